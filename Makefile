@@ -1,0 +1,33 @@
+# Both commands do all their own set-up: Python 3.11 or newer and make are enough.
+PYTHON ?= python3
+VENV := .venv
+PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: quickstart test lint gpu-check clean
+
+quickstart: $(VENV)/.use  ## measure the two bundled models and write the report
+	$(VENV)/bin/ipw quickstart $(ARGS)
+
+test: $(VENV)/.dev  ## run the tests
+	$(VENV)/bin/python -m pytest $(ARGS)
+
+lint: $(VENV)/.dev  ## style, types and the direction of imports
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports --no-cache
+
+gpu-check: $(VENV)/.dev  ## characterise the sensors of a real NVIDIA GPU
+	$(VENV)/bin/python -m pytest tests/gpu -m gpu -s $(ARGS)
+
+clean:
+	rm -rf $(VENV) build dist
+
+$(VENV)/.use: pyproject.toml constraints.txt
+	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) --editable '.[llamacpp]'
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.use
+	$(PIP) --editable '.[llamacpp,dev]'
+	touch $@

@@ -1,0 +1,20 @@
+"""Intelligence per watt: how much a local model gets right for the power that it draws."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ipw.api import load_run, measure
+
+__version__ = "0.1.0"
+__all__ = ["__version__", "load_run", "measure"]
+
+
+def __getattr__(name: str) -> Any:
+    """Load the public functions when they are first asked for, so that `import ipw` costs nothing."""
+    if name in __all__:
+        from ipw import api
+
+        return getattr(api, name)
+    raise AttributeError(f"module 'ipw' has no attribute {name!r}")

@@ -1,0 +1,1 @@
+"""Energy curves and attribution: pure functions on arrays, no I/O."""

@@ -1,0 +1,36 @@
+"""What people can cause, told in one line with a hint. `cli.main` prints it and exits with its code."""
+
+from __future__ import annotations
+
+OK, REGRESSION, USAGE, INCONCLUSIVE, INVALID, FAILURE, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
+"""Exit codes of every verb."""
+
+
+class IpwError(Exception):
+    """The environment, a tool or a server failed. `hint` says what to do or run."""
+
+    exit_code = FAILURE
+
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(IpwError):
+    """The command line, a data set or a configuration asks for what cannot be."""
+
+    exit_code = USAGE
+
+
+class InvalidMeasurementError(IpwError):
+    """The numbers exist and cannot be believed; the results were written first."""
+
+    exit_code = INVALID
+
+
+class MissingExtraError(UsageError):
+    """An optional dependency is not installed."""
+
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(f"{what} needs the extra '{extra}', which is not installed", f"pip install 'ipw[{extra}]'")

@@ -1,0 +1,1 @@
+"""Sensors, and the process that reads them."""

@@ -1,0 +1,106 @@
+"""What a sensor is: a set of channels, each a physical quantity that can be read, or the reason why it cannot."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, NamedTuple, Protocol
+
+from ipw.clock import now_ns
+
+Kind = Literal["counter", "power", "gauge"]
+"""`counter`: joules since some moment. `power`: watts now. `gauge`: anything else (temperature, clocks, flags)."""
+Scope = Literal["gpu", "module", "memory", "package", "core", "uncore", "dram", "ane", "soc", "system", "wall"]
+Method = Literal["counter", "integrated_power", "model_estimate", "external_meter"]
+Status = Literal["ok", "permission", "unsupported", "absent", "lost"]
+
+STATUS_CODES: dict[Status, int] = {"ok": 0, "permission": 1, "unsupported": 2, "absent": 3, "lost": 4}
+RECORD = struct.Struct("<qdHHI")
+"""One reading on disk: `t_ns`, `value`, channel index, status code, `uncertainty_ns` (half-width, saturating)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Channel:
+    """One physical quantity of one device."""
+
+    name: str
+    """`sensor/part`, unique on the host: `nvml/gpu0`, `rapl/package-0`, `powermetrics/cpu`."""
+    kind: Kind
+    scope: Scope
+    method: Method
+    device: str = ""
+    """Name and UUID, or path."""
+    unit: str = "J"
+    """Of the values as recorded: `J` for counters, `W` for power, `C`, `MHz`, `bits`, … for gauges."""
+    included_in: str | None = None
+    """The channel that already contains this one, so that no total counts twice."""
+    range_j: float | None = None
+    """A counter that starts again at 0 does so after this many joules; `None`: it never does."""
+    max_power_w: float | None = None
+    """More than this is impossible for the device."""
+    resolution_j: float | None = None
+    update_period_s: float | None = None
+    """How often the hardware renews the value, where known before it is measured."""
+    ticks: bool = False
+    """Whether the value visibly holds still between updates, so that the sampler should look for the edges."""
+    poll_s: float = 0.1
+    """How often to read it, where it has no ticks to follow."""
+    gain_rel: float = 0.05
+    """Half-width of the 95 % interval of the sensor's gain, as a fraction."""
+    status: Status = "ok"
+    reason: str | None = None
+    hint: str | None = None
+    """The command that mends it."""
+    note: str | None = None
+    """What a reader must know: a MIG instance measured as its parent, a vendor's model behind the number."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """For the manifest and the sampler's greeting."""
+        return asdict(self)
+
+
+class Reading(NamedTuple):
+    """A value and when it was true."""
+
+    t_ns: int
+    value: float
+    uncertainty_ns: int
+    """Half-width of the interval in which the hardware was asked."""
+
+
+class SensorError(Exception):
+    """A channel could not be read just now. The sampler records the status and goes on."""
+
+    def __init__(self, status: Status, reason: str) -> None:
+        super().__init__(reason)
+        self.status: Status = status
+        self.reason = reason
+
+
+class Sensor(Protocol):
+    """A family of channels behind one library, file tree or program.
+
+    Opening one never raises for what the machine lacks: the channel says so in `status`, `reason` and `hint`.
+    """
+
+    channels: Sequence[Channel]
+
+    def read(self, index: int) -> Reading | None:
+        """Read `channels[index]`; `None` when a stream has nothing new. Raises SensorError."""
+
+    def close(self) -> None:
+        """Let go of the device; harmless to call twice."""
+
+
+def timed(read: Callable[[], float]) -> Reading:
+    """Take a reading stamped with the middle of the call, and half of its length as the uncertainty."""
+    before = now_ns()
+    value = read()
+    half = (now_ns() - before) // 2
+    return Reading(before + half, value, half)
+
+
+def absent(sensor: str, scope: Scope, status: Status, reason: str, hint: str | None = None) -> Channel:
+    """Make the one channel of a sensor that is not there, or may not be read."""
+    return Channel(name=sensor, kind="counter", scope=scope, method="counter", status=status, reason=reason, hint=hint)

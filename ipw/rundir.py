@@ -1,0 +1,234 @@
+"""The run directory: all that a run leaves behind, raw first, so that every number can be made again from it.
+
+Format history
+  1  the first
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from ipw.errors import IpwError, UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import pyarrow as pa
+
+SCHEMA_VERSION = 1
+MANIFEST, JOURNAL, READINGS, SUMMARY, PAGE = (
+    "manifest.json",
+    "journal.jsonl",
+    "power.bin",
+    "summary.json",
+    "report.html",
+)
+
+RECORD_FIELDS = [("t_ns", "<i8"), ("value", "<f8"), ("channel", "<u2"), ("status", "<u2"), ("uncertainty_ns", "<u4")]
+"""`power.bin` as a numpy structure; the sampler packs the same bytes (profilers.base.RECORD)."""
+
+
+class RunDir:
+    """One run on disk. Every write either appears whole or not at all."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def create(cls, out: Path, slug: str) -> Self:
+        """Make `out/<utc>-<slug>/`, a number behind it where that exists already."""
+        stem = (
+            time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()) + "-" + (re.sub(r"[^\w.-]+", "-", slug).strip("-.") or "run")
+        )
+        for count in range(1, 1000):
+            path = out / (stem[:80] if count == 1 else f"{stem[:80]}-{count}")
+            try:
+                path.mkdir(parents=True)
+            except FileExistsError:
+                continue
+            except OSError as error:
+                raise IpwError(f"cannot write to {out}: {error.strerror}", "choose another folder with --out") from None
+            return cls(path)
+        raise IpwError(f"{out} holds a thousand runs of this second", "choose another folder with --out")
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Open an existing run. Raises UsageError where there is none, or one of a newer schema."""
+        if not (path / MANIFEST).is_file():
+            raise UsageError(f"{path} is not a run directory: it holds no {MANIFEST}", "`ipw list runs` shows the runs")
+        run = cls(path)
+        version = run.manifest().get("schema_version")
+        if not isinstance(version, int) or version > SCHEMA_VERSION:
+            raise UsageError(
+                f"{path} has schema version {version}; this ipw reads up to {SCHEMA_VERSION}", "upgrade ipw"
+            )
+        return run
+
+    # --- manifest and summary ---------------------------------------------------------------------------------------
+
+    def manifest(self) -> dict[str, Any]:
+        """What was run, on what, by which sensors. Raises UsageError where it cannot be read."""
+        return self._read_json(MANIFEST)
+
+    def write_manifest(self, manifest: Mapping[str, Any]) -> None:
+        """Replace the manifest."""
+        self._replace(MANIFEST, json.dumps({"schema_version": SCHEMA_VERSION, **manifest}, indent=1) + "\n")
+
+    def update_manifest(self, **changes: Any) -> None:
+        """Replace the given top-level entries of the manifest."""
+        self.write_manifest({**self.manifest(), **changes})
+
+    def summary(self) -> dict[str, Any] | None:
+        """Every metric of the run; `None` where it was never derived."""
+        return self._read_json(SUMMARY) if (self.path / SUMMARY).is_file() else None
+
+    def write_summary(self, summary: Mapping[str, Any]) -> None:
+        """Replace the summary. NaN and infinity are refused: what is absent is `None` with a reason."""
+        self._replace(SUMMARY, json.dumps(summary, indent=1, allow_nan=False) + "\n")
+
+    # --- journal ----------------------------------------------------------------------------------------------------
+
+    def journal(self, kind: str | None = None) -> Iterable[dict[str, Any]]:
+        """Finished units of work in the order in which they finished, of one `kind` or all; a torn tail is left out."""
+        path = self.path / JOURNAL
+        if not path.is_file():
+            return
+        with path.open("rb") as lines:
+            for line in lines:
+                try:
+                    record = json.loads(line)
+                except ValueError:
+                    continue  # what a crash cut short was not finished
+                if isinstance(record, dict) and (kind is None or record.get("kind") == kind):
+                    yield record
+
+    # --- readings ---------------------------------------------------------------------------------------------------
+
+    def readings(self) -> npt.NDArray[np.void]:
+        """All raw readings as a structured array with the fields of RECORD_FIELDS, in the order of arrival."""
+        import numpy as np
+
+        dtype = np.dtype(RECORD_FIELDS)
+        path = self.path / READINGS
+        if path.is_file():
+            raw = path.read_bytes()
+            return np.frombuffer(raw, dtype, count=len(raw) // dtype.itemsize)
+        return self._readings_from_table(dtype)
+
+    def _readings_from_table(self, dtype: np.dtype[np.void]) -> npt.NDArray[np.void]:
+        import numpy as np
+
+        table = self.read_table("power")
+        if table is None:
+            return np.zeros(0, dtype)
+        index = {channel["name"]: channel["index"] for channel in self.manifest()["sensors"] if "index" in channel}
+        codes = table["channel"].combine_chunks()
+        lookup = np.array([index[name] for name in codes.dictionary.to_pylist()] or [0])
+        readings = np.zeros(table.num_rows, dtype)
+        readings["channel"] = lookup[codes.indices.to_numpy()] if table.num_rows else 0
+        for field in ("t_ns", "value", "status", "uncertainty_ns"):
+            readings[field] = table[field].to_numpy()
+        return readings
+
+    def pack_readings(self) -> None:
+        """Turn `power.bin` into `power.parquet`, which is smaller and which other tools read."""
+        import numpy as np
+        import pyarrow as pa
+
+        if not (self.path / READINGS).is_file():
+            return
+        readings = self.readings()
+        names = {c["index"]: c["name"] for c in self.manifest().get("sensors", []) if "index" in c}
+        known = sorted(names)
+        readings = readings[np.isin(readings["channel"], known)]
+        codes = np.searchsorted(known, readings["channel"]).astype(np.int32)
+        columns = {name: np.ascontiguousarray(readings[name]) for name in ("t_ns", "value", "status", "uncertainty_ns")}
+        channel = pa.DictionaryArray.from_arrays(codes, [names[index] for index in known])
+        self.write_table("power", pa.table({"t_ns": columns.pop("t_ns"), "channel": channel, **columns}))
+        (self.path / READINGS).unlink()
+
+    # --- tables -----------------------------------------------------------------------------------------------------
+
+    def write_table(self, name: str, table: pa.Table) -> None:
+        """Replace `<name>.parquet`."""
+        import pyarrow.parquet as pq
+
+        part = self.path / f".{name}.part"
+        pq.write_table(table, part, compression="zstd")
+        part.replace(self.path / f"{name}.parquet")
+
+    def read_table(self, name: str) -> pa.Table | None:
+        """`<name>.parquet`, or `None` where the run has none."""
+        import pyarrow.parquet as pq
+
+        path = self.path / f"{name}.parquet"
+        return pq.read_table(path) if path.is_file() else None
+
+    # --- files ------------------------------------------------------------------------------------------------------
+
+    def _read_json(self, name: str) -> dict[str, Any]:
+        try:
+            content = json.loads((self.path / name).read_bytes())
+        except (OSError, ValueError) as error:
+            raise UsageError(f"{self.path / name} cannot be read: {error}", "was the run copied whole?") from None
+        if not isinstance(content, dict):
+            raise UsageError(f"{self.path / name} holds no JSON object", "was the run copied whole?")
+        return content
+
+    def _replace(self, name: str, text: str) -> None:
+        part = self.path / f".{name}.part"
+        try:
+            with part.open("w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(self.path / name)
+        except OSError as error:
+            raise IpwError(f"cannot write {self.path / name}: {error.strerror}", "is the disk full?") from None
+
+
+class Journal:
+    """Appends finished units of work. `append` returns when the operating system has the line: SIGKILL keeps it."""
+
+    def __init__(self, run: RunDir) -> None:
+        path = run.path / JOURNAL
+        torn = path.is_file() and not _ends_whole(path)
+        self._file = path.open("ab", buffering=0)
+        if torn:
+            self._file.write(b"\n")
+
+    def append(self, kind: str, record: Mapping[str, Any]) -> None:
+        """Write one record. Raises IpwError when the disk is full."""
+        line = json.dumps({"kind": kind, **record}, ensure_ascii=True, separators=(",", ":")).encode() + b"\n"
+        try:
+            self._file.write(line)
+        except OSError as error:
+            raise IpwError(f"cannot write {self._file.name}: {error.strerror}", "is the disk full?") from None
+
+    def close(self) -> None:
+        """Flush to the disk and close."""
+        with contextlib.suppress(OSError):
+            os.fsync(self._file.fileno())
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+def _ends_whole(path: Path) -> bool:
+    with path.open("rb") as file:
+        file.seek(0, os.SEEK_END)
+        if file.tell() == 0:
+            return True
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) == b"\n"

@@ -1,0 +1,77 @@
+"""`ipw measure -- CMD`: the joules of any command."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ipw.meter import Meter
+from ipw.pipeline import finish
+from ipw.rundir import RunDir
+
+
+def measure(*, command: Sequence[str], sensors: str, idle_s: float, out: Path, as_json: bool) -> int:
+    """Run `command` between two stretches of idle and say what it drew. Returns the command's own exit code."""
+    from ipw.workloads.command import run_command
+
+    run = RunDir.create(out, Path(command[0]).name)
+    workload = {"kind": "command", "parameters": {"command": list(command), "idle_s": idle_s}}
+    with Meter(run, {"workload": workload}, sensors) as meter:
+        meter.idle("idle before", idle_s)
+        with meter.span(Path(command[0]).name, "measure"):
+            exit_code = run_command(command, quiet=as_json)
+        meter.idle("idle after", idle_s)
+        meter.note(exit_code=exit_code)
+    summary = finish(run)
+    if as_json:
+        import json
+
+        click.echo(json.dumps(answer(run, summary, exit_code)))
+    else:
+        _tell(run, summary)
+    return exit_code
+
+
+def answer(run: RunDir, summary: dict[str, Any], exit_code: int) -> dict[str, Any]:
+    """Make the JSON that `ipw measure --json` prints."""
+    metrics = summary["metrics"]
+
+    def triple(name: str) -> dict[str, Any]:
+        return {key: metrics[name][key] for key in ("value", "low", "high", "reason")}
+
+    return {
+        "energy_j": triple("energy_j"),
+        "net_energy_j": triple("net_energy_j"),
+        "power_w": triple("mean_power_w"),
+        "duration_s": metrics["duration_s"]["value"],
+        "basis": summary["basis"],
+        "method": summary["method"],
+        "channels": run.manifest()["attribution"]["channels"],
+        "valid": summary["valid"],
+        "validity": [check for check in summary["validity"] if not check["ok"]],
+        "exit_code": exit_code,
+        "run": str(run.path),
+    }
+
+
+def _tell(run: RunDir, summary: dict[str, Any]) -> None:
+    from ipw.reports.tables import quantity
+
+    estimated = " (estimated)" if summary["method"] == "model_estimate" else ""
+    for name, label in (
+        ("energy_j", "energy"),
+        ("net_energy_j", "above idle"),
+        ("mean_power_w", "power"),
+        ("idle_power_w", "idle power"),
+        ("duration_s", "duration"),
+    ):
+        click.echo(
+            f"{label:>12}  {quantity(summary['metrics'][name])}{estimated if name != 'duration_s' else ''}", err=True
+        )
+    for check in summary["validity"]:
+        if not check["ok"]:
+            click.echo(f"   not valid  {check['check']}: {check['detail']}", err=True)
+    click.echo(f"         run  {run.path}", err=True)

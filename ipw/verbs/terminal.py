@@ -1,0 +1,27 @@
+"""What people see: tables and a live bar, on standard error."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+
+def console() -> Console:
+    """Make the console for people: standard error, so that standard output stays the machine's."""
+    return Console(stderr=True, highlight=False)
+
+
+def show(summaries: Sequence[dict[str, Any]], page: Path) -> None:
+    """Print the ranking table, what is not valid, and where the page is."""
+    from ipw.reports.tables import terminal
+
+    out = console()
+    terminal(summaries, out)
+    for summary in summaries:
+        for check in summary["validity"]:
+            if not check["ok"]:
+                out.print(f"not valid: {summary['run_id']}: {check['check']}: {check['detail']}", markup=False)
+    out.print(f"report: {page.resolve()}", markup=False, soft_wrap=True)

@@ -1,0 +1,86 @@
+"""Make everything in `ipw/data/`: the held-out questions, both tiny models, and their cards.
+
+    python tools/train_bundled_models.py questions
+    python tools/train_bundled_models.py train dense --threads 1
+    python tools/train_bundled_models.py train moe --threads 1
+    python tools/train_bundled_models.py ship        # GGUF, safetensors and cards from what was trained
+
+Needs the extra `train` (torch, transformers, gguf). Seeds and step counts are fixed; the sums of floating-point
+numbers differ between machines, so a second training gives the same accuracy to a point or two, not the same bytes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from bundled.questions import held_out_questions
+
+DATA = Path(__file__).parent.parent / "ipw" / "data"
+BUILD = Path(__file__).parent.parent / "build" / "bundled"
+QUESTIONS_EACH = 110
+SHIPPED_SEED, EVALUATION_SEED = 7, 7
+STEPS = {"dense": 7000, "moe": 5000}
+
+
+def write_questions() -> None:
+    """Write `questions.jsonl`: what `ipw quickstart` asks."""
+    lines = [
+        json.dumps({"id": f"{q.subject}-{i}", "subject": q.subject, "prompt": q.prompt, "answer": q.answer})
+        for i, q in enumerate(held_out_questions(QUESTIONS_EACH, SHIPPED_SEED))
+    ]
+    (DATA / "questions.jsonl").write_text("\n".join(lines) + "\n")
+    print(f"{len(lines)} questions")
+
+
+def train_model(kind: str, threads: int, steps: int | None) -> None:
+    """Train one model into `build/bundled/` and note what it took and how it did."""
+    from bundled.training import BATCH, evaluate, train
+
+    folder, started = BUILD / kind, time.monotonic()
+    steps = steps or STEPS[kind]
+    train(kind, folder, steps, threads)
+    train_s = time.monotonic() - started
+    right = evaluate(folder, held_out_questions(QUESTIONS_EACH, EVALUATION_SEED))
+    notes = {
+        "steps": steps,
+        "batch": BATCH,
+        "threads": threads,
+        "train_s": round(train_s),
+        "questions_each": QUESTIONS_EACH,
+        "right": dict(right),
+        "accuracy": right.total() / (QUESTIONS_EACH * len(right)),
+    }
+    (folder / "notes.json").write_text(json.dumps(notes, indent=1))
+    print(json.dumps(notes))
+
+
+def main() -> None:
+    """Parse the command line and do what it says."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    verbs.add_parser("questions")
+    verbs.add_parser("ship")
+    training = verbs.add_parser("train")
+    training.add_argument("kind", choices=list(STEPS))
+    training.add_argument("--threads", type=int, default=1)
+    training.add_argument("--steps", type=int)
+    arguments = parser.parse_args()
+    DATA.mkdir(parents=True, exist_ok=True)
+    if arguments.verb == "questions":
+        write_questions()
+    elif arguments.verb == "train":
+        train_model(arguments.kind, arguments.threads, arguments.steps)
+    else:
+        from bundled.cards import ship
+
+        ship(BUILD, DATA)
+
+
+if __name__ == "__main__":
+    main()
