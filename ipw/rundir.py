@@ -164,6 +164,19 @@ class RunDir:
         pq.write_table(table, part, compression="zstd")
         part.replace(self.path / f"{name}.parquet")
 
+    def write_parts(self, name: str, parts: Iterable[pa.Table]) -> None:
+        """Replace `<name>.parquet` by tables of one schema, at least one, of which only one is in memory at a time."""
+        import pyarrow.parquet as pq
+
+        part_file = self.path / f".{name}.part"
+        tables = iter(parts)
+        first = next(tables)
+        with pq.ParquetWriter(part_file, first.schema, compression="zstd") as writer:
+            writer.write_table(first)
+            for table in tables:
+                writer.write_table(table)
+        part_file.replace(self.path / f"{name}.parquet")
+
     def read_table(self, name: str) -> pa.Table | None:
         """`<name>.parquet`, or `None` where the run has none."""
         import pyarrow.parquet as pq

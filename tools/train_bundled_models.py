@@ -23,16 +23,16 @@ from bundled.questions import held_out_questions
 
 DATA = Path(__file__).parent.parent / "ipw" / "data"
 BUILD = Path(__file__).parent.parent / "build" / "bundled"
-QUESTIONS_EACH = 110
-SHIPPED_SEED, EVALUATION_SEED = 7, 7
-STEPS = {"dense": 7000, "moe": 5000}
+QUESTIONS_EACH = 90
+QUESTIONS_SEED = 7
+STEPS = {"dense": 5000, "moe": 6000}
 
 
 def write_questions() -> None:
     """Write `questions.jsonl`: what `ipw quickstart` asks."""
     lines = [
         json.dumps({"id": f"{q.subject}-{i}", "subject": q.subject, "prompt": q.prompt, "answer": q.answer})
-        for i, q in enumerate(held_out_questions(QUESTIONS_EACH, SHIPPED_SEED))
+        for i, q in enumerate(held_out_questions(QUESTIONS_EACH, QUESTIONS_SEED))
     ]
     (DATA / "questions.jsonl").write_text("\n".join(lines) + "\n")
     print(f"{len(lines)} questions")
@@ -46,7 +46,7 @@ def train_model(kind: str, threads: int, steps: int | None) -> None:
     steps = steps or STEPS[kind]
     train(kind, folder, steps, threads)
     train_s = time.monotonic() - started
-    right = evaluate(folder, held_out_questions(QUESTIONS_EACH, EVALUATION_SEED))
+    right = evaluate(folder, held_out_questions(QUESTIONS_EACH, QUESTIONS_SEED))
     notes = {
         "steps": steps,
         "batch": BATCH,

@@ -23,7 +23,7 @@ class Definition(NamedTuple):
         return bool({self.numerator, self.denominator} & ENERGY_COLUMNS) or self.name in RUN_ENERGY
 
 
-ENERGY_COLUMNS = {"energy_j", "net_energy_j", "power_w", "prefill_energy_j", "decode_energy_j"}
+ENERGY_COLUMNS = {"energy_j", "power_w", "prefill_energy_j", "decode_energy_j"}
 RUN_ENERGY = {"energy_j", "net_energy_j", "mean_power_w", "idle_power_w"}
 
 RATIOS = (
@@ -53,15 +53,6 @@ RATIOS = (
         "lower",
         "mean energy of a query, idle floor included",
         "energy_j",
-        "one",
-    ),
-    Definition(
-        "net_energy_per_query_j",
-        "Net energy per query",
-        "J",
-        "lower",
-        "mean energy of a query above the idle floor",
-        "net_energy_j",
         "one",
     ),
     Definition(
@@ -133,9 +124,18 @@ WINDOW = (
 """Of every workload."""
 
 RATES = (
-    Definition("output_tokens_per_s", "Output tokens per second", "1/s", "higher", "output tokens / duration"),
-    Definition("queries_per_s", "Queries per second", "1/s", "higher", "queries / duration"),
+    Definition(
+        "output_tokens_per_s",
+        "Output tokens per second",
+        "1/s",
+        "higher",
+        "output tokens of all queries / duration",
+        "completion_tokens",
+        "latency_s",
+    ),
+    Definition("queries_per_s", "Queries per second", "1/s", "higher", "queries / duration", "one", "latency_s"),
 )
+"""Over the duration; resampled over the queries' latency."""
 
 QUANTILES = tuple(
     Definition(f"{name}_p{q}_s", f"{label}, p{q}", "s", "lower", f"{q}th percentile over the queries that succeeded")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +23,6 @@ NUMBERS = (
     "energy_j",
     "energy_low_j",
     "energy_high_j",
-    "net_energy_j",
     "prefill_energy_j",
     "decode_energy_j",
     "power_w",
@@ -37,7 +36,7 @@ class Queries:
 
     numbers: Mapping[str, Array]
     """`NUMBERS`, and what follows from them: `one`, `tokens`, `uncached_tokens`, `latency_s`, `ttft_s`."""
-    texts: Mapping[str, npt.NDArray[np.str_ | np.object_]]
+    texts: Mapping[str, npt.NDArray[np.object_]]
     sds: Mapping[str, Array]
     """Standard deviation of the measurement, for the columns in joules and watts."""
 
@@ -65,44 +64,44 @@ class Queries:
 def load_queries(run: RunDir) -> Queries:
     """Read the queries of `run`; none is no error. Raises ValueError or OSError where a table is damaged."""
     table = run.read_table("queries")
-    if table is not None:
-        names = set(table.column_names)
-        return from_columns(
-            {name: table[name].to_pylist() for name in (*NUMBERS, *TEXTS) if name in names}, table.num_rows
-        )
-    return from_records(run.journal("query"))
+    if table is None:
+        return from_records(list(run.journal("query")))
+    import pyarrow as pa
+
+    absent = pa.nulls(table.num_rows)
+    columns = {name: table[name] if name in table.column_names else absent for name in (*NUMBERS, *TEXTS)}
+    numbers = {name: columns[name].cast(pa.float64()).to_numpy(zero_copy_only=False) for name in NUMBERS}
+    texts = {name: columns[name].cast(pa.string()).fill_null("").to_numpy(zero_copy_only=False) for name in TEXTS}
+    return derived(numbers, texts)
 
 
-def from_records(records: Iterable[Mapping[str, Any]]) -> Queries:
+def from_records(rows: Sequence[Mapping[str, Any]]) -> Queries:
     """Make the arrays from journal records, which know nothing of joules yet."""
-    rows = list(records)
-    return from_columns({name: [row.get(name) for row in rows] for name in (*NUMBERS, *TEXTS)}, len(rows))
+    numbers = {name: np.array([_number(row.get(name)) for row in rows], np.float64) for name in NUMBERS}
+    texts = {name: np.array([_text(row.get(name)) for row in rows], np.object_) for name in TEXTS}
+    return derived(numbers, texts)
 
 
-def from_columns(columns: Mapping[str, list[Any]], rows: int) -> Queries:
-    """Make the arrays from columns of Python values, `None` for unknown; whole columns may be missing."""
-    absent = [None] * rows
-    known = {name: np.array([_number(x) for x in columns.get(name, absent)], np.float64) for name in NUMBERS}
-    texts = {name: np.array([_text(x) for x in columns.get(name, absent)], np.object_) for name in TEXTS}
+def derived(numbers: dict[str, Array], texts: dict[str, npt.NDArray[np.object_]]) -> Queries:
+    """Complete the columns that a table has: failed queries score 0, joules get their standard deviations."""
+    known = {name: np.where(np.isfinite(column), column, np.nan) for name, column in numbers.items()}
     failed = texts["status"] != "ok"
-    known["score"] = np.where(failed | np.isnan(known["score"]), 0.0, known["score"])
-    known["completion_tokens"] = np.where(
-        failed & np.isnan(known["completion_tokens"]), 0.0, known["completion_tokens"]
-    )
-    energy = known["energy_j"]
+    known["score"] = np.where(failed, 0.0, np.clip(np.nan_to_num(known["score"]), 0.0, 1.0))
+    for name in ("prompt_tokens", "completion_tokens"):
+        known[name] = np.where(failed, np.nan_to_num(known[name]), known[name])
     energy_sd = np.nan_to_num((known["energy_high_j"] - known["energy_low_j"]) / (2 * Z95))
     with np.errstate(divide="ignore", invalid="ignore"):
-        power_sd = np.nan_to_num(known["power_w"] * energy_sd / energy, posinf=0.0, neginf=0.0)
-    derived = {
-        "one": np.ones(rows),
+        power_sd = np.nan_to_num(known["power_w"] * energy_sd / known["energy_j"], posinf=0.0, neginf=0.0)
+    known |= {
+        "one": np.ones(len(failed)),
         "tokens": known["prompt_tokens"] + known["completion_tokens"],
         "uncached_tokens": known["prompt_tokens"] - np.nan_to_num(known["cached_tokens"]),
         "latency_s": (known["end_ns"] - known["start_ns"]) / 1e9,
         "ttft_s": (known["first_token_ns"] - known["start_ns"]) / 1e9,
     }
-    # The edge between prefill and decode is as uncertain as the edges of the query, in joules.
-    in_joules = dict.fromkeys(("energy_j", "net_energy_j", "prefill_energy_j", "decode_energy_j"), energy_sd)
-    return Queries(known | derived, texts, in_joules | {"power_w": power_sd})
+    # In joules, the edge between prefill and decode is as uncertain as the edges of the query.
+    in_joules = dict.fromkeys(("energy_j", "prefill_energy_j", "decode_energy_j"), energy_sd)
+    return Queries(known, texts, in_joules | {"power_w": power_sd})
 
 
 def _number(x: object) -> float:

@@ -49,7 +49,7 @@ def answer(run: RunDir, summary: dict[str, Any], exit_code: int) -> dict[str, An
         "duration_s": metrics["duration_s"]["value"],
         "basis": summary["basis"],
         "method": summary["method"],
-        "channels": run.manifest()["attribution"]["channels"],
+        "channels": (run.manifest()["attribution"] or {}).get("channels", {}),
         "valid": summary["valid"],
         "validity": [check for check in summary["validity"] if not check["ok"]],
         "exit_code": exit_code,

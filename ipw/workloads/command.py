@@ -23,7 +23,9 @@ def run_command(command: Sequence[str], *, quiet: bool = False) -> int:
     try:
         child = subprocess.Popen(command, stdout=2 if quiet else None)
     except OSError as error:
-        raise UsageError(f"cannot start {command[0]}: {error.strerror}", "give a program on the PATH after --") from None
+        raise UsageError(
+            f"cannot start {command[0]}: {error.strerror}", "give a program on the PATH after --"
+        ) from None
     with _forwarding(child):
         code = child.wait()
     return code if code >= 0 else 128 - code

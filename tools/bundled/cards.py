@@ -29,19 +29,16 @@ def ship(build: Path, data: Path) -> None:
                 if (build / kind / name).is_file():
                     shutil.copyfile(build / kind / name, data / "moe" / name)
             files.append(data / "moe" / "model.safetensors")
-        (data / f"{kind}.md").write_text(
-            _card(kind, title, json.loads((build / kind / "notes.json").read_text()), files)
-        )
+        (data / f"{kind}.md").write_text(_card(kind, title, build / kind, files))
 
 
-def _card(kind: str, title: str, notes: dict[str, object], files: list[Path]) -> str:
+def _card(kind: str, title: str, trained: Path, files: list[Path]) -> str:
     from safetensors import safe_open
 
-    with safe_open(Path("build/bundled") / kind / "model.safetensors", "pt") as weights:
+    notes = json.loads((trained / "notes.json").read_text())
+    with safe_open(trained / "model.safetensors", "pt") as weights:
         parameters = sum(weights.get_tensor(name).numel() for name in weights.keys())  # noqa: SIM118 (no mapping)
     right, each = notes["right"], notes["questions_each"]
-    assert isinstance(right, dict)
-    assert isinstance(each, int)
     rows = "\n".join(f"| {task} | {right[task]} / {each} | {right[task] / each:.1%} |" for task in TASKS)
     digests = "\n".join(
         f"| `{file.name}` | {file.stat().st_size:,} | `{hashlib.sha256(file.read_bytes()).hexdigest()}` |"
@@ -49,8 +46,9 @@ def _card(kind: str, title: str, notes: dict[str, object], files: list[Path]) ->
     )
     return f"""# ipw tiny {kind}
 
-{title}; {parameters:,} parameters. Trained for ipw on questions that `tools/bundled/questions.py` generates, so that a
-measurement needs no network. It answers short questions about sums, differences, maxima and words, and nothing else.
+{title}; {parameters:,} parameters.
+Trained for ipw on questions that `tools/bundled/questions.py` generates, so that a measurement needs no network.
+It answers short questions about sums, differences, maxima and words, and nothing else.
 
 ## Held-out accuracy
 
@@ -62,9 +60,9 @@ Greedy, exact match, bf16 weights, {each * len(TASKS)} questions of `questions.j
 
 ## Data
 
-Six tasks ({", ".join(TASKS)}), drawn without end from a seed; {HELD_OUT_SHARE:.0%} of all questions are held out by
-meaning: `a+b` and `b+a`, a word and its mirror image, and all orderings of the same letters are one question, which is
-either trained on or asked, never both.
+{len(TASKS)} tasks ({", ".join(TASKS)}), drawn without end from a seed;
+{HELD_OUT_SHARE:.0%} of all questions are held out by meaning: `a+b` and `b+a`, a word and its mirror image, and all
+orderings of the same letters are one question, which is either trained on or asked, never both.
 
 ## Training
 

@@ -36,6 +36,18 @@ def _sub(rng: random.Random) -> Question:
     return Question("sub", f"{a}-{b}", str(a - b), f"{min(a, b)} {max(a, b)}")
 
 
+def _add3(rng: random.Random) -> Question:
+    terms = [rng.randrange(100) for _ in range(3)]
+    return Question("add3", "+".join(map(str, terms)), str(sum(terms)), " ".join(map(str, sorted(terms))))
+
+
+def _mul(rng: random.Random) -> Question:
+    a, b = rng.randrange(100), rng.randrange(10)
+    if rng.random() < 0.5:
+        a, b = b, a
+    return Question("mul", f"{a}*{b}", str(a * b), f"{min(a, b)} {max(a, b)}")
+
+
 def _max(rng: random.Random) -> Question:
     a, b = rng.randrange(100), rng.randrange(100)
     return Question("max", f"max {a} {b}", str(max(a, b)), f"{min(a, b)} {max(a, b)}")
@@ -62,12 +74,14 @@ def _count(rng: random.Random) -> Question:
 
 
 TASKS: dict[str, tuple[Callable[[random.Random], Question], float]] = {
-    "add": (_add, 0.27),
-    "sub": (_sub, 0.30),
-    "max": (_max, 0.11),
-    "rev": (_rev, 0.10),
-    "sort": (_sort, 0.10),
-    "count": (_count, 0.12),
+    "add": (_add, 0.16),
+    "sub": (_sub, 0.20),
+    "add3": (_add3, 0.16),
+    "mul": (_mul, 0.14),
+    "max": (_max, 0.08),
+    "rev": (_rev, 0.08),
+    "sort": (_sort, 0.08),
+    "count": (_count, 0.10),
 }
 """Task name to its generator and its share of the training questions."""
 

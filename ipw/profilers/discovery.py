@@ -1,0 +1,131 @@
+"""Finds the sensors of this machine, and says which of their channels add up to the energy of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.metadata import EntryPoint, entry_points
+from typing import NamedTuple
+
+from ipw.errors import UsageError
+from ipw.profilers.base import Channel, Scope, Sensor
+from ipw.profilers.sources import missing
+
+SENSORS: dict[str, str] = {
+    "nvml": "ipw.profilers.nvml:open_sensor",
+    "amd": "ipw.profilers.amd:open_sensor",
+    "rapl": "ipw.profilers.rapl:open_sensor",
+    "perf": "ipw.profilers.perf_energy:open_sensor",
+    "ioreport": "ipw.profilers.apple_ioreport:open_sensor",
+    "powermetrics": "ipw.profilers.powermetrics:open_sensor",
+    "hwmon": "ipw.profilers.hwmon:open_sensor",
+    "battery": "ipw.profilers.battery:open_sensor",
+    "meter": "ipw.profilers.http_meter:open_sensor",
+    "replay": "ipw.profilers.replay:open_sensor",
+    "estimate": "ipw.profilers.estimate:open_sensor",
+}
+"""Our own, in the order in which they are tried: name to the function that opens it."""
+ENTRY_POINTS = "ipw.sensors"
+"""The group under which other packages add sensors: name to a function that takes nothing and returns a Sensor."""
+INSTEAD_OF = {"perf": "rapl", "powermetrics": "ioreport"}
+"""A second way to the same quantity, left alone where the first way works."""
+NOT_AUTOMATIC = {"replay", "estimate"}
+
+SUMMED: tuple[Scope, ...] = ("gpu", "module", "package", "dram", "soc")
+WHOLE: tuple[Scope, ...] = ("system", "wall")
+"""Contain everything else, and much that no workload uses: they are the basis only where nothing finer is measured."""
+
+
+class Basis(NamedTuple):
+    """What the energy of a run is made of."""
+
+    name: str | None
+    """Such as `gpu+package+dram`; `None` where nothing can be read."""
+    channels: frozenset[str]
+    """Names of the channels whose sum it is."""
+    reason: str | None
+    """Why there is none."""
+
+
+def known() -> dict[str, EntryPoint]:
+    """List every sensor by name, ours first; one of another package cannot take the name of ours."""
+    ours = {name: EntryPoint(name, target, ENTRY_POINTS) for name, target in SENSORS.items()}
+    return ours | {point.name: point for point in entry_points(group=ENTRY_POINTS) if point.name not in ours}
+
+
+def find(selection: str = "auto") -> list[Sensor]:
+    """Open sensors: every measured one (`auto`), or those named, such as `nvml,rapl`.
+
+    What is missing is among them too, with its reason. `auto` opens a second way to a quantity only where the first is
+    closed, and estimates only where nothing is measured. Raises UsageError for a name that nobody knows.
+    """
+    sensors = known()
+    if selection != "auto":
+        names = [name.strip() for name in selection.split(",") if name.strip()]
+        unknown = [name for name in names if name not in sensors]
+        if unknown or not names:
+            told = f"unknown sensor: {', '.join(unknown)}" if unknown else "no sensor is named"
+            raise UsageError(told, f"known sensors: auto, {', '.join(sensors)}")
+        return [_opened(sensors[name]) for name in dict.fromkeys(names)]
+    found: dict[str, Sensor] = {}
+    for name, point in sensors.items():
+        first = found.get(INSTEAD_OF.get(name, ""))
+        if name in NOT_AUTOMATIC or (first and _measures(first)):
+            continue
+        found[name] = _opened(point)
+    if not any(_measures(sensor) for sensor in found.values()):
+        found["estimate"] = _opened(sensors["estimate"])
+    return list(found.values())
+
+
+def choose_basis(channels: Sequence[Channel]) -> Basis:
+    """Choose the channels whose sum is the energy of a run: the outermost of what is measured, each joule once.
+
+    GPUs of all sensors add up; a package, memory or SoC is taken from the first sensor that measures it. What lies
+    within (core, uncore, GPU memory) never adds. The whole system or the wall count only where nothing finer is
+    measured, and estimates only where nothing is.
+    """
+    readable = [c for c in channels if c.status == "ok" and c.kind != "gauge"]
+    measured = [c for c in readable if c.method != "model_estimate"]
+    unwanted = {"module"} if any(c.scope == "gpu" for c in measured) else set()
+    fine = _outermost([c for c in measured if c.scope in SUMMED and c.scope not in unwanted])
+    if fine:
+        scopes = [scope for scope in SUMMED if any(c.scope == scope for c in fine)]
+        return Basis("+".join(scopes), frozenset(c.name for c in fine), None)
+    for scope in WHOLE:
+        whole = _outermost([c for c in measured if c.scope == scope])
+        if whole:
+            return Basis(scope, frozenset(c.name for c in whole), None)
+    estimates = _outermost([c for c in readable if c.method == "model_estimate"])
+    if estimates:
+        return Basis("estimate", frozenset(c.name for c in estimates), None)
+    reasons = "; ".join(dict.fromkeys(f"{c.name}: {c.reason}" for c in channels if c.reason))
+    return Basis(None, frozenset(), reasons or "no sensor measures energy or power")
+
+
+def _outermost(channels: Sequence[Channel]) -> list[Channel]:
+    """Drop what another of these channels contains, and what a sensor before it measures already."""
+    names = {c.name for c in channels}
+    first: dict[Scope, str] = {}
+    for channel in channels:
+        first.setdefault(channel.scope, _sensor(channel))
+    return [
+        c for c in channels if c.included_in not in names and (c.scope == "gpu" or first[c.scope] == _sensor(c))
+    ]  # fmt: skip
+
+
+def _sensor(channel: Channel) -> str:
+    return channel.name.partition("/")[0]
+
+
+def _measures(sensor: Sensor) -> bool:
+    """Whether a sensor has anything that a basis could be made of."""
+    return choose_basis(sensor.channels).name not in {None, "estimate"}
+
+
+def _opened(point: EntryPoint) -> Sensor:
+    """Open a sensor; one that breaks its promise never to raise is told as missing."""
+    try:
+        sensor: Sensor = point.load()()
+    except Exception as error:  # noqa: BLE001 - another package's sensor must not take the run down with it
+        return missing(point.name, "system", "unsupported", f"{type(error).__name__}: {error}", f"see {point.value}")
+    return sensor

@@ -1,0 +1,124 @@
+"""From readings to `power.bin`: which readings are kept, what is kept of a failure, and how the file stays whole."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ipw.profilers.base import RECORD, STATUS_CODES, Channel, Reading, SensorError, Status
+
+HEARTBEAT_NS = 1_000_000_000
+"""A value that holds still is recorded this often."""
+RETRY_NS = 1_000_000_000
+"""A channel that failed is left alone for so long."""
+MOST_FAILURES = 256
+"""The manifest names so many, the last ones; the file has them all."""
+MOST_UNCERTAINTY_NS = 2**32 - 1
+
+
+class PowerFile:
+    """Appends records in blocks; whatever happens, the file ends with a whole record."""
+
+    def __init__(self, path: Path) -> None:
+        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        self._block = bytearray()
+        self._cut()
+        self.records = 0
+
+    def add(self, t_ns: int, value: float, index: int, code: int, uncertainty_ns: int) -> None:
+        """Take one record into the block."""
+        self._block += RECORD.pack(t_ns, value, index, code, max(0, min(uncertainty_ns, MOST_UNCERTAINTY_NS)))
+        self.records += 1
+
+    def flush(self) -> None:
+        """Hand the block to the operating system. Raises OSError where the disk is full; the block is gone then."""
+        block, self._block = memoryview(self._block), bytearray()
+        try:
+            while block:
+                block = block[os.write(self._fd, block) :]
+        except OSError:
+            self.records -= math.ceil(len(block) / RECORD.size)
+            self._cut()
+            raise
+
+    def close(self) -> None:
+        """Close the file; what was not flushed is lost."""
+        os.close(self._fd)
+
+    def _cut(self) -> None:
+        size = os.fstat(self._fd).st_size
+        if size % RECORD.size:
+            os.ftruncate(self._fd, size - size % RECORD.size)
+
+
+class Lane:
+    """One channel on its way into the file."""
+
+    def __init__(
+        self,
+        index: int,
+        channel: Channel,
+        read: Callable[[], Reading | None],
+        file: PowerFile,
+        failures: deque[dict[str, Any]],
+    ) -> None:
+        self.channel = channel
+        self.reads = 0
+        self.read_ns = self.changed_ns = -1
+        """When the newest reading was true, and the newest that differed from the one before it."""
+        self.failing: Status | None = None
+        self._index, self._read, self._file, self._failures = index, read, file, failures
+        self._last: Reading | None = None
+        self._kept_ns = self._retry_ns = -1
+
+    def poll(self, now_ns: int) -> bool:
+        """Read what there is, a stream until it is empty. Returns whether the value changed; never raises."""
+        if now_ns < self._retry_ns:
+            return False
+        changed = False
+        try:
+            while reading := self._read():
+                self.reads += 1
+                if reading.t_ns <= self.read_ns:
+                    break  # seen already
+                changed |= self._take(reading)
+                if reading.t_ns >= now_ns:
+                    break  # not from a queue: the next would be as new
+        except SensorError as error:
+            self._fail(now_ns, error.status, error.reason)
+        except Exception as error:  # noqa: BLE001 - a sensor of another package must not take the others down
+            self._fail(now_ns, "lost", f"{type(error).__name__}: {error}")
+        return changed
+
+    def _take(self, reading: Reading) -> bool:
+        if not math.isfinite(reading.value):
+            raise SensorError("lost", f"it answered {reading.value}")
+        last = self._last
+        changed = last is not None and reading.value != last.value
+        if not self.channel.ticks or last is None or changed or reading.t_ns - self._kept_ns >= HEARTBEAT_NS:
+            if last is not None and changed:
+                self._keep(last)
+            self._keep(reading)
+        self._last, self.failing, self.read_ns = reading, None, reading.t_ns
+        if changed:
+            self.changed_ns = reading.t_ns
+        return changed
+
+    def _keep(self, reading: Reading) -> None:
+        if reading.t_ns > self._kept_ns:
+            self._file.add(reading.t_ns, reading.value, self._index, 0, reading.uncertainty_ns)
+            self._kept_ns = reading.t_ns
+
+    def _fail(self, now_ns: int, status: Status, reason: str) -> None:
+        self._retry_ns = now_ns + RETRY_NS
+        if status == self.failing:
+            return
+        if self._last is not None:
+            self._keep(self._last)
+        self._last, self.failing = None, status
+        self._file.add(now_ns, math.nan, self._index, STATUS_CODES.get(status, STATUS_CODES["lost"]), 0)
+        self._failures.append({"channel": self.channel.name, "status": status, "reason": reason, "t_ns": now_ns})

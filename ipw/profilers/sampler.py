@@ -1,0 +1,207 @@
+"""The sampler: a process of its own that reads the sensors and appends their readings to the run's `power.bin`.
+
+`ipw.profilers.sampling` starts it as `python -m ipw.profilers.sampler --out DIR --sensors auto`. On stdout it says one
+line of JSON when it is ready (`{"channels", "pid"}`, or `{"error", "hint", "exit_code"}`), and one when it is done:
+what it cost, what it read and what went wrong. It ends when its stdin does, on SIGTERM, or when its parent is gone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import select
+import signal
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, TextIO
+
+from ipw.clock import now_ns
+from ipw.errors import FAILURE, OK, IpwError
+from ipw.profilers.base import Sensor
+from ipw.profilers.discovery import find
+from ipw.profilers.recording import MOST_FAILURES, Lane, PowerFile
+from ipw.profilers.ticks import MS, Cadence, TickFollower
+
+FILE = "power.bin"
+FLUSH_NS = 400 * MS
+LONGEST_SLEEP_NS = 100 * MS
+"""So that a stop is noticed soon even where nothing is due."""
+SETTLE_NS = 1_000 * MS
+"""At most so long it waits, at either end, for every counter to tick."""
+QUIET_NS = 5 * MS
+"""What is read on a cadence keeps so far away from the next tick, if it can."""
+LATE_NS = MS
+"""Waking later than this after the time that was asked for is counted."""
+
+
+class Sampling:
+    """The loop: sleep until a read is due, read all that is due by then, and hand it to the file now and then."""
+
+    def __init__(self, sensors: Sequence[Sensor], file: PowerFile) -> None:
+        self.channels: list[dict[str, Any]] = []
+        """For the greeting: every channel, with its index in the file where it is read."""
+        self._file = file
+        self._failures: deque[dict[str, Any]] = deque(maxlen=MOST_FAILURES)
+        self._lanes: list[Lane] = []
+        self._followed: list[tuple[TickFollower, Lane]] = []
+        polled: dict[int, tuple[Cadence, list[Lane]]] = {}
+        start_ns = now_ns()
+        for sensor in sensors:
+            for number, channel in enumerate(sensor.channels):
+                if channel.status != "ok":
+                    self.channels.append(channel.as_dict())
+                    continue
+                index = len(self._lanes)
+                self.channels.append(channel.as_dict() | {"index": index})
+                lane = Lane(index, channel, partial(sensor.read, number), file, self._failures)
+                self._lanes.append(lane)
+                poll_ns = max(int(channel.poll_s * 1e9), MS)
+                if channel.ticks:
+                    self._followed.append((TickFollower(start_ns, poll_ns), lane))
+                else:
+                    polled.setdefault(poll_ns, (Cadence(start_ns, poll_ns), []))[1].append(lane)
+        self._polled = list(polled.values())
+        self._wakeups = self._late_wakeups = self._max_late_ns = 0
+
+    def run(self, until: Callable[[], bool]) -> None:
+        """Sample until the condition holds; it is looked at after each waking. Raises OSError (disk full)."""
+        flush_ns = now_ns() + FLUSH_NS
+        while not until():
+            now = self._sleep()
+            self._read(now)
+            if now >= flush_ns:
+                self._file.flush()
+                flush_ns = now + FLUSH_NS
+        self._file.flush()
+
+    def settle(self) -> None:
+        """Read everything once more, and on until each counter that ticks has ticked. Raises OSError (disk full)."""
+        start_ns = now_ns()
+        for cadence, _ in self._polled:
+            cadence.due_ns = start_ns
+        self.run(lambda: self._settled(start_ns) or now_ns() - start_ns > SETTLE_NS)
+
+    def stats(self) -> dict[str, Any]:
+        """What was read, what was missed, and why."""
+        return {
+            "reads": sum(lane.reads for lane in self._lanes),
+            "records": self._file.records,
+            "wakeups": self._wakeups,
+            "late_wakeups": self._late_wakeups,
+            "max_late_s": self._max_late_ns / 1e9,
+            "ticks": sum(follower.ticks for follower, _ in self._followed),
+            "ticks_missed": sum(follower.missed for follower, _ in self._followed),
+            "learned": {
+                lane.channel.name: {"period_s": follower.period_ns / 1e9, "bracket_s": follower.bracket_ns / 1e9}
+                for follower, lane in self._followed
+                if follower.period_ns is not None
+            },
+            "failures": list(self._failures),
+        }
+
+    def _sleep(self) -> int:
+        """Wait until the next read is due. Returns the time."""
+        due_ns = self._next_tick_ns()
+        for cadence, _ in self._polled:
+            due_ns = min(due_ns, cadence.due_ns)
+        now = now_ns()
+        if due_ns <= now:
+            return now
+        time.sleep(min(due_ns - now, LONGEST_SLEEP_NS) / 1e9)
+        now = now_ns()
+        self._wakeups += 1
+        if now - due_ns > LATE_NS:
+            self._late_wakeups += 1
+            self._max_late_ns = max(self._max_late_ns, now - due_ns)
+        return now
+
+    def _read(self, now: int) -> None:
+        """Read each counter whose tick is near, then, where the next tick is not, what is due on a cadence."""
+        for follower, lane in self._followed:
+            if follower.due_ns - follower.slack_ns <= now:
+                changed = lane.poll(now)
+                follower.observe(max(lane.read_ns, now), changed)
+        quiet = self._next_tick_ns() - now > QUIET_NS
+        for cadence, lanes in self._polled:
+            if cadence.due_ns - (cadence.slack_ns if quiet else 0) <= now:
+                for lane in lanes:
+                    lane.poll(now)
+                cadence.advance(now)
+
+    def _next_tick_ns(self) -> int:
+        return min([follower.due_ns for follower, _ in self._followed], default=sys.maxsize)
+
+    def _settled(self, since_ns: int) -> bool:
+        return all(
+            lane.failing or (lane.read_ns if follower.resting else lane.changed_ns) >= since_ns
+            for follower, lane in self._followed
+        ) and all(lane.failing or lane.read_ns >= since_ns for _, lanes in self._polled for lane in lanes)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Sample until told to stop. Returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m ipw.profilers.sampler", description="Read sensors into a file.")
+    parser.add_argument("--out", type=Path, required=True, help="the run directory")
+    parser.add_argument("--sensors", default="auto", help="names, separated by commas")
+    asked = parser.parse_args(arguments)
+    with os.fdopen(os.dup(1), "w") as out:
+        os.dup2(2, 1)  # what a library prints must not get between the two lines
+        return _sample(asked.out, asked.sensors, out)
+
+
+def _sample(folder: Path, selection: str, out: TextIO) -> int:
+    stopped = _stop_condition()
+    try:
+        sensors = find(selection)
+        file = PowerFile(folder / FILE)
+    except IpwError as error:
+        _say(out, {"error": error.message, "hint": error.hint, "exit_code": error.exit_code})
+        return error.exit_code
+    except OSError as error:
+        _say(out, {"error": f"cannot write {folder / FILE}: {error.strerror}", "hint": None, "exit_code": FAILURE})
+        return FAILURE
+    sampling = Sampling(sensors, file)
+    died = None
+    start_ns, start_cpu_s = now_ns(), time.process_time()
+    try:
+        sampling.settle()
+        _say(out, {"channels": sampling.channels, "pid": os.getpid()})
+        sampling.run(stopped)
+        sampling.settle()
+    except OSError as error:
+        died = f"cannot write {folder / FILE}: {error.strerror}"
+    cost = {"cpu_s": time.process_time() - start_cpu_s, "wall_s": (now_ns() - start_ns) / 1e9}
+    _say(out, cost | sampling.stats() | ({"died": died} if died else {}))
+    file.close()
+    for sensor in sensors:
+        sensor.close()
+    return FAILURE if died else OK
+
+
+def _stop_condition() -> Callable[[], bool]:
+    """Return what tells whether to stop: stdin has ended, SIGTERM came, or the parent is gone.
+
+    The parent may have children that hold the other end of stdin open after it, hence the last.
+    """
+    terminated: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _: terminated.append(number))
+    parent = os.getppid()
+    stdin = select.poll()
+    stdin.register(0, select.POLLIN)
+    return lambda: bool(terminated or stdin.poll(0) or os.getppid() != parent)
+
+
+def _say(out: TextIO, line: dict[str, Any]) -> None:
+    with contextlib.suppress(BrokenPipeError):  # a parent that is gone hears nothing
+        out.write(json.dumps(line) + "\n")
+        out.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

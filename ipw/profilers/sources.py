@@ -1,0 +1,59 @@
+"""The sensor that most sensors are: channels, each with the function that reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+
+from ipw.profilers.base import Channel, Reading, Scope, SensorError, Status, absent
+
+Read = Callable[[], Reading | None]
+"""Reads one channel, as `Sensor.read` does."""
+Source = tuple[Channel, Read]
+
+
+class Sources:
+    """A sensor made of sources."""
+
+    def __init__(self, sources: Iterable[Source], close: Callable[[], None] | None = None) -> None:
+        """`close` lets go of what the sources share; it is called once."""
+        pairs = list(sources)
+        self.channels: Sequence[Channel] = [channel for channel, _ in pairs]
+        self._reads = [read for _, read in pairs]
+        self._close = close
+        self._open = True
+
+    def read(self, index: int) -> Reading | None:
+        """Read one channel."""
+        if not self._open:
+            raise SensorError("lost", "the sensor is closed")
+        return self._reads[index]()
+
+    def close(self) -> None:
+        """Let go of the device."""
+        if self._open and self._close is not None:
+            self._close()
+        self._open = False
+
+
+def probed(channel: Channel, read: Read, hint: str | None = None) -> Source:
+    """Try a source once; one that cannot be read says so in its channel, with `hint`."""
+    try:
+        read()
+    except SensorError as error:
+        return unreadable(replace(channel, status=error.status, reason=error.reason, hint=hint))
+    return channel, read
+
+
+def unreadable(channel: Channel) -> Source:
+    """Make a source of a channel that already says why it cannot be read."""
+
+    def read() -> Reading | None:
+        raise SensorError(channel.status, channel.reason or "")
+
+    return channel, read
+
+
+def missing(sensor: str, scope: Scope, status: Status, reason: str, hint: str | None = None) -> Sources:
+    """Make the sensor that is not there."""
+    return Sources([unreadable(absent(sensor, scope, status, reason, hint))])

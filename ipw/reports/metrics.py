@@ -1,0 +1,62 @@
+"""From a run directory to `summary.json`: every metric with its interval, or the reason why there is none."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+from ipw.reports.metric import energy_facts, mapping
+from ipw.reports.queries import load_queries
+from ipw.reports.ratios import query_metrics, rates
+from ipw.reports.readings import total_channels
+from ipw.reports.validity import check_run
+from ipw.reports.window import window_metrics, window_s
+from ipw.rundir import RunDir
+
+SCHEMA_VERSION = 1
+
+
+def summarize(run: RunDir) -> dict[str, Any]:
+    """Derive the summary of `run` from its files alone; the same files give the same numbers.
+
+    Raises UsageError where the manifest cannot be read, ValueError or OSError where a table is damaged.
+    """
+    manifest = run.manifest()
+    workload = mapping(manifest.get("workload"))
+    run_id = str(manifest.get("run_id", run.path.name))
+    energy = energy_facts(manifest)
+    queries = load_queries(run)
+    duration_s = window_s(manifest, queries)
+    metrics = window_metrics(run, energy, duration_s)
+    by_subject = {}
+    if workload.get("kind") == "lm":
+        seed = seed_of(run_id)
+        metrics = query_metrics(queries, energy, seed) | rates(queries, duration_s, seed) | metrics
+        for subject, part in queries.by_subject().items():
+            by_subject[subject] = query_metrics(part, energy, seed_of(f"{run_id}/{subject}"))
+    checks = check_run(manifest, run.readings())
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "run_id": run_id,
+        "workload": workload,
+        "model": manifest.get("model"),
+        "basis": manifest.get("basis"),
+        "method": energy.method,
+        "devices": devices(manifest),
+        "valid": not any(check["level"] == "error" and not check["ok"] for check in checks),
+        "validity": checks,
+        "metrics": metrics,
+        "by_subject": by_subject,
+    }
+
+
+def devices(manifest: Mapping[str, Any]) -> list[str]:
+    """List what the joules come from, so that runs on different devices can be told apart."""
+    host = mapping(manifest.get("host")).get("name")
+    return [f"{host}: {c.get('device') or c.get('name')}" for c in total_channels(manifest)]
+
+
+def seed_of(text: str) -> int:
+    """Make a seed that every machine derives alike."""
+    return int.from_bytes(hashlib.sha256(text.encode(errors="replace")).digest()[:8], "big")

@@ -1,0 +1,109 @@
+"""One self-contained page for one run or several side by side: no network, no script, no other file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from ipw.errors import IpwError
+from ipw.reports import details, sections
+from ipw.reports.headline import headline
+from ipw.reports.markup import Markup, join, tag
+from ipw.reports.metric import mapping, mappings, sensors
+from ipw.reports.ranking import groups
+from ipw.reports.text import clean
+from ipw.reports.view import View, load_views, workload_of
+from ipw.rundir import RunDir
+
+STYLE = Path(__file__).with_name("style.css")
+CSP = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+SECTIONS = (
+    sections.ranking,
+    sections.tradeoff,
+    sections.power,
+    sections.by_subject,
+    sections.latency,
+    sections.wrong_answers,
+    details.all_metrics,
+    details.measured_how,
+    details.definitions,
+)
+"""In the order of the page. Each takes the runs and their groups, and returns `None` where it has nothing to say."""
+
+
+def write_page(runs: Sequence[RunDir], path: Path) -> None:
+    """Write the page of `runs` to `path`, whole or not at all. Raises IpwError where that cannot be written."""
+    part = path.with_name(f".{path.name}.part")
+    try:
+        part.write_text(page(load_views(runs)), encoding="utf-8")
+        part.replace(path)
+    except OSError as error:
+        raise IpwError(f"cannot write {path}: {error.strerror}", "choose another place with --page") from None
+
+
+def page(views: Sequence[View]) -> str:
+    """Make the page as text: the same runs give the same page."""
+    found = groups([view.summary for view in views])
+    title = headline(found)
+    head = tag(
+        "head",
+        tag("meta", charset="utf-8"),
+        tag("meta", http_equiv="Content-Security-Policy", content=CSP),
+        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        tag("meta", name="color-scheme", content="light dark"),
+        tag("title", f"{title} · ipw"),
+        tag("style", Markup(STYLE.read_text(encoding="utf-8"))),
+    )
+    lede = tag("p", _lede(views), class_="lede")
+    tiles = sections.tiles(views[0]) if len(views) == 1 else None
+    top = tag("header", tag("p", "intelligence per watt", class_="overline"), tag("h1", title), lede, *_banners(views))
+    main = tag("main", top, tiles, *(make(views, found) for make in SECTIONS))
+    foot = tag("footer", "Made by ipw from the run directories: ", join((tag("code", v.path) for v in views), ", "))
+    return f"<!doctype html>\n{tag('html', head, tag('body', main, foot), lang='en')}\n"
+
+
+def _lede(views: Sequence[View]) -> str:
+    """What was measured, on what, by which sensors, when."""
+    parts = []
+    datasets = _distinct(workload_of(view).get("dataset") for view in views)
+    counts = _distinct(f"{len(view.queries):,}" for view in views if len(view.queries))
+    if counts:
+        parts.append(f"{' / '.join(counts)} questions{' (' + ', '.join(datasets) + ')' if datasets else ''}")
+    machines = _distinct(mapping(view.manifest.get("host")).get("cpu") for view in views)
+    parts += [f"on {', '.join(machines)}"] if machines else []
+    channels = _distinct(c.get("name") for view in views for c in sensors(view.manifest) if c.get("in_total"))
+    verb = "estimated by" if all(view.estimated for view in views) else "from"
+    parts.append(f"energy {verb} {', '.join(channels)}" if channels else "no energy")
+    days = _distinct(str(view.manifest.get("started") or "")[:10] for view in views)
+    return " · ".join([*parts, *days])
+
+
+def _distinct(values: Iterable[object]) -> list[str]:
+    shown = [clean(value, 60) for value in values if value]
+    return list(dict.fromkeys(shown))[:6]
+
+
+def _banners(views: Sequence[View]) -> Iterator[Markup]:
+    """What a reader must know before any number."""
+    if any(view.estimated for view in views):
+        hints = _distinct(c.get("hint") for view in views for c in sensors(view.manifest) if c.get("status") != "ok")
+        remedy = [" To measure: ", join((tag("code", hint) for hint in hints), ", "), "."] if hints else []
+        said = " Joules and watts of these runs come from a model of the load, good to ±50 % at best."
+        yield tag("p", tag("b", "Estimated, not measured."), said, *remedy, class_="banner estimate", role="note")
+    for view in views:
+        named = tag("bdi", view.name)
+        failed = [c for c in mappings(view.summary.get("validity")) if not c.get("ok")]
+        errors = [f"{c.get('check')}: {c.get('detail')}" for c in failed if c.get("level", "error") == "error"]
+        warnings = [f"{c.get('check')}: {c.get('detail')}" for c in failed if c.get("level", "error") != "error"]
+        if errors:
+            yield tag("p", tag("b", "Not valid: ", named, ". "), "; ".join(errors), class_="banner bad", role="note")
+        if warnings:
+            yield tag("p", tag("b", "Mind: ", named, ". "), "; ".join(warnings), class_="banner", role="note")
+        status = view.manifest.get("status")
+        if status not in {None, "complete"}:
+            what = f"This run is {clean(status, 30)}; what had finished is shown."
+            yield tag("p", tag("b", named, ". "), what, class_="banner", role="note")
+        if view.problems:
+            yield tag("p", tag("b", named, ". "), "; ".join(view.problems), class_="banner bad", role="note")
+    if not views:
+        yield tag("p", "No run was given.", class_="banner")

@@ -1,0 +1,127 @@
+"""Which runs may stand beside one another, and in what order."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from ipw.reports.definitions import DEFINITIONS
+from ipw.reports.metric import Metric, mapping, number
+from ipw.reports.stats import in_quadrature
+from ipw.reports.text import MISSING, clean
+
+RANKED_BY = "accuracy_per_joule"
+Summary = Mapping[str, Any]
+
+
+class Row(NamedTuple):
+    """One run in a table."""
+
+    position: int
+    """Its place among the runs that were given."""
+    name: str
+    summary: Summary
+    metrics: dict[str, Metric]
+    rank: int | None
+    """`None` for estimates, for invalid runs, and where there is nothing to compare with."""
+
+
+class Group(NamedTuple):
+    """Runs of one workload and data set whose joules have the same basis, all measured or all estimated."""
+
+    kind: str
+    dataset: str
+    basis: str
+    estimated: bool
+    across_devices: bool
+    """Whether the intervals of joules include the sensors' gain, since the rows come from different devices."""
+    rows: list[Row]
+
+    @property
+    def title(self) -> str:
+        """What the rows have in common."""
+        made = "Estimated, not measured" if self.estimated else "Measured" if self.basis != MISSING else "No energy"
+        parts = [made, f"basis {self.basis}" if self.basis != MISSING else "", self.dataset]
+        return " · ".join(part for part in parts if part)
+
+
+def groups(summaries: Sequence[Summary]) -> list[Group]:
+    """Sort runs into groups that can be compared, measurements first and ranked by accuracy per joule."""
+    members: dict[tuple[bool, str, str, str], list[int]] = {}
+    for index, summary in enumerate(summaries):
+        members.setdefault(_key(summary), []).append(index)
+    names = row_names(summaries)
+    found = []
+    for key in sorted(members, key=lambda k: (k[0], k[3] == MISSING, k[1] != "lm", *k)):
+        estimated, kind, dataset, basis = key
+        across = len({str(summaries[i].get("devices")) for i in members[key]}) > 1
+        rows = [Row(i, names[i], summaries[i], _metrics(summaries[i], across=across), None) for i in members[key]]
+        if not estimated:
+            rows = _ranked(rows)
+        found.append(Group(kind, dataset, basis, estimated, across, rows))
+    return found
+
+
+def row_names(summaries: Sequence[Summary]) -> list[str]:
+    """Name each run after its model or its command; the second of one name is `name #2`."""
+    seen: Counter[str] = Counter()
+    names = []
+    for summary in summaries:
+        name = plain_name(summary)
+        seen[name] += 1
+        names.append(name if seen[name] == 1 else f"{name} #{seen[name]}")
+    return names
+
+
+def plain_name(summary: Summary) -> str:
+    """Name what was measured."""
+    model = summary.get("model")
+    parameters = mapping(mapping(summary.get("workload")).get("parameters"))
+    command = parameters.get("command")
+    named = model.get("name") if isinstance(model, dict) else model
+    named = named or parameters.get("block") or (" ".join(map(str, command)) if isinstance(command, list) else command)
+    return clean(named or summary.get("run_id") or MISSING, 60)
+
+
+def clearly_ahead(first: Row, second: Row, name: str = RANKED_BY) -> bool:
+    """Whether the intervals of a metric where more is better do not touch: a cautious way to call a winner."""
+    low, high = number(first.metrics.get(name, {}).get("low")), number(second.metrics.get(name, {}).get("high"))
+    return low is not None and high is not None and low > high
+
+
+def _key(summary: Summary) -> tuple[bool, str, str, str]:
+    workload = mapping(summary.get("workload"))
+    dataset = mapping(workload.get("parameters")).get("dataset") or ""
+    estimated = "model_estimate" in str(summary.get("method"))
+    return estimated, str(workload.get("kind", "")), clean(dataset, 60), clean(summary.get("basis") or MISSING, 40)
+
+
+def _ranked(rows: Sequence[Row]) -> list[Row]:
+    """Put valid rows in order and number them, where there is more than one; the others come behind."""
+    values = [number(mapping(row.metrics.get(RANKED_BY)).get("value")) for row in rows]
+    fit = [
+        (value, row) for value, row in zip(values, rows, strict=True) if value is not None and row.summary.get("valid")
+    ]
+    fit.sort(key=lambda pair: -pair[0])
+    numbered = [row._replace(rank=place if len(rows) > 1 else None) for place, (_, row) in enumerate(fit, start=1)]
+    placed = {row.position for row in numbered}
+    return numbered + [row for row in rows if row.position not in placed]
+
+
+def _metrics(summary: Summary, *, across: bool) -> dict[str, Metric]:
+    found = mapping(summary.get("metrics"))
+    metrics = {name: dict(entry) for name, entry in found.items() if isinstance(entry, dict)}
+    return {name: _with_gain(name, entry) for name, entry in metrics.items()} if across else metrics
+
+
+def _with_gain(name: str, entry: Metric) -> Metric:
+    """Put the sensor's gain into an interval of joules; an estimate's holds it already."""
+    value, low, high, gain = (number(entry.get(key)) for key in ("value", "low", "high", "gain_rel"))
+    definition = DEFINITIONS.get(name)
+    if definition is None or not definition.is_energy or entry.get("method") == "model_estimate":
+        return entry
+    if value is None or low is None or high is None or gain is None:
+        return entry
+    low, high = in_quadrature(value, value - low, high - value, gain)
+    return entry | {"low": low, "high": high}

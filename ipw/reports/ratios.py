@@ -1,0 +1,154 @@
+"""Metrics of a set of queries: means over means, percentiles, rates and counts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from ipw.reports import stats
+from ipw.reports.definitions import COUNTS, ENERGY_COLUMNS, QUANTILES, RATES, RATIOS, Definition
+from ipw.reports.metric import BELOW_RESOLUTION, EnergyFacts, Metric, metric
+from ipw.reports.queries import Queries
+from ipw.reports.stats import Array, Interval
+
+Mask = npt.NDArray[np.bool_]
+
+ABSENT = {
+    "tokens": "no token counts",
+    "uncached_tokens": "no token counts",
+    "completion_tokens": "no token counts",
+    "latency_s": "no times",
+    "prefill_energy_j": "prefill was not told apart from decode",
+    "decode_energy_j": "prefill was not told apart from decode",
+}
+
+
+class Term(NamedTuple):
+    """Numerator or denominator of a ratio: one column, summed over the queries."""
+
+    total: float
+    width: float
+    """Of the 95 % interval of the measurement of `total`, gain apart."""
+    draws: Array
+    """`total` in every replicate."""
+
+    @property
+    def resolved(self) -> bool:
+        """Whether the measurement tells more than that there was something."""
+        return self.width <= abs(self.total)
+
+
+def query_metrics(queries: Queries, energy: EnergyFacts, seed: int) -> dict[str, Metric]:
+    """Every metric that a set of queries has by itself."""
+    counts = zip(COUNTS, (len(queries), int((~queries.ok).sum())), strict=True)
+    return (
+        ratio_metrics(queries, RATIOS, energy, seed)
+        | quantiles(queries)
+        | {definition.name: metric(definition, count, n=len(queries), method="counted") for definition, count in counts}
+    )
+
+
+def quantiles(queries: Queries) -> dict[str, Metric]:
+    """Percentiles of latency and time to first token over the queries that were answered."""
+    answered = queries.where(queries.ok)
+    found = {}
+    for definition in QUANTILES:
+        column, _, percent = definition.name.removesuffix("_s").partition("_p")
+        q = int(percent) / 100
+        values = answered.numbers[f"{column}_s"]
+        values = values[np.isfinite(values)]
+        found[definition.name] = metric(
+            definition,
+            float(np.quantile(values, q)) if len(values) else None,
+            stats.quantile_interval(values, q),
+            n=len(values),
+            method="timed",
+            interval_by="order statistics",
+            reason=None if len(values) else "no answered query has this time",
+        )
+    return found
+
+
+def rates(queries: Queries, duration_s: float | None, seed: int) -> dict[str, Metric]:
+    """Tokens and queries over the window's length, which spread as the same sums over the queries' latency do."""
+    found = ratio_metrics(queries, RATES, EnergyFacts(None, "", None), seed)
+    for definition in RATES:
+        rate = found[definition.name]
+        if rate["value"] and duration_s:
+            total = float(np.nansum(queries.numbers[definition.numerator]))
+            scale = total / duration_s / rate["value"]
+            rate |= {key: None if rate[key] is None else rate[key] * scale for key in ("value", "low", "high")}
+        found[definition.name] = rate | {"method": "timed"}
+    return found
+
+
+def ratio_metrics(
+    queries: Queries, definitions: Sequence[Definition], energy: EnergyFacts, seed: int
+) -> dict[str, Metric]:
+    """Means over means, each over the queries in which both are known, with one resampling for all of them."""
+    pairs = [(d.numerator, d.denominator) for d in definitions]
+    known = [np.isfinite(queries.numbers[a]) & np.isfinite(queries.numbers[b]) for a, b in pairs]
+    columns = [(name, mask) for pair, mask in zip(pairs, known, strict=True) for name in pair]
+    terms = _terms(queries, columns, energy.widening, seed)
+    found = {}
+    for index, definition in enumerate(definitions):
+        n = int(known[index].sum())
+        source = {"energy": energy} if definition.is_energy else {"method": "scored"}
+        if n == 0:
+            found[definition.name] = metric(definition, None, reason=_absent(definition, queries, energy), **source)
+            continue
+        value, interval, reason = _ratio(definition.denominator, terms[2 * index], terms[2 * index + 1], n)
+        interval_by = "bootstrap over queries"
+        if definition.name == "accuracy" and bool(np.isin(queries.numbers["score"], (0.0, 1.0)).all()):
+            interval, interval_by = stats.wilson(terms[2 * index].total, n), "Wilson"
+        if reason is None and n < len(queries):
+            reason = f"{len(queries) - n} of {len(queries)} queries are left out: not known for them"
+        found[definition.name] = metric(
+            definition, value, interval, n=n, interval_by=interval_by, reason=reason, **source
+        )
+    return found
+
+
+def _terms(queries: Queries, columns: Sequence[tuple[str, Mask]], gain_rel: float, seed: int) -> list[Term]:
+    exact = np.zeros(len(queries))
+    values = np.stack([np.where(mask, queries.numbers[name], 0.0) for name, mask in columns], axis=1)
+    sds = np.stack([np.where(mask, queries.sds.get(name, exact), 0.0) for name, mask in columns], axis=1)
+    draws = stats.resampled_sums(values, sds, seed)
+    gain = stats.gain_draws(gain_rel, seed)
+    widths = 2 * stats.Z95 * np.sqrt((sds**2).sum(axis=0))
+    terms = []
+    for index, (name, mask) in enumerate(columns):
+        n, total, drawn = int(mask.sum()), float(values[:, index].sum()), draws[:, index]
+        if name == "score" and n and total in {0.0, float(n)}:
+            drawn = n * stats.proportion_draws(total, n, seed)
+        terms.append(Term(total, float(widths[index]), drawn * gain if name in ENERGY_COLUMNS else drawn))
+    return terms
+
+
+def _ratio(
+    denominator_name: str, numerator: Term, denominator: Term, n: int
+) -> tuple[float | None, Interval, str | None]:
+    if denominator.total == 0:
+        return None, (None, None), "no answer was right" if denominator_name == "score" else "nothing to divide by"
+    value = numerator.total / denominator.total
+    with np.errstate(divide="ignore", invalid="ignore"):
+        draws = np.where(denominator.draws > 0, numerator.draws / denominator.draws, np.inf)
+    low, high = stats.percentile_interval(draws, value, n)
+    if not numerator.resolved:
+        return None, (None, high), BELOW_RESOLUTION
+    if not denominator.resolved:
+        return None, (low, None), BELOW_RESOLUTION
+    return value, (low, high), None
+
+
+def _absent(definition: Definition, queries: Queries, energy: EnergyFacts) -> str:
+    if len(queries) == 0:
+        return "no query was finished"
+    for name in (definition.numerator, definition.denominator):
+        if np.isnan(queries.numbers[name]).all():
+            no_energy = name in ENERGY_COLUMNS and np.isnan(queries.numbers["energy_j"]).all()
+            return energy.absent if no_energy else ABSENT.get(name, energy.absent)
+    return "its parts are never known for the same query"

@@ -1,0 +1,124 @@
+"""Numbers and names as people read them: units with prefixes, digits that the interval supports, no hostile bytes."""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from ipw.reports.metric import BELOW_RESOLUTION, number
+
+MISSING = "\N{EN DASH}"
+BIDI = {*"\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"}
+PREFIXES = {-6: "µ", -3: "m", 0: "", 3: "k", 6: "M", 9: "G"}
+SCALED_UNITS = {"J": (-6, 9), "W": (-3, 6), "s": (-6, 0), "1/J": (0, 9), "1/W": (0, 6)}
+"""Units that take prefixes, and the range of powers of ten that read well."""
+
+
+class Scale(NamedTuple):
+    """A factor for values of one unit, and how the scaled unit is written."""
+
+    factor: float
+    unit: str
+
+    def text(self, value: float, digits: int) -> str:
+        """Write `value` with so many decimals, without the unit."""
+        return f"{value * self.factor:.{digits}f}"
+
+    def digits(self, value: float, low: float | None = None, high: float | None = None) -> int:
+        """Count the decimals to show: two digits of the interval's half-width, but two to four digits of the value."""
+        value *= self.factor
+        by_value = 2 - (math.floor(math.log10(abs(value))) if value else 0)
+        if low is None or high is None or high <= low:
+            return max(by_value, 0)
+        by_interval = 1 - math.floor(math.log10((high - low) / 2 * self.factor))
+        return max(min(max(by_interval, by_value - 1), by_value + 1), 0)
+
+
+def scale_for(unit: str, values: Iterable[float | None]) -> Scale:
+    """Choose a scale that suits all of `values`: the middle one by size gets one to three digits before the point."""
+    if unit == "":
+        return Scale(100.0, "%")
+    known = sorted(abs(x) for x in values if x)
+    if unit not in SCALED_UNITS or not known:
+        return Scale(1.0, f"/{unit[2:]}" if unit.startswith("1/") else unit)
+    per, base = ("/", unit[2:]) if unit.startswith("1/") else ("", unit)
+    power = 3 * math.floor(math.log10(known[len(known) // 2]) / 3)
+    low, high = SCALED_UNITS[unit]
+    power = min(max(-power if per else power, low), high)
+    return Scale(10.0**power if per else 10.0**-power, f"{per}{PREFIXES[power]}{base}")
+
+
+def quantity(metric: Mapping[str, Any], scale: Scale | None = None) -> str:
+    """Write a metric with its interval and unit, a bound where it is below resolution, or why it is absent."""
+    value, low, high = (number(metric.get(key)) for key in ("value", "low", "high"))
+    if metric.get("method") == "counted" and value is not None:
+        return f"{value:,.0f}"
+    scale = scale or scale_for(str(metric.get("unit", "")), [x for x in (value, high, low) if x is not None][:1])
+    if value is None:
+        bound = limit(metric, scale)
+        reason = clean(metric.get("reason") or "not known")
+        return f"{MISSING} ({reason})" if bound is None else f"{bound} {scale.unit} ({reason})"
+    interval = interval_text(metric, scale)
+    return f"{value_text(metric, scale)} {scale.unit}{' ' + interval if interval else ''}"
+
+
+def value_text(metric: Mapping[str, Any], scale: Scale) -> str:
+    """Write the value alone, or its bound, or a dash."""
+    value, low, high = (number(metric.get(key)) for key in ("value", "low", "high"))
+    if value is None:
+        return limit(metric, scale) or MISSING
+    return scale.text(value, scale.digits(value, low, high))
+
+
+def limit(metric: Mapping[str, Any], scale: Scale) -> str | None:
+    """Write the one bound of what is below resolution: `< 3.1`."""
+    low, high = number(metric.get("low")), number(metric.get("high"))
+    if metric.get("reason") != BELOW_RESOLUTION or (low is None and high is None):
+        return None
+    if high is not None:
+        return f"< {scale.text(high, scale.digits(high))}"
+    assert low is not None
+    return f"> {scale.text(low, scale.digits(low))}"
+
+
+def interval_text(metric: Mapping[str, Any], scale: Scale) -> str:
+    """Write the 95 % interval, `[low, high]`; an open side as `…`; nothing where neither is known."""
+    value, low, high = (number(metric.get(key)) for key in ("value", "low", "high"))
+    if value is None or (low is None and high is None):
+        return ""
+    digits = scale.digits(value, low, high)
+    ends = ("…" if end is None else scale.text(end, digits) for end in (low, high))
+    return f"[{', '.join(ends)}]"
+
+
+def spread_text(metric: Mapping[str, Any], scale: Scale) -> str:
+    """Write the larger side of the interval: `±3 %` of the value, or in points for a percentage."""
+    value, low, high = (number(metric.get(key)) for key in ("value", "low", "high"))
+    if not value or low is None or high is None:
+        return ""
+    side = max(value - low, high - value)
+    if side <= 0:
+        return ""
+    if scale.unit == "%":
+        return f"±{side * 100:.2g}"
+    share = 100 * side / abs(value)
+    return f"±{share:.2g} %" if share < 99.5 else f"\N{MULTIPLICATION SIGN}{1 + share / 100:.2g}"
+
+
+def clean(text: object, most: int = 200, *, keep_lines: bool = False) -> str:
+    """Make text from anywhere fit to show: one line of at most `most` characters, nothing that steers a terminal.
+
+    Control characters, lone surrogates and marks that turn the direction of writing become a replacement character.
+    """
+    text = str(text)
+    cut = text[: most + 1]
+    shown = "".join(_shown(c, keep_lines=keep_lines) for c in cut[:most])
+    return shown + ("…" if len(cut) > most else "")
+
+
+def _shown(c: str, *, keep_lines: bool) -> str:
+    if c in "\n\t\r\u2028\u2029":
+        return c if keep_lines and c == "\n" else " "
+    return "\ufffd" if c in BIDI or unicodedata.category(c) in {"Cc", "Cs", "Cn"} else c

@@ -1,0 +1,104 @@
+"""Power over time with what the workload did meanwhile, small enough to draw."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ipw.energy.curve import Curve, Floats, Ints
+from ipw.reports.metric import mapping, number
+from ipw.reports.readings import Readings, mean_power, total_channels, total_curve
+
+PIXELS = 600
+RUN_PHASES = ("idle", "load", "warmup", "measure", "run")
+"""Of the run as a whole; every other phase is of a query or a step, and gets a lane of its own."""
+
+
+class Band(NamedTuple):
+    """A stretch of one phase."""
+
+    phase: str
+    start_s: float
+    end_s: float
+
+
+class Timeline(NamedTuple):
+    """Total power in `PIXELS` equal stretches; seconds count from the start of the measured window."""
+
+    edges_s: Floats
+    mean_w: Floats
+    low_w: Floats
+    """Least power between two knots that touch the stretch; NaN, like the others, where nothing was read."""
+    high_w: Floats
+    idle_w: float | None
+    lanes: Sequence[Sequence[Band]]
+    """The run's phases, then those of its queries or steps."""
+
+
+def timeline(manifest: Mapping[str, Any], readings: Readings, spans: Sequence[Mapping[str, Any]]) -> Timeline | None:
+    """Sum the channels in the total over the whole run; `None` where they hold no two readings."""
+    curve = total_curve(readings, total_channels(manifest))
+    if curve.t_ns.size < 2:
+        return None
+    attribution = mapping(manifest.get("attribution"))
+    window = attribution.get("window_ns")
+    origin = int(window[0]) if isinstance(window, list) and window else int(curve.t_ns[0])
+    edges = np.unique(np.linspace(curve.t_ns[0], curve.t_ns[-1], PIXELS + 1).astype(np.int64))
+    mean = mean_power(curve, edges)
+    low, high = _extremes(curve, edges)
+    known = [s for s in spans if number(s.get("start_ns")) is not None and number(s.get("end_ns")) is not None]
+    run = [s for s in known if s.get("phase") in RUN_PHASES]
+    work = [s for s in known if s.get("phase") not in RUN_PHASES]
+    return Timeline(
+        (edges - origin) / 1e9,
+        mean,
+        np.fmin(low, mean),
+        np.fmax(high, mean),
+        number(mapping(attribution.get("idle_power_w")).get("value")),
+        [_bands(each, edges, origin) for each in (run, work)],
+    )
+
+
+def _extremes(curve: Curve, edges: Ints) -> tuple[Floats, Floats]:
+    """Least and greatest power of the knot intervals that begin in each stretch, NaN where none does."""
+    power = np.diff(curve.energy_j) / np.diff(curve.t_ns) * 1e9
+    stretch = np.clip(np.searchsorted(edges, curve.t_ns[:-1], "right") - 1, 0, edges.size - 2)
+    low, high = np.full(edges.size - 1, np.inf), np.full(edges.size - 1, -np.inf)
+    np.minimum.at(low, stretch, power)
+    np.maximum.at(high, stretch, power)
+    return np.where(np.isinf(low), np.nan, low), np.where(np.isinf(high), np.nan, high)
+
+
+def _bands(spans: Sequence[Mapping[str, Any]], edges: Ints, origin: int) -> list[Band]:
+    """Join neighbouring stretches in which the same phase takes the most time: as many bands as can be seen."""
+    if not spans:
+        return []
+    phases = sorted({str(s.get("phase")) for s in spans})
+    start = np.array([s["start_ns"] for s in spans], np.float64)
+    end = np.array([s["end_ns"] for s in spans], np.float64)
+    which = np.array([phases.index(str(s.get("phase"))) for s in spans])
+    taken = np.stack([_time_within(start[which == i], end[which == i], edges) for i in range(len(phases))])
+    most = np.where(taken.max(axis=0) > 0, taken.argmax(axis=0), -1)
+    cuts = np.flatnonzero(np.diff(most)) + 1
+    seconds = (edges - origin) / 1e9
+    bands = []
+    for a, b in zip([0, *cuts.tolist()], [*cuts.tolist(), len(most)], strict=True):
+        if most[a] >= 0:
+            bands.append(Band(phases[most[a]], float(seconds[a]), float(seconds[b])))
+    return bands
+
+
+def _time_within(start: Floats, end: Floats, edges: Ints) -> Floats:
+    """Time that intervals spend in each stretch, added up: Σ clip(t - start) - Σ clip(t - end) is what went by at t."""
+    passed = _passed(edges, start) - _passed(edges, end)
+    within: Floats = np.diff(passed)
+    return within
+
+
+def _passed(edges: Ints, moments: Floats) -> Floats:
+    ordered = np.sort(moments)
+    count = np.searchsorted(ordered, edges, "right")
+    total: Floats = count * edges - np.concatenate([[0.0], np.cumsum(ordered)])[count]
+    return total

@@ -1,0 +1,106 @@
+"""Metrics of the measured window as a whole: what every workload has."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ipw.reports.definitions import WINDOW, Definition
+from ipw.reports.metric import BELOW_RESOLUTION, EnergyFacts, Metric, mapping, metric, number
+from ipw.reports.queries import Queries
+from ipw.reports.stats import in_quadrature
+from ipw.rundir import RunDir
+
+NO_IDLE = "idle power was not measured (--idle SECONDS)"
+
+
+class Estimate(NamedTuple):
+    """A value with its measurement interval; both bounds or neither are known."""
+
+    value: float
+    below: float | None
+    """How far the truth may lie below the value."""
+    above: float | None
+
+    def scaled(self, factor: float) -> Estimate:
+        """Multiply by a positive exact number."""
+        return Estimate(self.value * factor, _times(self.below, factor), _times(self.above, factor))
+
+    def minus(self, other: Estimate) -> Estimate:
+        """Subtract an independent quantity."""
+        return Estimate(self.value - other.value, _hypot(self.below, other.above), _hypot(self.above, other.below))
+
+
+def window_s(manifest: Mapping[str, Any], queries: Queries) -> float | None:
+    """Length of the measured window in seconds: as attributed, or else from the first query's start to the last end."""
+    window = mapping(manifest.get("attribution")).get("window_ns")
+    if isinstance(window, list) and len(window) == 2 and all(number(t) is not None for t in window):
+        return float(window[1] - window[0]) / 1e9
+    starts, ends = queries.numbers["start_ns"], queries.numbers["end_ns"]
+    known = np.isfinite(starts) & np.isfinite(ends)
+    return float(ends[known].max() - starts[known].min()) / 1e9 if known.any() else None
+
+
+def window_metrics(run: RunDir, energy: EnergyFacts, duration_s: float | None) -> dict[str, Metric]:
+    """Energy, net energy, power over time, idle power and length of the measured window."""
+    attribution = mapping(run.manifest().get("attribution"))
+    measured = _measured(run, number(attribution.get("measured_j")))
+    idle = _estimate(mapping(attribution.get("idle_power_w")))
+    power = measured.scaled(1 / duration_s) if measured and duration_s else None
+    net = measured.minus(idle.scaled(duration_s)) if measured and idle and duration_s else None
+    found = {
+        "energy_j": (measured, energy.absent),
+        "net_energy_j": (net, NO_IDLE if measured else energy.absent),
+        "mean_power_w": (power, energy.absent),
+        "idle_power_w": (idle, NO_IDLE if measured else energy.absent),
+    }
+    metrics = {d.name: _metric(d, *found[d.name], energy) for d in WINDOW if d.name in found}
+    duration = next(d for d in WINDOW if d.name == "duration_s")
+    reason = None if duration_s is not None else "nothing was measured"
+    return metrics | {"duration_s": metric(duration, duration_s, method="timed", reason=reason)}
+
+
+def _measured(run: RunDir, measured_j: float | None) -> Estimate | None:
+    """Take the attributed total, with the bounds of the spans of phase `measure`."""
+    if measured_j is None:
+        return None
+    table = run.read_table("spans")
+    names = ["phase", "energy_j", "energy_low_j", "energy_high_j"]
+    if table is None or not set(names) <= set(table.column_names):
+        return Estimate(measured_j, None, None)
+    spans = [row for row in table.select(names).to_pylist() if row["phase"] == "measure"]
+    if not spans or any(row[name] is None for row in spans for name in names):
+        return Estimate(measured_j, None, None)
+    below = math.hypot(*(row["energy_j"] - row["energy_low_j"] for row in spans))
+    above = math.hypot(*(row["energy_high_j"] - row["energy_j"] for row in spans))
+    return Estimate(measured_j, below, above)
+
+
+def _estimate(x: Mapping[str, Any]) -> Estimate | None:
+    value, low, high = (number(x.get(key)) for key in ("value", "low", "high"))
+    if value is None:
+        return None
+    return Estimate(value, None, None) if low is None or high is None else Estimate(value, value - low, high - value)
+
+
+def _metric(definition: Definition, estimate: Estimate | None, absent: str, energy: EnergyFacts) -> Metric:
+    if estimate is None:
+        return metric(definition, None, energy=energy, reason=absent)
+    value, below, above = estimate
+    if below is None or above is None:
+        return metric(definition, value, energy=energy)
+    low, high = in_quadrature(value, below, above, energy.widening)
+    if below + above > abs(value) and definition.name != "idle_power_w":
+        return metric(definition, None, (None, high), energy=energy, interval_by="sensor", reason=BELOW_RESOLUTION)
+    return metric(definition, value, (low, high), energy=energy, interval_by="sensor")
+
+
+def _times(x: float | None, factor: float) -> float | None:
+    return None if x is None else x * factor
+
+
+def _hypot(x: float | None, y: float | None) -> float | None:
+    return None if x is None or y is None else math.hypot(x, y)

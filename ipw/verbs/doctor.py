@@ -1,0 +1,74 @@
+"""`ipw doctor`: which sensors this machine has, why the others are missing, and what to run."""
+
+from __future__ import annotations
+
+import json
+from importlib.util import find_spec
+
+import click
+from rich.table import Table
+from rich.text import Text
+
+from ipw.errors import OK
+from ipw.profilers.base import Channel
+from ipw.profilers.discovery import choose_basis, find, known
+from ipw.verbs.terminal import console
+
+EXTRAS = {"llamacpp": "xllamacpp", "torch": "torch", "figures": "matplotlib"}
+
+
+def doctor(sensors: str, *, as_json: bool) -> int:
+    """Open every sensor (or those named), and tell what each channel is or lacks."""
+    opened = find(",".join(known()) if sensors == "auto" else sensors)
+    channels = [channel for sensor in opened for channel in sensor.channels]
+    for sensor in opened:
+        sensor.close()
+    basis, in_total, reason = choose_basis(channels)
+    extras = {extra: find_spec(module) is not None for extra, module in EXTRAS.items()}
+    if as_json:
+        answer = {
+            "basis": basis,
+            "basis_reason": reason,
+            "channels": [channel.as_dict() | {"in_total": channel.name in in_total} for channel in channels],
+            "extras": extras,
+            "warnings": warnings(),
+        }
+        click.echo(json.dumps(answer))
+    else:
+        _tell(channels, in_total, basis, extras)
+    return OK
+
+
+def warnings() -> list[str]:
+    """Name what is installed here and is known to get in the way."""
+    found = []
+    if find_spec("amdsmi") and find_spec("ray"):
+        found.append("amdsmi keeps ray from starting in one environment: give ray (or zeus) an environment of its own")
+    return found
+
+
+def _tell(channels: list[Channel], in_total: frozenset[str], basis: str | None, extras: dict[str, bool]) -> None:
+    out = console()
+    readable = [channel for channel in channels if channel.status == "ok"]
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in ("channel", "unit", "scope", "device"):
+        table.add_column(column, overflow="fold")
+    for channel in readable:
+        device = "\n".join(fact for fact in (channel.device, channel.note) if fact)
+        name = Text(channel.name, style="bold" if channel.name in in_total else "")
+        table.add_row(name, channel.unit, channel.scope, Text(device))
+    out.print(table)
+    if basis == "estimate":
+        out.print("\nNo sensor can be read: every joule will be [bold]estimated[/] (±50 %) and labelled so.")
+    elif basis:
+        out.print(f"\nEnergy of a run: [bold]{basis}[/] = {' + '.join(sorted(in_total))}")
+    out.print("\n[bold]not readable[/]")
+    for channel in channels:
+        if channel.status != "ok":
+            told = f"{channel.name} ({channel.status}): {channel.reason}"
+            out.print(Text(told + (f"\n    try: {channel.hint}" if channel.hint else "")), soft_wrap=True)
+    for extra, installed in extras.items():
+        if not installed:
+            out.print(f"extra {extra} (absent)\n    try: pip install 'ipw[{extra}]'", markup=False)
+    for warning in warnings():
+        out.print(f"warning: {warning}", markup=False)

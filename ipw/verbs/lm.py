@@ -1,0 +1,61 @@
+"""`ipw run lm`: one model over one data set."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ipw.errors import INTERRUPTED, INVALID, OK
+from ipw.meter import Meter
+from ipw.pipeline import finish
+from ipw.rundir import PAGE, RunDir
+from ipw.verbs.progress import Bar
+from ipw.verbs.terminal import show
+from ipw.workloads.lm.engines import serve
+from ipw.workloads.lm.parameters import Parameters
+from ipw.workloads.lm.run import plan
+from ipw.workloads.lm.run import run_lm as run_workload
+
+
+def run_lm(*, sensors: str, idle_s: float, out: Path, as_json: bool, strict: bool, **options: Any) -> int:
+    """Measure, derive, show. An interrupted run is derived too: what had finished is kept and counted."""
+    run, interrupted = measure_lm(Parameters(**options), sensors, idle_s, out)
+    summary = finish(run)
+    if as_json:
+        click.echo(json.dumps(summary | {"run": str(run.path)}))
+    else:
+        show([summary], run.path / PAGE)
+    if interrupted:
+        return INTERRUPTED
+    return INVALID if strict and not summary["valid"] else OK
+
+
+def measure_lm(parameters: Parameters, sensors: str, idle_s: float, out: Path) -> tuple[RunDir, bool]:
+    """Serve the model and ask it everything; returns the run, and whether it was interrupted."""
+    planned = plan(parameters)
+    with serve(parameters) as endpoint:
+        label = str(endpoint.facts.get("name") or endpoint.model or "model")
+        manifest = {
+            "workload": {"kind": "lm", "parameters": parameters.as_dict() | {"idle_s": idle_s}},
+            "model": endpoint.facts,
+            "dataset": {
+                "name": planned.dataset.name,
+                "digest": planned.dataset.digest,
+                "questions": len(planned.dataset.questions),
+                "scorer": planned.scorer,
+            },
+        }
+        run = RunDir.create(out, label)
+        try:
+            with Meter(run, manifest, sensors) as meter:
+                bar = Bar(label, meter.live, estimated=meter.basis == "estimate")
+                with bar.shown():
+                    meter.idle("idle before", idle_s)
+                    run_workload(meter, meter.journal, endpoint, planned, bar)
+                    meter.idle("idle after", idle_s)
+        except KeyboardInterrupt:
+            return run, True
+    return run, False

@@ -1,0 +1,67 @@
+"""The live bar of a run: what is done, how much of it is right, tokens a second, and watts as the sensors see them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from ipw.live import LivePower
+from ipw.verbs.terminal import console
+
+REDRAW_S = 0.25
+
+
+class Counts(Protocol):
+    """What a workload tells while it runs."""
+
+    done: int
+    total: int
+    right: float
+    tokens: int
+    errors: int
+
+
+class Bar:
+    """Draws `Counts` a few times a second, however often it is told."""
+
+    def __init__(self, label: str, live: LivePower, *, estimated: bool) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[facts]}"),
+            TimeRemainingColumn(),
+            console=console(),
+            transient=True,
+        )
+        self._task = self._progress.add_task(label, total=None, facts="")
+        self._live = live
+        self._estimated = " (estimated)" if estimated else ""
+        self._started = self._drawn = time.monotonic()
+
+    def __call__(self, counts: Counts) -> None:
+        """Note where the workload is."""
+        now = time.monotonic()
+        if now - self._drawn < REDRAW_S and counts.done < counts.total:
+            return
+        self._drawn = now
+        watts = self._live.total()
+        facts = [
+            f"{counts.right / counts.done:.0%} right" if counts.done else "",
+            f"{counts.tokens / max(now - self._started, 1e-3):.0f} tok/s",
+            f"{watts:.1f} W{self._estimated}" if watts is not None else "",
+            f"{counts.errors} failed" if counts.errors else "",
+        ]
+        self._progress.update(
+            self._task, completed=counts.done, total=counts.total, facts="  ".join(fact for fact in facts if fact)
+        )
+
+    @contextmanager
+    def shown(self) -> Iterator[None]:
+        """Show the bar inside the block."""
+        with self._progress:
+            yield

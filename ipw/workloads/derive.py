@@ -1,0 +1,153 @@
+"""From raw readings and the journal to attributed energy: what the tables of every workload are made from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from ipw.energy.attribution import Attribution, Share, attribute
+from ipw.energy.curve import Curve, coverage, energy_between
+from ipw.energy.timeline import Spans
+from ipw.meter import curves, total_channels
+from ipw.rundir import RunDir
+
+Bools = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float64]
+MEASURED = "measure"
+"""The phase of the span that is the measured window."""
+IDLE = "idle"
+
+
+class Attributed(NamedTuple):
+    """Energy of a run's window, summed over the channels of its basis."""
+
+    window_ns: tuple[int, int]
+    spans: Share
+    owners: Share
+    covered: Bools
+    """Whether readings of every channel surround each span and no gap lies in it; elsewhere its energy is unknown."""
+    facts: dict[str, Any]
+    """For the manifest: totals, idle power, levels, rule, joules by channel."""
+
+
+def no_spans() -> Spans:
+    """Make spans for a window in which nothing is told apart."""
+    none = np.zeros(0, np.int64)
+    return Spans(none, none, none, (), none, np.zeros(0))
+
+
+def journal_spans(run: RunDir, phase: str) -> list[tuple[int, int]]:
+    """Start and end of every journalled span of a phase."""
+    return [(int(s["start_ns"]), int(s["end_ns"])) for s in run.journal("span") if s.get("phase") == phase]
+
+
+def attribute_run(run: RunDir, spans: Spans, window_ns: tuple[int, int]) -> Attributed | None:
+    """Attribute the window's energy to `spans`, channel by channel; `None` where no channel was read.
+
+    Channels are independent sensors, so half-widths of intervals add in quadrature; their gains stay apart.
+    """
+    found = curves(run)
+    names = [name for name in total_channels(run) if name in found and found[name].t_ns.size]
+    if not names:
+        return None
+    idle_ns = journal_spans(run, IDLE)
+    parts = [attribute(found[name], spans, window_ns=window_ns, idle_ns=idle_ns) for name in names]
+    measured = [part.measured_j for part in parts]
+    facts = {
+        "window_ns": list(window_ns),
+        "coverage": min(coverage(found[name], *window_ns)[0] for name in names) if window_ns[1] > window_ns[0] else 1.0,
+        "measured_j": sum(measured),
+        "attributed_j": float(sum(part.owners.energy_j.sum() for part in parts)),
+        "idle_j": sum(part.idle_j for part in parts),
+        "unattributed_j": sum(part.unattributed_j for part in parts),
+        "idle_power_w": _sum_intervals([part.idle_power_w for part in parts]),
+        "levels": _levels(parts),
+        "rule": "; ".join(dict.fromkeys(part.rule for part in parts)),
+        "flags": sorted({flag for part in parts for flag in part.flags}),
+        "gain_rel": _weighted([part.gain_rel for part in parts], measured),
+        "method": run.manifest().get("method"),
+        "channels": {
+            name: float(energy_between(curve, *window_ns)[0][0]) for name, curve in found.items() if curve.t_ns.size
+        },
+    }
+    return Attributed(
+        window_ns,
+        _sum_shares([part.spans for part in parts]),
+        _sum_shares([part.owners for part in parts]),
+        np.all([covered(found[name], spans.start_ns, spans.end_ns) for name in names], axis=0),
+        facts,
+    )
+
+
+def covered(curve: Curve, start_ns: npt.ArrayLike, end_ns: npt.ArrayLike) -> Bools:
+    """Whether each interval lies between the curve's knots and touches none of its gaps."""
+    start, end = np.asarray(start_ns, np.int64), np.asarray(end_ns, np.int64)
+    inside: Bools = (start >= curve.t_ns[0]) & (end <= curve.t_ns[-1])
+    gaps_before_end = np.searchsorted(curve.gaps_ns[:, 0], end, "left")
+    gaps_over_at_start = np.searchsorted(curve.gaps_ns[:, 1], start, "right")
+    inside &= gaps_before_end == gaps_over_at_start
+    return inside
+
+
+def derive_window(run: RunDir) -> None:
+    """Derive a workload that is one window: what the devices drew in it, and the spans marked inside."""
+    import pyarrow as pa
+
+    marked = list(run.journal("span"))
+    windows = journal_spans(run, MEASURED)
+    if not windows:
+        run.update_manifest(attribution=None, attribution_reason="the measured window never ended")
+        return
+    attributed = attribute_run(run, no_spans(), windows[0])
+    run.update_manifest(attribution=attributed.facts if attributed else None)
+    columns = {name: [s[name] for s in marked] for name in ("name", "phase", "start_ns", "end_ns")}
+    bounds = straight_energy(run, columns["start_ns"], columns["end_ns"]) if attributed else [None] * 3
+    energy = {
+        name: [None] * len(marked) if values is None else values
+        for name, values in zip(("energy_j", "energy_low_j", "energy_high_j"), bounds, strict=True)
+    }
+    numbers = {"span_id": range(len(marked)), "parent_id": [None] * len(marked)}
+    run.write_table("spans", pa.table({**numbers, **columns, **energy}))
+
+
+def straight_energy(run: RunDir, start_ns: Sequence[int], end_ns: Sequence[int]) -> list[Floats]:
+    """Joules and their 95 % bounds between pairs of moments, over the channels of the basis: three arrays."""
+    found = curves(run)
+    parts = [energy_between(found[name], start_ns, end_ns) for name in total_channels(run) if name in found]
+    value = sum((part[0] for part in parts), np.zeros(len(start_ns)))
+    below = np.sqrt(sum(((part[0] - part[1]) ** 2 for part in parts), np.zeros(len(start_ns))))
+    above = np.sqrt(sum(((part[2] - part[0]) ** 2 for part in parts), np.zeros(len(start_ns))))
+    return [value, value - below, value + above]
+
+
+def _sum_shares(shares: Sequence[Share]) -> Share:
+    value = np.sum([share.energy_j for share in shares], axis=0)
+    below = np.sqrt(np.sum([(share.energy_j - share.low_j) ** 2 for share in shares], axis=0))
+    above = np.sqrt(np.sum([(share.high_j - share.energy_j) ** 2 for share in shares], axis=0))
+    nets = [share.net_energy_j for share in shares if share.net_energy_j is not None]
+    net = np.sum(nets, axis=0) if len(nets) == len(shares) else None
+    return Share(value, value - below, value + above, net)
+
+
+def _sum_intervals(parts: Sequence[tuple[float, float, float] | None]) -> dict[str, float] | None:
+    """Sum independent values with bounds; one that is absent makes the sum absent."""
+    known = [part for part in parts if part is not None]
+    if not known or len(known) < len(parts):
+        return None
+    value = sum(part[0] for part in known)
+    below = float(np.hypot.reduce([part[0] - part[1] for part in known]))
+    above = float(np.hypot.reduce([part[2] - part[0] for part in known]))
+    return {"value": value, "low": value - below, "high": value + above}
+
+
+def _levels(parts: Sequence[Attribution]) -> dict[str, dict[str, float] | None]:
+    phases = dict.fromkeys(phase for part in parts for phase in part.levels)
+    return {phase: _sum_intervals([part.levels.get(phase) for part in parts]) for phase in phases}
+
+
+def _weighted(values: Sequence[float], weights: Sequence[float]) -> float:
+    total = sum(weights)
+    return sum(v * w for v, w in zip(values, weights, strict=True)) / total if total > 0 else max(values)

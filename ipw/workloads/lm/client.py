@@ -1,0 +1,95 @@
+"""One question to an OpenAI-compatible server, and what it has by way of models."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from ipw.workloads.lm.http_parser import HttpError
+from ipw.workloads.lm.reply import Answer, Reply
+from ipw.workloads.lm.transport import Transport, reason
+
+MODELS_S = 10.0
+MAX_LIST, MAX_NAME = 4 << 20, 300
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What one request may take, and how the answer is drawn."""
+
+    timeout_s: float
+    """From the question to the end of its answer."""
+    stall_s: float
+    """Without a byte, in the middle of the answer."""
+    max_tokens: int | None
+    temperature: float
+    seed: int | None
+
+
+async def ask(transport: Transport, model: str | None, prompt: str, limits: Limits, key: str | None = None) -> Answer:
+    """Ask one question. Never raises for what a server does: the answer tells. `key` is blotted out of the answer."""
+    reply = Reply()
+    try:
+        async with asyncio.timeout(limits.timeout_s):
+            body = request_body(model, prompt, limits)
+            await transport.request("POST", "/chat/completions", body, reply, limits.stall_s)
+        reply.close()
+    except TimeoutError as error:
+        reply.fail("timeout", str(error) or f"no whole answer within {limits.timeout_s:g} s")
+    except HttpError as error:
+        reply.fail("error", str(error))
+    except OSError as error:
+        reply.fail("error", f"the connection failed: {reason(error)}")
+    return reply.answer(key)
+
+
+def request_body(model: str | None, prompt: str, limits: Limits) -> bytes:
+    """Make the JSON of a streamed chat completion; what is `None` is left to the server."""
+    body: dict[str, Any] = {
+        "messages": [{"role": "user", "content": prompt}],
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        "temperature": limits.temperature,
+    }
+    optional = {"model": model, "max_tokens": limits.max_tokens, "seed": limits.seed}
+    return json.dumps(body | {name: value for name, value in optional.items() if value is not None}).encode()
+
+
+async def server_models(transport: Transport) -> list[str] | None:
+    """Names of the models that a server lists; `None` where it does not say. Raises OSError without a connection."""
+    listing = _Listing()
+    try:
+        async with asyncio.timeout(MODELS_S):
+            await transport.request("GET", "/models", b"", listing)
+        models = json.loads(b"".join(listing.blocks)) if listing.status == 200 else None
+    except (HttpError, TimeoutError, ValueError, RecursionError):
+        return None
+    entries = models.get("data") if isinstance(models, dict) else None
+    if not isinstance(entries, list):
+        return None
+    names = [entry.get("id") for entry in entries if isinstance(entry, dict)]
+    return [name for name in names if isinstance(name, str) and name.isprintable() and 0 < len(name) <= MAX_NAME]
+
+
+class _Listing:
+    """Receives a short document."""
+
+    def __init__(self) -> None:
+        self.status = 0
+        self.blocks: list[bytes] = []
+        self._bytes = 0
+
+    def sent(self, t_ns: int) -> None:
+        """Nothing is timed here."""
+
+    def head(self, status: int, headers: dict[str, str]) -> None:  # noqa: ARG002 (the receiver's signature)
+        """Take the status."""
+        self.status = status
+
+    def block(self, data: bytes, t_ns: int) -> bool:  # noqa: ARG002 (the receiver's signature)
+        """Take some bytes, up to what a list may hold."""
+        self.blocks.append(data)
+        self._bytes += len(data)
+        return self._bytes > MAX_LIST

@@ -1,0 +1,130 @@
+"""What a GGUF file says of its model, read from its header alone.
+
+Layout: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md (versions 2 and 3, little-endian).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections import Counter
+from math import prod
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from ipw.errors import IpwError
+
+SCALARS = {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q", 12: "<d"}
+STRING, ARRAY = 8, 9
+MOST = 1 << 24
+"""Entries, and bytes of one text: more than any model has."""
+TENSOR_TYPES = {
+    0: "f32", 1: "f16", 2: "q4_0", 3: "q4_1", 6: "q5_0", 7: "q5_1", 8: "q8_0", 9: "q8_1", 10: "q2_k", 11: "q3_k",
+    12: "q4_k", 13: "q5_k", 14: "q6_k", 15: "q8_k", 16: "iq2_xxs", 17: "iq2_xs", 18: "iq3_xxs", 19: "iq1_s",
+    20: "iq4_nl", 21: "iq3_s", 22: "iq2_s", 23: "iq4_xs", 24: "i8", 25: "i16", 26: "i32", 27: "i64", 28: "f64",
+    29: "iq1_m", 30: "bf16", 34: "tq1_0", 35: "tq2_0", 39: "mxfp4",
+}  # fmt: skip
+
+
+class _UnreadableError(Exception):
+    """The file is no GGUF, or is cut short."""
+
+
+def gguf_facts(path: Path) -> dict[str, Any]:
+    """Name, architecture, parameters (and those active for a token), quantisation, context, experts and digest.
+
+    `quantisation` is the type of most parameters. Raises IpwError for a file that is no GGUF or cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            entries, tensors = _header(file)
+            file.seek(0)
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise IpwError(f"model {path} cannot be read: {error.strerror}", "give --model the path of a GGUF") from None
+    except (_UnreadableError, struct.error, UnicodeDecodeError, OverflowError, MemoryError):
+        raise IpwError(f"model {path} is no GGUF file, or is not whole", "was it downloaded to the end?") from None
+    architecture = entries.get("general.architecture")
+    used = entries.get(f"{architecture}.expert_used_count")
+    experts = entries.get(f"{architecture}.expert_count")
+    sizes: Counter[str] = Counter()
+    routed = 0
+    for name, shape, kind in tensors:
+        sizes[TENSOR_TYPES.get(kind, f"type {kind}")] += prod(shape)
+        routed += prod(shape) if "_exps." in name else 0
+    total = sizes.total()
+    return {
+        "name": entries.get("general.name") or path.stem,
+        "architecture": architecture,
+        "parameters": total,
+        "active_parameters": total - routed + routed * used // experts if used and experts else total,
+        "quantisation": sizes.most_common(1)[0][0] if sizes else None,
+        "context_tokens": entries.get(f"{architecture}.context_length"),
+        "experts": experts,
+        "experts_per_token": used,
+        "bytes": path.stat().st_size,
+        "digest": f"sha256:{digest}",
+    }
+
+
+def _header(file: BinaryIO) -> tuple[dict[str, Any], list[tuple[str, list[int], int]]]:
+    """Single values by key, and name, shape and type of every tensor."""
+    if file.read(4) != b"GGUF" or _scalar(file, "<I") not in (2, 3):
+        raise _UnreadableError
+    tensor_count, entry_count = _count(file), _count(file)
+    entries = {}
+    for _ in range(entry_count):
+        key = _text(file)
+        value = _value(file, _scalar(file, "<I"))
+        if value is not None:
+            entries[key] = value
+    tensors = []
+    for _ in range(tensor_count):
+        name = _text(file)
+        shape = [_scalar(file, "<Q") for _ in range(_scalar(file, "<I"))]
+        tensors.append((name, shape, _scalar(file, "<I")))
+        file.seek(8, 1)  # where its data lie
+    return entries, tensors
+
+
+def _value(file: BinaryIO, kind: int) -> Any:
+    """Read one value; arrays (vocabularies, mostly) are passed over."""
+    if kind == STRING:
+        return _text(file)
+    if kind != ARRAY:
+        return _scalar(file, _format(kind))
+    element = _scalar(file, "<I")
+    count = _count(file)
+    if element == STRING:
+        for _ in range(count):
+            file.seek(_count(file), 1)
+    elif element == ARRAY:
+        raise _UnreadableError
+    else:
+        file.seek(count * struct.calcsize(_format(element)), 1)
+    return None
+
+
+def _format(kind: int) -> str:
+    if kind not in SCALARS:
+        raise _UnreadableError
+    return SCALARS[kind]
+
+
+def _scalar(file: BinaryIO, layout: str) -> Any:
+    return struct.unpack(layout, file.read(struct.calcsize(layout)))[0]
+
+
+def _count(file: BinaryIO) -> int:
+    count: int = _scalar(file, "<Q")
+    if count > MOST:
+        raise _UnreadableError
+    return count
+
+
+def _text(file: BinaryIO) -> str:
+    size = _count(file)
+    text = file.read(size)
+    if len(text) < size:
+        raise _UnreadableError
+    return text.decode()

@@ -1,0 +1,168 @@
+"""HTTP/1.1 responses from bytes as they arrive: no sockets here, and nothing that a server sends is trusted."""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+
+MAX_HEAD = 64 * 1024
+MAX_LINE = 4096
+"""Of a chunk's size line and of each trailer."""
+
+
+class HttpError(Exception):
+    """What came is not HTTP/1.1, or the connection ended before the response did."""
+
+
+class _State(Enum):
+    HEAD = auto()
+    SIZE = auto()
+    CHUNK = auto()
+    CHUNK_END = auto()
+    TRAILERS = auto()
+    LENGTH = auto()
+    UNTIL_CLOSE = auto()
+    DONE = auto()
+
+
+class ResponseParser:
+    """Takes one response apart; `feed` returns the body's bytes in what it is given, without chunk framing."""
+
+    def __init__(self) -> None:
+        self.status = 0
+        """Known once the head has come."""
+        self.headers: dict[str, str] = {}
+        """Names in lower case; of equal names the last counts."""
+        self.keep_alive = False
+        self._state = _State.HEAD
+        self._left = 0
+        self._rest = b""
+
+    @property
+    def has_head(self) -> bool:
+        """Whether status and headers have come, and the body follows."""
+        return self._state is not _State.HEAD
+
+    @property
+    def done(self) -> bool:
+        """Whether the whole response has come."""
+        return self._state is _State.DONE
+
+    def feed(self, data: bytes) -> bytes:
+        """Take the next bytes from the socket. Raises HttpError for what is not HTTP/1.1."""
+        if self._rest:
+            data, self._rest = self._rest + data, b""
+        pieces: list[bytes] = []
+        at = 0
+        if self._state is _State.HEAD:
+            at = self._head(data)
+        while 0 <= at < len(data):
+            if self._state is _State.DONE:
+                self.keep_alive = False  # more than an answer: whatever it is, it answers no question of ours
+                break
+            at, piece = self._step(data, at)
+            if piece:
+                pieces.append(piece)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def eof(self) -> None:
+        """Note that the server closed the connection. Raises HttpError where the response is not whole."""
+        if self._state is _State.UNTIL_CLOSE:
+            self._state = _State.DONE
+        if self._state is not _State.DONE:
+            raise HttpError("the server closed the connection before its answer was whole")
+
+    def _step(self, data: bytes, at: int) -> tuple[int, bytes]:
+        """Go on from `at`: where to go on next (negative: wait for more), and a piece of the body."""
+        state = self._state
+        if state is _State.SIZE:
+            end = self._line_end(data, at)
+            if end < 0:
+                return end, b""
+            self._left = _chunk_size(data[at:end])
+            self._state = _State.CHUNK if self._left else _State.TRAILERS
+            return end + 2, b""
+        if state in (_State.CHUNK, _State.LENGTH):
+            piece = data[at : at + self._left]
+            self._left -= len(piece)
+            if not self._left:
+                self._state = _State.CHUNK_END if state is _State.CHUNK else _State.DONE
+            return at + len(piece), piece
+        if state in (_State.CHUNK_END, _State.TRAILERS):
+            end = self._line_end(data, at)
+            if end < 0:
+                return end, b""
+            if state is _State.CHUNK_END and end != at:
+                raise HttpError("a chunk is longer than it said")
+            if state is _State.CHUNK_END:
+                self._state = _State.SIZE
+            elif end == at:
+                self._state = _State.DONE
+            return end + 2, b""
+        return len(data), data[at:]  # until the connection closes
+
+    def _line_end(self, data: bytes, at: int) -> int:
+        end = data.find(b"\r\n", at)
+        if end < 0:
+            self._rest = data[at:]
+        if (end if end >= 0 else len(data)) - at > MAX_LINE:
+            raise HttpError("a line between chunks is too long")
+        return end
+
+    def _head(self, data: bytes) -> int:
+        """Read the head, leaving out interim (1xx) ones; where the body starts, or the data's end to wait for more."""
+        start = 0
+        while True:
+            end = data.find(b"\r\n\r\n", start)
+            if (end if end >= 0 else len(data)) - start > MAX_HEAD:
+                raise HttpError("the head of the answer is too long")
+            if end < 0:
+                self._rest = data[start:]
+                if not b"HTTP/1.".startswith(self._rest[:7]):
+                    raise HttpError("what answers there does not speak HTTP/1.1")
+                return len(data)
+            self._read_head(data[start:end].decode("latin-1"))
+            start = end + 4
+            if not 100 <= self.status < 200:
+                self._frame()
+                return start
+
+    def _read_head(self, head: str) -> None:
+        first, *lines = head.split("\r\n")
+        version, _, rest = first.partition(" ")
+        code = rest[:3]
+        if version not in ("HTTP/1.1", "HTTP/1.0") or not (code.isascii() and code.isdigit() and len(code) == 3):
+            raise HttpError("what answers there does not speak HTTP/1.1")
+        self.status = int(code)
+        self.headers = {}
+        for line in lines:
+            name, colon, value = line.partition(":")
+            if not colon:
+                raise HttpError("a header of the answer has no colon")
+            self.headers[name.strip().lower()] = value.strip()
+        connection = self.headers.get("connection", "").lower()
+        self.keep_alive = "close" not in connection and (version == "HTTP/1.1" or "keep-alive" in connection)
+
+    def _frame(self) -> None:
+        """Say where the body ends (RFC 9112, section 6.3)."""
+        length = self.headers.get("content-length")
+        if self.status in (204, 304):
+            self._state = _State.DONE
+        elif "chunked" in self.headers.get("transfer-encoding", "").lower():
+            self._state = _State.SIZE
+        elif length is None:
+            self._state, self.keep_alive = _State.UNTIL_CLOSE, False
+        elif not (length.isascii() and length.isdigit() and len(length) < 19):
+            raise HttpError("the answer's Content-Length is no number")
+        else:
+            self._left = int(length)
+            self._state = _State.LENGTH if self._left else _State.DONE
+
+
+def _chunk_size(line: bytes) -> int:
+    digits = line.partition(b";")[0].strip()
+    try:
+        if digits.isalnum() and len(digits) < 16:  # int() would also take signs and underscores
+            return int(digits, 16)
+    except ValueError:
+        pass
+    raise HttpError("a chunk's size is no number")

@@ -1,0 +1,164 @@
+"""One answer on its way in: the parts of it as they come, and all of it as a record in the end."""
+
+from __future__ import annotations
+
+import json
+from typing import Literal, NamedTuple
+
+from ipw.clock import now_ns
+from ipw.workloads.lm.sse import ChatStream, error_message
+
+MAX_BYTES = 64 << 20
+"""Of one answer as it is sent; a streamed token brings a few hundred bytes along."""
+MAX_ERROR = 300
+"""Characters of an error message that are kept."""
+SECRET = 8
+"""A key shorter than this is a word (`EMPTY`, `ollama`) that an answer may well hold, and no secret."""
+OPEN, CLOSE = "<think>", "</think>"
+
+Status = Literal["ok", "error", "timeout"]
+
+
+class Answer(NamedTuple):
+    """What came back. What is not known is `None`."""
+
+    start_ns: int
+    """When the request was written to the socket; without a connection, when one was looked for."""
+    first_token_ns: int | None
+    """When the first block of bytes with text or thinking was read from the socket."""
+    end_ns: int
+    status: Status
+    error: str | None
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    cached_tokens: int | None
+    tokens_source: Literal["usage", "counted"] | None
+    finish_reason: str | None
+    response: str
+    """As much as came, thinking left out."""
+    reasoning: str
+
+
+class Reply:
+    """Receives one response, streamed or not, and whatever a server sends in the place of one."""
+
+    def __init__(self) -> None:
+        self.start_ns = now_ns()
+        self._stream = ChatStream()
+        self._streamed = False
+        self._http_status = 0
+        self._body: list[bytes] = []
+        self._bytes = 0
+        self._last_ns: int | None = None
+        self._failure: tuple[Status, str] | None = None
+
+    # --- what the connection tells ----------------------------------------------------------------------------------
+
+    def sent(self, t_ns: int) -> None:
+        """Note when the request is written to the socket."""
+        self.start_ns = t_ns
+
+    def head(self, status: int, headers: dict[str, str]) -> None:
+        """Take the status and the headers."""
+        self._http_status = status
+        self._streamed = status == 200 and not headers.get("content-type", "").startswith("application/json")
+
+    def block(self, data: bytes, t_ns: int) -> bool:
+        """Take some bytes of the body; whether that was all that is wanted."""
+        self._last_ns = t_ns
+        self._bytes += len(data)
+        if self._bytes > MAX_BYTES:
+            self.fail("error", f"the answer is longer than {MAX_BYTES >> 20} MiB")
+        elif self._streamed:
+            self._stream.feed(data, t_ns)
+        else:
+            self._body.append(data)
+        return self._failure is not None or self._stream.done
+
+    # --- what the client tells --------------------------------------------------------------------------------------
+
+    def fail(self, status: Status, message: str) -> None:
+        """Say why there is no whole answer; the first reason counts, and an answer that is whole stays."""
+        if self._failure is None and not (self._streamed and self._stream.complete):
+            self._failure = status, message
+            self._last_ns = now_ns()
+
+    def close(self) -> None:
+        """Judge the response, all of which has come."""
+        if self._http_status != 200:
+            self.fail("error", f"HTTP {self._http_status}: {_message(b''.join(self._body))}")
+        elif self._streamed:
+            self._stream.close(self._last_ns or now_ns())
+            if not self._stream.complete and self._stream.error is None:
+                broken = self._stream.text_chunks > 0
+                self.fail("error", "the stream broke off" if broken else "the answer holds no completion")
+        else:
+            self._take_whole(b"".join(self._body))
+
+    def answer(self, key: str | None) -> Answer:
+        """Make the record. A secret that a server sends back is blotted out."""
+        stream = self._stream
+        if self._failure is None and stream.error is not None:
+            self._failure = "error", stream.error
+        status, error = self._failure or ("ok", None)
+        response, reasoning = _split("".join(stream.content), "".join(stream.reasoning))
+        counted = stream.completion_tokens is None
+        return Answer(
+            start_ns=self.start_ns,
+            first_token_ns=stream.first_token_ns if self._streamed else None,
+            end_ns=self._last_ns or now_ns(),
+            status=status,
+            error=None if error is None else _clean(_without(key, error)),
+            prompt_tokens=stream.prompt_tokens,
+            completion_tokens=stream.text_chunks if counted and self._streamed else stream.completion_tokens,
+            cached_tokens=stream.cached_tokens,
+            tokens_source=("counted" if self._streamed else None) if counted else "usage",
+            finish_reason=stream.finish_reason and _clean(stream.finish_reason),
+            response=_without(key, _whole_characters(response)),
+            reasoning=_without(key, _whole_characters(reasoning)),
+        )
+
+    def _take_whole(self, body: bytes) -> None:
+        """Take an answer from a server that does not stream: there is no moment of a first token."""
+        try:
+            self._stream.take(json.loads(body), self._last_ns or now_ns())
+        except (ValueError, RecursionError):
+            self.fail("error", "the answer is no JSON")
+        if not self._stream.complete and self._stream.error is None:
+            self.fail("error", "the answer holds no completion")
+
+
+def _message(body: bytes) -> str:
+    try:
+        return error_message(json.loads(body))
+    except (ValueError, RecursionError):
+        return body.decode(errors="replace") or "no message"
+
+
+def _split(content: str, reasoning: str) -> tuple[str, str]:
+    """Part the response from thinking that the server left in the text; a template may have opened it already."""
+    head, closed, tail = content.partition(CLOSE)
+    opened = head.lstrip().startswith(OPEN)
+    if opened or (closed and OPEN not in head):
+        thought = head.lstrip().removeprefix(OPEN) if opened else head
+        return tail.lstrip(), reasoning + thought.strip()
+    return content, reasoning
+
+
+def _without(key: str | None, text: str) -> str:
+    return text.replace(key, "[key]") if key and len(key) >= SECRET else text
+
+
+def _whole_characters(text: str) -> str:
+    """Join surrogates that came in two chunks; one that is left alone cannot be stored."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text
+
+
+def _clean(text: str) -> str:
+    """One printable line of bounded length."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in _whole_characters(text[: 4 * MAX_ERROR])).split())
+    return line if len(line) <= MAX_ERROR else line[: MAX_ERROR - 1] + "…"

@@ -1,0 +1,113 @@
+"""Is the response right? Pure functions from 0 to 1, offline; a response that is missing is wrong."""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+
+from ipw.errors import UsageError
+from ipw.workloads.lm.datasets import LETTERS, Question
+
+NUMBER = re.compile(r"(?<![\w.])[-+]?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|(?<![\w.])[-+]?\.\d+")
+MINUS = str.maketrans({"\u2212": "-", "\u2010": "-", "\u2011": "-", "\u2013": "-"})
+
+
+def score(scorer: str, response: str | None, question: Question) -> float:
+    """Score a response; `None` (a query that failed) is 0."""
+    return SCORERS[scorer](response, question) if response is not None else 0.0
+
+
+def check_scorer(scorer: str, questions: Sequence[Question]) -> None:
+    """Raise UsageError where this scorer cannot judge these questions."""
+    if scorer not in SCORERS:
+        raise UsageError(f"there is no scorer {scorer!r}", f"choose one of {', '.join(SCORERS)}")
+    for question in questions:
+        if scorer == "number" and last_number(question.answer) is None:
+            raise UsageError(f"question {question.id}: the answer holds no number", "choose another --scorer")
+        if scorer == "choice" and not (len(question.answer) == 1 and question.answer.upper() in LETTERS):
+            raise UsageError(f"question {question.id}: the answer is no letter", "choose another --scorer")
+        if scorer == "regex":
+            try:
+                re.compile(question.answer)
+            except re.error as error:
+                raise UsageError(f"question {question.id}: the answer is no regular expression: {error}") from None
+
+
+def exact(response: str, question: Question) -> float:
+    """The whole response is the answer, white space around it left out."""
+    return float(response.strip() == question.answer.strip())
+
+
+def contains(response: str, question: Question) -> float:
+    """The answer stands in the response as whole words, in any case."""
+    words = re.escape(" ".join(question.answer.split()).casefold())
+    return float(re.search(rf"(?<!\w){words}(?!\w)", " ".join(response.split()).casefold()) is not None)
+
+
+def number(response: str, question: Question) -> float:
+    """The last number of the response equals that of the answer, however written."""
+    given = last_number(response)
+    return float(given is not None and given == last_number(question.answer))
+
+
+def choice(response: str, question: Question) -> float:
+    """The letter that the response settles on is the answer's; no letter is wrong."""
+    return float(chosen_letter(response, question.choices) == question.answer.upper())
+
+
+def regex(response: str, question: Question) -> float:
+    """The answer, a regular expression, is found in the response."""
+    return float(re.search(question.answer, response) is not None)
+
+
+def last_number(text: str) -> Decimal | None:
+    """The last number in a text, with or without thousands' commas, a sign and decimals."""
+    last = deque(NUMBER.finditer(text.translate(MINUS)), maxlen=1)
+    return Decimal(last[0][0].replace(",", "")) if last else None
+
+
+def chosen_letter(response: str, choices: Sequence[str] | None = None) -> str | None:
+    """The letter that a response settles on, or `None`.
+
+    What is plainest counts first: a letter and no more; the last `boxed` letter; the last "answer is …"; a letter with
+    a bracket or stop that begins the response; the last letter in brackets or in bold; the text of a choice and no
+    more; and at last the only letter that stands alone.
+    """
+    text = response.strip()
+    letters = LETTERS[: len(choices)] if choices else LETTERS[:10]
+    for pattern in PATTERNS:
+        found = re.findall(pattern.format(capital=f"[{letters}]", small=f"[{letters.lower()}]"), text)
+        if found:
+            return str(found[-1]).upper()
+    for letter, choice_text in zip(letters, choices or (), strict=False):
+        if text.rstrip(".").casefold() == choice_text.strip().rstrip(".").casefold():
+            return letter
+    alone = set(re.findall(rf"(?<![\w'\u2019])[{letters}](?![\w'\u2019]|\.\w)(?!{ARTICLE})", text))
+    return alone.pop() if len(alone) == 1 else None
+
+
+ANSWER_IS = (
+    r"(?i:\b(?:answer|choice|option)\b\W{{0,4}}(?:(?:is|are|be)\b)?\W{{0,8}}(?:(?:option|choice)\s)?)"
+    r"[*_(\[\"'`]{{0,4}}({capital}(?![\w'\u2019])(?!(?<=I) [a-z])|{small}(?=[)\]*.,;:]|\s*\Z))"
+)
+ARTICLE = r"(?<=[AI]) (?!(?:or|and|is)\b)[a-z]"
+"""What follows an A or I that is a word."""
+PATTERNS = (
+    r"\A[\s*_(\[\"'`]*({capital}|{small})[\s*_)\]\"'`.:,;]*\Z",
+    r"\\boxed\{{\s*(?:\\text(?:bf)?\{{)?\(?({capital}|{small})\)?\s*\}}",
+    ANSWER_IS,
+    r"\A[*_(\[]{{0,3}}({capital})[*_]{{0,2}}[).:\]](?=\s|\Z)",
+    r"(?:\(|\*\*)({capital})(?:\)|\*\*|\.\*\*)",
+)
+"""Ways of naming a letter, the plainest first; of equal ones the last in the response counts."""
+
+SCORERS: dict[str, Callable[[str, Question], float]] = {
+    "exact": exact,
+    "contains": contains,
+    "number": number,
+    "choice": choice,
+    "regex": regex,
+}
+"""Scorers by the name that `--scorer` takes."""

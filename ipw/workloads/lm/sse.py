@@ -1,0 +1,131 @@
+"""Streamed chat completions from bytes as they arrive: text, thinking, counts and the moment of the first token.
+
+Servers differ (components of the field, as found): the first chunk may hold a role and no text; usage comes in a chunk
+with or without choices; llama.cpp's adds `timings`; some end with `[DONE]`, some just end.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+REASONING_KEYS = ("reasoning_content", "reasoning")
+MOST_TOKENS = 1 << 40
+
+
+class ChatStream:
+    """What one answer has said so far. `feed` it; the rest is attributes."""
+
+    def __init__(self) -> None:
+        self.content: list[str] = []
+        self.reasoning: list[str] = []
+        self.first_token_ns: int | None = None
+        """When the first block came that holds text or thinking."""
+        self.text_chunks = 0
+        """Chunks with text or thinking: the count of tokens where the server gives none."""
+        self.finish_reason: str | None = None
+        self.prompt_tokens: int | None = None
+        self.completion_tokens: int | None = None
+        self.cached_tokens: int | None = None
+        self.error: str | None = None
+        """What the server, or the form of its stream, says went wrong."""
+        self.done = False
+        """Whether `[DONE]` has come."""
+        self._line: list[bytes] = []
+
+    @property
+    def complete(self) -> bool:
+        """Whether the answer came to an end, rather than being cut off."""
+        return self.done or self.finish_reason is not None
+
+    def feed(self, data: bytes, t_ns: int) -> None:
+        """Take bytes that were read from the socket at `t_ns`."""
+        head, newline, tail = data.rpartition(b"\n")
+        if not newline:
+            self._line.append(data)
+            return
+        if self._line:
+            head = b"".join(self._line) + head
+            self._line = []
+        if tail:
+            self._line.append(tail)
+        for line in head.split(b"\n"):
+            if line.startswith(b"data:"):
+                self._event(line[5:].strip(), t_ns)
+
+    def close(self, t_ns: int) -> None:
+        """Note that no more bytes come; a last line without its newline still counts."""
+        if self._line:
+            self.feed(b"\n", t_ns)
+
+    def take(self, chunk: Any, t_ns: int) -> None:
+        """Take one decoded chunk, or the whole object of an answer that was not streamed."""
+        if not isinstance(chunk, dict):
+            self._fail("a chunk of the stream is no JSON object")
+            return
+        if chunk.get("error"):
+            self._fail(error_message(chunk))
+        for choice in _dicts(chunk.get("choices")):
+            self._choice(choice, t_ns)
+        usage = chunk.get("usage")
+        if isinstance(usage, dict):
+            self.prompt_tokens = _count(usage.get("prompt_tokens"))
+            self.completion_tokens = _count(usage.get("completion_tokens"))
+            details = usage.get("prompt_tokens_details")
+            self.cached_tokens = _count(details.get("cached_tokens")) if isinstance(details, dict) else None
+        timings = chunk.get("timings")
+        if isinstance(timings, dict) and self.cached_tokens is None:
+            self.cached_tokens = _count(timings.get("cache_n"))
+
+    def _event(self, payload: bytes, t_ns: int) -> None:
+        if payload == b"[DONE]":
+            self.done = True
+        elif payload and not self.done:
+            try:
+                self.take(json.loads(payload), t_ns)
+            except (ValueError, RecursionError):
+                self._fail("a chunk of the stream is no JSON")
+
+    def _choice(self, choice: dict[str, Any], t_ns: int) -> None:
+        finish_reason = choice.get("finish_reason")
+        if isinstance(finish_reason, str):
+            self.finish_reason = finish_reason
+        delta = choice.get("delta") or choice.get("message")
+        if not isinstance(delta, dict):
+            return
+        said = False
+        content = delta.get("content")
+        if content and isinstance(content, str):
+            self.content.append(content)
+            said = True
+        for key in REASONING_KEYS:
+            thought = delta.get(key)
+            if thought and isinstance(thought, str):
+                self.reasoning.append(thought)
+                said = True
+                break
+        if said:
+            self.text_chunks += 1
+            if self.first_token_ns is None:
+                self.first_token_ns = t_ns
+
+    def _fail(self, message: str) -> None:
+        if self.error is None:
+            self.error = message
+
+
+def error_message(body: Any) -> str:
+    """What an error object says, in any of the forms that servers use."""
+    error = body.get("error", body) if isinstance(body, dict) else body
+    if isinstance(error, dict):
+        error = error.get("message") or error.get("detail") or error
+    return str(error)
+
+
+def _dicts(value: Any) -> list[dict[str, Any]]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def _count(value: Any) -> int | None:
+    """A count of tokens, if that is what it is."""
+    return value if type(value) is int and 0 <= value < MOST_TOKENS else None

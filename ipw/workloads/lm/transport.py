@@ -1,0 +1,126 @@
+"""The connections to one server, and requests over them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import ssl
+import time
+from typing import Self
+
+from ipw.clock import now_ns
+from ipw.workloads.lm.connection import Connection, Exchange, Receiver
+from ipw.workloads.lm.http_parser import HttpError
+from ipw.workloads.lm.server_url import ServerUrl
+
+CONNECT_S = 10.0
+REUSE_S = 2.0
+"""A connection idle for longer is not used again: the server may be about to close it."""
+
+
+class Transport:
+    """Connections to one server, kept for the next request. As a context it closes them."""
+
+    def __init__(self, server: ServerUrl, key: str | None = None) -> None:
+        self._server = server
+        self._headers = _headers(server, key)
+        self._tls = ssl.create_default_context() if server.tls else None
+        self._reuse = True
+        self._idle: list[Connection] = []
+        self._opened: set[Connection] = set()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        for connection in list(self._opened):
+            connection.abort()
+        await asyncio.sleep(0)  # the loop closes the sockets
+
+    async def request(
+        self, method: str, path: str, body: bytes, receiver: Receiver, stall_s: float | None = None
+    ) -> None:
+        """Send a request and give the response to `receiver`; a connection is made first where none is free.
+
+        Raises OSError where there is no connection, TimeoutError after `stall_s` without a byte in the middle of a body
+        and HttpError for what is not HTTP.
+        """
+        head = f"{method} {self._server.path}{path} HTTP/1.1\r\nContent-Length: {len(body)}\r\n{self._headers}\r\n"
+        request = head.encode() + body
+        used = self._free()
+        exchange = Exchange(receiver)
+        try:
+            await self._exchange(used or await self._connect(), request, exchange, stall_s)
+        except (OSError, HttpError):
+            if used is None or exchange.answered:
+                raise
+            # llama.cpp's server closes connections that it had promised to keep: this question was never read.
+            self._reuse = False
+            await self._exchange(await self._connect(), request, Exchange(receiver), stall_s)
+
+    async def _exchange(
+        self, connection: Connection, request: bytes, exchange: Exchange, stall_s: float | None
+    ) -> None:
+        watch = asyncio.create_task(_watch(exchange, stall_s)) if stall_s else None
+        try:
+            exchange.receiver.sent(now_ns())
+            connection.send(request, exchange)
+            await exchange.finished
+        except BaseException:
+            connection.abort()
+            raise
+        finally:
+            if watch:
+                watch.cancel()
+        connection.drain(exchange)
+
+    async def _connect(self) -> Connection:
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(CONNECT_S):
+                _, connection = await loop.create_connection(
+                    lambda: Connection(self._idle, self._opened), self._server.host, self._server.port, ssl=self._tls
+                )
+        except UnicodeError:
+            raise OSError(f"{self._server.host!r} is no host name") from None
+        return connection
+
+    def _free(self) -> Connection | None:
+        while self._idle:
+            connection = self._idle.pop()
+            if self._reuse and connection.usable and time.monotonic() - connection.idle_since < REUSE_S:
+                return connection
+            connection.abort()
+        return None
+
+
+async def _watch(exchange: Exchange, stall_s: float) -> None:
+    """Fail an exchange whose body has stopped coming: one timer at a time, however many blocks come."""
+    wait_s = stall_s
+    while True:
+        await asyncio.sleep(wait_s)
+        silent_s = (now_ns() - exchange.last_ns) / 1e9
+        if exchange.begun and silent_s >= stall_s:
+            exchange.finish(TimeoutError(f"nothing came for {stall_s:g} s in the middle of the answer"))
+        wait_s = max(stall_s - silent_s, 0.05) if exchange.begun else stall_s
+
+
+def reason(error: OSError) -> str:
+    """Why there is no connection, in a few words."""
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    if isinstance(error, socket.gaierror | ssl.SSLError) or error.errno is None:
+        return error.strerror or "it cannot be reached at any of its addresses"
+    return os.strerror(error.errno).lower()
+
+
+def _headers(server: ServerUrl, key: str | None) -> str:
+    lines = [
+        f"Host: {server.authority}",
+        "User-Agent: ipw",
+        "Accept: text/event-stream, application/json",
+        "Content-Type: application/json",
+        *([f"Authorization: Bearer {key}"] if key else []),
+    ]
+    return "".join(f"{line}\r\n" for line in lines)

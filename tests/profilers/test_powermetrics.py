@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from doubles.powermetrics import install
+from doubles.reading import failure, named, opened, reading, value
+
+from ipw.energy.curve import counter_curve
+from ipw.profilers import powermetrics
+from ipw.profilers.base import Reading, Sensor, SensorError
+from ipw.profilers.discovery import choose_basis, find
+
+Mac = Callable[..., Sensor]
+
+
+@pytest.fixture
+def mac(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Mac:
+    """Open powermetrics on a Mac that behaves so."""
+
+    def be(**behaviour: Any) -> Sensor:
+        programs = install(tmp_path / "bin", **({"interval_s": 0.02} | behaviour))
+        monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+        (sensor,) = find("powermetrics")
+        return sensor
+
+    return be
+
+
+def test_apple_silicon_has_a_soc_that_contains_its_rails(mac: Mac) -> None:
+    with opened(mac()) as sensor:
+        scopes = {channel.name: (channel.scope, channel.included_in) for channel in sensor.channels}
+        assert scopes == {
+            "powermetrics/soc": ("soc", None),
+            "powermetrics/cpu": ("core", "powermetrics/soc"),
+            "powermetrics/gpu": ("gpu", "powermetrics/soc"),
+            "powermetrics/ane": ("ane", "powermetrics/soc"),
+        }
+        assert choose_basis(sensor.channels) == ("soc", frozenset({"powermetrics/soc"}), None)
+        soc = named(sensor, "powermetrics/soc")
+        assert soc.device == "Mac14,12"
+        assert soc.note
+        assert "not for comparing devices" in soc.note
+
+
+def test_energy_is_power_times_the_samples_own_interval_from_the_first_sample_on(mac: Mac) -> None:
+    with opened(mac()) as sensor:
+        first = reading(sensor, "powermetrics/gpu")
+        assert first.value == 0.0
+        later = [reading(sensor, "powermetrics/gpu") for _ in range(5)][-1]
+    assert later.value / ((later.t_ns - first.t_ns) / 1e9) == pytest.approx(5.0, rel=0.25)
+
+
+def test_every_sample_is_given_once_and_between_samples_there_is_nothing(mac: Mac) -> None:
+    with opened(mac(interval_s=0.2)) as sensor:
+        index = [channel.name for channel in sensor.channels].index("powermetrics/cpu")
+        assert sensor.read(index) is not None
+        assert sensor.read(index) is None
+
+
+def test_an_intel_mac_is_its_package(mac: Mac) -> None:
+    with opened(mac(shape="intel")) as sensor:
+        assert choose_basis(sensor.channels) == ("package", frozenset({"powermetrics/package"}), None)
+
+
+def test_macos_12_has_the_same_channels(mac: Mac) -> None:
+    with opened(mac(shape="monterey")) as sensor:
+        assert {channel.name.partition("/")[2] for channel in sensor.channels} == {"soc", "cpu", "gpu", "ane"}
+
+
+def test_a_macos_that_does_not_know_a_sampler_is_asked_without_it(mac: Mac) -> None:
+    with opened(mac(unknown_sampler="ane_power")) as sensor:
+        value(sensor, "powermetrics/soc")
+
+
+def test_without_root_sudo_is_told_not_to_ask_and_the_sudoers_line_is_the_hint(
+    mac: Mac, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 501)
+    with opened(mac(sudo="password")) as sensor:
+        told = named(sensor, "powermetrics")
+        assert told.status == "permission"
+        assert told.reason
+        assert "a password is required" in told.reason
+        assert told.hint
+        assert "NOPASSWD: /usr/bin/powermetrics" in told.hint
+
+
+def test_without_root_a_sudo_that_is_free_of_passwords_serves(mac: Mac, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 501)
+    with opened(mac(sudo="free")) as sensor:
+        value(sensor, "powermetrics/soc")
+
+
+def test_a_powermetrics_that_dies_is_lost_after_its_last_sample_was_given(mac: Mac) -> None:
+    with opened(mac(dies_after=3)) as sensor:
+        assert [reading(sensor, "powermetrics/soc").value > 0 for _ in range(3)] == [False, True, True]
+        told = failure(sensor, "powermetrics/soc")
+        assert (told.status, told.reason) == ("lost", "powermetrics has ended")
+
+
+def test_a_truncated_sample_is_not_counted(mac: Mac) -> None:
+    with opened(mac(truncates_after=2)) as sensor:
+        for _ in range(2):
+            reading(sensor, "powermetrics/soc")
+        assert failure(sensor, "powermetrics/soc").status == "lost"
+
+
+def test_a_powermetrics_that_falls_silent_is_lost(mac: Mac, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(powermetrics, "SILENT_AFTER_NS", 50_000_000)
+    with opened(mac(stalls_after=2)) as sensor:
+        for _ in range(2):
+            reading(sensor, "powermetrics/soc")
+        assert failure(sensor, "powermetrics/soc").reason == "powermetrics has fallen silent"
+
+
+def test_a_garbled_sample_is_told_and_leaves_a_gap_and_not_less_energy(mac: Mac) -> None:
+    readings: list[Reading] = []
+    told = []
+    with opened(mac(garbles_after=3)) as sensor:
+        while len(readings) < 6:
+            try:
+                readings.append(reading(sensor, "powermetrics/soc"))
+            except SensorError as error:
+                told.append(error)
+    assert [error.status for error in told] == ["lost"]
+    assert "cannot be read" in told[0].reason
+    t, energy, half = zip(*readings, strict=True)
+    curve = counter_curve(t, energy, [0] * 6, half, ticks=False)
+    assert curve.gap_reasons == ("reset",)
+    assert curve.gaps_ns.tolist() == [[t[2], t[3]]]
+
+
+def test_a_powermetrics_that_says_nothing_is_told_and_ended(mac: Mac, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(powermetrics, "FIRST_WITHIN_S", 0.05)
+    with opened(mac(stalls_after=0, interval_s=0.0)) as sensor:
+        told = named(sensor, "powermetrics")
+        assert told.status == "unsupported"
+        assert told.reason
+        assert "silent" in told.reason
+
+
+def test_closing_ends_the_program(mac: Mac) -> None:
+    sensor = mac()
+    assert isinstance(sensor, powermetrics.PowerMetrics)
+    sensor.close()
+    assert sensor._process.poll() is not None

@@ -1,0 +1,127 @@
+"""Checks: what is wrong with a run is found in its own readings, and what is right is not called wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from reports.made_runs import SECOND, make_run, write_readings
+
+from ipw.reports.metrics import summarize
+from ipw.reports.validity import check_run
+from ipw.rundir import READINGS, RECORD_FIELDS, RunDir
+
+
+def failed(run: RunDir) -> dict[str, str]:
+    return {c["check"]: c["detail"] for c in check_run(run.manifest(), run.readings()) if not c["ok"]}
+
+
+def window(run: RunDir) -> tuple[int, int]:
+    start, end = run.manifest()["attribution"]["window_ns"]
+    return start, end
+
+
+def add_channel(run: RunDir, values: Any, **facts: Any) -> None:
+    """Read one more channel evenly over the measured window."""
+    index = max(c.get("index", 0) for c in run.manifest()["sensors"]) + 1
+    start, end = window(run)
+    rows = np.zeros(len(values), RECORD_FIELDS)
+    rows["t_ns"] = np.linspace(start, end, len(values)).astype(np.int64)
+    rows["value"], rows["channel"] = values, index
+    with (run.path / READINGS).open("ab") as file:
+        file.write(rows.tobytes())
+    gauge = {"kind": "gauge", "scope": "gpu", "method": "counter", "status": "ok", "index": index, "in_total": False}
+    run.update_manifest(sensors=[*run.manifest()["sensors"], gauge | facts])
+
+
+def test_a_sound_run_passes_every_check(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    assert failed(run) == {}
+    assert summarize(run)["valid"]
+
+
+def test_a_sampler_that_died_makes_the_run_invalid(tmp_path: Path) -> None:
+    run = make_run(tmp_path, manifest={"sampler": {"died": "it was killed by SIGKILL"}})
+    assert failed(run) == {"sampler": "it was killed by SIGKILL"}
+    assert not summarize(run)["valid"]
+
+
+def test_readings_that_end_before_the_window_does_make_the_run_invalid(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    write_readings(run, window(run), 20.0, skip_s=(30, 1000))
+    assert failed(run)["coverage"].startswith("49.8")
+    assert not summarize(run)["valid"]
+
+
+def test_a_gap_in_a_counter_is_told_but_loses_nothing(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    write_readings(run, window(run), 20.0, skip_s=(20, 30))
+    assert set(failed(run)) == {"largest gap"}
+    assert summarize(run)["valid"]
+
+
+def test_a_counter_that_starts_again_is_a_loss_with_its_moment(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    readings = run.readings().copy()
+    late = readings["t_ns"] > window(run)[0] + 40 * SECOND
+    readings["value"][late] -= readings["value"][late][0]
+    (run.path / READINGS).write_bytes(readings.tobytes())
+    assert failed(run)["losses"].startswith("nvml/gpu0: reset at 40.")
+
+
+def test_many_failed_reads_are_told(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    readings = run.readings().copy()
+    readings["status"][::20] = 4
+    (run.path / READINGS).write_bytes(readings.tobytes())
+    assert failed(run)["failed reads"] in {"30 of 601", "31 of 601"}
+
+
+def test_a_gpu_that_was_slowed_by_heat_is_told(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    add_channel(run, [0x1] * 30 + [0x20] * 10, name="nvml/gpu0/clock_events", unit="bits")
+    assert failed(run) == {"throttling": "nvml/gpu0/clock_events: 25 % of the readings"}
+
+
+def test_a_power_cap_alone_is_no_throttling(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    add_channel(run, [0x4] * 40, name="nvml/gpu0/clock_events", unit="bits")
+    assert failed(run) == {}
+
+
+def test_a_device_that_warms_during_the_run_is_told(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    add_channel(run, np.linspace(40, 70, 40), name="nvml/gpu0/temperature", unit="C")
+    assert failed(run) == {"temperature": "nvml/gpu0/temperature: +23.1 °C"}
+
+
+@pytest.mark.parametrize(("watts", "agrees"), [(20.5, True), (17.0, False)])
+def test_a_counter_is_held_against_the_power_beside_it(tmp_path: Path, watts: float, *, agrees: bool) -> None:
+    run = make_run(tmp_path)
+    add_channel(run, [watts] * 600, name="nvml/gpu0/power", kind="power", unit="W", included_in="nvml/gpu0")
+    assert failed(run) == ({} if agrees else {"counter against power": "nvml/gpu0/power: -15.0 %"})
+
+
+def test_running_on_battery_is_told(tmp_path: Path) -> None:
+    assert failed(make_run(tmp_path, manifest={"host": {"power_source": "battery"}})) == {"power source": "battery"}
+
+
+def test_a_wall_clock_that_was_set_during_the_run_is_told(tmp_path: Path) -> None:
+    anchors = [[0, 0], [60 * SECOND, 3660 * SECOND]]
+    assert "+3600" in failed(make_run(tmp_path, manifest={"anchors": anchors}))["wall clock"]
+
+
+def test_energy_that_was_never_attributed_makes_the_run_invalid(tmp_path: Path) -> None:
+    reason = "the measured window never ended"
+    run = make_run(tmp_path, manifest={"attribution": None, "attribution_reason": reason})
+    assert failed(run) == {"attribution": reason}
+    assert not summarize(run)["valid"]
+
+
+def test_what_attribution_minds_is_told(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    run.update_manifest(attribution=run.manifest()["attribution"] | {"flags": ["few ticks"]})
+    assert failed(run) == {"attribution": "few ticks"}
+    assert summarize(run)["valid"]
