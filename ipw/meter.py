@@ -5,14 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from ipw.clock import anchor, now_ns
 from ipw.live import LivePower
 from ipw.rundir import READINGS, Journal, RunDir
-
-if TYPE_CHECKING:
-    from ipw.energy.curve import Curve
 
 STATUS_BY_ERROR = {KeyboardInterrupt: "interrupted", SystemExit: "interrupted"}
 
@@ -93,34 +90,3 @@ class Meter:
 def _method(channels: list[dict[str, Any]]) -> str | None:
     methods = sorted({c["method"] for c in channels if c["in_total"]})
     return "+".join(methods) or None
-
-
-def curves(run: RunDir) -> dict[str, Curve]:
-    """Energy curves of a run by channel name, for every channel in joules or watts that was read."""
-    from ipw.energy.curve import counter_curve, power_curve
-
-    readings = run.readings()
-    found = {}
-    for channel in run.manifest().get("sensors", []):
-        if "index" not in channel or channel["kind"] == "gauge":
-            continue
-        mine = readings[readings["channel"] == channel["index"]]
-        columns = (mine["t_ns"], mine["value"], mine["status"], mine["uncertainty_ns"])
-        if channel["kind"] == "counter":
-            curve = counter_curve(
-                *columns,
-                ticks=channel["ticks"],
-                range_j=channel["range_j"],
-                max_power_w=channel["max_power_w"],
-                resolution_j=channel["resolution_j"],
-                gain_rel=channel["gain_rel"],
-            )
-        else:
-            curve = power_curve(*columns, update_period_s=channel["update_period_s"], gain_rel=channel["gain_rel"])
-        found[channel["name"]] = curve
-    return found
-
-
-def total_channels(run: RunDir) -> list[str]:
-    """Names of the channels whose sum is the run's energy."""
-    return [c["name"] for c in run.manifest().get("sensors", []) if c.get("in_total")]

@@ -17,7 +17,7 @@ from ipw.profilers.visible_gpus import Gpu, select
 ROOT = "/sys/class/hwmon"
 POWER_KEYS = ("current_socket_power", "socket_power", "average_socket_power")
 """Which of these a GPU tells depends on its generation and on ROCm; the others are missing or the string N/A."""
-SETTLE_S = 0.1
+SETTLE_S = 0.05
 """A counter that does not move for this long is frozen, as some versions of ROCm leave it."""
 
 

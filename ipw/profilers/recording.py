@@ -31,7 +31,9 @@ class PowerFile:
 
     def add(self, t_ns: int, value: float, index: int, code: int, uncertainty_ns: int) -> None:
         """Take one record into the block."""
-        self._block += RECORD.pack(t_ns, value, index, code, max(0, min(uncertainty_ns, MOST_UNCERTAINTY_NS)))
+        if not 0 <= uncertainty_ns <= MOST_UNCERTAINTY_NS:
+            uncertainty_ns = MOST_UNCERTAINTY_NS if uncertainty_ns > 0 else 0
+        self._block += RECORD.pack(t_ns, value, index, code, uncertainty_ns)
         self.records += 1
 
     def flush(self) -> None:
@@ -71,6 +73,7 @@ class Lane:
         self.read_ns = self.changed_ns = -1
         """When the newest reading was true, and the newest that differed from the one before it."""
         self.failing: Status | None = None
+        self._keeps_all = not channel.ticks
         self._index, self._read, self._file, self._failures = index, read, file, failures
         self._last: Reading | None = None
         self._kept_ns = self._retry_ns = -1
@@ -83,35 +86,35 @@ class Lane:
         try:
             while reading := self._read():
                 self.reads += 1
-                if reading.t_ns <= self.read_ns:
+                t_ns, value, _ = reading
+                if t_ns <= self.read_ns:
                     break  # seen already
-                changed |= self._take(reading)
-                if reading.t_ns >= now_ns:
+                if value - value != 0:  # infinite, or no number
+                    raise SensorError("lost", f"it answered {value}")  # noqa: TRY301 - one way to fail
+                last = self._last
+                if last is None or value != last.value:
+                    if last is not None:
+                        changed = True
+                        self.changed_ns = t_ns
+                        self._keep(last)
+                    self._keep(reading)
+                elif self._keeps_all or t_ns - self._kept_ns >= HEARTBEAT_NS:
+                    self._keep(reading)
+                self._last, self.read_ns = reading, t_ns
+                if t_ns >= now_ns:
                     break  # not from a queue: the next would be as new
+            self.failing = None
         except SensorError as error:
             self._fail(now_ns, error.status, error.reason)
         except Exception as error:  # noqa: BLE001 - a sensor of another package must not take the others down
             self._fail(now_ns, "lost", f"{type(error).__name__}: {error}")
         return changed
 
-    def _take(self, reading: Reading) -> bool:
-        if not math.isfinite(reading.value):
-            raise SensorError("lost", f"it answered {reading.value}")
-        last = self._last
-        changed = last is not None and reading.value != last.value
-        if not self.channel.ticks or last is None or changed or reading.t_ns - self._kept_ns >= HEARTBEAT_NS:
-            if last is not None and changed:
-                self._keep(last)
-            self._keep(reading)
-        self._last, self.failing, self.read_ns = reading, None, reading.t_ns
-        if changed:
-            self.changed_ns = reading.t_ns
-        return changed
-
     def _keep(self, reading: Reading) -> None:
-        if reading.t_ns > self._kept_ns:
-            self._file.add(reading.t_ns, reading.value, self._index, 0, reading.uncertainty_ns)
-            self._kept_ns = reading.t_ns
+        t_ns, value, uncertainty_ns = reading
+        if t_ns > self._kept_ns:
+            self._file.add(t_ns, value, self._index, 0, uncertainty_ns)
+            self._kept_ns = t_ns
 
     def _fail(self, now_ns: int, status: Status, reason: str) -> None:
         self._retry_ns = now_ns + RETRY_NS

@@ -18,6 +18,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
+from heapq import heappop, heappush
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -30,6 +31,7 @@ from ipw.profilers.ticks import MS, Cadence, TickFollower
 
 FILE = "power.bin"
 FLUSH_NS = 400 * MS
+ORPHAN_CHECK_NS = 400 * MS
 LONGEST_SLEEP_NS = 100 * MS
 """So that a stop is noticed soon even where nothing is due."""
 SETTLE_NS = 1_000 * MS
@@ -67,6 +69,8 @@ class Sampling:
                 else:
                     polled.setdefault(poll_ns, (Cadence(start_ns, poll_ns), []))[1].append(lane)
         self._polled = list(polled.values())
+        self._ticks = [(start_ns, start_ns, number) for number in range(len(self._followed))]
+        """A heap of when each of the followed is due, and from when on it may be read."""
         self._wakeups = self._late_wakeups = self._max_late_ns = 0
 
     def run(self, until: Callable[[], bool]) -> None:
@@ -123,10 +127,14 @@ class Sampling:
 
     def _read(self, now: int) -> None:
         """Read each counter whose tick is near, then, where the next tick is not, what is due on a cadence."""
-        for follower, lane in self._followed:
-            if follower.due_ns - follower.slack_ns <= now:
-                changed = lane.poll(now)
-                follower.observe(max(lane.read_ns, now), changed)
+        near = []
+        while self._ticks and self._ticks[0][1] <= now:
+            near.append(heappop(self._ticks)[2])
+        for number in near:
+            follower, lane = self._followed[number]
+            changed = lane.poll(now)
+            follower.observe(max(lane.read_ns, now), changed)
+            heappush(self._ticks, (follower.due_ns, follower.due_ns - follower.slack_ns, number))
         quiet = self._next_tick_ns() - now > QUIET_NS
         for cadence, lanes in self._polled:
             if cadence.due_ns - (cadence.slack_ns if quiet else 0) <= now:
@@ -135,7 +143,7 @@ class Sampling:
                 cadence.advance(now)
 
     def _next_tick_ns(self) -> int:
-        return min([follower.due_ns for follower, _ in self._followed], default=sys.maxsize)
+        return self._ticks[0][0] if self._ticks else sys.maxsize
 
     def _settled(self, since_ns: int) -> bool:
         return all(
@@ -185,16 +193,24 @@ def _sample(folder: Path, selection: str, out: TextIO) -> int:
 
 
 def _stop_condition() -> Callable[[], bool]:
-    """Return what tells whether to stop: stdin has ended, SIGTERM came, or the parent is gone.
+    """Return what tells whether to stop: SIGTERM came or, looked at now and then, stdin ended or the parent is gone.
 
     The parent may have children that hold the other end of stdin open after it, hence the last.
     """
     terminated: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _: terminated.append(number))
-    parent = os.getppid()
+    parent, check_ns = os.getppid(), 0
     stdin = select.poll()
     stdin.register(0, select.POLLIN)
-    return lambda: bool(terminated or stdin.poll(0) or os.getppid() != parent)
+
+    def stopped() -> bool:
+        nonlocal check_ns
+        if now_ns() < check_ns or terminated:
+            return bool(terminated)
+        check_ns = now_ns() + ORPHAN_CHECK_NS
+        return bool(stdin.poll(0) or os.getppid() != parent)
+
+    return stopped
 
 
 def _say(out: TextIO, line: dict[str, Any]) -> None:

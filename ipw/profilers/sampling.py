@@ -77,7 +77,7 @@ class Sampler:
         the reason, then perhaps alone.
         """
         if self._stats is None:
-            self._hang_up()
+            self._process.terminate()
             stats = self._hear(STOP_TIMEOUT_S)
             code = self._end()
             self._stats = {"died": _cause(code) + self._last_words()} if stats is None else stats

@@ -123,7 +123,7 @@ class TickFollower:
             self.missed += skipped
             tick_ns += skipped * period
         self._expected_ns, self._before = tick_ns, True
-        self.due_ns, self.slack_ns = int(tick_ns - guard), int(guard / 2)
+        self.due_ns, self.slack_ns = int(tick_ns - guard), int(min(guard, LARGEST_STEP_NS) / 2)
 
     def _follow(self, last_ns: int, t_ns: int, changed: bool, period: float) -> None:
         if self._before:
@@ -143,8 +143,9 @@ class TickFollower:
             self._miss(self._expected_ns, t_ns, period)
         else:
             wait_ns = self._expected_ns + self._guard_ns / 2 - t_ns if self._before else 1.5 * self._guard_ns
-            self.due_ns = t_ns + int(min(max(wait_ns, SMALLEST_GUARD_NS), LARGEST_STEP_NS))
-            self._before, self.slack_ns = False, int(self._guard_ns / 4)
+            wait_ns = int(min(max(wait_ns, SMALLEST_GUARD_NS), LARGEST_STEP_NS))
+            self.due_ns, self.slack_ns = t_ns + wait_ns, wait_ns // 4
+            self._before = False
 
     def _correct(self, tick_ns: float, t_ns: int, period: float) -> None:
         """Take a tick into the line through the last ticks (an alpha-beta filter of growing, then constant memory)."""

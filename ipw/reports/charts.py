@@ -81,14 +81,17 @@ def accuracy_energy(spots: Sequence[Spot], key: str, *, front: bool = True) -> M
     if front and len(best) > 1:
         steps = [point for (x0, y0), (x1, y1) in pairwise(best) for point in ((x0, y0), (x1, y0), (x1, y1))]
         parts.append(polyline(steps, MUTED, 1.5, "5 4"))
+    markers: list[Box] = [(at_x - 7, at_y - 7, at_x + 7, at_y + 7) for at_x, at_y in places]
+    whiskers: list[Box] = []
     for s, (at_x, at_y) in zip(spots, places, strict=True):
-        colour = s.series[0]
-        parts.append(line(x.at(factor * s.energy_j.low), at_y, x.at(factor * s.energy_j.high), at_y, colour, 1.5))
-        parts.append(line(at_x, y.at(100 * s.accuracy.low), at_x, y.at(100 * s.accuracy.high), colour, 1.5))
-    taken: list[Box] = [(at_x - 7, at_y - 7, at_x + 7, at_y + 7) for at_x, at_y in places]
+        left, right = (x.at(factor * end) for end in s.energy_j[1:])
+        low, high = (y.at(100 * end) for end in s.accuracy[1:])
+        parts += [line(left, at_y, right, at_y, s.series[0], 1.5), line(at_x, low, at_x, high, s.series[0], 1.5)]
+        whiskers += [(left, at_y - 1, right, at_y + 1), (at_x - 1, high, at_x + 1, low)]
     for s, (at_x, at_y) in zip(spots, places, strict=True):
         name = clean(s.name, 28) + (" (estimated)" if s.estimated else "")
-        parts += [marker(at_x, at_y, s.series, hollow=s.estimated), _beside(name, at_x, at_y, taken, top)]
+        parts.append(marker(at_x, at_y, s.series, hollow=s.estimated))
+        parts.append(_beside(name, at_x, at_y, markers, whiskers, top))
     told = "; ".join(f"{s.name}: {100 * s.accuracy.value:.1f} % at {s.energy_j.value:.3g} J" for s in spots[:20])
     return figure(WIDTH, 390, "Accuracy against energy per query", told, parts, key)
 
@@ -103,15 +106,17 @@ def pareto_front(spots: Iterable[Spot]) -> list[Spot]:
     return front
 
 
-def _beside(name: str, x: float, y: float, taken: list[Box], top: float) -> Markup | None:
-    """Write a name beside its point where nothing else is; where all sides are taken, the table has to do."""
+def _beside(name: str, x: float, y: float, taken: list[Box], thin: Sequence[Box], top: float) -> Markup | None:
+    """Write a name near its point where nothing else is, across a whisker at worst; else the table has to do."""
     width = len(name) * CHARACTER_PX
-    for left, base in ((x + 11, y - 8), (x - 11 - width, y - 8), (x + 11, y + 18), (x - 11 - width, y + 18)):
-        box = (left, base - 11, left + width, base + 3)
-        inside = left >= LEFT and box[2] <= WIDTH and box[1] >= top - 8
-        if inside and not any(_overlap(box, other) for other in taken):
-            taken.append(box)
-            return label(left, base, name, fill="currentColor")
+    for avoided in ([*taken, *thin], taken):
+        for base in (y - 8, y + 18, y - 24, y + 34):
+            for left in (x + 11, x - 11 - width):
+                box = (left, base - 11, left + width, base + 3)
+                inside = left >= LEFT and box[2] <= WIDTH and box[1] >= top - 8
+                if inside and not any(_overlap(box, other) for other in avoided):
+                    taken.append(box)
+                    return label(left, base, name, fill="currentColor")
     return None
 
 

@@ -14,8 +14,9 @@ from ipw.reports.text import MISSING, clean, interval_text, scale_for, value_tex
 from ipw.reports.view import View, workload_of
 
 INTERVALS = """Intervals hold the truth in 95 of 100 cases. Those of means and of ratios of means come from one \
-bootstrap over queries for all metrics, 2000 replicates with a fixed seed, in which each query's energy is drawn from \
-its own measurement interval. Accuracy has Wilson's interval; percentiles are bounded by order statistics."""
+bootstrap over queries for all metrics, 2000 replicates with a fixed seed, with the error of measurement in it. Energy \
+that one query has too much its neighbour has too little, so all of them together are known better than each. Accuracy \
+has Wilson's interval; percentiles are bounded by order statistics."""
 GAIN = """A sensor's gain is common to the whole run: it is kept apart in runs on one device, and is part of the \
 intervals where rows come from different devices, and of every estimate."""
 FAILURES = """A query that failed or gave no answer scores 0 and stays in the denominator, with the joules that it \

@@ -6,12 +6,12 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-from ipw.reports.metric import energy_facts, mapping
+from ipw.reports.metric import energy_facts, mapping, number
 from ipw.reports.queries import load_queries
-from ipw.reports.ratios import query_metrics, rates
+from ipw.reports.ratios import query_metrics, rates, shared_error
 from ipw.reports.readings import total_channels
 from ipw.reports.validity import check_run
-from ipw.reports.window import window_metrics, window_s
+from ipw.reports.window import measured_energy, window_metrics, window_s
 from ipw.rundir import RunDir
 
 SCHEMA_VERSION = 1
@@ -28,13 +28,15 @@ def summarize(run: RunDir) -> dict[str, Any]:
     energy = energy_facts(manifest)
     queries = load_queries(run)
     duration_s = window_s(manifest, queries)
-    metrics = window_metrics(run, energy, duration_s)
+    measured = measured_energy(run)
+    metrics = window_metrics(run, measured, energy, duration_s)
     by_subject = {}
     if workload.get("kind") == "lm":
         seed = seed_of(run_id)
-        metrics = query_metrics(queries, energy, seed) | rates(queries, duration_s, seed) | metrics
+        error = shared_error(queries, measured, number(mapping(manifest.get("attribution")).get("idle_j")))
+        metrics = query_metrics(queries, energy, error, seed) | rates(queries, duration_s, seed) | metrics
         for subject, part in queries.by_subject().items():
-            by_subject[subject] = query_metrics(part, energy, seed_of(f"{run_id}/{subject}"))
+            by_subject[subject] = query_metrics(part, energy, error, seed_of(f"{run_id}/{subject}"))
     checks = check_run(manifest, run.readings())
     return {
         "schema_version": SCHEMA_VERSION,

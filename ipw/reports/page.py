@@ -78,15 +78,16 @@ def _lede(views: Sequence[View]) -> str:
     return " · ".join([*parts, *days])
 
 
-def _distinct(values: Iterable[object]) -> list[str]:
-    shown = [clean(value, 60) for value in values if value]
+def _distinct(values: Iterable[object], most: int = 60) -> list[str]:
+    shown = [clean(value, most) for value in values if value]
     return list(dict.fromkeys(shown))[:6]
 
 
 def _banners(views: Sequence[View]) -> Iterator[Markup]:
     """What a reader must know before any number."""
     if any(view.estimated for view in views):
-        hints = _distinct(c.get("hint") for view in views for c in sensors(view.manifest) if c.get("status") != "ok")
+        missing = [c for view in views for c in sensors(view.manifest) if c.get("status") != "ok"]
+        hints = _distinct((c.get("hint") for c in missing), most=160)
         remedy = [" To measure: ", join((tag("code", hint) for hint in hints), ", "), "."] if hints else []
         said = " Joules and watts of these runs come from a model of the load, good to ±50 % at best."
         yield tag("p", tag("b", "Estimated, not measured."), said, *remedy, class_="banner estimate", role="note")

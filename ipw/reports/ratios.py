@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ from ipw.reports.definitions import COUNTS, ENERGY_COLUMNS, QUANTILES, RATES, RA
 from ipw.reports.metric import BELOW_RESOLUTION, EnergyFacts, Metric, metric
 from ipw.reports.queries import Queries
 from ipw.reports.stats import Array, Interval
+from ipw.reports.window import Estimate
 
 Mask = npt.NDArray[np.bool_]
 
@@ -24,6 +26,9 @@ ABSENT = {
     "prefill_energy_j": "prefill was not told apart from decode",
     "decode_energy_j": "prefill was not told apart from decode",
 }
+
+
+PARTS = {"prefill_energy_j", "decode_energy_j"}
 
 
 class Term(NamedTuple):
@@ -41,11 +46,41 @@ class Term(NamedTuple):
         return self.width <= abs(self.total)
 
 
-def query_metrics(queries: Queries, energy: EnergyFacts, seed: int) -> dict[str, Metric]:
+class SharedError(NamedTuple):
+    """How the energies of a run's queries err together: what one has too much, its neighbour has too little."""
+
+    apart_j2: float
+    """Sum of the variances of all queries, each by itself."""
+    together_j2: float
+    """Variance of the sum of all queries."""
+
+    def sd_of_sum(self, sds: Array, energy_sds: Array) -> float:
+        """Standard deviation of a sum of terms that err by `sds` where the queries' energies err by `energy_sds`.
+
+        For independent errors e of variances v, whose sum over all queries is held to the variance T instead of V:
+        var Σ w e = Σ w² v - (Σ w v)² / V (1 - T / V).
+        """
+        variance = float((sds**2).sum())
+        if self.apart_j2 > 0:
+            common = float((sds * energy_sds).sum())
+            variance -= common**2 / self.apart_j2 * (1 - self.together_j2 / self.apart_j2)
+        return math.sqrt(max(variance, 0.0))
+
+
+def shared_error(queries: Queries, measured: Estimate | None, idle_j: float | None) -> SharedError:
+    """Bound the error of all queries together by the window's own, and by all that was charged to no query."""
+    apart = float((queries.sds["energy_j"] ** 2).sum())
+    if measured is None or measured.below is None or measured.above is None or idle_j is None:
+        return SharedError(apart, apart)
+    window_sd = (measured.below + measured.above) / (2 * stats.Z95)
+    return SharedError(apart, min(apart, window_sd**2 + (idle_j / stats.Z95) ** 2))
+
+
+def query_metrics(queries: Queries, energy: EnergyFacts, error: SharedError, seed: int) -> dict[str, Metric]:
     """Every metric that a set of queries has by itself."""
     counts = zip(COUNTS, (len(queries), int((~queries.ok).sum())), strict=True)
     return (
-        ratio_metrics(queries, RATIOS, energy, seed)
+        ratio_metrics(queries, RATIOS, energy, error, seed)
         | quantiles(queries)
         | {definition.name: metric(definition, count, n=len(queries), method="counted") for definition, count in counts}
     )
@@ -74,7 +109,7 @@ def quantiles(queries: Queries) -> dict[str, Metric]:
 
 def rates(queries: Queries, duration_s: float | None, seed: int) -> dict[str, Metric]:
     """Tokens and queries over the window's length, which spread as the same sums over the queries' latency do."""
-    found = ratio_metrics(queries, RATES, EnergyFacts(None, "", None), seed)
+    found = ratio_metrics(queries, RATES, EnergyFacts(None, "", None), SharedError(0, 0), seed)
     for definition in RATES:
         rate = found[definition.name]
         if rate["value"] and duration_s:
@@ -86,13 +121,13 @@ def rates(queries: Queries, duration_s: float | None, seed: int) -> dict[str, Me
 
 
 def ratio_metrics(
-    queries: Queries, definitions: Sequence[Definition], energy: EnergyFacts, seed: int
+    queries: Queries, definitions: Sequence[Definition], energy: EnergyFacts, error: SharedError, seed: int
 ) -> dict[str, Metric]:
     """Means over means, each over the queries in which both are known, with one resampling for all of them."""
     pairs = [(d.numerator, d.denominator) for d in definitions]
     known = [np.isfinite(queries.numbers[a]) & np.isfinite(queries.numbers[b]) for a, b in pairs]
     columns = [(name, mask) for pair, mask in zip(pairs, known, strict=True) for name in pair]
-    terms = _terms(queries, columns, energy.widening, seed)
+    terms = _terms(queries, columns, error, energy.widening, seed)
     found = {}
     for index, definition in enumerate(definitions):
         n = int(known[index].sum())
@@ -112,20 +147,30 @@ def ratio_metrics(
     return found
 
 
-def _terms(queries: Queries, columns: Sequence[tuple[str, Mask]], gain_rel: float, seed: int) -> list[Term]:
-    exact = np.zeros(len(queries))
+def _terms(
+    queries: Queries, columns: Sequence[tuple[str, Mask]], error: SharedError, gain_rel: float, seed: int
+) -> list[Term]:
     values = np.stack([np.where(mask, queries.numbers[name], 0.0) for name, mask in columns], axis=1)
-    sds = np.stack([np.where(mask, queries.sds.get(name, exact), 0.0) for name, mask in columns], axis=1)
-    draws = stats.resampled_sums(values, sds, seed)
-    gain = stats.gain_draws(gain_rel, seed)
-    widths = 2 * stats.Z95 * np.sqrt((sds**2).sum(axis=0))
+    draws = stats.resampled_sums(values, seed)
+    gain, erring = stats.gain_draws(gain_rel, seed), stats.error_draws(seed)
     terms = []
     for index, (name, mask) in enumerate(columns):
         n, total, drawn = int(mask.sum()), float(values[:, index].sum()), draws[:, index]
         if name == "score" and n and total in {0.0, float(n)}:
             drawn = n * stats.proportion_draws(total, n, seed)
-        terms.append(Term(total, float(widths[index]), drawn * gain if name in ENERGY_COLUMNS else drawn))
+        sd = _sd_of_sum(queries, name, mask, error)
+        drawn = (drawn + sd * erring) * gain if name in ENERGY_COLUMNS else drawn
+        terms.append(Term(total, 2 * stats.Z95 * sd, drawn))
     return terms
+
+
+def _sd_of_sum(queries: Queries, name: str, mask: Mask, error: SharedError) -> float:
+    if name not in ENERGY_COLUMNS:
+        return 0.0
+    sds = queries.sds[name][mask]
+    if name in PARTS:  # the edge between prefill and decode moves while the whole query stays
+        return float(np.sqrt((sds**2).sum()))
+    return error.sd_of_sum(sds, queries.sds["energy_j"][mask])
 
 
 def _ratio(

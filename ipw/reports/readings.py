@@ -6,40 +6,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from ipw.energy.curve import Curve, Floats, Ints, add_curves, counter_curve, energy_at, power_curve
-from ipw.reports.metric import number, sensors
-
-Readings = npt.NDArray[np.void]
-
-
-def of_channel(readings: Readings, channel: Mapping[str, Any]) -> Readings:
-    """Readings of one channel; none where it was never read."""
-    index = channel.get("index")
-    return readings[readings["channel"] == index] if isinstance(index, int) else readings[:0]
+from ipw.channel_curves import Readings, channel_curve
+from ipw.energy.curve import Curve, Floats, Ints, add_curves, energy_at
+from ipw.reports.metric import sensors
 
 
 def total_channels(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Channels whose sum is the run's energy."""
     return [c for c in sensors(manifest) if c.get("in_total") and isinstance(c.get("index"), int)]
-
-
-def channel_curve(readings: Readings, channel: Mapping[str, Any]) -> Curve:
-    """Cumulative energy of one channel in joules or watts."""
-    mine = of_channel(readings, channel)
-    columns = (mine["t_ns"], mine["value"], mine["status"], mine["uncertainty_ns"])
-    gain_rel = number(channel.get("gain_rel")) or 0.0
-    if channel.get("kind") == "counter":
-        return counter_curve(
-            *columns,
-            ticks=bool(channel.get("ticks")),
-            range_j=number(channel.get("range_j")),
-            max_power_w=number(channel.get("max_power_w")),
-            resolution_j=number(channel.get("resolution_j")),
-            gain_rel=gain_rel,
-        )
-    return power_curve(*columns, update_period_s=number(channel.get("update_period_s")), gain_rel=gain_rel)
 
 
 def total_curve(readings: Readings, channels: Sequence[Mapping[str, Any]]) -> Curve:

@@ -24,38 +24,35 @@ BLOCK = 1 << 20
 Z95 = NormalDist().inv_cdf(0.975)
 
 
-def resampled_sums(values: Array, sds: Array, seed: int) -> Array:
-    """Draw the rows with replacement `REPLICATES` times; return the sums, shape (replicates, columns).
+def resampled_sums(values: Array, seed: int) -> Array:
+    """Draw the rows of `values` (rows, columns) with replacement `REPLICATES` times; return the sums of each draw.
 
-    `values` and `sds` have the shape (rows, columns). Each drawn row adds its values plus one normal error, common to
-    its columns and scaled by their `sds`: joules and watts of one query err together. The same seed and data give the
-    same sums.
+    The same seed and data give the same sums, in the shape (replicates, columns).
     """
     rng = np.random.default_rng(seed)
-    values, sds = _into_cells(values, sds, rng)
+    values = _into_cells(values, rng)
     rows = len(values)
     sums = np.zeros((REPLICATES, values.shape[1]))
-    if rows == 0:
-        return sums
-    noisy = bool(sds.any())
-    block = max(1, BLOCK // rows)
-    for first in range(0, REPLICATES, block):
+    block = max(1, BLOCK // max(rows, 1))
+    for first in range(0, REPLICATES if rows else 0, block):
         size = min(block, REPLICATES - first)
         drawn = rng.integers(rows, size=(size, rows)) + np.arange(size)[:, np.newaxis] * rows
-        counts = np.bincount(drawn.ravel(), minlength=size * rows).reshape(size, rows).astype(np.float64)
-        sums[first : first + size] = counts @ values
-        if noisy:
-            sums[first : first + size] += (counts * rng.standard_normal((size, rows))) @ sds
+        counts = np.bincount(drawn.ravel(), minlength=size * rows).reshape(size, rows)
+        sums[first : first + size] = counts.astype(np.float64) @ values
     return sums
 
 
-def _into_cells(values: Array, sds: Array, rng: np.random.Generator) -> tuple[Array, Array]:
+def _into_cells(values: Array, rng: np.random.Generator) -> Array:
     rows = len(values)
     if rows <= CELLS:
-        return values, sds
-    order = rng.permutation(rows)
+        return values
     starts = np.linspace(0, rows, CELLS, endpoint=False).astype(np.int64)
-    return np.add.reduceat(values[order], starts), np.sqrt(np.add.reduceat(sds[order] ** 2, starts))
+    return np.add.reduceat(values[rng.permutation(rows)], starts)
+
+
+def error_draws(seed: int) -> Array:
+    """One standard normal error of measurement a replicate: joules and watts of the same queries err together."""
+    return np.random.default_rng([seed, 3]).standard_normal(REPLICATES)
 
 
 def gain_draws(gain_rel: float, seed: int) -> Array:

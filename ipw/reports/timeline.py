@@ -7,9 +7,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ipw.channel_curves import Readings
 from ipw.energy.curve import Curve, Floats, Ints
 from ipw.reports.metric import mapping, number
-from ipw.reports.readings import Readings, mean_power, total_channels, total_curve
+from ipw.reports.readings import mean_power, total_channels, total_curve
+from ipw.reports.spans import Spans
 
 PIXELS = 600
 RUN_PHASES = ("idle", "load", "warmup", "measure", "run")
@@ -37,7 +39,7 @@ class Timeline(NamedTuple):
     """The run's phases, then those of its queries or steps."""
 
 
-def timeline(manifest: Mapping[str, Any], readings: Readings, spans: Sequence[Mapping[str, Any]]) -> Timeline | None:
+def timeline(manifest: Mapping[str, Any], readings: Readings, spans: Spans) -> Timeline | None:
     """Sum the channels in the total over the whole run; `None` where they hold no two readings."""
     curve = total_curve(readings, total_channels(manifest))
     if curve.t_ns.size < 2:
@@ -48,16 +50,14 @@ def timeline(manifest: Mapping[str, Any], readings: Readings, spans: Sequence[Ma
     edges = np.unique(np.linspace(curve.t_ns[0], curve.t_ns[-1], PIXELS + 1).astype(np.int64))
     mean = mean_power(curve, edges)
     low, high = _extremes(curve, edges)
-    known = [s for s in spans if number(s.get("start_ns")) is not None and number(s.get("end_ns")) is not None]
-    run = [s for s in known if s.get("phase") in RUN_PHASES]
-    work = [s for s in known if s.get("phase") not in RUN_PHASES]
+    work = tuple(phase for phase in spans.phases if phase not in RUN_PHASES)
     return Timeline(
         (edges - origin) / 1e9,
         mean,
         np.fmin(low, mean),
         np.fmax(high, mean),
         number(mapping(attribution.get("idle_power_w")).get("value")),
-        [_bands(each, edges, origin) for each in (run, work)],
+        [_bands(spans, phases, edges, origin) for phases in (RUN_PHASES, work)],
     )
 
 
@@ -71,15 +71,11 @@ def _extremes(curve: Curve, edges: Ints) -> tuple[Floats, Floats]:
     return np.where(np.isinf(low), np.nan, low), np.where(np.isinf(high), np.nan, high)
 
 
-def _bands(spans: Sequence[Mapping[str, Any]], edges: Ints, origin: int) -> list[Band]:
+def _bands(spans: Spans, phases: Sequence[str], edges: Ints, origin: int) -> list[Band]:
     """Join neighbouring stretches in which the same phase takes the most time: as many bands as can be seen."""
-    if not spans:
+    if not phases:
         return []
-    phases = sorted({str(s.get("phase")) for s in spans})
-    start = np.array([s["start_ns"] for s in spans], np.float64)
-    end = np.array([s["end_ns"] for s in spans], np.float64)
-    which = np.array([phases.index(str(s.get("phase"))) for s in spans])
-    taken = np.stack([_time_within(start[which == i], end[which == i], edges) for i in range(len(phases))])
+    taken = np.stack([_time_within(spans.of(phase), edges) for phase in phases])
     most = np.where(taken.max(axis=0) > 0, taken.argmax(axis=0), -1)
     cuts = np.flatnonzero(np.diff(most)) + 1
     seconds = (edges - origin) / 1e9
@@ -90,15 +86,16 @@ def _bands(spans: Sequence[Mapping[str, Any]], edges: Ints, origin: int) -> list
     return bands
 
 
-def _time_within(start: Floats, end: Floats, edges: Ints) -> Floats:
-    """Time that intervals spend in each stretch, added up: Σ clip(t - start) - Σ clip(t - end) is what went by at t."""
-    passed = _passed(edges, start) - _passed(edges, end)
+def _time_within(spans: Spans, edges: Ints) -> Floats:
+    """Time that spans spend in each stretch, added up: Σ clip(t - start) - Σ clip(t - end) is what went by at t."""
+    passed = _passed(edges, spans.start_ns) - _passed(edges, spans.end_ns)
     within: Floats = np.diff(passed)
     return within
 
 
-def _passed(edges: Ints, moments: Floats) -> Floats:
-    ordered = np.sort(moments)
-    count = np.searchsorted(ordered, edges, "right")
-    total: Floats = count * edges - np.concatenate([[0.0], np.cumsum(ordered)])[count]
+def _passed(edges: Ints, moments: Ints) -> Floats:
+    ordered = np.sort(moments) - edges[0]  # small numbers, so that their sum fits
+    since = edges - edges[0]
+    count = np.searchsorted(ordered, since, "right")
+    total: Floats = np.asarray(count * since - np.concatenate([[0], np.cumsum(ordered)])[count], np.float64)
     return total

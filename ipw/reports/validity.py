@@ -7,10 +7,11 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ipw.channel_curves import Readings, channel_curve, of_channel
 from ipw.clock import Anchor, wall_step_ns
 from ipw.energy.curve import Curve, coverage, energy_between
 from ipw.reports.metric import mapping, number, sensors
-from ipw.reports.readings import Readings, channel_curve, of_channel, total_channels
+from ipw.reports.readings import total_channels
 
 Window = tuple[int, int]
 Check = dict[str, Any]

@@ -12,6 +12,7 @@ from ipw.reports.metric import mapping
 from ipw.reports.metrics import summarize
 from ipw.reports.queries import Queries, from_records, load_queries
 from ipw.reports.ranking import row_names
+from ipw.reports.spans import load_spans
 from ipw.reports.timeline import Timeline, timeline
 from ipw.rundir import SCHEMA_VERSION, RunDir
 
@@ -70,17 +71,9 @@ def _read(run: RunDir) -> dict[str, Any]:
         "manifest": manifest,
         "summary": summary,
         "queries": attempt("queries", lambda: load_queries(run), from_records([])),
-        "timeline": attempt("power", lambda: timeline(manifest, run.readings(), _spans(run)), None),
+        "timeline": attempt("power", lambda: timeline(manifest, run.readings(), load_spans(run)), None),
         "problems": list(dict.fromkeys(problems)),
     }
-
-
-def _spans(run: RunDir) -> list[dict[str, Any]]:
-    """Spans of the table, or of the journal where a crash came before it."""
-    table = run.read_table("spans")
-    if table is None:
-        return list(run.journal("span"))
-    return list(table.select(["phase", "start_ns", "end_ns"]).to_pylist())
 
 
 def workload_of(view: View) -> dict[str, Any]:

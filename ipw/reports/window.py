@@ -44,10 +44,11 @@ def window_s(manifest: Mapping[str, Any], queries: Queries) -> float | None:
     return float(ends[known].max() - starts[known].min()) / 1e9 if known.any() else None
 
 
-def window_metrics(run: RunDir, energy: EnergyFacts, duration_s: float | None) -> dict[str, Metric]:
+def window_metrics(
+    run: RunDir, measured: Estimate | None, energy: EnergyFacts, duration_s: float | None
+) -> dict[str, Metric]:
     """Energy, net energy, power over time, idle power and length of the measured window."""
     attribution = mapping(run.manifest().get("attribution"))
-    measured = _measured(run, number(attribution.get("measured_j")))
     idle = _estimate(mapping(attribution.get("idle_power_w")))
     power = measured.scaled(1 / duration_s) if measured and duration_s else None
     net = measured.minus(idle.scaled(duration_s)) if measured and idle and duration_s else None
@@ -63,15 +64,19 @@ def window_metrics(run: RunDir, energy: EnergyFacts, duration_s: float | None) -
     return metrics | {"duration_s": metric(duration, duration_s, method="timed", reason=reason)}
 
 
-def _measured(run: RunDir, measured_j: float | None) -> Estimate | None:
-    """Take the attributed total, with the bounds of the spans of phase `measure`."""
+def measured_energy(run: RunDir) -> Estimate | None:
+    """Take the energy of the measured window, with the bounds of the spans of phase `measure`."""
+    measured_j = number(mapping(run.manifest().get("attribution")).get("measured_j"))
     if measured_j is None:
         return None
     table = run.read_table("spans")
     names = ["phase", "energy_j", "energy_low_j", "energy_high_j"]
     if table is None or not set(names) <= set(table.column_names):
         return Estimate(measured_j, None, None)
-    spans = [row for row in table.select(names).to_pylist() if row["phase"] == "measure"]
+    import pyarrow.compute as pc
+
+    chosen = table.select(names)
+    spans = chosen.filter(pc.equal(chosen["phase"], "measure")).to_pylist()
     if not spans or any(row[name] is None for row in spans for name in names):
         return Estimate(measured_j, None, None)
     below = math.hypot(*(row["energy_j"] - row["energy_low_j"] for row in spans))

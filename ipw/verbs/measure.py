@@ -11,6 +11,7 @@ import click
 from ipw.meter import Meter
 from ipw.pipeline import finish
 from ipw.rundir import RunDir
+from ipw.verbs.terminal import judgement
 
 
 def measure(*, command: Sequence[str], sensors: str, idle_s: float, out: Path, as_json: bool) -> int:
@@ -73,5 +74,5 @@ def _tell(run: RunDir, summary: dict[str, Any]) -> None:
         )
     for check in summary["validity"]:
         if not check["ok"]:
-            click.echo(f"   not valid  {check['check']}: {check['detail']}", err=True)
+            click.echo(f"{judgement(check):>12}  {check['check']}: {check['detail']}", err=True)
     click.echo(f"         run  {run.path}", err=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,5 +23,10 @@ def show(summaries: Sequence[dict[str, Any]], page: Path) -> None:
     for summary in summaries:
         for check in summary["validity"]:
             if not check["ok"]:
-                out.print(f"not valid: {summary['run_id']}: {check['check']}: {check['detail']}", markup=False)
+                out.print(f"{judgement(check)}: {summary['run_id']}: {check['check']}: {check['detail']}", markup=False)
     out.print(f"report: {page.resolve()}", markup=False, soft_wrap=True)
+
+
+def judgement(check: Mapping[str, Any]) -> str:
+    """Say what a failed check means for the run."""
+    return "not valid" if check["level"] == "error" else "mind"

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ipw.channel_curves import curves, total_channels
 from ipw.energy.attribution import Attribution, Share, attribute
 from ipw.energy.curve import Curve, coverage, energy_between
 from ipw.energy.timeline import Spans
-from ipw.meter import curves, total_channels
 from ipw.rundir import RunDir
 
 Bools = npt.NDArray[np.bool_]

@@ -52,15 +52,8 @@ typedef struct {
     gpu_t gpus[MAX_GPUS];
 } state_t;
 
-typedef struct {
-    int64_t t_ns, gpu;
-    double watts;
-} record_t;
-
-typedef struct {
-    int64_t t_ns;
-    double watts, before_j;
-} step_t;
+typedef struct { int64_t t_ns, gpu; double watts; } record_t;
+typedef struct { int64_t t_ns; double watts, before_j; } step_t;
 
 typedef struct {
     step_t *steps;
@@ -247,7 +240,6 @@ const char *nvmlErrorString(int result) {
     default: return "Stand-in error";
     }
 }
-
 int nvmlSystemGetDriverVersion(char *version, uint32_t room) { return copy(version, state->driver, room); }
 int nvmlSystemGetNVMLVersion(char *version, uint32_t room) { return copy(version, "13.0", room); }
 
@@ -315,6 +307,10 @@ int nvmlDeviceGetPowerUsage(void *handle, uint32_t *milliwatts) {
 int nvmlDeviceGetEnforcedPowerLimit(void *handle, uint32_t *milliwatts) {
     int error = enter(handle, GAUGES);
     return error ? error : (*milliwatts = state->gpus[number_of(handle)].power_limit_mw, OK);
+}
+int nvmlDeviceGetPowerManagementLimitConstraints(void *handle, uint32_t *least, uint32_t *most) {
+    int error = enter(handle, GAUGES);
+    return error ? error : (*least = 100000, *most = state->gpus[number_of(handle)].power_limit_mw, OK);
 }
 int nvmlDeviceGetTemperature(void *handle, uint32_t sensor, uint32_t *celsius) {
     int error = enter(handle, GAUGES);

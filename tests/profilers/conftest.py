@@ -9,6 +9,8 @@ import pytest
 from doubles.machines import MACHINES, NOTHING
 from doubles.nvml import FakeNvml
 
+from ipw.profilers import http_meter
+
 VARIABLES = ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES")
 LIBRARIES = ("amdsmi", "zeus_apple_silicon")
 
@@ -36,6 +38,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
                 monkeypatch.setenv(variable, value)
             if "PYTHONPATH" in environment:
                 monkeypatch.syspath_prepend(environment["PYTHONPATH"])
+            monkeypatch.setattr(http_meter, "PERIOD_S", 0.05)
             if sensor == "nvml":
                 FakeNvml(tmp_path / "nvml").preload()
 

@@ -49,6 +49,7 @@ def test_the_counter_is_the_basis_and_power_is_read_beside_it(gpus: Gpus) -> Non
         assert (counter.kind, counter.method, counter.unit, counter.ticks) == ("counter", "counter", "J", True)
         assert (power.kind, power.method, power.unit) == ("power", "integrated_power", "W")
         assert power.included_in == counter.name
+        assert counter.max_power_w == 2 * 700.0
         assert fake.uuid(0) in counter.device
         assert choose_basis(sensor.channels) == ("gpu", frozenset({"nvml/gpu0"}), None)
 

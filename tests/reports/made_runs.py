@@ -27,6 +27,7 @@ def make_run(
     latency_s: Sequence[float] | float = 0.5,
     power_w: float = BUSY_W,
     energy_rel: float = 0.02,
+    window_rel: float = 0.001,
     method: str = "counter",
     status: str = "complete",
     manifest: Mapping[str, Any] | None = None,
@@ -36,7 +37,7 @@ def make_run(
     """Write a run of questions one after the other at `power_w`, idle at `IDLE_W` before and after.
 
     A failed query is a score of `None`. Each query has 10 prompt and 5 output tokens, and its first token comes after a
-    fifth of its time; its energy is known to ± `energy_rel`.
+    fifth of its time; its energy is known to ± `energy_rel`, that of the whole window to ± `window_rel`.
     """
     run = RunDir(folder / name)
     run.path.mkdir(parents=True)
@@ -73,7 +74,7 @@ def make_run(
     run.write_table("queries", pa.table(queries | dict(columns or {})))
     window = [int(edges[0]), int(edges[-1])]
     total_j = float(energy.sum())
-    run.write_table("spans", pa.Table.from_pylist(_spans(window, total_j, starts, first, ends)))
+    run.write_table("spans", pa.Table.from_pylist(_spans(window, total_j, window_rel, starts, first, ends)))
     channel = {
         "name": "nvml/gpu0", "kind": "counter", "scope": "gpu", "method": method, "device": "Test GPU GPU-1",
         "unit": "J", "included_in": None, "range_j": None, "max_power_w": 1000.0, "resolution_j": 0.001,
@@ -126,13 +127,15 @@ def write_journal(run: RunDir, records: Sequence[Mapping[str, Any]]) -> None:
     (run.path / "journal.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
 
 
-def _spans(window: Sequence[int], total_j: float, starts: Any, first: Any, ends: Any) -> list[dict[str, Any]]:
+def _spans(
+    window: Sequence[int], total_j: float, rel: float, starts: Any, first: Any, ends: Any
+) -> list[dict[str, Any]]:
     second = SECOND
     before = {"name": "idle before", "phase": "idle", "start_ns": window[0] - 3 * second, "end_ns": window[0],
               "energy_j": 15.0, "energy_low_j": 14.7, "energy_high_j": 15.3}  # fmt: skip
-    measure = {"name": "measure", "phase": "measure", "start_ns": window[0], "end_ns": window[1],
-               "energy_j": total_j, "energy_low_j": total_j * 0.999, "energy_high_j": total_j * 1.001}  # fmt: skip
-    spans = [before, measure]
+    bounds = {"energy_low_j": total_j * (1 - rel), "energy_high_j": total_j * (1 + rel)}
+    measure = {"name": "measure", "phase": "measure", "start_ns": window[0], "end_ns": window[1], "energy_j": total_j}
+    spans = [before, measure | bounds]
     for start, middle, end in zip(starts.tolist(), first.tolist(), ends.tolist(), strict=True):
         spans.append({"name": "prefill", "phase": "prefill", "start_ns": start, "end_ns": middle})
         spans.append({"name": "decode", "phase": "decode", "start_ns": middle, "end_ns": end})

@@ -16,6 +16,7 @@ from ipw.reports.axes import SERIES, Axis, axis_over
 from ipw.reports.charts import Sample, Spot, SubjectRow, Value, accuracy_energy, distributions, pareto_front, subjects
 from ipw.reports.power_chart import power_timeline
 from ipw.reports.readings import mean_power
+from ipw.reports.spans import from_records
 from ipw.reports.timeline import PIXELS, Timeline, timeline
 from ipw.rundir import RECORD_FIELDS
 
@@ -39,7 +40,7 @@ def made_timeline(seconds: int = 60, rate_hz: int = 10) -> Timeline:
     for start in range(10 * SECOND, 50 * SECOND, SECOND):
         spans.append({"phase": "prefill", "start_ns": start, "end_ns": start + SECOND // 4})
         spans.append({"phase": "decode", "start_ns": start + SECOND // 4, "end_ns": start + SECOND})
-    data = timeline({"sensors": sensors, "attribution": attribution}, rows, spans)
+    data = timeline({"sensors": sensors, "attribution": attribution}, rows, from_records(spans))
     assert data is not None
     return data
 
@@ -159,7 +160,7 @@ def test_nothing_is_drawn_where_nothing_was_read() -> None:
 
 
 def test_a_run_without_readings_has_no_timeline() -> None:
-    assert timeline({"sensors": []}, np.zeros(0, RECORD_FIELDS), []) is None
+    assert timeline({"sensors": []}, np.zeros(0, RECORD_FIELDS), from_records([])) is None
 
 
 @given(st.lists(st.floats(0, 500), min_size=2, max_size=50), st.lists(st.integers(0, 49_000), min_size=2, max_size=40))

@@ -16,7 +16,7 @@ from ipw.reports.definitions import DEFINITIONS
 from ipw.reports.metric import BELOW_RESOLUTION, EnergyFacts
 from ipw.reports.metrics import summarize
 from ipw.reports.queries import from_records
-from ipw.reports.ratios import query_metrics
+from ipw.reports.ratios import SharedError, query_metrics, shared_error
 
 SECOND = 1_000_000_000
 COUNTER = EnergyFacts("counter", "", 0.05)
@@ -112,7 +112,7 @@ def test_accuracy_equals_ipw_times_power_and_ipj_times_energy(rows: list[tuple[f
             for s, e, t in rows
         ]
     )
-    found = query_metrics(queries, COUNTER, 0)
+    found = query_metrics(queries, COUNTER, shared_error(queries, None, None), 0)
     accuracy = found["accuracy"]["value"]
     assert found["accuracy_per_watt"]["value"] * found["mean_query_power_w"]["value"] == pytest.approx(accuracy)
     assert found["accuracy_per_joule"]["value"] * found["energy_per_query_j"]["value"] == pytest.approx(accuracy)
@@ -140,12 +140,13 @@ def test_none_right_has_no_energy_per_correct_answer_and_says_why(tmp_path: Path
 
 
 def test_below_the_resolution_of_the_sensor_only_a_bound_is_given(tmp_path: Path) -> None:
-    metrics = metrics_of(tmp_path, scores=[1.0] * 10, energy_rel=10)
+    metrics = metrics_of(tmp_path, scores=[1.0] * 10, energy_rel=10, window_rel=10)
     energy, per_joule = metrics["energy_per_query_j"], metrics["accuracy_per_joule"]
     assert (energy["value"], energy["low"], energy["reason"]) == (None, None, BELOW_RESOLUTION)
     assert energy["high"] > 10
     assert (per_joule["value"], per_joule["high"]) == (None, None)
     assert 0 < per_joule["low"] < 0.1
+    assert (metrics["energy_j"]["value"], metrics["energy_j"]["reason"]) == (None, BELOW_RESOLUTION)
     assert metrics["accuracy"]["value"] == 1
 
 
@@ -255,3 +256,42 @@ def test_damaged_numbers_in_a_journal_are_unknown_not_believed() -> None:
     assert queries.numbers["score"].tolist() == [0, 1]
     assert np.isnan(queries.numbers["completion_tokens"]).all()
     assert np.isnan(queries.numbers["energy_j"]).all()
+
+
+# --- how the errors of the queries' energies add up -----------------------------------------------------------------
+
+
+def test_neighbours_errors_cancel_so_all_queries_together_are_as_certain_as_their_window(tmp_path: Path) -> None:
+    metrics = metrics_of(tmp_path, energy_rel=0.9)  # each query known to ± 90 %, the window to ± 0.1 %
+    energy = metrics["energy_per_query_j"]
+    assert energy["value"] == 10
+    assert energy["high"] - energy["low"] == pytest.approx(2 * 0.01, rel=0.1)
+
+
+def test_what_was_charged_to_no_query_may_be_wrong_by_all_of_it(tmp_path: Path) -> None:
+    run = make_run(tmp_path, energy_rel=0.9)
+    run.update_manifest(attribution=run.manifest()["attribution"] | {"idle_j": 60.0})
+    energy = summarize(run)["metrics"]["energy_per_query_j"]
+    assert energy["high"] - energy["low"] == pytest.approx(2 * 60 / 120, rel=0.1)
+
+
+def test_a_subject_among_others_is_less_certain_than_all_of_them(tmp_path: Path) -> None:
+    summary = summarize(make_run(tmp_path, energy_rel=0.9))
+    part = summary["by_subject"]["add"]["energy_per_query_j"]
+    # 40 of 120 queries, each ± 9 J: independent but for the sum of all, so the variance falls by the 2/3 of the others.
+    assert part["high"] - part["low"] == pytest.approx(2 * 9 / np.sqrt(40) * np.sqrt(2 / 3), rel=0.1)
+
+
+@given(
+    st.lists(st.floats(0.1, 10), min_size=2, max_size=30),
+    st.lists(st.floats(-3, 3), min_size=30, max_size=30),
+    st.floats(0, 1),
+)
+def test_the_error_of_any_sum_lies_between_nothing_and_independence(
+    sds: list[float], weights: list[float], share: float
+) -> None:
+    sigma, w = np.array(sds), np.array(weights[: len(sds)])
+    apart = float((sigma**2).sum())
+    error = SharedError(apart, share * apart)
+    assert 0 <= error.sd_of_sum(w * sigma, sigma) <= np.sqrt(((w * sigma) ** 2).sum()) + 1e-9
+    assert error.sd_of_sum(sigma, sigma) == pytest.approx(np.sqrt(share * apart), abs=1e-6)

@@ -76,6 +76,8 @@ async def server_models(transport: Transport) -> list[str] | None:
 class _Listing:
     """Receives a short document."""
 
+    begun = False
+
     def __init__(self) -> None:
         self.status = 0
         self.blocks: list[bytes] = []

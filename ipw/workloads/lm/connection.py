@@ -22,6 +22,10 @@ DRAIN_S = 1.0
 class Receiver(Protocol):
     """Takes one response as it comes."""
 
+    @property
+    def begun(self) -> bool:
+        """Whether the answer proper has begun, so that silence is no longer thinking time."""
+
     def sent(self, t_ns: int) -> None:
         """Note when the request is written to the socket."""
 
@@ -41,8 +45,6 @@ class Exchange:
         self.receiver = receiver
         self.last_ns = 0
         """When the last bytes came."""
-        self.begun = False
-        """Whether some of the body has come."""
         self._head_told = False
 
     @property
@@ -57,10 +59,8 @@ class Exchange:
         if not self._head_told and self.parser.has_head:
             self._head_told = True
             self.receiver.head(self.parser.status, self.parser.headers)
-        if body and not self.finished.done():
-            self.begun = True
-            if self.receiver.block(body, t_ns):
-                self.finish()
+        if body and not self.finished.done() and self.receiver.block(body, t_ns):
+            self.finish()
         if self.parser.done:
             self.finish()
 

@@ -52,6 +52,11 @@ class Reply:
         self._last_ns: int | None = None
         self._failure: tuple[Status, str] | None = None
 
+    @property
+    def begun(self) -> bool:
+        """Whether the first token has come; the role that some servers send at once is none."""
+        return self._stream.first_token_ns is not None
+
     # --- what the connection tells ----------------------------------------------------------------------------------
 
     def sent(self, t_ns: int) -> None:

@@ -25,11 +25,6 @@ class Plan(NamedTuple):
     dataset: Dataset
     scorer: str
 
-    def as_dict(self) -> dict[str, Any]:
-        """For the manifest: the parameters, and what was chosen where they left a choice."""
-        facts = {"dataset_digest": self.dataset.digest, "questions": len(self.dataset.questions)}
-        return self.parameters.as_dict() | {"scorer": self.scorer} | facts
-
 
 def plan(parameters: Parameters) -> Plan:
     """Load the data set and check the scorer. Raises UsageError."""

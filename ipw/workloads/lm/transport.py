@@ -43,8 +43,8 @@ class Transport:
     ) -> None:
         """Send a request and give the response to `receiver`; a connection is made first where none is free.
 
-        Raises OSError where there is no connection, TimeoutError after `stall_s` without a byte in the middle of a body
-        and HttpError for what is not HTTP.
+        Raises OSError where there is no connection, TimeoutError after `stall_s` without a byte in the middle of an
+        answer and HttpError for what is not HTTP.
         """
         head = f"{method} {self._server.path}{path} HTTP/1.1\r\nContent-Length: {len(body)}\r\n{self._headers}\r\n"
         request = head.encode() + body
@@ -96,14 +96,15 @@ class Transport:
 
 
 async def _watch(exchange: Exchange, stall_s: float) -> None:
-    """Fail an exchange whose body has stopped coming: one timer at a time, however many blocks come."""
+    """Fail an exchange whose answer has stopped coming: one timer at a time, however many blocks come."""
     wait_s = stall_s
     while True:
         await asyncio.sleep(wait_s)
         silent_s = (now_ns() - exchange.last_ns) / 1e9
-        if exchange.begun and silent_s >= stall_s:
+        begun = exchange.receiver.begun
+        if begun and silent_s >= stall_s:
             exchange.finish(TimeoutError(f"nothing came for {stall_s:g} s in the middle of the answer"))
-        wait_s = max(stall_s - silent_s, 0.05) if exchange.begun else stall_s
+        wait_s = max(stall_s - silent_s, 0.05) if begun else stall_s
 
 
 def reason(error: OSError) -> str:

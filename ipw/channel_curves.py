@@ -1,0 +1,56 @@
+"""Energy curves of a stored run's channels, from its raw readings."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ipw.energy.curve import Curve, counter_curve, power_curve
+from ipw.rundir import RunDir
+
+Readings = npt.NDArray[np.void]
+"""As RunDir.readings() gives them."""
+
+
+def of_channel(readings: Readings, channel: Mapping[str, Any]) -> Readings:
+    """Readings of one channel; none where it was never read."""
+    index = channel.get("index")
+    return readings[readings["channel"] == index] if isinstance(index, int) else readings[:0]
+
+
+def channel_curve(readings: Readings, channel: Mapping[str, Any]) -> Curve:
+    """Cumulative energy of one channel that counts joules or tells watts."""
+    mine = of_channel(readings, channel)
+    columns = (mine["t_ns"], mine["value"], mine["status"], mine["uncertainty_ns"])
+    gain_rel = _number(channel.get("gain_rel")) or 0.0
+    if channel.get("kind") == "counter":
+        return counter_curve(
+            *columns,
+            ticks=bool(channel.get("ticks")),
+            range_j=_number(channel.get("range_j")),
+            max_power_w=_number(channel.get("max_power_w")),
+            resolution_j=_number(channel.get("resolution_j")),
+            gain_rel=gain_rel,
+        )
+    return power_curve(*columns, update_period_s=_number(channel.get("update_period_s")), gain_rel=gain_rel)
+
+
+def curves(run: RunDir) -> dict[str, Curve]:
+    """Curves by channel name, of every channel in joules or watts that was read."""
+    readings = run.readings()
+    channels = [c for c in run.manifest().get("sensors", []) if "index" in c and c["kind"] != "gauge"]
+    return {channel["name"]: channel_curve(readings, channel) for channel in channels}
+
+
+def total_channels(run: RunDir) -> list[str]:
+    """Names of the channels whose sum is the run's energy."""
+    return [c["name"] for c in run.manifest().get("sensors", []) if c.get("in_total")]
+
+
+def _number(x: object) -> float | None:
+    """`x` if it is a finite number: a manifest may have been written by anybody."""
+    return float(x) if isinstance(x, int | float) and not isinstance(x, bool) and math.isfinite(x) else None
