@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from doubles.openai_server import Behaviour, serving
 
 
 def ipw(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -61,3 +62,78 @@ def test_an_unwritable_output_folder_is_told(tmp_path: Path) -> None:
     assert result.returncode == 5
     assert "cannot write" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def told(result: subprocess.CompletedProcess[str]) -> str:
+    lines = result.stderr.strip().splitlines()
+    assert "Traceback" not in result.stderr
+    assert lines[-2].startswith("ipw: ")
+    assert lines[-1].strip().startswith("try: ")
+    return lines[-2]
+
+
+def test_no_server_at_the_url_is_told(tmp_path: Path) -> None:
+    result = ipw("run", "lm", "--base-url", "http://127.0.0.1:9/v1", "--model", "m", cwd=tmp_path)
+    assert result.returncode == 5
+    assert "no server at http://127.0.0.1:9" in told(result)
+
+
+def test_a_model_that_the_server_lacks_is_told_with_those_it_has(tmp_path: Path) -> None:
+    with serving(lambda _: Behaviour(), models=["alpha", "beta"]) as server:
+        result = ipw("run", "lm", "--base-url", server.url, "--model", "gamma", cwd=tmp_path)
+    assert result.returncode in {2, 5}
+    assert "alpha, beta" in told(result)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("q.jsonl", '{"question": "1+1", "answer": "2"}'),
+        ("q.csv", "prompt,solution\n1+1,2\n"),
+        ("q.jsonl", "not json"),
+        ("q.jsonl", ""),
+        ("q.parquet", "not parquet"),
+        ("q.txt", "1+1"),
+    ],
+)
+def test_a_data_set_that_cannot_be_asked_is_wrong_usage(name: str, content: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(content)
+    result = ipw("run", "lm", "--model", "dense", "--dataset", name, cwd=tmp_path)
+    assert result.returncode == 2
+    assert name in told(result)
+
+
+@pytest.mark.parametrize("content", [b"", b"GGUF", b"GGUF\x03\x00\x00\x00" + b"\xff" * 64, b"no gguf at all" * 100])
+def test_an_unreadable_gguf_is_told(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "model.gguf").write_bytes(content)
+    result = ipw("run", "lm", "--model", "model.gguf", cwd=tmp_path)
+    assert result.returncode in {2, 5}
+    assert "model.gguf" in told(result)
+
+
+def test_a_gguf_whose_weights_are_cut_short_is_told(tmp_path: Path) -> None:
+    whole = (Path(__file__).parent.parent / "ipw" / "data" / "dense-q8_0.gguf").read_bytes()
+    (tmp_path / "cut.gguf").write_bytes(whole[: len(whole) // 2])
+    result = ipw("run", "lm", "--model", "cut.gguf", cwd=tmp_path)
+    assert result.returncode == 5
+    assert "cut.gguf" in told(result)
+
+
+def test_a_missing_gguf_is_told(tmp_path: Path) -> None:
+    result = ipw("run", "lm", "--model", "missing.gguf", cwd=tmp_path)
+    assert result.returncode in {2, 5}
+    assert "missing.gguf" in told(result)
+
+
+def test_an_unknown_sensor_is_wrong_usage_and_lists_those_known(tmp_path: Path) -> None:
+    result = ipw("run", "lm", "--model", "dense", "--sensors", "crystal-ball", cwd=tmp_path)
+    assert result.returncode == 2
+    assert "crystal-ball" in told(result)
+    assert "nvml" in result.stderr
+
+
+def test_doctor_gives_a_reason_for_every_sensor_that_is_missing(tmp_path: Path) -> None:
+    answer = json.loads(ipw("doctor", "--json", cwd=tmp_path).stdout)
+    assert {c["name"].partition("/")[0] for c in answer["channels"]} >= {"nvml", "rapl", "powermetrics", "estimate"}
+    for channel in answer["channels"]:
+        assert (channel["status"] == "ok") != bool(channel["reason"])
