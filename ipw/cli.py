@@ -38,12 +38,16 @@ def cli() -> None:
 
 @cli.command()
 @SENSORS
+@click.option("--probe", is_flag=True, help="Measure how each channel behaves here, and keep that for later runs.")
+@click.option(
+    "--seconds", type=click.FloatRange(1, 600), default=10.0, show_default=True, help="Of each stage of the probe."
+)
 @JSON
-def doctor(sensors: str, as_json: bool) -> int:
+def doctor(**options: Any) -> int:
     """Which sensors this machine has, and what to run for those that cannot be read."""
     from ipw.verbs.doctor import doctor
 
-    return doctor(sensors, as_json=as_json)
+    return doctor(**options)
 
 
 @cli.command()

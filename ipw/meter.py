@@ -27,15 +27,20 @@ class Meter:
         from ipw.host import host_facts, software_versions
         from ipw.profilers.base import Channel
         from ipw.profilers.discovery import choose_basis
+        from ipw.profilers.profile import find_profile, stored_profiles, with_profile
         from ipw.profilers.sampling import Sampler
 
         started = anchor()
         self._sampler = Sampler.start(self.run.path, self._selection)
         greeted = self._sampler.channels
         channels = [Channel(**{k: v for k, v in c.items() if k != "index"}) for c in greeted]
+        profiles = stored_profiles()
+        for channel, facts in zip(channels, greeted, strict=True):
+            if profile := find_profile(channel, profiles):
+                facts.update(with_profile(channel, profile).as_dict() | {"profile": profile.as_dict()})
         self.basis, in_total, reason = choose_basis(channels)
-        for channel in greeted:
-            channel["in_total"] = channel["name"] in in_total
+        for facts in greeted:
+            facts["in_total"] = facts["name"] in in_total
         self.method = _method(greeted)
         self._manifest |= {
             "run_id": self.run.path.name,
@@ -46,6 +51,7 @@ class Meter:
             "sensors": greeted,
             "host": host_facts(),
             "software": software_versions(),
+            "neighbours": {"start": _neighbours(greeted)},
             "anchors": [list(started)],
             "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started.wall_ns / 1e9)),
         }
@@ -61,6 +67,7 @@ class Meter:
         ended = anchor()
         manifest = self.run.manifest()
         manifest["anchors"].append(list(ended))
+        manifest["neighbours"]["end"] = _neighbours(manifest["sensors"])
         status = "complete" if kind is None else STATUS_BY_ERROR.get(kind, "invalid")
         changes: dict[str, Any] = {"status": status, "sampler": stats, "ended_ns": ended.monotonic_ns}
         if kind is not None and status == "invalid":
@@ -90,3 +97,25 @@ class Meter:
 def _method(channels: list[dict[str, Any]]) -> str | None:
     methods = sorted({c["method"] for c in channels if c["in_total"]})
     return "+".join(methods) or None
+
+
+def _neighbours(channels: list[dict[str, Any]]) -> list[dict[str, Any]] | None:
+    """List who else computes on the NVIDIA GPUs that are measured: not this process, nor what it started."""
+    if not any(c["name"].startswith("nvml/") and c["status"] == "ok" for c in channels):
+        return None
+    import psutil
+
+    from ipw.profilers.nvml_gpus import foreign_processes
+
+    ours = psutil.Process()
+    found = foreign_processes({ours.pid, *(child.pid for child in ours.children(recursive=True))})
+    return [{"gpu": each.uuid, "pid": each.pid, "name": _program(each.pid)} for each in found]
+
+
+def _program(pid: int) -> str | None:
+    import psutil
+
+    try:
+        return str(psutil.Process(pid).name())
+    except psutil.Error:
+        return None  # it is gone, or in another container

@@ -100,8 +100,12 @@ class RunDir:
         path = self.path / JOURNAL
         if not path.is_file():
             return
+        first = b'{"kind":"'  # as Journal writes it, so that a line of another kind need not be decoded
+        wanted = first + kind.encode() + b'"' if kind else first
         with path.open("rb") as lines:
             for line in lines:
+                if line.startswith(first) and not line.startswith(wanted):
+                    continue
                 try:
                     record = json.loads(line)
                 except ValueError:

@@ -31,6 +31,8 @@ class Channel:
     method: Method
     device: str = ""
     """Name and UUID, or path."""
+    driver: str = ""
+    """Version of what answers, where it is not the kernel: what a reading means changes from one to the next."""
     unit: str = "J"
     """Of the values as recorded: `J` for counters, `W` for power, `C`, `MHz`, `bits`, … for gauges."""
     included_in: str | None = None

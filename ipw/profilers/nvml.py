@@ -58,11 +58,12 @@ def _sources(nv: Any) -> Iterator[Source]:
     gpus, selection = list_gpus(nv)
     if not selection.indices:
         yield unreadable(absent("nvml", "gpu", "absent", selection.reason or "NVML lists no GPU"))
+    driver = f"NVIDIA {nv.nvmlSystemGetDriverVersion()}"
     for gpu in gpus:
         handle = nv.nvmlDeviceGetHandleByIndex(gpu.index)
         name, device = f"nvml/gpu{gpu.index}", f"{gpu.name} {gpu.uuid}"
         power = Channel(
-            name=name, kind="power", scope="gpu", method="integrated_power", device=device, unit="W",
+            name=name, kind="power", scope="gpu", method="integrated_power", device=device, driver=driver, unit="W",
             max_power_w=_limit_w(nv, handle),
         )  # fmt: skip
         if gpu.index not in selection.indices:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections import deque
 from collections.abc import Callable
+from math import ceil, isfinite, nan
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,7 @@ class PowerFile:
             while block:
                 block = block[os.write(self._fd, block) :]
         except OSError:
-            self.records -= math.ceil(len(block) / RECORD.size)
+            self.records -= ceil(len(block) / RECORD.size)
             self._cut()
             raise
 
@@ -86,28 +86,31 @@ class Lane:
         try:
             while reading := self._read():
                 self.reads += 1
-                t_ns, value, _ = reading
-                if t_ns <= self.read_ns:
+                if reading.t_ns <= self.read_ns:
                     break  # seen already
-                if value - value != 0:  # infinite, or no number
-                    raise SensorError("lost", f"it answered {value}")  # noqa: TRY301 - one way to fail
-                last = self._last
-                if last is None or value != last.value:
-                    if last is not None:
-                        changed = True
-                        self.changed_ns = t_ns
-                        self._keep(last)
-                    self._keep(reading)
-                elif self._keeps_all or t_ns - self._kept_ns >= HEARTBEAT_NS:
-                    self._keep(reading)
-                self._last, self.read_ns = reading, t_ns
-                if t_ns >= now_ns:
+                changed |= self._take(reading)
+                if reading.t_ns >= now_ns:
                     break  # not from a queue: the next would be as new
-            self.failing = None
         except SensorError as error:
             self._fail(now_ns, error.status, error.reason)
         except Exception as error:  # noqa: BLE001 - a sensor of another package must not take the others down
             self._fail(now_ns, "lost", f"{type(error).__name__}: {error}")
+        return changed
+
+    def _take(self, reading: Reading) -> bool:
+        t_ns, value, _ = reading
+        if not isfinite(value):
+            raise SensorError("lost", f"it answered {value}")
+        last, changed = self._last, False
+        if last is None or value != last.value:
+            if last is not None:
+                changed = True
+                self.changed_ns = t_ns
+                self._keep(last)
+            self._keep(reading)
+        elif self._keeps_all or t_ns - self._kept_ns >= HEARTBEAT_NS:
+            self._keep(reading)
+        self._last, self.read_ns, self.failing = reading, t_ns, None
         return changed
 
     def _keep(self, reading: Reading) -> None:
@@ -123,5 +126,5 @@ class Lane:
         if self._last is not None:
             self._keep(self._last)
         self._last, self.failing = None, status
-        self._file.add(now_ns, math.nan, self._index, STATUS_CODES.get(status, STATUS_CODES["lost"]), 0)
+        self._file.add(now_ns, nan, self._index, STATUS_CODES.get(status, STATUS_CODES["lost"]), 0)
         self._failures.append({"channel": self.channel.name, "status": status, "reason": reason, "t_ns": now_ns})

@@ -10,17 +10,19 @@ import numpy as np
 from ipw.channel_curves import Readings, channel_curve, of_channel
 from ipw.clock import Anchor, wall_step_ns
 from ipw.energy.curve import Curve, coverage, energy_between
-from ipw.reports.metric import mapping, number, sensors
+from ipw.reports.metric import mapping, mappings, number, sensors
 from ipw.reports.readings import total_channels
+from ipw.reports.window import LEAST_COVERAGE
 
 Window = tuple[int, int]
 Check = dict[str, Any]
 """`check`, `ok`, `detail`, and `level`: a failed `error` makes the run invalid, a failed `warning` is told."""
 
-LEAST_COVERAGE = 0.99
 MOST_FAILED_READS = 0.01
 MOST_DISAGREEMENT = 0.05
 """Between a counter and the power beside it: the gain that vendors state."""
+MOST_SLOWED = 0.01
+"""Of the window. A GPU that is held back for longer tells about its cooling, and cannot be compared."""
 MOST_WARMING_C = 5.0
 MOST_CLOCK_STEP_S = 1.0
 SLOWED_BITS = 0x08 | 0x20 | 0x40 | 0x80
@@ -65,6 +67,10 @@ def _sampler(manifest: Mapping[str, Any]) -> Iterator[Check]:
         cpu, wall = number(stats.get("cpu_s")), number(stats.get("wall_s"))
         cost = f"took {100 * cpu / wall:.2g} % of one core" if cpu is not None and wall else "ran to the end"
         yield _check("sampler", not died, str(died) if died else cost, "error")
+        total = {c.get("name") for c in total_channels(manifest)}
+        failures = [f for f in mappings(stats.get("failures")) if f.get("channel") in total]
+        told = [f"{f.get('channel')}: {f.get('reason')}" for f in failures]
+        yield _check("failures", not told, _first(told) or "none")
 
 
 def _readings(manifest: Mapping[str, Any], readings: Readings) -> Iterator[Check]:
@@ -81,8 +87,7 @@ def _readings(manifest: Mapping[str, Any], readings: Readings) -> Iterator[Check
     gap_s, limit_s = covered[longest][1], max(2.0, 0.05 * (window[1] - window[0]) / 1e9)
     yield _check("largest gap", gap_s <= limit_s, f"{gap_s:.3g} s without news ({longest})")
     lost = [f"{name}: {text}" for name, curve in curves.items() for text in _losses(curve, window)]
-    more = [f"{len(lost) - 3} more"] if len(lost) > 3 else []
-    yield _check("losses", not lost, "; ".join(lost[:3] + more) or "none")
+    yield _check("losses", not lost, _first(lost) or "none")
     inside = readings[(readings["t_ns"] >= window[0]) & (readings["t_ns"] <= window[1])]
     inside = inside[np.isin(inside["channel"], [c["index"] for c in total])]
     failed = int((inside["status"] != 0).sum())
@@ -112,24 +117,25 @@ def _against_power(
         integrated = float(energy_between(power, window[0], window[1])[0][0])
         differs = integrated - counted
         allowed = max(MOST_DISAGREEMENT * counted, high - low)
-        share = f"{100 * differs / counted:+.1f} %" if counted else f"{differs:+.3g} J"
-        yield _check("counter against power", abs(differs) <= allowed, f"{channel.get('name')}: {share}")
+        share = f"{100 * differs / counted:+.1f} %" if counted else f"{differs:+.3g} J, and the counter stands still"
+        agrees = abs(differs) <= allowed
+        yield _check(
+            "counter against power", agrees, f"{channel.get('name')}: {share}", "warning" if counted else "error"
+        )
 
 
 def _conditions(manifest: Mapping[str, Any], readings: Readings) -> Iterator[Check]:
-    start, end = measured_window(manifest) or (0, 0)
+    window = measured_window(manifest)
     for channel in sensors(manifest):
-        mine = of_channel(readings, channel)
-        mine = mine[(mine["status"] == 0) & (mine["t_ns"] >= start) & (mine["t_ns"] <= end)]
-        if channel.get("kind") != "gauge" or len(mine) < 4:
-            continue
-        if channel.get("unit") == "bits":
-            slowed = float(((mine["value"].astype(np.int64) & SLOWED_BITS) != 0).mean())
-            yield _check("throttling", slowed == 0, f"{channel.get('name')}: {100 * slowed:.3g} % of the readings")
-        elif channel.get("unit") == "C":
-            quarter = len(mine) // 4
-            warming = float(np.median(mine["value"][-quarter:]) - np.median(mine["value"][:quarter]))
-            yield _check("temperature", abs(warming) <= MOST_WARMING_C, f"{channel.get('name')}: {warming:+.1f} °C")
+        if window is not None and channel.get("kind") == "gauge":
+            good = of_channel(readings, channel)
+            yield from _gauge(channel, good[good["status"] == 0], window)
+    neighbours = mapping(manifest.get("neighbours"))
+    found = mappings(neighbours.get("start")) + mappings(neighbours.get("end"))
+    told = list(dict.fromkeys(f"pid {each.get('pid')} ({each.get('name') or 'unknown'})" for each in found))
+    if isinstance(neighbours.get("start"), list):
+        others = "used the same GPUs; unless that is the measured server, these joules hold its work too"
+        yield _check("other processes", not told, f"{_first(told)} {others}" if told else "none")
     flags = mapping(manifest.get("attribution")).get("flags")
     if isinstance(flags, list) and flags:
         yield _check("attribution", ok=False, detail="; ".join(map(str, flags)))
@@ -140,3 +146,30 @@ def _conditions(manifest: Mapping[str, Any], readings: Readings) -> Iterator[Che
     if isinstance(anchors, list) and len(anchors) > 1:
         step_s = wall_step_ns(Anchor(*anchors[0]), Anchor(*anchors[-1])) / 1e9
         yield _check("wall clock", abs(step_s) <= MOST_CLOCK_STEP_S, f"stepped by {step_s:+.3f} s during the run")
+
+
+def _gauge(channel: Mapping[str, Any], good: Readings, window: Window) -> Iterator[Check]:
+    """Check what explains a run: heat, and what held the clocks down."""
+    name, unit = str(channel.get("name")), channel.get("unit")
+    inside = good["value"][(good["t_ns"] >= window[0]) & (good["t_ns"] <= window[1])]
+    if name.endswith("/thermal_slowdown") and len(good) > 1:  # nanoseconds since the driver was loaded
+        first = max(int(np.searchsorted(good["t_ns"], window[0], "right")) - 1, 0)
+        last = min(int(np.searchsorted(good["t_ns"], window[1])), len(good) - 1)
+        slowed_ns = float(good["value"][last] - good["value"][first])
+        yield _throttling(slowed_ns / (window[1] - window[0]), f"{name}: {slowed_ns / 1e9:.3g} s")
+    elif unit == "bits" and len(inside) >= 4:
+        slowed = float(((inside.astype(np.int64) & SLOWED_BITS) != 0).mean())
+        yield _throttling(slowed, f"{name}: {100 * slowed:.3g} % of the readings")
+    elif unit == "C" and len(inside) >= 4:
+        quarter = len(inside) // 4
+        warming = float(np.median(inside[-quarter:]) - np.median(inside[:quarter]))
+        yield _check("temperature", abs(warming) <= MOST_WARMING_C, f"{name}: {warming:+.1f} °C")
+
+
+def _throttling(share: float, detail: str) -> Check:
+    return _check("throttling", share <= 0, detail, "error" if share > MOST_SLOWED else "warning")
+
+
+def _first(told: list[str]) -> str:
+    """Join the first three."""
+    return "; ".join(told[:3] + ([f"{len(told) - 3} more"] if len(told) > 3 else []))

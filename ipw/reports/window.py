@@ -14,6 +14,8 @@ from ipw.reports.queries import Queries
 from ipw.reports.stats import in_quadrature
 from ipw.rundir import RunDir
 
+LEAST_COVERAGE = 0.99
+"""Of the window, by readings: with less there is no energy of the whole."""
 NO_IDLE = "idle power was not measured (--idle SECONDS)"
 
 
@@ -52,16 +54,32 @@ def window_metrics(
     idle = _estimate(mapping(attribution.get("idle_power_w")))
     power = measured.scaled(1 / duration_s) if measured and duration_s else None
     net = measured.minus(idle.scaled(duration_s)) if measured and idle and duration_s else None
+    partly = _partly(attribution)
+    if measured and partly:
+        mean_w = number(attribution.get("mean_power_w"))
+        power = measured.scaled(mean_w / measured.value) if mean_w and measured.value > 0 else None
+        net = None
     found = {
         "energy_j": (measured, energy.absent),
-        "net_energy_j": (net, NO_IDLE if measured else energy.absent),
-        "mean_power_w": (power, energy.absent),
+        "net_energy_j": (net, partly or NO_IDLE if measured else energy.absent),
+        "mean_power_w": (power, partly or energy.absent),
         "idle_power_w": (idle, NO_IDLE if measured else energy.absent),
     }
     metrics = {d.name: _metric(d, *found[d.name], energy) for d in WINDOW if d.name in found}
+    if measured and partly:
+        seen = None if measured.below is None else max(measured.value - measured.below, 0.0)
+        metrics["energy_j"] |= {"value": None, "low": seen, "high": None, "reason": partly}
     duration = next(d for d in WINDOW if d.name == "duration_s")
     reason = None if duration_s is not None else "nothing was measured"
     return metrics | {"duration_s": metric(duration, duration_s, method="timed", reason=reason)}
+
+
+def _partly(attribution: Mapping[str, Any]) -> str | None:
+    """Say how much of the window the readings cover, where that is not all of it."""
+    covered = number(attribution.get("coverage"))
+    if covered is None or covered >= LEAST_COVERAGE:
+        return None
+    return f"readings cover only {math.floor(100 * covered)} % of the window"
 
 
 def measured_energy(run: RunDir) -> Estimate | None:

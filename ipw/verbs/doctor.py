@@ -1,9 +1,10 @@
-"""`ipw doctor`: which sensors this machine has, why the others are missing, and what to run."""
+"""`ipw doctor`: which sensors this machine has, how they behave, why the others are missing, and what to run."""
 
 from __future__ import annotations
 
 import json
 from importlib.util import find_spec
+from typing import Any
 
 import click
 from rich.table import Table
@@ -17,10 +18,15 @@ from ipw.verbs.terminal import console
 EXTRAS = {"llamacpp": "xllamacpp", "torch": "torch", "figures": "matplotlib"}
 
 
-def doctor(sensors: str, *, as_json: bool) -> int:
-    """Open every sensor (or those named), and tell what each channel is or lacks."""
+def doctor(sensors: str, *, probe: bool, seconds: float, as_json: bool) -> int:
+    """Open every sensor (or those named), and tell what each channel is or lacks; with `probe`, how it behaves."""
     opened = find(",".join(known()) if sensors == "auto" else sensors)
     channels = [channel for sensor in opened for channel in sensor.channels]
+    probed: dict[str, Any] = {}
+    if probe:
+        from ipw.verbs.probe import probe_sensors
+
+        probed = probe_sensors(opened, seconds, as_json=as_json)
     for sensor in opened:
         sensor.close()
     basis, in_total, reason = choose_basis(channels)
@@ -33,7 +39,7 @@ def doctor(sensors: str, *, as_json: bool) -> int:
             "extras": extras,
             "warnings": warnings(),
         }
-        click.echo(json.dumps(answer))
+        click.echo(json.dumps(answer | probed))
     else:
         _tell(channels, in_total, basis, extras)
     return OK

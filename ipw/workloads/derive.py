@@ -50,15 +50,19 @@ def attribute_run(run: RunDir, spans: Spans, window_ns: tuple[int, int]) -> Attr
     Channels are independent sensors, so half-widths of intervals add in quadrature; their gains stay apart.
     """
     found = curves(run)
-    names = [name for name in total_channels(run) if name in found and found[name].t_ns.size]
+    total = total_channels(run)
+    names = [name for name in total if name in found and found[name].t_ns.size]
     if not names:
         return None
+    complete = len(names) == len(total)
     idle_ns = journal_spans(run, IDLE)
     parts = [attribute(found[name], spans, window_ns=window_ns, idle_ns=idle_ns) for name in names]
     measured = [part.measured_j for part in parts]
+    covers = [coverage(found[name], *window_ns)[0] if window_ns[1] > window_ns[0] else 1.0 for name in names]
     facts = {
         "window_ns": list(window_ns),
-        "coverage": min(coverage(found[name], *window_ns)[0] for name in names) if window_ns[1] > window_ns[0] else 1.0,
+        "coverage": min(covers) if complete else 0.0,
+        "mean_power_w": _mean_power_w(measured, covers, window_ns),
         "measured_j": sum(measured),
         "attributed_j": float(sum(part.owners.energy_j.sum() for part in parts)),
         "idle_j": sum(part.idle_j for part in parts),
@@ -77,7 +81,7 @@ def attribute_run(run: RunDir, spans: Spans, window_ns: tuple[int, int]) -> Attr
         window_ns,
         _sum_shares([part.spans for part in parts]),
         _sum_shares([part.owners for part in parts]),
-        np.all([covered(found[name], spans.start_ns, spans.end_ns) for name in names], axis=0),
+        complete & np.all([covered(found[name], spans.start_ns, spans.end_ns) for name in names], axis=0),
         facts,
     )
 
@@ -121,6 +125,12 @@ def straight_energy(run: RunDir, start_ns: Sequence[int], end_ns: Sequence[int])
     below = np.sqrt(sum(((part[0] - part[1]) ** 2 for part in parts), np.zeros(len(start_ns))))
     above = np.sqrt(sum(((part[2] - part[0]) ** 2 for part in parts), np.zeros(len(start_ns))))
     return [value, value - below, value + above]
+
+
+def _mean_power_w(measured_j: Sequence[float], covers: Sequence[float], window_ns: tuple[int, int]) -> float | None:
+    """Mean power over the part of the window that each channel covers; `None` where one covers nothing."""
+    seconds = [share * (window_ns[1] - window_ns[0]) / 1e9 for share in covers]
+    return sum(j / s for j, s in zip(measured_j, seconds, strict=True)) if all(seconds) else None
 
 
 def _sum_shares(shares: Sequence[Share]) -> Share:

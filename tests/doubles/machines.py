@@ -19,6 +19,7 @@ NOTHING = {
     "IPW_HWMON": "/nonexistent/hwmon",
     "IPW_POWER_SUPPLY": "/nonexistent/power_supply",
     "IPW_EVENT_SOURCE": "/nonexistent/event_source",
+    "XDG_CONFIG_HOME": "/nonexistent/config",
 }
 """The environment of a machine without any sensor but the load of its CPU."""
 

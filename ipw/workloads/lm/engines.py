@@ -20,7 +20,9 @@ from ipw.workloads.lm.parameters import Parameters
 from ipw.workloads.lm.server_url import server_url
 
 BUNDLED = ("dense", "moe")
-STOP_S = 10
+MAX_SLOTS = 256
+"""llama.cpp takes no more sequences at once; further requests wait in its queue."""
+STOP_S = 3
 
 
 def serve(parameters: Parameters) -> AbstractContextManager[Endpoint]:
@@ -65,7 +67,7 @@ def _llamacpp(parameters: Parameters) -> Iterator[Endpoint]:
         raise MissingExtraError("the llamacpp engine", "llamacpp")
     options = {
         "model": str(path.resolve()),
-        "slots": parameters.concurrency,
+        "slots": min(parameters.concurrency, MAX_SLOTS),
         "context_tokens": min(parameters.context_tokens, facts["context_tokens"] or parameters.context_tokens),
         # A second thread on a tiny model only waits for the first.
         "threads": parameters.threads or (1 if model in BUNDLED else None),

@@ -75,12 +75,7 @@ class ResponseParser:
         """Go on from `at`: where to go on next (negative: wait for more), and a piece of the body."""
         state = self._state
         if state is _State.SIZE:
-            end = self._line_end(data, at)
-            if end < 0:
-                return end, b""
-            self._left = _chunk_size(data[at:end])
-            self._state = _State.CHUNK if self._left else _State.TRAILERS
-            return end + 2, b""
+            return self._chunk(data, at)
         if state in (_State.CHUNK, _State.LENGTH):
             piece = data[at : at + self._left]
             self._left -= len(piece)
@@ -99,6 +94,18 @@ class ResponseParser:
                 self._state = _State.DONE
             return end + 2, b""
         return len(data), data[at:]  # until the connection closes
+
+    def _chunk(self, data: bytes, at: int) -> tuple[int, bytes]:
+        """Read a chunk's size, and in the usual case, that all of it is there, the chunk too."""
+        end = self._line_end(data, at)
+        if end < 0:
+            return end, b""
+        self._left = _chunk_size(data[at:end])
+        start, stop = end + 2, end + 2 + self._left
+        if self._left and data[stop : stop + 2] == b"\r\n":
+            return stop + 2, data[start:stop]
+        self._state = _State.CHUNK if self._left else _State.TRAILERS
+        return start, b""
 
     def _line_end(self, data: bytes, at: int) -> int:
         end = data.find(b"\r\n", at)

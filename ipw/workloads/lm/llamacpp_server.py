@@ -14,6 +14,8 @@ from typing import Any
 
 def main(options: dict[str, Any]) -> None:
     """Serve until standard input ends."""
+    greeting = os.dup(1)
+    os.dup2(2, 1)  # whatever the library prints is no greeting
     import xllamacpp
 
     parameters = xllamacpp.CommonParams()
@@ -30,16 +32,16 @@ def main(options: dict[str, Any]) -> None:
     try:
         server = xllamacpp.Server(parameters)
     except RuntimeError as error:
-        _tell({"error": str(error)})
+        _tell(greeting, {"error": str(error)})
         return
-    _tell({"url": server.listening_address, "version": f"xllamacpp {xllamacpp.__version__}"})
+    _tell(greeting, {"url": server.listening_address, "version": f"xllamacpp {xllamacpp.__version__}"})
     while os.read(0, 4096):
         pass
     os._exit(0)  # nothing is left to save, and requests in flight would hold the server's own end up
 
 
-def _tell(greeting: dict[str, Any]) -> None:
-    print(json.dumps(greeting), flush=True)  # noqa: T201 (this line is the protocol)
+def _tell(pipe: int, what: dict[str, str]) -> None:
+    os.write(pipe, json.dumps(what).encode() + b"\n")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,20 @@
+"""Arrays as the modules of this package pass them."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+
+
+def checked(values: npt.ArrayLike, name: str) -> Ints:
+    """Times as int64; ValueError for NaN, infinity and what is no number."""
+    array = np.asarray(values)
+    if array.dtype.kind == "f" and not np.all(np.isfinite(array)):
+        raise ValueError(f"{name} holds NaN or infinity")
+    if array.size and array.dtype.kind not in "iuf":
+        raise ValueError(f"{name} holds what is no number")
+    return array.astype(np.int64)

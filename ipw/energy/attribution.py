@@ -1,0 +1,171 @@
+"""Who used which joules: a curve and spans in, energy with an interval for every span and every owner out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ipw.energy.arrays import checked
+from ipw.energy.baseline import Baseline, idle_baseline, quiet_intervals
+from ipw.energy.curve import Z95, Curve, energy_at
+from ipw.energy.division import Drawn, Share, divide, placed, shared
+from ipw.energy.model import PowerModel, fitted, interpolated
+from ipw.energy.segments import Segments, segments
+from ipw.energy.timeline import Spans, timeline
+
+__all__ = ["Attribution", "Share", "Spans", "attribute"]
+
+LEAST_TICKS = 4
+"""Readings during spans, for each phase, below which phases are not told apart."""
+VAGUE = 0.5
+"""A level with a standard deviation of more than this fraction of the largest is as good as unknown, …"""
+NEGLIGIBLE = 0.01
+"""… unless that is less than this fraction of all power."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attribution:
+    """Energy of a window, divided: Σ owners + idle + unattributed = measured."""
+
+    spans: Share
+    owners: Share
+    measured_j: float
+    idle_j: float
+    """While no span was in flight."""
+    unattributed_j: float
+    """Counted across an outage: nobody can say whose it is."""
+    idle_power_w: tuple[float, float, float] | None
+    """The floor that net energy leaves out: value, low, high."""
+    levels: dict[str, tuple[float, float, float]]
+    """Mean power above the floor of one span of each phase, as it ran, in W: value, low, high."""
+    rule: str
+    gain_rel: float
+    flags: tuple[str, ...] = ()
+
+
+def attribute(
+    curve: Curve, spans: Spans, *, window_ns: tuple[int, int], idle_ns: npt.ArrayLike | None = None
+) -> Attribution:
+    """Divide the energy of a window among spans and their owners.
+
+    A span with nothing else in flight is charged all that was drawn from its start to its end. Several in flight share
+    the idle floor equally, and what is above it by level of their phase times work per second. `idle_ns` `[n, 2]` are
+    times known to be idle; without them the floor is taken from stretches without a span, as far as there are any. The
+    whole curve and all spans tell the levels; the window only says what is summed. Raises ValueError for reversed or
+    non-finite times.
+    """
+    start, end = (int(t) for t in checked(window_ns, "window_ns"))
+    if end < start:
+        raise ValueError("the window ends before it starts")
+    idle = checked([] if idle_ns is None else idle_ns, "idle_ns").reshape(-1, 2)
+    if curve.t_ns.size < 2:
+        return _nothing(spans, curve.gain_rel)
+    if not idle.size:
+        idle = quiet_intervals(curve, spans.start_ns, spans.end_ns)
+    baseline = idle_baseline(curve, idle)
+    line = timeline(curve, spans, [np.array([start, end]), idle, curve.gaps_ns])
+    seg = segments(curve, spans, line)
+    part = slice(seg.first, seg.first + seg.seconds.size)
+    reason = _untold(seg, spans)
+    model = interpolated(curve, seg) if reason else fitted(curve, seg, line.within(idle)[part], baseline)
+
+    window = line.within(np.array([[start, end]]))
+    floor = _floor(baseline, model, start, end)
+    floor_j = np.full(window.size, floor[0] if floor else 0.0) * line.seconds
+    if baseline is not None:
+        floor_j = np.diff(baseline.energy_at(line.t_ns))
+    drawn = Drawn(
+        line=line,
+        part=part,
+        energy_j=placed(line, part, model.energy_j) * window,
+        floor_j=floor_j * placed(line, part, ~seg.lost) * window,
+        window=window,
+    )
+    division = divide(drawn, spans, model)
+    each = np.arange(spans.owner.size)
+    unattributed = float((np.diff(energy_at(curve, line.t_ns)) * window * line.within(curve.gaps_ns)).sum())
+    rule, flags = _rule(curve, spans, model, reason)
+    return Attribution(
+        spans=shared(division, model, each, each.size, net=floor is not None),
+        owners=shared(division, model, spans.owner, spans.owners or 0, net=floor is not None),
+        measured_j=float(drawn.energy_j.sum()) + unattributed,
+        idle_j=float(drawn.energy_j[line.counts.sum(0) == 0].sum()),
+        unattributed_j=unattributed,
+        idle_power_w=floor,
+        levels={} if reason else _levels(spans, model),
+        rule=rule,
+        gain_rel=curve.gain_rel,
+        flags=flags,
+    )
+
+
+def _levels(spans: Spans, model: PowerModel) -> dict[str, tuple[float, float, float]]:
+    """Mean power of a span of each phase that there is, with its interval."""
+    sd = np.sqrt(np.diag(model.cov))[model.level_at] * model.mean_factor
+    return {
+        spans.phases[k]: _interval(float(model.levels_w[k] * model.mean_factor[k]), float(sd[k]))
+        for k in np.unique(spans.phase).tolist()
+    }
+
+
+def _interval(value: float, sd: float) -> tuple[float, float, float]:
+    return value, max(0.0, value - Z95 * sd), value + Z95 * sd
+
+
+def _untold(seg: Segments, spans: Spans) -> str | None:
+    """Why phases cannot be told apart at all, or `None` where they can be tried."""
+    if not spans.owner.size:
+        return "no spans"
+    busy = seg.ticks((seg.number > 0) * seg.seconds)[seg.usable] > 0
+    needed = LEAST_TICKS * np.unique(spans.phase).size
+    if int(busy.sum()) < needed:
+        return f"{int(busy.sum())} readings during spans, where telling phases apart takes {needed}"
+    return None
+
+
+def _rule(curve: Curve, spans: Spans, model: PowerModel, reason: str | None) -> tuple[str, tuple[str, ...]]:
+    """Name what was done, and flag the phases that were merged because nothing told them apart."""
+    flags = []
+    beyond = int(((spans.start_ns < curve.t_ns[0]) | (spans.end_ns > curve.t_ns[-1])).sum())
+    if beyond:
+        flags.append(f"{beyond} spans reach beyond the readings")
+    if reason:
+        told = ["phases not told apart"] if spans.owner.size else []
+        return f"interpolation between readings ({reason})", (*flags, *told)
+    sd = np.sqrt(np.diag(model.cov))[model.level_at]
+    seen = np.unique(spans.phase)
+    mean_w = float(curve.energy_j[-1]) / (float(curve.t_ns[-1] - curve.t_ns[0]) / 1e9)
+    limit = max(VAGUE * float(model.levels_w[seen].max()), NEGLIGIBLE * mean_w)
+    vague = [spans.phases[k] for k in seen if seen.size > 1 and sd[k] > limit]
+    rule = "phase-aware division of each tick; above idle by level times work, idle floor shared equally"
+    if vague:
+        return f"{rule}; {', '.join(vague)} not told apart", (*flags, "phases not told apart")
+    return rule, tuple(flags)
+
+
+def _floor(baseline: Baseline | None, model: PowerModel, start: int, end: int) -> tuple[float, float, float] | None:
+    """Idle power over the window with its interval, from idle times or else from the model."""
+    if baseline is not None:
+        return baseline.estimate(start, end)
+    if model.floor_w is None or model.floor_w[1] > VAGUE * model.floor_w[0]:
+        return None
+    return _interval(*model.floor_w)
+
+
+def _nothing(spans: Spans, gain_rel: float) -> Attribution:
+    """Of a curve with fewer than two knots."""
+    each, owned = np.zeros(spans.owner.size), np.zeros(spans.owners or 0)
+    return Attribution(
+        spans=Share(each, each, each, None),
+        owners=Share(owned, owned, owned, None),
+        measured_j=0.0,
+        idle_j=0.0,
+        unattributed_j=0.0,
+        idle_power_w=None,
+        levels={},
+        rule="none: fewer than two readings",
+        gain_rel=gain_rel,
+        flags=("no readings",),
+    )

@@ -1,0 +1,238 @@
+"""Cumulative energy over time, with knots where the hardware renewed its value, and what is known between them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from ipw.energy.arrays import Floats, Ints, checked
+from ipw.energy.delta import OK, REASONS, deltas
+from ipw.energy.knots import Outages, between, ticks_of, updates, usable
+
+__all__ = [
+    "STRAY",
+    "Z95",
+    "Curve",
+    "Floats",
+    "Ints",
+    "add_curves",
+    "counter_curve",
+    "coverage",
+    "energy_at",
+    "energy_between",
+    "knot_variance",
+    "power_curve",
+]
+
+Z95 = 1.959963984540054
+"""Half-width of a normal distribution's 95 % interval in standard deviations."""
+STRAY = 0.5
+"""How far energy strays from a straight line between knots: as a random walk that could make this fraction of the
+energy between them, so that halfway the 95 % interval is as wide as that energy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """What one sensor says about cumulative energy."""
+
+    t_ns: Ints
+    """Knots, strictly increasing: when the hardware renewed its value, where that could be seen, else the reads."""
+    energy_j: Floats
+    """Cumulative since the first knot, non-decreasing."""
+    t_err_ns: Floats
+    """Half-width of the interval in which each knot really lies."""
+    quantum_j: float = 0.0
+    """Resolution of the value."""
+    gaps_ns: Ints = field(default_factory=lambda: np.zeros((0, 2), np.int64))
+    """Intervals from knot to knot whose energy cannot be placed. What a counter saw in total across an outage stays in
+    `energy_j` and is charged to nobody; what nobody saw (a reset) is not in `energy_j` at all."""
+    gap_reasons: tuple[str, ...] = ()
+    gain_rel: float = 0.0
+    """Half-width of the 95 % interval of the sensor's gain, which multiplies every joule of this curve alike."""
+
+
+def counter_curve(
+    t_ns: npt.ArrayLike,
+    value_j: npt.ArrayLike,
+    status: npt.ArrayLike,
+    uncertainty_ns: npt.ArrayLike,
+    *,
+    ticks: bool,
+    range_j: float | None = None,
+    max_power_w: float | None = None,
+    resolution_j: float | None = None,
+    update_period_s: float | None = None,
+    gain_rel: float = 0.05,
+) -> Curve:
+    """Curve of an energy counter from its readings: moment, joules, status code (0 is good), half-width of the read.
+
+    With `ticks` the knots are the moments at which the value was seen to change, each between the last read of the old
+    value and the first of the new one; without, they are the reads, whose values are up to `update_period_s` old. Wraps
+    are undone where `range_j` is known; resets, impossible power and outages become gaps.
+    """
+    t, value, half, outages = usable(t_ns, value_j, status, uncertainty_ns)
+    if ticks:
+        tick_t, tick_value, tick_half = ticks_of(t, value, half)
+        if tick_t.size >= 2:
+            t, value, half = tick_t, tick_value, tick_half
+    elif update_period_s is not None:
+        t, half = t - np.int64(update_period_s * 5e8), half + update_period_s * 5e8
+    energy, code = deltas(value, t, half, range_j=range_j, max_power_w=max_power_w)
+    reasons = {int(k): REASONS[code[k]] for k in np.flatnonzero(code != OK)}
+    return _curve(t, energy, half, resolution_j or 0.0, reasons, outages, gain_rel)
+
+
+def power_curve(
+    t_ns: npt.ArrayLike,
+    power_w: npt.ArrayLike,
+    status: npt.ArrayLike,
+    uncertainty_ns: npt.ArrayLike,
+    *,
+    update_period_s: float | None = None,
+    max_gap_s: float | None = None,
+    gain_rel: float = 0.05,
+) -> Curve:
+    """Curve of a power sensor by integration of its readings.
+
+    With `update_period_s` each new value is the mean over the update that it ends, as sensors with a boxcar window give
+    it: the knots are the updates, and each value counts for the time before it. Without, readings are samples of a
+    continuous power and the trapezoid rule joins them. Readings further apart than `max_gap_s` (by default 2 s, or five
+    times the usual spacing if that is longer) leave a gap with no energy.
+    """
+    t, power, half, outages = usable(t_ns, power_w, status, uncertainty_ns)
+    spacing = float(np.median(np.diff(t))) if t.size > 1 else 0.0
+    limit_ns = max(2e9, 5 * spacing) if max_gap_s is None else max_gap_s * 1e9
+    wide_t = t[1:][np.diff(t) > limit_ns]
+    if update_period_s is None:
+        mean_w = (power[1:] + power[:-1]) / 2
+    else:
+        t, power, half = updates(t, power, half, update_period_s * 1e9)
+        mean_w = power[1:]
+    energy = np.maximum(mean_w, 0.0) * np.diff(t) / 1e9
+    unread = np.unique(np.searchsorted(t, wide_t) - 1)
+    reasons = {int(k): "unread" for k in unread if 0 <= k < energy.size}
+    for start, end, name in outages:  # power that nobody read cannot be made good later, as a counter's energy can
+        reasons.update((int(k), name) for k in between(t, start, end))
+    energy[list(reasons)] = 0.0
+    return _curve(t, energy, half, 0.0, reasons, [], gain_rel)
+
+
+def add_curves(curves: Sequence[Curve]) -> Curve:
+    """Total of several devices on all of their knots, for showing; each is straight between its own knots.
+
+    To attribute the energy of several devices, attribute each curve and add the results: that keeps what each device's
+    ticks tell. Before its first and after its last knot a curve adds nothing, and that time is a gap of the total.
+    """
+    curves = [curve for curve in curves if curve.t_ns.size]
+    if not curves:
+        return _curve(np.zeros(0, np.int64), np.zeros(0), np.zeros(0), 0.0, {}, [], 0.0)
+    t = np.unique(np.concatenate([curve.t_ns for curve in curves]))
+    energy = np.zeros(t.size)
+    half = np.zeros(t.size)
+    reasons: dict[int, str] = {}
+    for curve in curves:
+        energy += np.interp(t, curve.t_ns, curve.energy_j)
+        at = np.searchsorted(t, curve.t_ns)
+        half[at] = np.maximum(half[at], curve.t_err_ns)
+        silent = [(int(t[0]), int(curve.t_ns[0]), "unread"), (int(curve.t_ns[-1]), int(t[-1]), "unread")]
+        gaps = zip(curve.gaps_ns[:, 0].tolist(), curve.gaps_ns[:, 1].tolist(), curve.gap_reasons, strict=True)
+        for start, end, reason in [*gaps, *silent]:
+            reasons.update((int(k), reason) for k in between(t, start, end))
+    totals = np.array([curve.energy_j[-1] for curve in curves])
+    gains = np.array([curve.gain_rel for curve in curves])
+    gain = float(gains @ totals / totals.sum()) if totals.sum() > 0 else float(gains.max())
+    return _curve(t, np.diff(energy), half, sum(curve.quantum_j for curve in curves), reasons, [], gain)
+
+
+def energy_at(curve: Curve, t_ns: npt.ArrayLike) -> Floats:
+    """Cumulative joules at each moment, on a straight line between knots; flat before the first and after the last."""
+    t = np.asarray(t_ns, np.int64)
+    if curve.t_ns.size == 0:
+        return np.zeros(t.shape)
+    origin = curve.t_ns[0]
+    values: Floats = np.interp(t - origin, curve.t_ns - origin, curve.energy_j)
+    return values
+
+
+def energy_between(curve: Curve, start_ns: npt.ArrayLike, end_ns: npt.ArrayLike) -> tuple[Floats, Floats, Floats]:
+    """Joules between two moments and the ends of their 95 % interval, for arrays of moments, gain left out.
+
+    Straight lines join the knots, and the true curve strays from them as a Brownian bridge does (`STRAY`), though never
+    beyond what the knots on both sides allow; the knots have errors from their timing and from the quantum. Raises
+    ValueError where end < start.
+    """
+    start, end = np.atleast_1d(checked(start_ns, "start_ns")), np.atleast_1d(checked(end_ns, "end_ns"))
+    if np.any(end < start):
+        raise ValueError("an interval ends before it starts")
+    energy = energy_at(curve, end) - energy_at(curve, start)
+    if curve.t_ns.size < 2:
+        return energy, energy.copy(), energy.copy()
+    t, e = curve.t_ns, curve.energy_j
+    a, b = (np.clip(np.searchsorted(t, x, "right") - 1, 0, t.size - 2) for x in (start, end))
+    step, length = np.diff(e), np.diff(t)
+    fa, fb = (np.clip((x - t[k]) / length[k], 0.0, 1.0) for x, k in ((start, a), (end, b)))
+    same = a == b
+    bridge = np.where(
+        same,
+        step[a] ** 2 * (fb - fa) * (1 - (fb - fa)),
+        step[a] ** 2 * fa * (1 - fa) + step[b] ** 2 * fb * (1 - fb),
+    )
+    bridge *= STRAY**2
+    knot = knot_variance(curve)
+    margin = np.sqrt(
+        bridge + np.where(same, 0.0, (1 - fa) * knot[a] + fa * knot[a + 1] + (1 - fb) * knot[b] + fb * knot[b + 1])
+    )
+    timing = np.sqrt(knot[a] + knot[b + 1])
+    most = e[b + 1] - e[a] + Z95 * timing
+    least = np.maximum(e[b] - e[np.minimum(a + 1, b)] - Z95 * timing, 0.0)
+    return (
+        energy,
+        np.minimum(np.maximum(energy - Z95 * margin, least), energy),
+        np.maximum(np.minimum(energy + Z95 * margin, most), energy),
+    )
+
+
+def coverage(curve: Curve, start_ns: int, end_ns: int) -> tuple[float, float]:
+    """Fraction of a window that lies between knots and in no gap, and its longest stretch of seconds without a knot."""
+    if end_ns <= start_ns:
+        raise ValueError("a window must end after it starts")
+    inside = curve.t_ns[(curve.t_ns > start_ns) & (curve.t_ns < end_ns)]
+    largest_gap_s = float(np.diff(np.concatenate([[start_ns], inside, [end_ns]])).max()) / 1e9
+    if curve.t_ns.size < 2:
+        return 0.0, largest_gap_s
+    covered = max(0, min(end_ns, int(curve.t_ns[-1])) - max(start_ns, int(curve.t_ns[0])))
+    gaps = np.clip(curve.gaps_ns, start_ns, end_ns)
+    covered -= int((gaps[:, 1] - gaps[:, 0]).sum())
+    return max(0.0, covered / (end_ns - start_ns)), largest_gap_s
+
+
+def knot_variance(curve: Curve) -> Floats:
+    """Variance in J² of each knot's energy at its nominal time: timing (uniform) times power there, and the quantum."""
+    if curve.t_ns.size < 2:
+        return np.zeros(curve.t_ns.size)
+    power = np.diff(curve.energy_j) / np.diff(curve.t_ns)  # J/ns
+    around = np.empty(curve.t_ns.size)
+    around[0], around[-1] = power[0], power[-1]
+    around[1:-1] = (power[1:] + power[:-1]) / 2
+    return (around * curve.t_err_ns) ** 2 / 3 + curve.quantum_j**2 / 12
+
+
+def _curve(
+    t: Ints, energy: Floats, half: Floats, quantum_j: float, reasons: dict[int, str], outages: Outages, gain_rel: float
+) -> Curve:
+    for start, end, name in outages:
+        for k in between(t, start, end):
+            reasons.setdefault(int(k), name)
+    gaps = sorted(reasons)
+    return Curve(
+        t,
+        np.concatenate([[0.0], np.cumsum(energy)])[: t.size],
+        half,
+        quantum_j,
+        np.array([(t[k], t[k + 1]) for k in gaps], np.int64).reshape(-1, 2),
+        tuple(reasons[k] for k in gaps),
+        gain_rel,
+    )

@@ -1,0 +1,123 @@
+"""The energy of each segment, divided among the spans in flight in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ipw.energy.arrays import Bools, Floats, Ints
+from ipw.energy.curve import Z95
+from ipw.energy.model import PowerModel
+from ipw.energy.timeline import Spans, Timeline
+from ipw.energy.uncertainty import Pieces, quadratic, timing_variance
+
+WEIGHT_UNIT = 1 << 20
+"""Weights are whole numbers, so that sums in flight are exact; this is the strongest phase's at its usual rate."""
+MOST = 1e6
+"""Times that weight: more than any span can have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """Joules of each span or each owner, and the ends of the 95 % interval of the gross energy, gain left out."""
+
+    energy_j: Floats
+    low_j: Floats
+    high_j: Floats
+    net_energy_j: Floats | None
+    """Above the idle floor; `None` where no idle power is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """What was drawn in each segment of a timeline, 0 outside the window."""
+
+    line: Timeline
+    part: slice
+    """The segments between the first and the last knot."""
+    energy_j: Floats
+    floor_j: Floats
+    """Of it, what an idle machine would have drawn."""
+    window: Bools
+    """Which segments lie in the window."""
+
+
+@dataclass(frozen=True, slots=True)
+class Division:
+    """Gross and net energy of each span, J, and the variance of the gross energy, in parts."""
+
+    gross_j: Floats
+    net_j: Floats
+    pieces: Pieces
+    per_weight: Floats
+    """Per segment, 1 / (sum of the weights in flight)."""
+    apart_j2: Floats
+    """Per span: what it may have drawn more or less than its fellows, which no reading tells."""
+    rows: list[Floats]
+    """Per coefficient of the model, the change of each span's energy with it."""
+
+
+def divide(drawn: Drawn, spans: Spans, model: PowerModel) -> Division:
+    """Share the floor equally, and what is above it by level of the phase times work per second."""
+    line, part = drawn.line, drawn.part
+    weight = _weights(spans, model.levels_w)
+    number = line.counts.sum(0)
+    busy = number > 0
+    per_weight = np.divide(1.0, line.in_flight(weight), out=np.zeros(number.size), where=busy)
+    per_span = np.divide(1.0, number, out=np.zeros(number.size), where=busy)
+    above = (drawn.energy_j - drawn.floor_j) * per_weight
+    whole = line.over_spans(above)
+
+    rows = []
+    for k, sensitivity in enumerate(model.sensitivity):
+        through_time = placed(line, part, np.diff(sensitivity)) * drawn.window
+        row = weight * line.over_spans(through_time * per_weight)
+        phase = k - model.level_at.start
+        if 0 <= phase < len(spans.phases) and model.levels_w[phase] > 0:  # and through the weights
+            mine = spans.phase == phase
+            share = line.in_flight(weight[mine], mine) * per_weight
+            row += weight * (mine * whole - line.over_spans(above * share)) / model.levels_w[phase]
+        rows.append(row)
+
+    alone_s = weight * line.over_spans(line.seconds * per_weight)
+    apart = model.span_sd_w[spans.phase] ** 2 * np.maximum(spans.seconds - alone_s, 0.0) * spans.seconds
+    first, last = (np.clip(events, part.start, part.stop) - part.start for events in (line.first, line.last))
+    return Division(
+        gross_j=weight * whole + line.over_spans(drawn.floor_j * per_span),
+        net_j=weight * whole,
+        pieces=Pieces(first, last, weight.astype(np.float64)),
+        per_weight=per_weight[part],
+        apart_j2=apart,
+        rows=rows,
+    )
+
+
+def shared(division: Division, model: PowerModel, owner: Ints, owners: int, *, net: bool) -> Share:
+    """Sum over the spans of each owner, with intervals; without `net` the floor is not known."""
+
+    def owned(values: Floats) -> Floats:
+        return np.bincount(owner, values, owners).astype(np.float64)
+
+    value = owned(division.gross_j)
+    variance = timing_variance(division.pieces, owner, owners, division.per_weight, model.smoothed)
+    variance += owned(division.apart_j2)
+    variance += quadratic(np.array([owned(row) for row in division.rows]).reshape(len(division.rows), owners), model.cov)
+    margin = Z95 * np.sqrt(variance)
+    low = np.maximum(value - margin, np.minimum(value, 0.0))
+    return Share(value, low, value + margin, owned(division.net_j) if net else None)
+
+
+def placed(line: Timeline, part: slice, values: npt.NDArray[np.float64] | Bools) -> Floats:
+    """Values of the segments between the first and the last knot, on the whole timeline."""
+    whole = np.zeros(line.t_ns.size - 1)
+    whole[part] = values
+    return whole
+
+
+def _weights(spans: Spans, levels_w: Floats) -> Ints:
+    level = levels_w[spans.phase] if levels_w.any() else np.ones(spans.phase.size)
+    relative = spans.relative_rates() * level / max(float(level.max(initial=0.0)), 1e-300)
+    weights: Ints = np.maximum(np.rint(np.minimum(relative, MOST) * WEIGHT_UNIT), 1).astype(np.int64)
+    return weights

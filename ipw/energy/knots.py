@@ -1,0 +1,87 @@
+"""From raw readings to knots: which readings are good, when the hardware renewed its value, where nothing was read."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from ipw.energy.arrays import Floats, Ints, checked
+
+STATUS_NAMES = ("ok", "permission", "unsupported", "absent", "lost")
+OUTAGE_S = 1.0
+"""A failed read that is made good within this time loses nothing: a counter goes on counting."""
+BLURRED = 5.0
+"""A tick bracketed this many times wider than is usual was not watched."""
+Outages = list[tuple[int, int, str]]
+"""Last good moment before, first good moment after, and why nothing could be read between them."""
+
+
+def usable(
+    t_ns: npt.ArrayLike, value: npt.ArrayLike, status: npt.ArrayLike, uncertainty_ns: npt.ArrayLike
+) -> tuple[Ints, Floats, Floats, Outages]:
+    """Good readings in order of time, and the outages between them: (last good, next good, status)."""
+    t = checked(t_ns, "t_ns")
+    values, codes = np.asarray(value, np.float64), np.asarray(status, np.int64)
+    half = np.asarray(uncertainty_ns, np.float64)
+    if not t.shape == values.shape == codes.shape == half.shape or t.ndim != 1:
+        raise ValueError("readings come as four arrays of one length")
+    order = np.argsort(t, kind="stable")
+    t, values, codes, half = t[order], values[order], codes[order], half[order]
+    good = (codes == 0) & np.isfinite(values)
+    bad_t, bad_codes = t[~good], codes[~good]
+    t, values, half = t[good], values[good], half[good]
+    first = np.diff(t, prepend=t[:1] - 1) > 0
+    t, values, half = t[first], values[first], half[first]
+    after = np.searchsorted(t, bad_t)
+    outages = []
+    for k, code in zip(*_first_of_each(after, bad_codes), strict=True):
+        if 0 < k < t.size and t[k] - t[k - 1] > OUTAGE_S * 1e9:
+            outages.append((int(t[k - 1]), int(t[k]), STATUS_NAMES[code] if code < len(STATUS_NAMES) else "lost"))
+    return t, values, half, outages
+
+
+def ticks_of(t: Ints, value: Floats, half: Floats) -> tuple[Ints, Floats, Floats]:
+    """Moments at which the value was seen to change: middle and half-width of the bracket, and the new value."""
+    new = np.flatnonzero(np.diff(value) != 0) + 1
+    low, high = t[new - 1] - half[new - 1], t[new] + half[new]
+    at, err = ((low + high) / 2).astype(np.int64), (high - low) / 2
+    if new.size > 2:  # a tick that was not watched blurs more than it tells: its energy joins the next one's
+        sharp = err <= max(BLURRED * float(np.median(err)), 0.05 * float(np.median(np.diff(at))))
+        at, err, new = at[sharp], err[sharp], new[sharp]
+    return _increasing(at, value[new], err)
+
+
+def updates(t: Ints, power: Floats, half: Floats, period_ns: float) -> tuple[Ints, Floats, Floats]:
+    """Moments at which a power sensor renewed its value; where equal values hide one, a period before the next."""
+    if t.size < 2:
+        return t, power, half
+    new = np.flatnonzero(np.diff(power) != 0) + 1
+    if np.median(np.diff(t)) > 0.6 * period_ns or new.size == 0:  # read no faster than it is renewed: reads are knots
+        return t, power, half
+    low, high = t[new - 1] - half[new - 1], t[new] + half[new]
+    at, err = ((low + high) / 2).astype(np.int64), (high - low) / 2
+    early = at - np.int64(period_ns)
+    hidden = early > np.concatenate([t[:1], at[:-1]]) + np.int64(0.5 * period_ns)
+    times = np.concatenate([t[:1], early[hidden], at, t[-1:]])
+    values = np.concatenate([power[:1], power[new - 1][hidden], power[new], power[-1:]])
+    errors = np.concatenate([half[:1], err[hidden], err, half[-1:]])
+    order = np.argsort(times, kind="stable")
+    return _increasing(times[order], values[order], errors[order])
+
+
+def _first_of_each(keys: Ints, values: Ints) -> tuple[list[int], list[int]]:
+    found, at = np.unique(keys, return_index=True)
+    return found.tolist(), values[at].tolist()
+
+
+def _increasing(t: Ints, value: Floats, half: Floats) -> tuple[Ints, Floats, Floats]:
+    keep = np.ones(t.size, bool)
+    keep[1:] = t[1:] > np.maximum.accumulate(t)[:-1]
+    return t[keep], value[keep], half[keep]
+
+
+def between(t: Ints, start: int, end: int) -> Ints:
+    """Indices of the knot intervals that overlap [start, end]."""
+    first = max(int(np.searchsorted(t, start, "right")) - 1, 0)
+    last = min(int(np.searchsorted(t, end, "left")), t.size - 1)
+    return np.arange(first, last)

@@ -1,0 +1,134 @@
+"""A curve of cumulative energy finer than the ticks: levels of the phases, departures from them, and every tick."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ipw.energy.arrays import Bools, Floats
+from ipw.energy.baseline import Baseline
+from ipw.energy.chain import Smoothed, Steps, smooth
+from ipw.energy.curve import STRAY, Curve, energy_at, knot_variance
+from ipw.energy.departures import estimate, jumps, scene
+from ipw.energy.levels import design
+from ipw.energy.regression import regress
+from ipw.energy.segments import Segments
+
+LAG_SD_S = 0.002
+"""How late, as a rule, a workload may tell that something started or ended, before the ticks say more."""
+
+
+@dataclass(frozen=True, slots=True)
+class PowerModel:
+    """Energy of each segment between the first and the last knot, and what it is uncertain by."""
+
+    energy_j: Floats
+    """`[m]`."""
+    smoothed: Smoothed
+    """Covariance of the cumulative energy at the events, given the levels."""
+    sensitivity: Floats
+    """`[d, m + 1]`: change of the cumulative energy with each coefficient."""
+    cov: Floats
+    """`[d, d]`: of the coefficients."""
+    levels_w: Floats
+    """`[phases]`: above the floor, as the model has them; 0 where nothing is told apart."""
+    level_at: slice
+    """Which coefficients they are."""
+    mean_factor: Floats
+    """`[phases]`: times the level, what a span of the phase added on average as it ran."""
+    floor_w: tuple[float, float] | None
+    """Power with nothing in flight and its standard deviation, where the model had to find it."""
+    span_sd_w: Floats
+    """`[phases]`: by how much a span's own power departs from its phase's."""
+
+
+def interpolated(curve: Curve, seg: Segments) -> PowerModel:
+    """Constant power between knots, and the uncertainty of `energy_between`."""
+    tick = np.repeat(np.arange(seg.knots.size - 1), np.diff(seg.knots))
+    seconds = np.diff(seg.t_ns) / 1e9
+    var = np.full(seg.t_ns.size, np.inf)
+    var[seg.knots] = knot_variance(curve) + _least_var(seg)
+    stray = (STRAY * seg.tick_j[tick]) ** 2 * seconds / np.maximum(seg.ticks(seconds)[tick], 1e-12)
+    still = np.full(seconds.size, 1e-9 * (1 + var[0]))
+    steps = Steps(seconds, np.zeros(seconds.size), still, stray + still, var)
+    phases = seg.present.shape[0] - 1
+    none = np.zeros(phases)
+    return PowerModel(
+        energy_j=np.where(seg.lost, 0.0, np.diff(energy_at(curve, seg.t_ns))),
+        smoothed=smooth(steps, np.zeros((1, seg.t_ns.size))),
+        sensitivity=np.zeros((phases, seg.t_ns.size)),
+        cov=np.zeros((phases, phases)),
+        levels_w=none,
+        level_at=slice(0, phases),
+        mean_factor=none,
+        floor_w=None,
+        span_sd_w=none,
+    )
+
+
+def fitted(curve: Curve, seg: Segments, known_idle: Bools, baseline: Baseline | None) -> PowerModel:
+    """Levels from all ticks, then the most likely course of power through every tick (a Gaussian linear model).
+
+    The unknowns are the levels, the lag with which each kind of edge is told, and the departure of each span's power
+    from its level; the observations are the energies at the knots, with errors from their timing and the quantum.
+    """
+    floor_j = np.zeros(seg.t_ns.size)
+    if baseline is not None:
+        floor_j = seg.running(np.where(seg.lost, 0.0, np.diff(baseline.energy_at(seg.t_ns))))
+    timing = knot_variance(curve) + _least_var(seg)
+    form = design(seg, seg.tick_j - np.diff(floor_j[seg.knots]), known_idle, baseline, timing[1:] + timing[:-1])
+    model_j = np.diff(floor_j) + form.levels_w @ form.columns
+    power_w = np.divide(model_j, seg.seconds, out=np.zeros(model_j.size), where=seg.seconds > 0)
+
+    kinds = seg.present.shape[0]
+    jump = jumps(power_w)
+    lags = np.stack([np.where(seg.kind == kind, jump, 0.0) for kind in range(kinds)])
+    lags = np.concatenate([lags[:, 1:], np.zeros((kinds, 1))], axis=1)  # told late: it happened in the segment before
+    columns = np.vstack([form.columns, lags])
+    held = np.concatenate([form.held, np.zeros(kinds, bool)])
+    prior_sd = np.concatenate([form.prior_sd, np.full(kinds, LAG_SD_S)])
+
+    observed = seg.running(np.vstack([np.zeros(columns.shape[1]), columns]))
+    observed[0, seg.knots] = np.concatenate([[0.0], np.cumsum(seg.tick_j)]) - floor_j[seg.knots]
+    around = np.sqrt(
+        (power_w[np.maximum(seg.knots - 1, 0)] ** 2 + power_w[np.minimum(seg.knots, jump.size - 1)] ** 2) / 2
+    )
+    knot_var = (around * curve.t_err_ns / 1e9) ** 2 / 3 + curve.quantum_j**2 / 12 + _least_var(seg)
+    parts = scene(seg, power_w, knot_var)
+    departures = estimate(parts, observed, seg.knots, prior_sd)
+    smoothed = smooth(parts.steps(departures), observed)
+
+    white = smoothed.innovations[:, seg.knots[1:]][:, seg.usable]
+    levels, cov = regress(white[1:], white[0], held, prior_sd)
+    energy = np.diff(floor_j) + levels @ columns + np.diff(smoothed.mean[0] - levels @ smoothed.mean[1:])
+    time = seg.present[:-1] @ seg.seconds
+    used = form.columns[form.phases].sum(1)
+    factor = np.divide(used, time, out=np.ones(time.size), where=time > 0)
+    found_floor = baseline is None and form.phases.start > 0
+    return PowerModel(
+        energy_j=_plausible(seg, np.where(seg.lost, 0.0, energy)),
+        smoothed=smoothed,
+        sensitivity=observed[1:] - smoothed.mean[1:],
+        cov=cov,
+        levels_w=levels[form.phases],
+        level_at=form.phases,
+        mean_factor=factor,
+        floor_w=(float(levels[0]), float(np.sqrt(cov[0, 0]))) if found_floor else None,
+        span_sd_w=departures[: kinds - 1] * parts.unit_w[:-1],
+    )
+
+
+def _plausible(seg: Segments, energy: Floats) -> Floats:
+    """Take back negative energies at the expense of the rest of their tick, whose sum stays as it is."""
+    total = np.maximum(seg.ticks(energy), 0.0)
+    positive = np.maximum(energy, 0.0)
+    whole = seg.ticks(positive)
+    factor = np.divide(total, whole, out=np.zeros(total.size), where=whole > 0)
+    kept: Floats = positive * np.repeat(factor, np.diff(seg.knots))
+    return kept
+
+
+def _least_var(seg: Segments) -> float:
+    """J²: a knot is never better known than a ten-millionth of the usual tick."""
+    return float((1e-7 * np.mean(seg.tick_j)) ** 2 + 1e-24)

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import struct
+from contextlib import suppress
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ipw.errors import IpwError
+from ipw.workloads.lm.gguf_facts import gguf_facts
+
+DATA = Path(str(files("ipw"))) / "data"
+
+
+@pytest.mark.parametrize(
+    ("model", "architecture", "parameters", "experts"),
+    [("dense", "qwen3", 0.9e6, None), ("moe", "qwen3moe", 1.9e6, 8)],
+)
+def test_the_bundled_models_tell_what_they_are(
+    model: str, architecture: str, parameters: float, experts: int | None
+) -> None:
+    facts = gguf_facts(DATA / f"{model}-q8_0.gguf")
+    assert (facts["architecture"], facts["quantisation"], facts["experts"]) == (architecture, "q8_0", experts)
+    assert facts["parameters"] == pytest.approx(parameters, rel=0.05)
+    assert facts["context_tokens"] == 256
+    assert facts["digest"].startswith("sha256:")
+
+
+def test_a_token_uses_a_part_of_the_experts() -> None:
+    facts = gguf_facts(DATA / "moe-q8_0.gguf")
+    routed = 4 * 3 * 8 * 128 * 128  # layers, matrices, experts, hidden x inner
+    assert facts["parameters"] - facts["active_parameters"] == routed * 6 // 8
+    dense = gguf_facts(DATA / "dense-q8_0.gguf")
+    assert dense["active_parameters"] == dense["parameters"]
+
+
+def test_a_file_without_a_name_is_called_by_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "mine.gguf"
+    path.write_bytes(b"GGUF" + struct.pack("<IQQ", 3, 0, 0))
+    facts = gguf_facts(path)
+    assert (facts["name"], facts["parameters"], facts["quantisation"]) == ("mine", 0, None)
+
+
+def test_no_file_is_told_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(IpwError, match="cannot be read: No such file"):
+        gguf_facts(tmp_path / "none.gguf")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"GGUF",
+        b"not a model",
+        b"GGUF" + struct.pack("<IQQ", 1, 0, 0),
+        b"GGUF" + struct.pack("<IQQ", 3, 2**63, 0),
+        b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + struct.pack("<Q", 2**63),
+        b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + struct.pack("<Q1sI", 1, b"k", 99),
+        b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + struct.pack("<Q1sIIQ", 1, b"k", 9, 9, 1),
+    ],
+)
+def test_what_is_no_gguf_is_told_in_one_line(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "broken.gguf"
+    path.write_bytes(data)
+    with pytest.raises(IpwError, match="no GGUF file, or is not whole") as caught:
+        gguf_facts(path)
+    assert "\n" not in caught.value.message
+
+
+@given(st.integers(0, 20_000), st.binary(min_size=1, max_size=16))
+def test_damage_anywhere_raises_nothing_else(tmp_path_factory: pytest.TempPathFactory, at: int, new: bytes) -> None:
+    path = tmp_path_factory.getbasetemp() / "damaged.gguf"
+    data = bytearray((DATA / "dense-q8_0.gguf").read_bytes()[:24_000])
+    data[at : at + len(new)] = new
+    path.write_bytes(data)
+    with suppress(IpwError):
+        gguf_facts(path)
