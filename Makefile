@@ -3,13 +3,16 @@ PYTHON ?= python3
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: quickstart test lint gpu-check clean
+.PHONY: quickstart test torch lint gpu-check clean
 
 quickstart: $(VENV)/.use  ## measure the two bundled models and write the report
 	$(VENV)/bin/ipw quickstart $(ARGS)
 
 test: $(VENV)/.dev  ## run the tests
 	$(VENV)/bin/python -m pytest $(ARGS)
+
+torch: $(VENV)/.use  ## add PyTorch, with which the routing workload and its tests run too (CPU only: see README first)
+	$(PIP) --editable '.[llamacpp,torch]'
 
 lint: $(VENV)/.dev  ## style, types and the direction of imports
 	$(VENV)/bin/ruff check .

@@ -95,6 +95,26 @@ def run_lm(**options: Any) -> int:
     return run_lm(**options)
 
 
+@run.command("routing")
+@click.option("--model", default="moe", show_default=True, help="The bundled 'moe', a folder, or a hub name.")
+@click.option("--corpus", default="bundled", show_default=True, help="'bundled', a text or data-set file, or a folder.")
+@click.option("--limit", type=click.IntRange(1), help="Read at most so many sequences.")
+@click.option("--sequence-length", type=click.IntRange(1), default=512, show_default=True, help="Tokens a sequence.")
+@click.option("--write", type=click.IntRange(0), default=0, show_default=True, help="Let the model go on for so many.")
+@click.option("--offload", help="Policies (lru,lfu) under which to keep only some experts in fast memory.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@SENSORS
+@IDLE
+@OUT
+@JSON
+@STRICT
+def run_routing(**options: Any) -> int:
+    """Expert-routing consistency of a mixture-of-experts model: SRP, SCH, and what cache of experts it asks for."""
+    from ipw.verbs.routing import run_routing
+
+    return run_routing(**options)
+
+
 @cli.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 @SENSORS

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from ipw.energy.arrays import checked
 from ipw.energy.baseline import Baseline, idle_baseline, quiet_intervals
 from ipw.energy.curve import Z95, Curve, energy_at
-from ipw.energy.division import Drawn, Share, divide, placed, shared
+from ipw.energy.division import Drawn, Share, divide, placed, share_of_owners, share_of_spans
 from ipw.energy.model import PowerModel, fitted, interpolated
 from ipw.energy.segments import Segments, segments
 from ipw.energy.timeline import Spans, timeline
@@ -84,12 +84,11 @@ def attribute(
         window=window,
     )
     division = divide(drawn, spans, model)
-    each = np.arange(spans.owner.size)
     unattributed = float((np.diff(energy_at(curve, line.t_ns)) * window * line.within(curve.gaps_ns)).sum())
     rule, flags = _rule(curve, spans, model, reason)
     return Attribution(
-        spans=shared(division, model, each, each.size, net=floor is not None),
-        owners=shared(division, model, spans.owner, spans.owners or 0, net=floor is not None),
+        spans=share_of_spans(division, spans, model, net=floor is not None),
+        owners=share_of_owners(division, spans, model, net=floor is not None),
         measured_j=float(drawn.energy_j.sum()) + unattributed,
         idle_j=float(drawn.energy_j[line.counts.sum(0) == 0].sum()),
         unattributed_j=unattributed,

@@ -148,10 +148,10 @@ def _log_likelihood(parts: Scene, tried: Floats, observed: Floats, pieces: list[
         out = filtered(parts.part(a, b).steps(tried), values)
         log -= out.log_scale.sum(-1)
         surprises.append(out.innovations[..., knots - a])
-    white = np.concatenate(surprises, axis=-1)
-    gram = np.einsum("ikn,jkn->kij", white, white)
-    inner = gram[:, 1:, 1:] + np.diag(1 / prior_sd**2)
-    cross = gram[:, 1:, 0]
-    explained = np.array([c @ np.linalg.lstsq(g, c, rcond=1e-13)[0] for g, c in zip(inner, cross, strict=True)])
-    log -= (gram[:, 0, 0] - explained + np.linalg.slogdet(inner)[1]) / 2
+    prior = np.broadcast_to(
+        np.diag([0.0, *1 / prior_sd])[:, None], (observed.shape[0], *tried.shape[:1], observed.shape[0])
+    )
+    rows = np.roll(np.concatenate([*surprises, prior], axis=-1), -1, axis=0)  # the energy last
+    corner = np.abs(np.diagonal(np.linalg.qr(rows.transpose(1, 2, 0), mode="r"), axis1=1, axis2=2))
+    log -= np.log(corner[:, :-1]).sum(1) + corner[:, -1] ** 2 / 2  # determinant of the levels' precision, and misfit
     return log

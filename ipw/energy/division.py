@@ -53,8 +53,8 @@ class Division:
     pieces: Pieces
     per_weight: Floats
     """Per segment, 1 / (sum of the weights in flight)."""
-    apart_j2: Floats
-    """Per span: what it may have drawn more or less than its fellows, which no reading tells."""
+    beside_s: Floats
+    """Per span: of its duration, the share that others took."""
     rows: list[Floats]
     """Per coefficient of the model, the change of each span's energy with it."""
 
@@ -81,29 +81,42 @@ def divide(drawn: Drawn, spans: Spans, model: PowerModel) -> Division:
             row += weight * (mine * whole - line.over_spans(above * share)) / model.levels_w[phase]
         rows.append(row)
 
-    alone_s = weight * line.over_spans(line.seconds * per_weight)
-    apart = model.span_sd_w[spans.phase] ** 2 * np.maximum(spans.seconds - alone_s, 0.0) * spans.seconds
     first, last = (np.clip(events, part.start, part.stop) - part.start for events in (line.first, line.last))
     return Division(
         gross_j=weight * whole + line.over_spans(drawn.floor_j * per_span),
         net_j=weight * whole,
         pieces=Pieces(first, last, weight.astype(np.float64)),
         per_weight=per_weight[part],
-        apart_j2=apart,
+        beside_s=np.maximum(spans.seconds - weight * line.over_spans(line.seconds * per_weight), 0.0),
         rows=rows,
     )
 
 
-def shared(division: Division, model: PowerModel, owner: Ints, owners: int, *, net: bool) -> Share:
-    """Sum over the spans of each owner, with intervals; without `net` the floor is not known."""
+def share_of_spans(division: Division, spans: Spans, model: PowerModel, *, net: bool) -> Share:
+    """Energy of each span; without `net` the floor is not known."""
+    each = np.arange(spans.owner.size)
+    return _share(division, spans, model, each, each.size, each, net=net)
+
+
+def share_of_owners(division: Division, spans: Spans, model: PowerModel, *, net: bool) -> Share:
+    """Energy of each owner; without `net` the floor is not known."""
+    return _share(division, spans, model, spans.owner, spans.owners or 0, spans.stretches()[0], net=net)
+
+
+def _share(
+    division: Division, spans: Spans, model: PowerModel, owner: Ints, owners: int, stretch: Ints, *, net: bool
+) -> Share:
+    """Sums over owners. A stretch is what departs from its level as one, which beside others no reading tells."""
 
     def owned(values: Floats) -> Floats:
         return np.bincount(owner, values, owners).astype(np.float64)
 
     value = owned(division.gross_j)
     variance = timing_variance(division.pieces, owner, owners, division.per_weight, model.smoothed)
-    variance += owned(division.apart_j2)
-    variance += quadratic(np.array([owned(row) for row in division.rows]).reshape(len(division.rows), owners), model.cov)
+    sd_w = model.span_sd_w[spans.phase]
+    whole = np.bincount(stretch, spans.seconds * sd_w)[stretch]
+    variance += owned(whole * division.beside_s * sd_w)
+    variance += quadratic(np.array([owned(row) for row in division.rows]).reshape(-1, owners), model.cov)
     margin = Z95 * np.sqrt(variance)
     low = np.maximum(value - margin, np.minimum(value, 0.0))
     return Share(value, low, value + margin, owned(division.net_j) if net else None)

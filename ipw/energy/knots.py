@@ -45,9 +45,10 @@ def ticks_of(t: Ints, value: Floats, half: Floats) -> tuple[Ints, Floats, Floats
     new = np.flatnonzero(np.diff(value) != 0) + 1
     low, high = t[new - 1] - half[new - 1], t[new] + half[new]
     at, err = ((low + high) / 2).astype(np.int64), (high - low) / 2
-    if new.size > 2:  # a tick that was not watched blurs more than it tells: its energy joins the next one's
+    if new.size > 2:  # a tick that was not watched blurs more than it tells: its energy joins that of a sharp next one
         sharp = err <= max(BLURRED * float(np.median(err)), 0.05 * float(np.median(np.diff(at))))
-        at, err, new = at[sharp], err[sharp], new[sharp]
+        told = sharp | ~np.append(sharp[1:], False) | (value[new] < value[new - 1])
+        at, err, new = at[told], err[told], new[told]
     return _increasing(at, value[new], err)
 
 

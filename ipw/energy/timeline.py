@@ -62,17 +62,22 @@ class Spans:
         rates = np.divide(self.work, seconds, out=np.zeros(seconds.size), where=worked)
         return rates / usual[self.phase]
 
-    def go_on(self) -> Bools:
-        """Whether the same owner's same phase starts at the very moment at which a span ends: it was merely split."""
+    def stretches(self) -> tuple[Ints, Bools]:
+        """Number of the stretch that each span belongs to, and whether the span ends it.
+
+        Where the same owner's same phase starts at the very moment at which a span ends, the stretch was merely split.
+        """
         order = np.lexsort((self.end_ns, self.start_ns, self.phase, self.owner))
         here, behind = order[:-1], order[1:]
-        found = np.zeros(order.size, bool)
-        found[here] = (
+        goes_on = (
             (self.owner[here] == self.owner[behind])
             & (self.phase[here] == self.phase[behind])
             & (self.end_ns[here] == self.start_ns[behind])
         )
-        return found
+        number, ends = np.zeros(order.size, np.int64), np.ones(order.size, bool)
+        number[behind] = np.cumsum(~goes_on)
+        ends[here] = ~goes_on
+        return number, ends
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +128,7 @@ def timeline(curve: Curve, spans: Spans, edges_ns: Sequence[Ints] = ()) -> Timel
     first, last = np.searchsorted(t, spans.start_ns), np.searchsorted(t, spans.end_ns)
     shape = (len(spans.phases), max(t.size - 1, 0))
     line = Timeline(t, first, last, np.zeros(shape, np.int64), np.zeros(shape, np.int64))
-    ending = ~spans.go_on() & (last > first)
+    ending = spans.stretches()[1] & (last > first)
     for phase in range(len(spans.phases)):
         mask = spans.phase == phase
         line.counts[phase] = line.in_flight(np.ones(int(mask.sum()), np.int64), mask)

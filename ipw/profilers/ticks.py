@@ -23,8 +23,8 @@ MEMORY = 8
 """How many ticks the line through them, and the means of errors, remember."""
 SMALLEST_GUARD_NS, LARGEST_STEP_NS = 3 * MS // 4, 3 * MS
 WIDENED, NARROWED = 0.5, 0.995
-"""A tick that came early adds this share of the guard to its margin, one that was seen leaves this much of the margin:
-where ticks jitter, about one in a hundred is missed."""
+"""A missed tick adds this share of the guard to its margin, a seen one leaves this much of the margin: where ticks
+jitter, about one in a hundred is missed."""
 
 
 class Cadence:
@@ -128,11 +128,8 @@ class TickFollower:
     def _follow(self, last_ns: int, t_ns: int, changed: bool, period: float) -> None:
         if self._before:
             self._late_ns += (min(max(t_ns - self.due_ns, 0), period) - self._late_ns) / MEMORY
-        if changed and self._before and t_ns > self._expected_ns:  # it woke too late, which says nothing of the tick
-            self._miss(self._expected_ns, t_ns, period)
-        elif changed and self._before:
-            self._margin_ns = min(self._margin_ns + WIDENED * self._guard_ns, period / 4)
-            self._miss(t_ns - self._guard_ns / 2, t_ns, period)
+        if changed and self._before:  # it ticked, or we woke, before or after its time
+            self._miss(min(self._expected_ns, t_ns - self._guard_ns / 2), t_ns, period)
         elif changed and t_ns - last_ns > period / 2:  # it woke so late that nothing is learned
             self._miss(self._expected_ns, t_ns, period)
         elif changed:
@@ -162,6 +159,7 @@ class TickFollower:
         self.missed += 1
         self._missed_in_row += 1
         if self._missed_in_row < LOST_AFTER:
+            self._margin_ns = min(self._margin_ns + WIDENED * self._guard_ns, period / 4)
             self._correct(guess_ns, t_ns, period)
         elif self.ticks - self._learned_at < STEADY_TICKS:
             self._give_up(t_ns)

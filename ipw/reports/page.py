@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from ipw.errors import IpwError
-from ipw.reports import details, sections
+from ipw.reports import details, routing, sections
 from ipw.reports.headline import headline
 from ipw.reports.markup import Markup, join, tag
 from ipw.reports.metric import mapping, mappings, sensors
@@ -23,6 +23,7 @@ SECTIONS = (
     sections.power,
     sections.by_subject,
     sections.latency,
+    routing.routing,
     sections.wrong_answers,
     details.all_metrics,
     details.measured_how,

@@ -10,7 +10,7 @@ from ipw.reports.axes import SERIES
 from ipw.reports.markup import Markup, join, tag
 from ipw.reports.metric import mapping, number
 from ipw.reports.ranking import Group
-from ipw.reports.routing_charts import Curve, Mark, Point, Texts, curves, routing_map
+from ipw.reports.routing_charts import Bar, Curve, Mark, Point, Texts, bars, curves, routing_map
 from ipw.reports.sections import chart, grid, section
 from ipw.reports.text import MISSING
 from ipw.reports.view import View
@@ -43,7 +43,7 @@ def routing_part(run: RunDir, metrics: dict[str, Any], manifest: dict[str, Any],
         lambda: _hits_by_size(rows["cache"], metrics, key, corrected=True),
         lambda: _hits_by_size(rows["cache"], metrics, key, corrected=False),
         lambda: _by_layer(rows["srp"], rows["cache"], key),
-        lambda: _by_domain(rows["srp"]),
+        lambda: _by_domain(rows["srp"], key),
         lambda: _map(rows["example"], rows["cache"], key),
         lambda: _offload(rows["offload"], key),
     )
@@ -105,7 +105,7 @@ def _srp_by_length(srp: Sequence[Row], key: str) -> Markup | None:
     table = grid(
         ["Segment length", "SRP", "95 % interval", "Size ratio"],
         [[f"{row['segment_length']}", f"{row['srp']:.4f}", _interval(row), f"{row['size_ratio']:.2f}"] for row in rows],
-        "numbers plain",
+        "numbers",
     )
     lead = tag("p", """SRP: F1 score of the best yes-or-no a segment that predicts the experts of all its tokens. The \
 size ratio tells how many times the active experts it keeps on hand.""", class_="note")  # fmt: skip
@@ -165,22 +165,15 @@ def _by_layer(srp: Sequence[Row], cache: Sequence[Row], key: str) -> Markup | No
     return join([tag("h3", "By layer"), chart(curves(shown, texts, f"{key}-layers"))])
 
 
-def _by_domain(srp: Sequence[Row]) -> Markup | None:
+def _by_domain(srp: Sequence[Row], key: str) -> Markup | None:
     rows = [row for row in _of_model(srp, "domain") if row["segment_length"] == MAIN_LENGTH]
     if len(rows) < 2:
         return None
     rows = sorted(rows, key=lambda row: -float(row["srp"]))[:MOST_DOMAINS]
-    most = max(row["srp"] for row in rows)
-    cells = [
-        [tag("th", tag("bdi", row["name"]), scope="row"), _bar(row["srp"] / most), f"{row['srp']:.3f}", _interval(row)]
-        for row in rows
-    ]
-    return join([tag("h3", "By domain"), grid(["Domain", "", f"SRP, {MAIN_LENGTH} tokens", "95 % interval"], cells)])
-
-
-def _bar(share: float) -> Markup:
-    bar = tag("rect", x=0, y=2, width=round(240 * share, 1), height=10, fill=SERIES[0][0], rx=2)
-    return tag("td", tag("svg", bar, viewBox="0 0 240 14", width=240, height=14, aria_hidden="true"))
+    shown = [Bar(row["name"], Point(0, row["srp"], row["low"], row["high"])) for row in rows]
+    told = "; ".join(f"{bar.name}: {bar.value.y:.3f}" for bar in shown)
+    texts = Texts("SRP by domain", f"SRP, {MAIN_LENGTH} tokens", "", told)
+    return join([tag("h3", "By domain"), chart(bars(shown, texts, f"{key}-domains"))])
 
 
 def _map(example: Sequence[Row], cache: Sequence[Row], key: str) -> Markup | None:
@@ -224,10 +217,10 @@ def _offload(rows: Sequence[Row], key: str) -> Markup | None:
     texts = Texts("Decoding with offloaded experts", "experts cached in each layer", "tokens per second", told)
     heads = ["Cache", "Experts a layer", "Memory", "Hits", "Expected", "Tokens/s", "Expected", "J/token", "Expected",
              "Same output"]  # fmt: skip
-    table = grid(heads, (_offload_cells(row) for row in rows), "numbers plain")
+    table = grid(heads, (_offload_cells(row) for row in rows), "numbers")
     lead = """A loader kept so many experts of every layer in fast memory and fetched the others when they were \
-chosen. Expected: hits from the routing alone; speed and energy from those hits and the price of a token and of a byte, fitted \
-to all rows."""
+chosen. Expected: hits from the routing alone; speed and energy from those hits and the price of a token and of a \
+byte, fitted to all rows."""
     drawn = chart(curves(shown, texts, f"{key}-offload"))
     return join([tag("h3", "Decoding with offloaded experts"), tag("p", lead, class_="note"), drawn, table])
 

@@ -18,6 +18,7 @@ from ipw.reports.axes import (
     legend,
     line,
     marker,
+    plain,
     polyline,
 )
 from ipw.reports.markup import Markup, tag
@@ -46,6 +47,13 @@ class Curve(NamedTuple):
     dashed: bool = False
 
 
+class Bar(NamedTuple):
+    """One bar; `x` of its value is not used."""
+
+    name: str
+    value: Point
+
+
 class Mark(NamedTuple):
     """A value of x that a chart points at."""
 
@@ -61,6 +69,14 @@ class Texts(NamedTuple):
     y: str
     told: str
     """The chart in a sentence, for those who do not see it."""
+
+
+class WholeAxis(Axis):
+    """Counts: no ticks between whole numbers."""
+
+    def ticks(self, most: int = 7) -> list[float]:
+        """Round values from end to end, at most about `most` of them."""
+        return [value for value in super().ticks(most) if value == int(value)]
 
 
 def curves(shown: Sequence[Curve], texts: Texts, key: str, *, log_x: bool = False, mark: Mark | None = None) -> Markup:
@@ -85,7 +101,7 @@ def curves(shown: Sequence[Curve], texts: Texts, key: str, *, log_x: bool = Fals
 
 def _even(xs: Sequence[float]) -> Axis:
     low, high = min(xs), max(xs)
-    return Axis(low, high if high > low else low + 1, LEFT, RIGHT)
+    return WholeAxis(low, high if high > low else low + 1, LEFT, RIGHT)
 
 
 def _drawn(curve: Curve, x: Axis, y: Axis) -> list[Markup]:
@@ -108,6 +124,27 @@ def _drawn(curve: Curve, x: Axis, y: Axis) -> list[Markup]:
 
 def _swatch(curve: Curve) -> Markup:
     return line(0, 0, 13, 0, curve.series[0], 2.5, "4 3" if curve.dashed else None)
+
+
+def bars(shown: Sequence[Bar], texts: Texts, key: str) -> Markup:
+    """Bars from 0 with whiskers for 95 % intervals, one below the other."""
+    left, top, between = 170, 12.0, 24.0
+    bottom = top + between * len(shown)
+    x = axis_over([v for bar in shown for v in (bar.value.y, bar.value.high) if v is not None], left, RIGHT, zero=True)
+    parts: list[Markup] = []
+    for value in x.ticks(8):
+        at = x.at(value)
+        parts += [line(at, top, at, bottom), label(at, bottom + 17, plain(value), "middle")]
+    parts.append(label((left + RIGHT) / 2, bottom + 37, texts.x, "middle"))
+    for row, bar in enumerate(shown):
+        y = top + between * row + between / 2
+        parts.append(label(left - 10, y + 4, clean(bar.name, 22), "end", "currentColor"))
+        parts.append(
+            tag("rect", x=left, y=y - 7, width=round(x.at(bar.value.y) - left, 1), height=14, fill=SERIES[0][0], rx=2)
+        )
+        if bar.value.low is not None and bar.value.high is not None:
+            parts.append(line(x.at(bar.value.low), y, x.at(bar.value.high), y, "currentColor", 1.5))
+    return figure(WIDTH, int(bottom) + 48, texts.title, texts.told, parts, key)
 
 
 def routing_map(

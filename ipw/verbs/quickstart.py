@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
 
 from ipw.errors import INTERRUPTED, OK
 from ipw.pipeline import derive
+from ipw.rundir import RunDir
 from ipw.verbs.lm import measure_lm
 from ipw.verbs.terminal import console, show
 from ipw.workloads.lm.engines import BUNDLED
@@ -16,10 +18,11 @@ from ipw.workloads.lm.parameters import Parameters
 
 IDLE_S = 3.0
 PAGE_NAME = "quickstart.html"
+ROUTED_SEQUENCES = 96
 
 
 def quickstart(*, sensors: str, out: Path, limit: int | None, as_json: bool) -> int:
-    """Measure each bundled model over the bundled questions, and put them side by side."""
+    """Measure each bundled model over the bundled questions and, with torch, the routing of the MoE; side by side."""
     from ipw.reports.page import write_page
 
     runs = []
@@ -30,6 +33,13 @@ def quickstart(*, sensors: str, out: Path, limit: int | None, as_json: bool) -> 
         if interrupted:
             return INTERRUPTED
         runs.append(run)
+    if find_spec("torch") and find_spec("transformers"):
+        run, interrupted = _routing(sensors, out, limit)
+        if interrupted:
+            return INTERRUPTED
+        runs.append(run)
+    elif not as_json:
+        console().print("expert routing is left out: pip install 'ipw[torch]' adds it", markup=False)
     summaries = [derive(run) for run in runs]
     page = out / PAGE_NAME
     write_page(runs, page)
@@ -38,3 +48,10 @@ def quickstart(*, sensors: str, out: Path, limit: int | None, as_json: bool) -> 
     else:
         show(summaries, page)
     return OK
+
+
+def _routing(sensors: str, out: Path, limit: int | None) -> tuple[RunDir, bool]:
+    from ipw.verbs.routing import measure_routing
+    from ipw.workloads.routing.parameters import Parameters as RoutingParameters
+
+    return measure_routing(RoutingParameters(limit=min(limit or ROUTED_SEQUENCES, ROUTED_SEQUENCES)), sensors, 1.0, out)

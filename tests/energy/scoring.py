@@ -47,9 +47,7 @@ def score(
     for seed in range(seeds):
         rng = np.random.default_rng(seed)
         world = make(rng)
-        result = attribute(
-            sampler.curve(world, rng), world.spans, window_ns=world.window_ns, idle_ns=world.idle_ns
-        )
+        result = attribute(sampler.curve(world, rng), world.spans, window_ns=world.window_ns, idle_ns=world.idle_ns)
         owners, gross = result.owners, world.gross_j()
         assert owners.net_energy_j is not None
         errors.append(owners.net_energy_j / world.net_j - 1 if net else owners.energy_j / gross - 1)

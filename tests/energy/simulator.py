@@ -134,7 +134,9 @@ def _world(start: Floats, first_token: Floats, end: Floats, watts: Floats, *, co
     load = np.cumsum(np.bincount(i, own, t.size) - np.bincount(j, own, t.size))[:-1]
     load[load < 1e-6] = 0.0
     above = 600.0 * (1 - np.exp(-load / 600.0)) if concave else load
-    running = np.concatenate([[0.0], np.cumsum(np.diff(t) / 1e9 * np.divide(above, load, out=np.zeros(load.size), where=load > 0))])
+    running = np.concatenate(
+        [[0.0], np.cumsum(np.diff(t) / 1e9 * np.divide(above, load, out=np.zeros(load.size), where=load > 0))]
+    )
     net = np.bincount(spans.owner, own * (running[j] - running[i]))
     first = int(a.min())
     idle = np.array([[500_000_000, first - 500_000_000], [stop + 500_000_000, stop + 4_000_000_000]])

@@ -310,9 +310,7 @@ def test_the_order_of_spans_does_not_matter(random) -> None:  # type: ignore[no-
     order = list(range(20))
     random.shuffle(order)
     s = world.spans
-    mixed = Spans(
-        s.start_ns[order], s.end_ns[order], s.phase[order], s.phases, s.owner[order], s.work[order], s.owners
-    )
+    mixed = Spans(s.start_ns[order], s.end_ns[order], s.phase[order], s.phases, s.owner[order], s.work[order], s.owners)
     before, after = (attribute(curve, x, window_ns=world.window_ns, idle_ns=world.idle_ns) for x in (s, mixed))
     np.testing.assert_allclose(after.owners.energy_j, before.owners.energy_j, rtol=1e-9)
     np.testing.assert_allclose(after.spans.energy_j, before.spans.energy_j[order], rtol=1e-9)

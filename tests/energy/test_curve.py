@@ -56,7 +56,9 @@ def test_two_packages_at_400_w_for_an_hour_are_exact_through_all_wraps() -> None
         t = np.sort(rng.uniform(0, 3600e9, 36_000 * 2)).astype(np.int64)
         truth = 400.0 * t / 1e9 + 20_000 * package
         value = truth % 65_532.6
-        curve = counter_curve(t, value, np.zeros(t.size), np.zeros(t.size), ticks=False, range_j=65_532.6, max_power_w=500)
+        curve = counter_curve(
+            t, value, np.zeros(t.size), np.zeros(t.size), ticks=False, range_j=65_532.6, max_power_w=500
+        )
         wraps += int((np.diff(value) < 0).sum())
         assert curve.gaps_ns.size == 0
         assert curve.energy_j[-1] == pytest.approx(truth[-1] - truth[0], rel=1e-3)

@@ -44,13 +44,8 @@ class Exchange:
         self.finished = asyncio.get_running_loop().create_future()
         self.receiver = receiver
         self.last_ns = 0
-        """When the last bytes came."""
+        """When the last bytes came; 0 before the first."""
         self._head_told = False
-
-    @property
-    def answered(self) -> bool:
-        """Whether the server has sent anything at all."""
-        return self.last_ns > 0
 
     def take(self, data: bytes, t_ns: int) -> None:
         """Pass on what was read at `t_ns`. Raises HttpError."""
@@ -74,14 +69,28 @@ class Exchange:
             self.finished.set_exception(error)
 
 
+class Owner(Protocol):
+    """Keeps connections for the next request."""
+
+    def opened(self, connection: Connection) -> None:
+        """Take note of a connection that is up."""
+
+    def rested(self, connection: Connection) -> None:
+        """Take back a connection whose response has come whole, and which both sides will keep."""
+
+    def closed(self, connection: Connection) -> None:
+        """Take note of a connection that is no more."""
+
+
 class Connection(asyncio.BufferedProtocol):
-    """One socket. It joins `idle` whenever a response has come whole, and leaves it and `opened` when it closes."""
+    """One socket, with one request on it at a time."""
 
     _transport: asyncio.Transport
 
-    def __init__(self, idle: list[Connection], opened: set[Connection]) -> None:
+    def __init__(self, owner: Owner) -> None:
         self.idle_since = time.monotonic()
-        self._idle, self._opened = idle, opened
+        """When the last response had come whole."""
+        self._owner = owner
         self._exchange: Exchange | None = None
         # asyncio's plain protocols allocate 256 KiB for every read, which costs more than all else together.
         self._buffer = memoryview(bytearray(READ_BYTES))
@@ -115,7 +124,7 @@ class Connection(asyncio.BufferedProtocol):
         """Know the socket."""
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
-        self._opened.add(self)
+        self._owner.opened(self)
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 (asyncio's signature)
         """Where the next bytes go."""
@@ -138,7 +147,7 @@ class Connection(asyncio.BufferedProtocol):
             self._exchange = None
             if exchange.parser.keep_alive:
                 self.idle_since = time.monotonic()
-                self._idle.append(self)
+                self._owner.rested(self)
             else:
                 self.abort()
 
@@ -153,8 +162,6 @@ class Connection(asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the socket."""
-        self._opened.discard(self)
-        if self in self._idle:
-            self._idle.remove(self)
+        self._owner.closed(self)
         if self._exchange is not None:
             self._exchange.finish(exc or HttpError("the connection was closed before the answer was whole"))

@@ -7,16 +7,20 @@ import os
 import socket
 import ssl
 import time
+from collections import deque
 from typing import Self
 
 from ipw.clock import now_ns
 from ipw.workloads.lm.connection import Connection, Exchange, Receiver
-from ipw.workloads.lm.http_parser import HttpError
 from ipw.workloads.lm.server_url import ServerUrl
 
 CONNECT_S = 10.0
-REUSE_S = 2.0
-"""A connection idle for longer is not used again: the server may be about to close it."""
+SETTLE_S, REUSE_S = 0.01, 2.0
+"""A connection is used again while it has been idle for longer than the first and less than the second.
+
+Some servers close what they had promised to keep, llama.cpp's right behind the answer, others after a few seconds; a
+question that crosses with that is lost, and must not be sent twice.
+"""
 
 
 class Transport:
@@ -27,14 +31,14 @@ class Transport:
         self._headers = _headers(server, key)
         self._tls = ssl.create_default_context() if server.tls else None
         self._reuse = True
-        self._idle: list[Connection] = []
-        self._opened: set[Connection] = set()
+        self._idle: deque[Connection] = deque()
+        self._open: set[Connection] = set()
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        for connection in list(self._opened):
+        for connection in list(self._open):
             connection.abort()
         await asyncio.sleep(0)  # the loop closes the sockets
 
@@ -47,25 +51,12 @@ class Transport:
         answer and HttpError for what is not HTTP.
         """
         head = f"{method} {self._server.path}{path} HTTP/1.1\r\nContent-Length: {len(body)}\r\n{self._headers}\r\n"
-        request = head.encode() + body
-        used = self._free()
+        connection = self._free() or await self._connect()
         exchange = Exchange(receiver)
-        try:
-            await self._exchange(used or await self._connect(), request, exchange, stall_s)
-        except (OSError, HttpError):
-            if used is None or exchange.answered:
-                raise
-            # llama.cpp's server closes connections that it had promised to keep: this question was never read.
-            self._reuse = False
-            await self._exchange(await self._connect(), request, Exchange(receiver), stall_s)
-
-    async def _exchange(
-        self, connection: Connection, request: bytes, exchange: Exchange, stall_s: float | None
-    ) -> None:
         watch = asyncio.create_task(_watch(exchange, stall_s)) if stall_s else None
         try:
-            exchange.receiver.sent(now_ns())
-            connection.send(request, exchange)
+            receiver.sent(now_ns())
+            connection.send(head.encode() + body, exchange)
             await exchange.finished
         except BaseException:
             connection.abort()
@@ -75,24 +66,49 @@ class Transport:
                 watch.cancel()
         connection.drain(exchange)
 
+    # --- what connections tell --------------------------------------------------------------------------------------
+
+    def opened(self, connection: Connection) -> None:
+        """Take note of a connection that is up."""
+        self._open.add(connection)
+
+    def rested(self, connection: Connection) -> None:
+        """Take back a connection for the next request."""
+        if self._reuse:
+            self._idle.append(connection)
+        else:
+            connection.abort()
+
+    def closed(self, connection: Connection) -> None:
+        """Forget a connection; a server that closes one so soon is not trusted with a second question on any."""
+        self._open.discard(connection)
+        if connection in self._idle:
+            self._idle.remove(connection)
+            self._reuse = self._reuse and _idle_s(connection) > REUSE_S
+
+    def _free(self) -> Connection | None:
+        """The connection that has been idle for longest, if it is fit for use."""
+        while self._idle and _idle_s(self._idle[0]) > SETTLE_S:
+            connection = self._idle.popleft()
+            if connection.usable and _idle_s(connection) < REUSE_S:
+                return connection
+            connection.abort()
+        return None
+
     async def _connect(self) -> Connection:
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(CONNECT_S):
                 _, connection = await loop.create_connection(
-                    lambda: Connection(self._idle, self._opened), self._server.host, self._server.port, ssl=self._tls
+                    lambda: Connection(self), self._server.host, self._server.port, ssl=self._tls
                 )
         except UnicodeError:
             raise OSError(f"{self._server.host!r} is no host name") from None
         return connection
 
-    def _free(self) -> Connection | None:
-        while self._idle:
-            connection = self._idle.pop()
-            if self._reuse and connection.usable and time.monotonic() - connection.idle_since < REUSE_S:
-                return connection
-            connection.abort()
-        return None
+
+def _idle_s(connection: Connection) -> float:
+    return time.monotonic() - connection.idle_since
 
 
 async def _watch(exchange: Exchange, stall_s: float) -> None:

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 BUNDLED = "moe"
-HIDDEN_SIZES = ("hidden_size", "d_model")
+SMALL = 50_000_000
+"""A model of fewer parameters runs on one thread: waiting for others costs more than they help, most of all on a
+machine that does something else too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,8 @@ def load_subject(name: str) -> Subject:
             "give --model 'moe', a folder with a model of transformers, or its name on the Hugging Face hub",
         ) from None
     model.to("cuda" if torch.cuda.is_available() else "cpu")
+    if model.num_parameters() < SMALL:
+        torch.set_num_threads(1)
     return subject_of(model, tokenizer, "ipw-tiny-moe" if name == BUNDLED else Path(name).name)
 
 

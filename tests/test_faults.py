@@ -1,0 +1,373 @@
+"""What goes wrong with sensors in the middle of a run: the data is kept, the reason told, and no joule is made up."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import psutil
+import pytest
+from doubles import nvml as double
+from doubles import powermetrics
+from doubles.machines import NOTHING
+from doubles.nvml import FakeNvml
+from doubles.powercap import Powercap
+
+import ipw
+from ipw.pipeline import derive
+from ipw.rundir import RunDir
+
+WATTS = 200.0
+UNSET = ("IPW_FAKE_NVML", "IPW_METER_URL", "IPW_REPLAY", "CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")
+
+
+class Outcome(NamedTuple):
+    """A run after it has ended."""
+
+    run: RunDir
+    summary: dict[str, Any]
+
+    @property
+    def energy(self) -> dict[str, Any]:
+        energy: dict[str, Any] = self.summary["metrics"]["energy_j"]
+        return energy
+
+    def told(self, check: str) -> str:
+        """What a failed check says; empty where it passed."""
+        return "; ".join(c["detail"] for c in self.summary["validity"] if c["check"] == check and not c["ok"])
+
+    @property
+    def complaints(self) -> set[str]:
+        return {c["check"] for c in self.summary["validity"] if not c["ok"]}
+
+    def window(self) -> tuple[int, int]:
+        (span,) = (span for span in self.run.journal("span") if span["phase"] == "measure")
+        return span["start_ns"], span["end_ns"]
+
+
+@pytest.fixture(autouse=True)
+def bare_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in UNSET:
+        monkeypatch.delenv(variable, raising=False)
+    for variable, value in NOTHING.items():
+        monkeypatch.setenv(variable, value)
+
+
+@pytest.fixture
+def gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeNvml:
+    fake = FakeNvml.create(tmp_path / "nvml")
+    fake.gpu(0).counter_period_ns = fake.gpu(0).power_period_ns = 20_000_000
+    fake.set_power(0, WATTS)
+    be_in(monkeypatch, fake.environment())
+    return fake
+
+
+@pytest.fixture
+def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Powercap:
+    made = Powercap(tmp_path / "powercap")
+    monkeypatch.setenv("IPW_POWERCAP", str(made.root))
+    return made
+
+
+def be_in(monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]) -> None:
+    for variable, value in environment.items():
+        monkeypatch.setenv(variable, value)
+
+
+def measured(
+    folder: Path, sensors: str, seconds: float = 0.6, fault: Callable[[], object] = lambda: None, after_s: float = 0.3
+) -> Outcome:
+    """Measure a sleep into which a fault falls."""
+    with ipw.measure("faulty", sensors=sensors, out=folder / "runs") as m:
+        time.sleep(after_s)
+        fault()
+        time.sleep(seconds - after_s)
+    assert m.summary is not None
+    assert json.loads((m.path / "summary.json").read_text()) == m.summary
+    return Outcome(RunDir(m.path), m.summary)
+
+
+def sampler_process() -> psutil.Process:
+    (child,) = (c for c in psutil.Process().children() if "ipw.profilers.sampler" in c.cmdline())
+    return child
+
+
+def assert_kept_but_partial(outcome: Outcome) -> None:
+    """Readings of the time before the fault are there, and are not called the energy of the whole."""
+    start, end = outcome.window()
+    readings = outcome.run.readings()
+    good = readings[(readings["status"] == 0) & (readings["t_ns"] > start) & (readings["t_ns"] < end)]
+    assert len(good) > 3
+    assert outcome.run.manifest()["status"] == "complete"
+    assert not outcome.summary["valid"]
+    assert outcome.energy["value"] is None
+    assert outcome.energy["reason"].startswith("readings cover only ")
+    assert outcome.energy["high"] is None
+    assert outcome.summary["metrics"]["net_energy_j"]["value"] is None
+
+
+# --- NVIDIA GPUs -----------------------------------------------------------------------------------------------------
+
+
+def test_a_gpu_lost_midway_leaves_what_was_seen_and_the_reason(gpu: FakeNvml, tmp_path: Path) -> None:
+    outcome = measured(tmp_path, "nvml", fault=partial(gpu.fail, 0, double.ANY, double.GPU_IS_LOST))
+    assert_kept_but_partial(outcome)
+    assert outcome.told("failures") == "nvml/gpu0: NVML: GPU is lost"
+    assert outcome.told("coverage")
+    truth = gpu.energy_j(0, *outcome.window())
+    assert 0.3 * truth < outcome.energy["low"] < 0.7 * truth
+    power = outcome.summary["metrics"]["mean_power_w"]
+    assert power["value"] == pytest.approx(WATTS, rel=0.02)  # of the part that was seen
+
+
+def test_a_counter_that_is_reset_loses_that_interval_and_nothing_is_made_up_for_it(
+    gpu: FakeNvml, tmp_path: Path
+) -> None:
+    def reset() -> None:
+        gpu.gpu(0).reset_ns = time.monotonic_ns()
+
+    outcome = measured(tmp_path, "nvml", fault=reset)
+    assert "nvml/gpu0: reset at 0.3 s" in outcome.told("losses")
+    assert_kept_but_partial(outcome)
+    truth = gpu.energy_j(0, *outcome.window())
+    assert 0.7 * truth < outcome.energy["low"] < truth
+    assert outcome.summary["metrics"]["mean_power_w"]["value"] == pytest.approx(WATTS, rel=0.02)
+
+
+def test_without_an_energy_counter_power_is_integrated_and_called_so(gpu: FakeNvml, tmp_path: Path) -> None:
+    gpu.fail(0, double.ENERGY, double.NOT_SUPPORTED)
+    outcome = measured(tmp_path, "nvml")
+    assert (outcome.summary["basis"], outcome.summary["method"]) == ("gpu", "integrated_power")
+    assert outcome.energy["value"] == pytest.approx(gpu.energy_j(0, *outcome.window()), rel=0.02)
+    counter = next(c for c in outcome.run.manifest()["sensors"] if c["name"] == "nvml/gpu0")
+    assert (counter["status"], counter["reason"]) == ("unsupported", "NVML: Not Supported")
+    assert outcome.summary["valid"]
+
+
+def test_without_power_readings_the_counter_serves_alone(gpu: FakeNvml, tmp_path: Path) -> None:
+    for call in (double.POWER_USAGE, double.POWER_INSTANT, double.POWER_AVERAGE):
+        gpu.fail(0, call, double.NOT_SUPPORTED)
+    outcome = measured(tmp_path, "nvml")
+    assert outcome.summary["method"] == "counter"
+    assert outcome.energy["value"] == pytest.approx(gpu.energy_j(0, *outcome.window()), rel=0.02)
+    assert outcome.summary["valid"]
+
+
+def test_a_gpu_that_tells_nothing_gives_no_joules_and_says_why(gpu: FakeNvml, tmp_path: Path) -> None:
+    gpu.fail(0, double.ANY, double.NOT_READY)
+    outcome = measured(tmp_path, "nvml")
+    assert outcome.energy["value"] is None
+    assert "not in ready state" in outcome.energy["reason"]
+    assert not outcome.summary["valid"]
+
+
+def test_calls_of_2_ms_cost_certainty_and_not_truth(gpu: FakeNvml, tmp_path: Path) -> None:
+    gpu.gpu(0).counter_period_ns, gpu.gpu(0).latency_ns = 100_000_000, 2_000_000
+    outcome = measured(tmp_path, "nvml", 1.0)
+    truth = gpu.energy_j(0, *outcome.window())
+    assert outcome.energy["low"] <= truth <= outcome.energy["high"]
+    assert outcome.energy["value"] == pytest.approx(truth, rel=0.02)
+    assert outcome.summary["valid"]
+
+
+def test_a_counter_that_stands_still_beside_a_working_power_reading_is_not_believed(
+    gpu: FakeNvml, tmp_path: Path
+) -> None:
+    gpu.gpu(0).counter_period_ns = double.FOREVER
+    outcome = measured(tmp_path, "nvml")
+    assert "the counter stands still" in outcome.told("counter against power")
+    assert not outcome.summary["valid"]
+
+
+def test_a_counter_that_disagrees_with_the_power_beside_it_is_told(gpu: FakeNvml, tmp_path: Path) -> None:
+    gpu.gpu(0).gpu_share = 0.8  # of the power readings only
+    outcome = measured(tmp_path, "nvml", 1.0)
+    assert outcome.told("counter against power").startswith("nvml/gpu0/power: -20")
+    assert outcome.summary["valid"]
+
+
+def test_a_gpu_held_back_by_heat_is_not_fit_to_compare(gpu: FakeNvml, tmp_path: Path) -> None:
+    def heat() -> None:
+        gpu.gpu(0).thermal_slowdown_ns = 400_000_000
+
+    outcome = measured(tmp_path, "nvml", fault=heat)
+    assert outcome.told("throttling") == "nvml/gpu0/thermal_slowdown: 0.4 s"
+    assert not outcome.summary["valid"]
+
+
+def test_other_processes_on_the_gpu_are_told_and_stay_in_the_manifest(gpu: FakeNvml, tmp_path: Path) -> None:
+    gpu.preload()
+    gpu.gpu(0).pids[0], gpu.gpu(0).pids[1] = os.getpid(), 1
+    outcome = measured(tmp_path, "nvml")
+    assert outcome.told("other processes").startswith("pid 1 (")
+    for moment in ("start", "end"):
+        assert [n["pid"] for n in outcome.run.manifest()["neighbours"][moment]] == [1]
+    assert outcome.summary["valid"]
+
+
+# --- the library -----------------------------------------------------------------------------------------------------
+
+
+def test_without_the_nvml_library_there_is_a_reason_and_no_joule(tmp_path: Path) -> None:
+    outcome = measured(tmp_path, "nvml", 0.1, after_s=0)
+    assert outcome.energy["value"] is None
+    assert "libnvidia-ml.so.1 is not found" in outcome.energy["reason"]
+    assert "libnvidia-ml.so.1 is not found" in outcome.told("sensors")
+    assert not outcome.summary["valid"]
+
+
+def test_an_nvml_too_old_for_the_counter_gives_power(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = FakeNvml.create(tmp_path / "nvml", old_driver=True)
+    fake.gpu(0).power_period_ns = 20_000_000
+    fake.set_power(0, WATTS, time.monotonic_ns() - 2_000_000_000)
+    be_in(monkeypatch, fake.environment())
+    outcome = measured(tmp_path, "nvml")
+    assert outcome.summary["method"] == "integrated_power"
+    assert outcome.energy["value"] == pytest.approx(fake.energy_j(0, *outcome.window()), rel=0.02)
+    assert "averaged" in next(c["note"] for c in outcome.run.manifest()["sensors"] if c["in_total"])
+
+
+def test_a_package_that_hides_nvidias_is_named_with_the_way_out(
+    gpu: FakeNvml, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site/pynvml.py").write_text("def nvmlInit():\n    pass\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
+    outcome = measured(tmp_path, "nvml", 0.1, after_s=0)
+    assert "third-party package pynvml hides NVIDIA's own" in outcome.energy["reason"]
+    assert "pip uninstall" in outcome.run.manifest()["sensors"][0]["hint"]
+    assert not outcome.summary["valid"]
+
+
+# --- RAPL ------------------------------------------------------------------------------------------------------------
+
+
+def test_an_energy_file_that_stops_being_readable_is_lost_with_the_reason(tree: Powercap, tmp_path: Path) -> None:
+    zone = tree.zone("intel-rapl:0", "package-0")
+    ended = partial(os.truncate, zone / "energy_uj", 0)
+    with tree.drawing({}):
+        outcome = _drawing_until(tree, ended, tmp_path)
+    assert_kept_but_partial(outcome)
+    assert outcome.told("failures") == "rapl/package-0: energy_uj holds no number"
+
+
+def _drawing_until(tree: Powercap, ended: Callable[[], object], folder: Path) -> Outcome:
+    """Let the package draw 100 W up to the fault, and nothing write to it afterwards."""
+    drawing = tree.drawing({"intel-rapl:0": 100.0})
+    drawing.__enter__()
+
+    def fault() -> None:
+        drawing.__exit__(None, None, None)
+        ended()
+
+    return measured(folder, "rapl", 0.8, fault, after_s=0.5)
+
+
+def test_a_package_that_wraps_twice_in_a_run_is_exact(tree: Powercap, tmp_path: Path) -> None:
+    tree.zone("intel-rapl:0", "package-0", range_uj=50_000_000, limit_uw=100_000_000)
+    with tree.drawing({"intel-rapl:0": 100.0}):
+        outcome = measured(tmp_path, "rapl", 1.2)
+    values = outcome.run.readings()["value"]
+    assert (values[1:] < values[:-1]).sum() >= 2
+    seconds = outcome.summary["metrics"]["duration_s"]["value"]
+    assert outcome.energy["value"] == pytest.approx(100.0 * seconds, rel=0.02)
+    assert outcome.summary["valid"]
+
+
+def test_a_wrap_of_an_unreadable_range_is_a_loss_and_never_negative(tree: Powercap, tmp_path: Path) -> None:
+    zone = tree.zone("intel-rapl:0", "package-0", range_uj=60_000_000, limit_uw=100_000_000)
+    (zone / "max_energy_range_uj").write_text("")
+    with tree.drawing({"intel-rapl:0": 100.0}):
+        outcome = measured(tmp_path, "rapl", 1.0)
+    assert_kept_but_partial(outcome)
+    assert "rapl/package-0: reset" in outcome.told("losses")
+    assert 0 < outcome.energy["low"] < 100.0 * 1.0
+    assert "range cannot be read" in outcome.run.manifest()["sensors"][0]["note"]
+
+
+# --- powermetrics ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "reason"),
+    [
+        ({"dies_after": 12}, "powermetrics has ended"),
+        ({"truncates_after": 12}, "powermetrics has ended"),
+        ({"garbles_after": 12}, "powermetrics wrote a sample that cannot be read"),
+    ],
+    ids=["killed", "truncated", "garbled"],
+)
+def test_a_powermetrics_that_fails_midway_leaves_what_it_said(
+    behaviour: dict[str, Any], reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    programs = powermetrics.install(tmp_path / "bin", interval_s=0.05, **behaviour)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    outcome = measured(tmp_path, "powermetrics", 1.2)
+    assert_kept_but_partial(outcome)
+    assert outcome.told("failures").startswith(f"powermetrics/soc: {reason}")
+
+
+def test_without_powermetrics_there_is_a_reason_and_no_joule(tmp_path: Path) -> None:
+    outcome = measured(tmp_path, "powermetrics", 0.1, after_s=0)
+    assert outcome.energy["value"] is None
+    assert "no program powermetrics" in outcome.energy["reason"]
+
+
+# --- the sampler, the clock, the disk --------------------------------------------------------------------------------
+
+
+def test_a_killed_sampler_makes_the_run_invalid_for_what_it_did_not_see(gpu: FakeNvml, tmp_path: Path) -> None:
+    outcome = measured(tmp_path, "nvml", 1.6, lambda: sampler_process().send_signal(signal.SIGKILL), after_s=1.0)
+    assert_kept_but_partial(outcome)
+    assert outcome.told("sampler") == "it was killed by SIGKILL"
+
+
+def test_a_wall_clock_that_steps_changes_no_joule_and_is_told(gpu: FakeNvml, tmp_path: Path) -> None:
+    outcome = measured(tmp_path, "nvml")
+    (start, wall), (end, later) = outcome.run.manifest()["anchors"]
+    outcome.run.update_manifest(anchors=[[start, wall], [end, later - 3600 * 10**9]])
+    again = Outcome(outcome.run, derive(outcome.run))
+    assert again.told("wall clock") == "stepped by -3600.000 s during the run"
+    assert again.energy == outcome.energy
+
+
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="only Linux can limit another process")
+def test_a_disk_that_fills_up_under_the_sampler_keeps_what_was_written(gpu: FakeNvml, tmp_path: Path) -> None:
+    def fill() -> None:
+        (path,) = tmp_path.glob("runs/*/power.bin")
+        limit = path.stat().st_size + 10
+        resource.prlimit(sampler_process().pid, resource.RLIMIT_FSIZE, (limit, limit))
+
+    outcome = measured(tmp_path, "nvml", 2.0, fill, after_s=1.0)
+    assert_kept_but_partial(outcome)
+    assert "cannot write" in outcome.told("sampler")
+    assert "File too large" in outcome.told("sampler")
+
+
+@pytest.mark.parametrize("limit", [1000, 8_000, 20_000])
+def test_a_full_disk_ends_a_run_with_one_line_and_a_later_report_finds_what_fitted(
+    limit: int, gpu: FakeNvml, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-m", "ipw.cli", "measure", "--sensors", "nvml", "--idle", "0", "--", "sleep", "0.6"]
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=os.environ | gpu.environment(),
+        check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+    )
+    assert done.returncode == 5
+    assert "Traceback" not in done.stderr
+    assert "cannot write" in done.stderr
+    assert len(done.stderr.strip().splitlines()) <= 2
