@@ -34,6 +34,7 @@ def channel_curve(readings: Readings, channel: Mapping[str, Any]) -> Curve:
             range_j=_number(channel.get("range_j")),
             max_power_w=_number(channel.get("max_power_w")),
             resolution_j=_number(channel.get("resolution_j")),
+            update_period_s=_number(channel.get("update_period_s")),
             gain_rel=gain_rel,
         )
     return power_curve(*columns, update_period_s=_number(channel.get("update_period_s")), gain_rel=gain_rel)

@@ -70,7 +70,7 @@ def run() -> None:
 @run.command("lm")
 @click.option("--model", help="A served model's name, a GGUF file, or the bundled 'dense' or 'moe'.")
 @click.option("--engine", type=click.Choice(["openai", "llamacpp"]), help="Default: told from --model and --base-url.")
-@click.option("--base-url", envvar="OPENAI_BASE_URL", help="An OpenAI-compatible server (or OPENAI_BASE_URL).")
+@click.option("--base-url", help="An OpenAI-compatible server (or OPENAI_BASE_URL).")
 @click.option("--dataset", default="bundled", show_default=True, help="'bundled', or a JSONL, CSV or Parquet file.")
 @click.option("--scorer", help="exact, contains, number, choice or regex; default: the data set's own.")
 @click.option("--limit", type=click.IntRange(1), help="Ask only so many questions.")

@@ -8,7 +8,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("ipw", "numpy", "pyarrow", "aiohttp", "psutil", "nvidia-ml-py", "xllamacpp", "torch", "transformers")
+PACKAGES = ("ipw", "numpy", "pyarrow", "psutil", "nvidia-ml-py", "xllamacpp", "torch", "transformers")
 
 
 def host_facts() -> dict[str, Any]:

@@ -11,7 +11,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -164,22 +164,22 @@ class RunDir:
         """Replace `<name>.parquet`."""
         import pyarrow.parquet as pq
 
-        part = self.path / f".{name}.part"
-        pq.write_table(table, part, compression="zstd")
-        part.replace(self.path / f"{name}.parquet")
+        with replacing(self.path / f"{name}.parquet") as part:
+            pq.write_table(table, part, compression="zstd")
 
     def write_parts(self, name: str, parts: Iterable[pa.Table]) -> None:
         """Replace `<name>.parquet` by tables of one schema, at least one, of which only one is in memory at a time."""
         import pyarrow.parquet as pq
 
-        part_file = self.path / f".{name}.part"
         tables = iter(parts)
         first = next(tables)
-        with pq.ParquetWriter(part_file, first.schema, compression="zstd") as writer:
+        with (
+            replacing(self.path / f"{name}.parquet") as part,
+            pq.ParquetWriter(part, first.schema, compression="zstd") as writer,
+        ):
             writer.write_table(first)
             for table in tables:
                 writer.write_table(table)
-        part_file.replace(self.path / f"{name}.parquet")
 
     def read_table(self, name: str) -> pa.Table | None:
         """`<name>.parquet`, or `None` where the run has none."""
@@ -200,15 +200,24 @@ class RunDir:
         return content
 
     def _replace(self, name: str, text: str) -> None:
-        part = self.path / f".{name}.part"
-        try:
-            with part.open("w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(self.path / name)
-        except OSError as error:
-            raise IpwError(f"cannot write {self.path / name}: {error.strerror}", "is the disk full?") from None
+        with replacing(self.path / name) as part, part.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+
+
+@contextlib.contextmanager
+def replacing(path: Path, hint: str = "is the disk full?") -> Iterator[Path]:
+    """Give a file to write; whole, it takes the place of `path`. Raises IpwError where it cannot be written."""
+    part = path.with_name(f".{path.name}.part")
+    try:
+        yield part
+        part.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            part.unlink()
+        why = os.strerror(error.errno) if error.errno else str(error)
+        raise IpwError(f"cannot write {path}: {why}", hint) from None
 
 
 class Journal:

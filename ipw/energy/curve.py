@@ -70,15 +70,16 @@ def counter_curve(
     """Curve of an energy counter from its readings: moment, joules, status code (0 is good), half-width of the read.
 
     With `ticks` the knots are the moments at which the value was seen to change, each between the last read of the old
-    value and the first of the new one; without, they are the reads, whose values are up to `update_period_s` old. Wraps
-    are undone where `range_j` is known; resets, impossible power and outages become gaps.
+    value and the first of the new one; without, they are the reads, whose values are up to `update_period_s` old where
+    that is much shorter than the time between reads (else each read is an update). Wraps are undone where `range_j` is
+    known; resets, impossible power and outages become gaps.
     """
     t, value, half, outages = usable(t_ns, value_j, status, uncertainty_ns)
     if ticks:
         tick_t, tick_value, tick_half = ticks_of(t, value, half)
         if tick_t.size >= 2:
             t, value, half = tick_t, tick_value, tick_half
-    elif update_period_s is not None:
+    elif t.size > 1 and update_period_s is not None and 2e9 * update_period_s < np.median(np.diff(t)):
         t, half = t - np.int64(update_period_s * 5e8), half + update_period_s * 5e8
     energy, code = deltas(value, t, half, range_j=range_j, max_power_w=max_power_w)
     reasons = {int(k): REASONS[code[k]] for k in np.flatnonzero(code != OK)}

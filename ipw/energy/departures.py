@@ -16,7 +16,7 @@ COARSE_EDGE_S = np.geomspace(1e-5, 0.03, 12)
 """Errors of edges tried first."""
 FINE = np.logspace(-0.6, 0.6, 9)
 """Factors on the first answer tried next."""
-PIECES, PIECE = 4, 1500
+PIECES, PIECE = 4, 1000
 """Long runs are represented by this many pieces of about this many segments."""
 ROUGH = 1e-6
 """Least departure as a fraction of power: keeps the algebra regular."""
@@ -131,7 +131,7 @@ def estimate(parts: Scene, observed: Floats, knots: Ints, prior_sd: Floats) -> F
 
 def _pieces(knots: Ints) -> list[Ints]:
     """Events at the knots of the pieces of the run that are looked at."""
-    if knots[-1] <= PIECES * PIECE * 2:
+    if knots[-1] <= PIECES * PIECE:
         return [knots]
     starts = np.linspace(0, knots[-1] - PIECE, PIECES)
     pieces = [knots[(knots >= start) & (knots <= start + PIECE)] for start in starts]

@@ -116,7 +116,8 @@ def _share(
     sd_w = model.span_sd_w[spans.phase]
     whole = np.bincount(stretch, spans.seconds * sd_w)[stretch]
     variance += owned(whole * division.beside_s * sd_w)
-    variance += quadratic(np.array([owned(row) for row in division.rows]).reshape(-1, owners), model.cov)
+    rows = np.array([owned(row) for row in division.rows]).reshape(len(division.rows), owners)
+    variance += quadratic(rows, model.cov)
     margin = Z95 * np.sqrt(variance)
     low = np.maximum(value - margin, np.minimum(value, 0.0))
     return Share(value, low, value + margin, owned(division.net_j) if net else None)

@@ -48,7 +48,9 @@ def ticks_of(t: Ints, value: Floats, half: Floats) -> tuple[Ints, Floats, Floats
     if new.size > 2:  # a tick that was not watched blurs more than it tells: its energy joins that of a sharp next one
         sharp = err <= max(BLURRED * float(np.median(err)), 0.05 * float(np.median(np.diff(at))))
         told = sharp | ~np.append(sharp[1:], False) | (value[new] < value[new - 1])
-        at, err, new = at[told], err[told], new[told]
+        if sharp.sum() > 2:  # what is read was counted within the last period, however long nobody had looked
+            low = np.maximum(low, high - float(np.median(np.diff(at[sharp]))))
+        at, err, new = ((low + high) / 2).astype(np.int64)[told], (high - low)[told] / 2, new[told]
     return _increasing(at, value[new], err)
 
 

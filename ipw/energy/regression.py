@@ -36,7 +36,7 @@ def regress(columns: Floats, values: Floats, held: Bools, prior_sd: Floats) -> t
     weight = np.ones(values.size)
     together = np.vstack([columns, values]).T
     for _ in range(ROUNDS):
-        factor = np.linalg.qr(together * np.sqrt(weight)[:, None], mode="r")
+        factor = np.asarray(np.linalg.qr(together * np.sqrt(weight)[:, None], mode="r"))
         a, b = factor[:, :-1], factor[:, -1]
         usual = a[:, held].sum(1)
         power = float(usual @ usual)

@@ -16,8 +16,10 @@ from ipw.profilers.loads import Pulses
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 LEAST_CHANGES = 8
-MOST_STRAY = 0.25
+MOST_STRAY = 0.15
 """Updates that stray further than this from a grid, as a fraction of its period, keep no regular time."""
+CLEAR = 0.15
+"""Two updates whose distance is off by more than this fraction of a period are not told apart well."""
 LEAST_FIT = 0.8
 """A moving average of the load that explains less of the values' variance is not what the sensor tells."""
 BLOCKS = 10
@@ -47,7 +49,7 @@ def update_period(trace: Trace) -> float:
     """
     at, _ = changes(trace)
     gaps = np.diff(at)
-    period = float(np.quantile(gaps, 0.25))
+    period = float(np.quantile(gaps, 0.1))
     for _ in range(4):
         count = np.maximum(np.rint(gaps / period), 1.0)
         few = count <= 3
@@ -82,10 +84,10 @@ def resolution(value: npt.ArrayLike) -> float:
 
 def idle_power(trace: Trace, *, counter: bool) -> tuple[float, float, float]:
     """Watts while nothing runs: their mean, their rise from first to last, and the noise around that rise."""
-    if trace.t_ns.size < 2 * BLOCKS:
-        raise NotMeasuredError(f"only {trace.t_ns.size} readings")
+    if trace.failed or trace.t_ns.size < 2 * BLOCKS:
+        raise NotMeasuredError(trace.failed or f"only {trace.t_ns.size} readings")
     if counter:
-        at, energy = _knots(trace)
+        at, energy = changes(trace)
         edges = np.linspace(at[0], at[-1], BLOCKS + 1)
         power = np.diff(np.interp(edges, at, energy)) / np.diff(edges) * 1e9
     else:
@@ -157,7 +159,7 @@ def phase_spread(power: Sequence[float], idle_w: float) -> float:
 
 def mean_power(trace: Trace, start_ns: float, end_ns: float, *, counter: bool) -> float:
     """Mean watts that a sensor told between two moments: a counter from its first update there to its last."""
-    at, value = _knots(trace) if counter else (trace.t_ns.astype(np.float64), trace.value)
+    at, value = changes(trace) if counter else (trace.t_ns.astype(np.float64), trace.value)
     inside = (at >= start_ns) & (at <= end_ns)
     at, value = at[inside], value[inside]
     if at.size < 3:
@@ -175,20 +177,20 @@ def changes(trace: Trace) -> tuple[Floats, Floats]:
 
 
 def updates(trace: Trace, *, counter: bool) -> tuple[Floats, Floats]:
-    """Moments of updates, and the watts that each tells: of a counter, what it added since the update before."""
+    """Moments of updates, and the watts that each tells: of a counter, what it added since the update before.
+
+    Of a counter only updates that follow one another by a period are taken: what a stall of the reader blurred says
+    little about watts.
+    """
     at, value = changes(trace)
-    return (at[1:], np.diff(value) / np.diff(at) * 1e9) if counter else (at, value)
+    if not counter:
+        return at, value
+    gaps = np.diff(at)
+    period = float(np.median(gaps))
+    clear = np.abs(gaps - period) < CLEAR * period
+    return at[1:][clear], np.diff(value)[clear] / period * 1e9
 
 
 def told(trace: Trace, *, counter: bool) -> tuple[Floats, Floats]:
     """Moments, and the watts that the sensor told then: a counter between its updates, a power at every reading."""
     return updates(trace, counter=True) if counter else (trace.t_ns.astype(np.float64), trace.value)
-
-
-def _knots(trace: Trace) -> tuple[Floats, Floats]:
-    """Moments and joules of a counter: its updates where they can be told apart, else the readings."""
-    try:
-        at, energy = changes(trace)
-    except NotMeasuredError:
-        at, energy = trace.t_ns.astype(np.float64), trace.value
-    return at, energy

@@ -31,14 +31,16 @@ def irregular_pulses(start_ns: int, seconds: float) -> Pulses:
     return list(zip(edges[::2], edges[1::2], strict=False))
 
 
-def phased_pulses(start_ns: int, period_ns: float, repeats: int) -> tuple[Pulses, list[tuple[int, int]]]:
+def phased_pulses(start_ns: int, period_ns: float, repeats: int, lead: int = 0) -> tuple[Pulses, list[tuple[int, int]]]:
     """A pulse of a quarter of each period, later by an eighth of a period in each of eight groups of `repeats`.
 
-    Returns the pulses, and each group's time from its third pulse to its end.
+    Before them come `lead` such pulses, for a sensor with a memory. Returns the pulses, and each group's time from its
+    third pulse to its end.
     """
-    pulses, groups = [], []
+    starts = [int(start_ns + k * period_ns) for k in range(lead)]
+    pulses, groups = [(start, start + int(DUTY * period_ns)) for start in starts], []
     for phase in range(PHASES):
-        first = start_ns + phase * (repeats + 1 + 1 / PHASES) * period_ns
+        first = start_ns + (lead + phase * (repeats + 1 + 1 / PHASES)) * period_ns
         starts = [int(first + k * period_ns) for k in range(repeats)]
         pulses += [(start, start + int(DUTY * period_ns)) for start in starts]
         groups.append((starts[2], starts[-1] + int(period_ns)))

@@ -33,7 +33,7 @@ from ipw.profilers.sources import Read
 BURST_S = 0.05
 PAUSE_S = 1e-3
 """Between reads; a burst has none."""
-LEAD_NS, TAIL_NS = 50_000_000, 200_000_000
+LEAD_NS, TAIL_NS = 50_000_000, 100_000_000
 """So long before its first pulse a load is asked for, and so long after its last the sensor is watched."""
 PART_TIME = 0.25
 """A sensor for which one load varies by more than this with its phase looks away for part of the time."""
@@ -158,7 +158,8 @@ def _under_load(
     step = play("step", [(step_ns, step_ns + rest_ns)])
     profile = _measured(profile, ["rise_s"], lambda: (rise_time(*told(step.trace, counter=counter), step.pulses[0]),))
     repeats = max(int(seconds / PHASES / period_s), 10)
-    pulses, groups = phased_pulses(now_ns() + LEAD_NS, period_s * 1e9, repeats)
+    lead = int((profile.window_s or 5 * period_s) / period_s) + 1
+    pulses, groups = phased_pulses(now_ns() + LEAD_NS, period_s * 1e9, repeats, lead)
     phased = play("phases", pulses)
 
     def spread() -> tuple[float, bool]:

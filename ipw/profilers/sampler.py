@@ -18,7 +18,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
-from heapq import heappop, heappush
+from heapq import heapreplace
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -69,8 +69,8 @@ class Sampling:
                 else:
                     polled.setdefault(poll_ns, (Cadence(start_ns, poll_ns), []))[1].append(lane)
         self._polled = list(polled.values())
-        self._ticks = [(start_ns, start_ns, number) for number in range(len(self._followed))]
-        """A heap of when each of the followed is due, and from when on it may be read."""
+        self._ticks = [(start_ns, start_ns, number, *each) for number, each in enumerate(self._followed)]
+        """A heap: when each of the followed is due, from when on it may be read, and a number that sorts ties."""
         self._wakeups = self._late_wakeups = self._max_late_ns = 0
 
     def run(self, until: Callable[[], bool]) -> None:
@@ -127,14 +127,12 @@ class Sampling:
 
     def _read(self, now: int) -> None:
         """Read each counter whose tick is near, then, where the next tick is not, what is due on a cadence."""
-        near = []
         while self._ticks and self._ticks[0][1] <= now:
-            near.append(heappop(self._ticks)[2])
-        for number in near:
-            follower, lane = self._followed[number]
+            _, _, number, follower, lane = self._ticks[0]
             changed = lane.poll(now)
             follower.observe(max(lane.read_ns, now), changed)
-            heappush(self._ticks, (follower.due_ns, follower.due_ns - follower.slack_ns, number))
+            due_ns = follower.due_ns  # and not again before the process has slept
+            heapreplace(self._ticks, (due_ns, max(due_ns - follower.slack_ns, now + 1), number, follower, lane))
         quiet = self._next_tick_ns() - now > QUIET_NS
         for cadence, lanes in self._polled:
             if cadence.due_ns - (cadence.slack_ns if quiet else 0) <= now:

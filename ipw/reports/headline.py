@@ -40,6 +40,9 @@ def _winner(ranked: Sequence[Row], others: int) -> str:
 def _alone(row: Row, *, estimated: bool) -> str:
     accuracy = mapping(row.metrics.get("accuracy"))
     if number(accuracy.get("value")) is None:
+        srp = number(mapping(row.metrics.get("segment_routing_best_performance")).get("value"))
+        if srp is not None:
+            return f"{row.name} routes with a local consistency (SRP) of {srp:.2f}"
         energy = mapping(row.metrics.get("energy_j"))
         return f"{row.name} drew {_joules(energy, estimated=estimated)}"
     energy = mapping(row.metrics.get("energy_per_query_j"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from ipw.errors import IpwError
 from ipw.reports import details, routing, sections
 from ipw.reports.headline import headline
 from ipw.reports.markup import Markup, join, tag
@@ -13,7 +12,7 @@ from ipw.reports.metric import mapping, mappings, sensors
 from ipw.reports.ranking import groups
 from ipw.reports.text import clean
 from ipw.reports.view import View, load_views, workload_of
-from ipw.rundir import RunDir
+from ipw.rundir import RunDir, replacing
 
 STYLE = Path(__file__).with_name("style.css")
 CSP = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
@@ -34,12 +33,9 @@ SECTIONS = (
 
 def write_page(runs: Sequence[RunDir], path: Path) -> None:
     """Write the page of `runs` to `path`, whole or not at all. Raises IpwError where that cannot be written."""
-    part = path.with_name(f".{path.name}.part")
-    try:
-        part.write_text(page(load_views(runs)), encoding="utf-8")
-        part.replace(path)
-    except OSError as error:
-        raise IpwError(f"cannot write {path}: {error.strerror}", "choose another place with --page") from None
+    text = page(load_views(runs))
+    with replacing(path, "choose another place with --page") as part:
+        part.write_text(text, encoding="utf-8")
 
 
 def page(views: Sequence[View]) -> str:

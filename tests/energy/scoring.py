@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-
 from energy.simulator import Sampler, World
+
 from ipw.energy.attribution import Attribution, attribute
 
 Floats = npt.NDArray[np.float64]

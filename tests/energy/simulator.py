@@ -19,6 +19,8 @@ IDLE_W, PREFILL_W, DECODE_W = 70.0, 250.0, 140.0
 BATCH_PREFILL_W, BATCH_DECODE_W = 90.0, 35.0
 """What each query adds where eight are in flight."""
 PREFILL_TOKENS_S, DECODE_TOKENS_S = 4000.0, 150.0
+REST_S = 4.0
+"""Idle time before and after."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ def one_at_a_time(
     length = rng.uniform(*duration_s, queries)
     prefill = length * rng.uniform(0.1, 0.35, queries)
     gap = rng.uniform(0, gap_s, queries) * (rng.random(queries) < 0.6)
-    start = 5.0 + np.cumsum(gap + length) - length
+    start = REST_S + np.cumsum(gap + length) - length
     watts = np.array([[PREFILL_W], [DECODE_W]]) + IDLE_W
     watts = watts * np.maximum(1 + variation * rng.standard_normal((2, queries)), 0.3) - IDLE_W
     return _world(start, start + prefill, start + length, watts)
@@ -78,7 +80,7 @@ def closed_loop(
 ) -> World:
     """Each client asks again as soon as it is answered."""
     prefill, decode = _lengths(rng, queries)
-    free = [(5.0 + float(x), 0) for x in rng.uniform(0, 0.3, clients)]
+    free = [(REST_S + float(x), 0) for x in rng.uniform(0, 0.3, clients)]
     heapq.heapify(free)
     start = np.empty(queries)
     for query in range(queries):
@@ -99,7 +101,7 @@ def poisson(
     """Arrivals at random, so many that `in_flight` are running on average."""
     prefill, decode = _lengths(rng, queries)
     rate = in_flight / float(np.mean(prefill + decode))
-    start = 5.0 + np.cumsum(rng.exponential(1 / rate, queries))
+    start = REST_S + np.cumsum(rng.exponential(1 / rate, queries))
     return _batched(rng, start, prefill, decode, concave, variation)
 
 
@@ -119,7 +121,7 @@ def _batched(
 
 
 def _world(start: Floats, first_token: Floats, end: Floats, watts: Floats, *, concave: bool = False) -> World:
-    """`watts[phase, query]` above idle when alone. With `concave` the sum of those saturates and is shared in proportion."""
+    """`watts[phase, query]` above idle when alone; with `concave` their sum saturates and is shared in proportion."""
     n = start.size
     a, b, c = ((x * 1e9).astype(np.int64) for x in (start, first_token, end))
     starts, ends = np.concatenate([a, b]), np.concatenate([b, c])
@@ -128,7 +130,7 @@ def _world(start: Floats, first_token: Floats, end: Floats, watts: Floats, *, co
     work = np.maximum(1.0, np.rint(seconds * np.array([PREFILL_TOKENS_S, DECODE_TOKENS_S])[phase]))
     spans = Spans(starts, ends, phase, ("prefill", "decode"), np.tile(np.arange(n), 2), work)
     stop = int(c.max())
-    t = np.unique(np.concatenate([starts, ends, [0, stop + 5_000_000_000]]))
+    t = np.unique(np.concatenate([starts, ends, [0, stop + int(REST_S * 1e9)]]))
     i, j = np.searchsorted(t, starts), np.searchsorted(t, ends)
     own = watts.ravel()
     load = np.cumsum(np.bincount(i, own, t.size) - np.bincount(j, own, t.size))[:-1]
@@ -137,9 +139,9 @@ def _world(start: Floats, first_token: Floats, end: Floats, watts: Floats, *, co
     running = np.concatenate(
         [[0.0], np.cumsum(np.diff(t) / 1e9 * np.divide(above, load, out=np.zeros(load.size), where=load > 0))]
     )
-    net = np.bincount(spans.owner, own * (running[j] - running[i]))
+    net = np.bincount(spans.owner, own * (running[j] - running[i])).astype(np.float64)
     first = int(a.min())
-    idle = np.array([[500_000_000, first - 500_000_000], [stop + 500_000_000, stop + 4_000_000_000]])
+    idle = np.array([[500_000_000, first - 500_000_000], [stop + 500_000_000, stop + int((REST_S - 1) * 1e9)]])
     return World(spans, t, IDLE_W + above, net, IDLE_W, (first - 1_000_000_000, stop + 1_000_000_000), idle)
 
 
@@ -165,8 +167,22 @@ def disturbed(
     told = np.maximum.accumulate(edges + (rng.exponential(1.0, edges.size) * late_s * 1e9).astype(np.int64))
     start, end = (told[np.searchsorted(edges, x)] for x in (world.spans.start_ns, world.spans.end_ns))
     drawn = messy.energy_at(end) - messy.energy_at(start)
-    net = np.bincount(world.spans.owner, drawn - world.idle_w * (end - start) / 1e9)
+    net = np.bincount(world.spans.owner, drawn - world.idle_w * (end - start) / 1e9).astype(np.float64)
     return replace(messy, net_j=net, spans=replace(world.spans, start_ns=start, end_ns=end))
+
+
+@dataclass(frozen=True)
+class Counter:
+    """An energy counter that holds its value between ticks."""
+
+    tick_ns: Ints
+    value_j: Floats
+
+    def at(self, t_ns: npt.ArrayLike) -> Floats:
+        """What it shows."""
+        shown = np.searchsorted(self.tick_ns, np.asarray(t_ns), "right") - 1
+        values: Floats = np.where(shown >= 0, self.value_j[shown], 0.0)
+        return values
 
 
 @dataclass(frozen=True)
@@ -183,26 +199,31 @@ class Sampler:
     resolution_j: float = 0.001
     gain: float = 1.0
 
-    def readings(self, world: World, rng: np.random.Generator) -> tuple[Ints, Floats, Ints, Ints]:
-        """Moments, joules, status and half-widths, as `power.bin` holds them."""
+    def counter(self, world: World, rng: np.random.Generator) -> Counter:
+        """The counter of a world, of unknown phase."""
         stop = world.step_ns[-1] / 1e9
-        count = int(stop / self.period_s)
-        periods = self.period_s * 1.003 + self.jitter_s * rng.standard_normal(count)
+        periods = self.period_s * 1.003 + self.jitter_s * rng.standard_normal(int(stop / self.period_s))
         ticks = rng.uniform(0, self.period_s) + np.cumsum(periods)
-        ticks = ticks[ticks < stop]
-        value = np.floor(self.gain * world.energy_at(ticks * 1e9) / self.resolution_j) * self.resolution_j
-        before = rng.uniform(0, self.bracket_s, ticks.size)
-        watched = rng.random(ticks.size) >= self.missed
-        old = np.concatenate([[0.0], value[:-1]])
-        t = np.concatenate([(ticks - before)[watched], (ticks - before + self.bracket_s)[watched]])
-        joules = np.concatenate([old[watched], value[watched]])
-        order = np.argsort(t, kind="stable")
-        t_ns = (t[order] * 1e9).astype(np.int64)
-        return t_ns, joules[order], np.zeros(t.size, np.int64), np.full(t.size, 20_000)
+        tick_ns = (ticks[ticks < stop] * 1e9).astype(np.int64)
+        value = np.floor(self.gain * world.energy_at(tick_ns) / self.resolution_j) * self.resolution_j
+        return Counter(tick_ns, value)
+
+    def readings(self, counter: Counter, rng: np.random.Generator) -> tuple[Ints, Floats, Ints, Ints]:
+        """Moments, joules, status and half-widths, as `power.bin` holds them: a pair of reads about each tick."""
+        bracket_ns = self.bracket_s * 1e9
+        before = rng.uniform(0, bracket_ns, counter.tick_ns.size)
+        watched = rng.random(counter.tick_ns.size) >= self.missed
+        first = (counter.tick_ns - before)[watched].astype(np.int64)
+        t = np.unique(np.concatenate([first, first + int(bracket_ns)]))
+        return t, counter.at(t), np.zeros(t.size, np.int64), np.full(t.size, 20_000)
 
     def curve(self, world: World, rng: np.random.Generator) -> Curve:
         """What ipw makes of the readings."""
-        return counter_curve(*self.readings(world, rng), ticks=True, resolution_j=self.resolution_j)
+        return self.curve_of(self.counter(world, rng), rng)
+
+    def curve_of(self, counter: Counter, rng: np.random.Generator) -> Curve:
+        """The same, of a given counter."""
+        return counter_curve(*self.readings(counter, rng), ticks=True, resolution_j=self.resolution_j)
 
 
 FAST = replace(Sampler(), period_s=0.02)

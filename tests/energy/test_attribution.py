@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
 from energy.scoring import left_over
 from energy.simulator import IDLE_W, Sampler, World, closed_loop, one_at_a_time
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+
 from ipw.energy.attribution import Spans, attribute
 from ipw.energy.curve import Curve, counter_curve
 
@@ -20,10 +20,10 @@ MS = 1_000_000
 
 def spans(*rows: tuple[float, float, int, int, float], phases: tuple[str, ...] = ("a", "b")) -> Spans:
     """(start s, end s, phase, owner, work)."""
-    columns = list(zip(*rows, strict=True)) if rows else [[]] * 5
-    start, end = ((np.array(c, np.float64) * 1e9).astype(np.int64) for c in columns[:2])
-    phase, owner = (np.array(c, np.int64) for c in columns[2:4])
-    return Spans(start, end, phase, phases, owner, np.array(columns[4], np.float64))
+    table = np.array(rows, np.float64).reshape(-1, 5)
+    start, end = (table[:, :2] * 1e9).astype(np.int64).T
+    phase, owner = table[:, 2:4].astype(np.int64).T
+    return Spans(start, end, phase, phases, owner, table[:, 4])
 
 
 def ticked(powers: list[float], piece_s: float = 1.0, period_s: float = 0.1) -> Curve:
@@ -147,7 +147,7 @@ def test_phases_that_always_come_together_are_told_as_not_told_apart() -> None:
 def test_energy_lost_to_a_reset_is_charged_to_nobody_and_the_rest_stays_right() -> None:
     world, _ = run(queries=40)
     rng = np.random.default_rng(0)
-    t, value, status, half = Sampler().readings(world, rng)
+    t, value, status, half = Sampler().readings(Sampler().counter(world, rng), rng)
     moment = int(world.spans.start_ns[20])
     drop = value[np.searchsorted(t, moment)]
     value = np.where(t >= moment, value - drop, value)
@@ -166,7 +166,8 @@ def test_energy_lost_to_a_reset_is_charged_to_nobody_and_the_rest_stays_right() 
 
 def test_energy_counted_across_an_outage_is_unattributed() -> None:
     world, _ = run(queries=40)
-    t, value, status, half = Sampler().readings(world, np.random.default_rng(0))
+    rng = np.random.default_rng(0)
+    t, value, status, half = Sampler().readings(Sampler().counter(world, rng), rng)
     moment = int(world.spans.start_ns[20])
     status = np.where((t >= moment) & (t < moment + 2 * SECOND), 4, 0)
     curve = counter_curve(t, value, status, half, ticks=True, resolution_j=0.001)
@@ -195,7 +196,8 @@ def test_no_readings_give_zeros_and_say_why() -> None:
 
 def test_no_spans_leave_everything_idle() -> None:
     curve = ticked([100.0] * 5)
-    none = Spans(*[np.zeros(0, np.int64)] * 3, (), np.zeros(0, np.int64), np.zeros(0), owners=2)
+    empty = np.zeros(0, np.int64)
+    none = Spans(empty, empty, empty, (), empty, np.zeros(0), owners=2)
     result = attribute(curve, none, window_ns=(SECOND, 3 * SECOND))
     assert result.idle_j == result.measured_j == pytest.approx(200)
     assert result.owners.energy_j.tolist() == [0, 0]
@@ -234,14 +236,16 @@ POWERS = st.lists(st.floats(0, 700), min_size=2, max_size=12)
 ROWS = st.lists(
     st.tuples(st.floats(-1, 13), st.floats(0, 3), st.integers(0, 1), st.integers(0, 3), st.floats(0, 1e6)), max_size=12
 )
-few = settings(max_examples=25, deadline=None)
+many = settings(max_examples=20, deadline=None)
+few = settings(max_examples=4, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+"""Each example attributes whole runs."""
 
 
 def any_spans(rows: list[tuple[float, float, int, int, float]]) -> Spans:
     return spans(*((start, start + length, phase, owner, work) for start, length, phase, owner, work in rows))
 
 
-@few
+@many
 @given(POWERS, ROWS, st.floats(-1, 12), st.floats(0, 14))
 def test_nothing_is_lost_or_made_and_nothing_is_nan(
     powers: list[float], rows: list[tuple[float, float, int, int, float]], start: float, length: float
@@ -255,7 +259,7 @@ def test_nothing_is_lost_or_made_and_nothing_is_nan(
         assert share.net_energy_j is None or np.all(np.isfinite(share.net_energy_j))
 
 
-@few
+@many
 @given(st.floats(1, 700), ROWS)
 def test_a_constant_power_is_divided_exactly(power: float, rows: list[tuple[float, float, int, int, float]]) -> None:
     one_each = [(start, length, phase, owner, 1.0) for owner, (start, length, phase, *_) in enumerate(rows)]

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-
 from energy.simulator import Sampler, disturbed, one_at_a_time
+
 from ipw.energy.baseline import idle_baseline, quiet_intervals
 from ipw.energy.curve import counter_curve
 

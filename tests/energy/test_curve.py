@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from energy.simulator import Sampler, closed_loop, one_at_a_time
 from hypothesis import given
 from hypothesis import strategies as st
 
-from energy.simulator import Sampler, closed_loop, one_at_a_time
 from ipw.energy.curve import add_curves, counter_curve, coverage, energy_at, energy_between, power_curve
 
 SECOND = 1_000_000_000
@@ -47,6 +47,8 @@ def test_without_ticks_the_knots_are_the_reads_as_old_as_the_update_lets_them_be
     older = counter_curve([0, SECOND], [0.0, 5.0], [0, 0], [0, 0], ticks=False, update_period_s=0.001)
     assert older.t_ns.tolist() == [-500_000, SECOND - 500_000]
     assert older.t_err_ns.tolist() == [500_000, 500_000]
+    streamed = counter_curve([0, SECOND], [0.0, 5.0], [0, 0], [0, 0], ticks=False, update_period_s=1.0)
+    assert streamed.t_ns.tolist() == [0, SECOND]  # every read is an update
 
 
 def test_two_packages_at_400_w_for_an_hour_are_exact_through_all_wraps() -> None:
@@ -195,4 +197,4 @@ def test_energy_is_additive_over_adjacent_windows(steps: list[tuple[int, float]]
     a, b, c = sorted(data.draw(st.lists(st.integers(0, int(t[-1]) + 10), min_size=3, max_size=3)))
     (ab, bc, ac), low, high = energy_between(curve, [a, b, a], [b, c, c])
     assert ab + bc == pytest.approx(ac, rel=1e-9, abs=1e-9)
-    assert np.all(np.isfinite(low)) and np.all(np.isfinite(high))
+    assert np.all(np.isfinite([low, high]))

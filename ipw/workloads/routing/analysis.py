@@ -106,7 +106,14 @@ def caches(lengths: Iterable[int]) -> list[Cache]:
     ]
 
 
-def analyse(folder: Path, lengths: Sequence[int], seed: int = 0, workers: int | None = None) -> Analysis:
+def analyse(
+    folder: Path,
+    lengths: Sequence[int],
+    seed: int = 0,
+    *,
+    pooled_sequences: int = POOLED_SEQUENCES,
+    workers: int | None = None,
+) -> Analysis:
     """Read the routing in `folder` part by part and count all there is to count, layers side by side on all cores.
 
     `lengths` are the segment lengths; the main one is always among them. Raises UsageError for a trace that is none.
@@ -115,7 +122,7 @@ def analyse(folder: Path, lengths: Sequence[int], seed: int = 0, workers: int | 
     index = read_index(folder)
     common = _common_words(index.token_counts)
     tally = Tally(multiplicities(index.domains, seed))
-    pooled = np.linspace(0, len(index.domains) - 1, min(POOLED_SEQUENCES, len(index.domains))).astype(np.intp)
+    pooled = np.linspace(0, len(index.domains) - 1, min(pooled_sequences, len(index.domains))).astype(np.intp)
     found: Analysis | None = None
     first = 0
     with ThreadPoolExecutor(workers or os.cpu_count()) as pool:

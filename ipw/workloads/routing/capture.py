@@ -154,7 +154,8 @@ def expert_bytes(model: nn.Module) -> int | None:
     for module in model.modules():
         kind = type(module).__name__
         if kind.endswith("Experts") and kind not in {"JetMoeParallelExperts", "InklingSharedExperts"}:
-            return sum(weight.nbytes for weight in module.parameters()) // experts_of(module)
+            size: int = sum(weight.nbytes for weight in module.parameters()) // experts_of(module)
+            return size
     return None
 
 

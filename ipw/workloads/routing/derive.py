@@ -73,7 +73,8 @@ def metrics(analysis: Analysis, expert_bytes: int | None = None) -> dict[str, Me
             found[f"{name}_corrected" if corrected else name] = _metric(*at_size, n=n)
     shares = analysis.uses.sum(axis=0) / analysis.index.tokens.sum()
     found["load_balance_sd"] = _metric(float(shares.std(ddof=1)) if shares.size > 1 else 0.0, n=n)
-    knee = cache_knee(analysis)
+    lru, _, _ = _rates(analysis, Key("model", 0, Cache("lru", 0, corrected=True)))
+    knee = cache_knee(lru, analysis.k)
     found["cache_knee_experts"] = _metric(knee, n=n, unit="experts")
     found["cache_knee_bytes"] = (
         _metric(knee * len(analysis.layers) * expert_bytes, n=n, unit="B")
@@ -92,17 +93,14 @@ def metrics(analysis: Analysis, expert_bytes: int | None = None) -> dict[str, Me
     return found
 
 
-def cache_knee(analysis: Analysis) -> int:
-    """Find the cache size, in experts a layer, behind which further ones help least.
+def cache_knee(rates: Floats, k: int) -> int:
+    """Find the cache size behind which further experts help least, from hit rates of caches of 1…E experts.
 
-    There LRU's curve, cold misses charged and tokens pinned, lies highest above the straight line from a cache of k
-    experts to one of all.
+    There the curve lies highest above the straight line from a cache of k experts to one of all.
     """
-    rates, _, _ = _rates(analysis, Key("model", 0, Cache("lru", 0, corrected=True)))
-    assert rates is not None
-    curve = rates[analysis.k - 1 :]
+    curve = rates[k - 1 :]
     line = np.linspace(curve[0], curve[-1], len(curve))
-    return analysis.k + int(np.argmax(curve - line))
+    return k + int(np.argmax(curve - line))
 
 
 def srp_rows(analysis: Analysis) -> Iterator[Row]:
@@ -126,7 +124,6 @@ def cache_rows(analysis: Analysis) -> Iterator[Row]:
     for key in analysis.tally.sums:
         if isinstance(key, Key) and isinstance(key.what, Cache):
             rates, low, high = _rates(analysis, key)
-            assert rates is not None
             k = analysis.k * (len(analysis.layers) if key.level == "pool" else 1)
             for place, rate in enumerate(rates.tolist()):
                 yield {
@@ -198,7 +195,7 @@ def _srp(analysis: Analysis, key: Key) -> tuple[float | None, float | None, floa
     return float(best.srp), _scalar(low), _scalar(high), float(best.size_ratio)
 
 
-def _rates(analysis: Analysis, key: Key) -> tuple[Floats | None, Floats | None, Floats | None]:
+def _rates(analysis: Analysis, key: Key) -> tuple[Floats, Floats | None, Floats | None]:
     sums, replicates = analysis.tally.sums[key], analysis.tally.replicates[key]
     rates = sums[:-1] / sums[-1]
     drawn = np.maximum(replicates[:, -1:], 1)

@@ -16,7 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ipw.errors import UsageError
+from ipw.rundir import RunDir
 from ipw.workloads.lm.dataset_files import jsonl_rows
+from ipw.workloads.routing.parameters import Parameters
 from ipw.workloads.routing.trace import Writer, part_path, part_paths, read_part, write_part
 
 Ints = npt.NDArray[np.integer[Any]]
@@ -47,6 +49,24 @@ def import_trace(source: Path, folder: Path, num_experts: int | None = None) -> 
             write_part(part_path(folder, index), read_part(path))
     else:
         _import_recorded(_recorded(source), source, folder, num_experts)
+
+
+def import_run(run: RunDir, parameters: Parameters) -> None:
+    """Fill `run` with the trace that `parameters` name, as a finished run in which nothing was measured."""
+    assert parameters.trace is not None
+    source = Path(parameters.trace)
+    import_trace(source, run.path, parameters.num_experts)
+    run.write_manifest(
+        {
+            "run_id": run.path.name,
+            "status": "complete",
+            "workload": {"kind": "routing", "parameters": parameters.as_dict()},
+            "model": {"name": source.stem},
+            "basis": None,
+            "basis_reason": "the routing was recorded elsewhere",
+            "sensors": [],
+        }
+    )
 
 
 def _import_recorded(recorded: Iterator[Recorded], source: Path, folder: Path, num_experts: int | None) -> None:

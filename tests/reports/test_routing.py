@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from ipw.reports.axes import SERIES
+from ipw.reports.routing import routing_part
+from ipw.reports.routing_charts import Bar, Curve, Mark, Point, Texts, bars, curves, routing_map
+from ipw.rundir import RunDir
+
+TEXTS = Texts("Title", "x", "y", "told")
+METRICS = {"cache_knee_experts": {"value": 3}}
+MANIFEST = {"model": {"expert_bytes": 1_000_000}}
+
+
+def model_row(level: str = "model", index: int = 0, name: str | None = None) -> dict[str, Any]:
+    return {"level": level, "index": index, "name": name}
+
+
+def cache_rows(level: str, index: int = 0) -> list[dict[str, Any]]:
+    return [
+        model_row(level, index)
+        | {
+            "policy": policy,
+            "segment_length": 16 if policy == "sch" else None,
+            "corrected": corrected,
+            "cache_size": c,
+            "cache_ratio": c / 2,
+            "hit_rate": c / 4,
+            "low": c / 4 - 0.01,
+            "high": c / 4 + 0.01,
+        }
+        for policy in ("sch", "lru", "lfu", "belady")
+        for corrected in (False, True)
+        for c in (1, 2, 3, 4)
+    ]
+
+
+def srp_row(m: int, srp: float, **named: Any) -> dict[str, Any]:
+    return model_row(**named) | {"segment_length": m, "srp": srp, "low": srp - 0.01, "high": None, "size_ratio": 1.5}
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDir:
+    run = RunDir(tmp_path)
+    tables: dict[str, list[dict[str, Any]]] = {
+        "srp": [
+            srp_row(4, 0.8),
+            srp_row(16, 0.6),
+            *(srp_row(16, 0.5 + i / 10, level="layer", index=i, name=f"layer {i}") for i in range(3)),
+            srp_row(16, 0.7, level="domain", index=0, name="<script>alert(1)</script>"),
+            srp_row(16, 0.5, level="domain", index=1, name="books"),
+        ],
+        "cache": [*cache_rows("model"), *(row for i in range(3) for row in cache_rows("layer", i))],
+        "example": [
+            {"position": p, "piece": piece, "layer_index": layer, "experts": [p % 4, (p + 1) % 4]}
+            for p, piece in enumerate(["Hel", "lo", "<b>", "\n"])
+            for layer in range(3)
+        ],
+        "offload": [
+            {
+                "policy": policy,
+                "cache_size": size,
+                "memory_bytes": size * 3e6,
+                "hit_rate": 0.5 if policy else None,
+                "hit_rate_expected": 0.51 if policy else None,
+                "loaded_bytes_per_token": 0.0,
+                "tokens_per_s": 100.0 + size,
+                "tokens_per_s_expected": 101.0 + size if policy else None,
+                "energy_per_token_j": None,
+                "energy_per_token_expected_j": None,
+                "same_output": True,
+            }
+            for policy, size in ((None, 4), ("lru", 2), ("lru", 4))
+        ],
+    }
+    for name, rows in tables.items():
+        run.write_table(f"routing_{name}", pa.Table.from_pylist(rows))
+    return run
+
+
+def test_the_question_what_cache_size_to_use_is_answered_in_megabytes(run: RunDir) -> None:
+    page = routing_part(run, METRICS, MANIFEST, "r0")
+    assert page is not None
+    assert "3 of 4 experts a layer" in page
+    assert "9 MB of the 12 MB" in page
+    assert "75.0%" in page
+
+
+def test_every_part_of_the_section_is_there(run: RunDir) -> None:
+    page = routing_part(run, METRICS, MANIFEST, "r0")
+    assert page is not None
+    titles = re.findall("<h3>(.*?)</h3>", page)
+    assert titles == [
+        "SRP against segment length",
+        "Hits by cache size",
+        "The same, as the reference implementation counts",
+        "By layer",
+        "By domain",
+        "Routing map",
+        "Decoding with offloaded experts",
+    ]
+    keys = re.findall(r'id="(.*?)"', page)
+    assert len(keys) == len(set(keys)), "ids are unique on the page"
+
+
+def test_text_of_others_cannot_become_markup(run: RunDir) -> None:
+    page = routing_part(run, METRICS, MANIFEST, "r0")
+    assert page is not None
+    assert "<script>" not in page
+    assert "<b>&lt;" not in page
+
+
+def test_a_run_without_tables_shows_nothing(tmp_path: Path) -> None:
+    assert routing_part(RunDir(tmp_path), {}, {}, "r0") is None
+
+
+def test_short_texts_leave_out_what_needs_longer_ones(run: RunDir) -> None:
+    for name in ("srp", "example", "offload"):
+        (run.path / f"routing_{name}.parquet").unlink()
+    page = routing_part(run, {}, {}, "r0")
+    assert page is not None
+    assert re.findall("<h3>(.*?)</h3>", page) == [
+        "Hits by cache size",
+        "The same, as the reference implementation counts",
+        "By layer",
+    ]
+
+
+def test_few_points_have_whiskers_and_many_a_band() -> None:
+    def drawn(count: int) -> str:
+        points = [Point(x, 0.5, 0.4, 0.6) for x in range(count)]
+        return curves([Curve("a", points, SERIES[0])], TEXTS, "k", mark=Mark(1, "here"))
+
+    assert "<polygon" not in drawn(5)
+    assert "<circle" in drawn(5)
+    assert "<polygon" in drawn(40)
+    assert "<circle" not in drawn(40)
+
+
+def test_bars_are_as_long_as_their_values() -> None:
+    drawn = bars([Bar("one", Point(0, 0.25)), Bar("two", Point(0, 0.5))], TEXTS, "k")
+    short, long = (float(width) for width in re.findall(r'width="([\d.]+)" height="14"', drawn))
+    assert long == pytest.approx(2 * short, rel=0.01)
+
+
+def test_the_map_has_a_cell_for_every_expert_of_every_token() -> None:
+    random = np.random.default_rng(0)
+    chosen = [random.permutation(64)[:8].tolist() for _ in range(50)]
+    drawn = routing_map([f"w{i}" for i in range(50)], chosen, 64, "Map", "k")
+    assert drawn.count("<rect") == 1 + 50 * 8
+    assert "w49" in drawn
