@@ -101,6 +101,8 @@ def run_lm(**options: Any) -> int:
 @click.option("--limit", type=click.IntRange(1), help="Read at most so many sequences.")
 @click.option("--sequence-length", type=click.IntRange(1), default=512, show_default=True, help="Tokens a sequence.")
 @click.option("--write", type=click.IntRange(0), default=0, show_default=True, help="Let the model go on for so many.")
+@click.option("--trace", type=click.Path(), help="Look at routing that was recorded elsewhere, and run no model.")
+@click.option("--num-experts", type=click.IntRange(1), help="Experts of each layer, for a trace that does not say.")
 @click.option("--offload", help="Policies (lru,lfu) under which to keep only some experts in fast memory.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @SENSORS

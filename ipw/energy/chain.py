@@ -132,7 +132,7 @@ def smooth(steps: Steps, observed: Floats) -> Smoothed:
         product, shift, extra = (e[..., ::-1] for e in _scan(_combine_smoother, tuple(e[..., ::-1] for e in elements)))
         mean[..., part] = _times(product, mean[..., stop, None]) + shift
         cov[..., part] = _times(_times(product, cov[..., stop, None]), _turned(product)) + extra
-    return Smoothed(mean[0], forward.innovations, gain, cov)
+    return Smoothed(mean[0].copy(), forward.innovations, gain, cov)
 
 
 def _dynamics(steps: Steps, part: slice) -> tuple[Floats, Floats]:

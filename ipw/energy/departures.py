@@ -8,6 +8,7 @@ import numpy as np
 
 from ipw.energy.arrays import Floats, Ints
 from ipw.energy.chain import Steps, filtered
+from ipw.energy.regression import triangle
 from ipw.energy.segments import Segments
 
 COARSE = np.geomspace(1e-5, 0.7, 12)
@@ -28,11 +29,10 @@ class Scene:
 
     seconds: Floats
     """`[m]`."""
-    before: Floats
-    """`[kinds, m]`: what was in flight before each segment."""
     present: Floats
-    staying: Floats
-    """`[kinds, m]`: what of it is in flight still."""
+    """`[kinds, m]`: what is in flight."""
+    leaving: Floats
+    """`[kinds, m]`: what was until then, and is over."""
     drift_unit: Floats
     """`[m]`: J² of energy for a departure within spans of 1 per √s."""
     edge_unit: Floats
@@ -48,9 +48,8 @@ class Scene:
         """The segments from `a` to `b`."""
         return Scene(
             seconds=self.seconds[a:b],
-            before=self.before[:, a:b],
             present=self.present[:, a:b],
-            staying=self.staying[:, a:b],
+            leaving=self.leaving[:, a:b],
             drift_unit=self.drift_unit[a:b],
             edge_unit=self.edge_unit[a:b],
             extra_var=self.extra_var[a:b],
@@ -65,7 +64,9 @@ class Scene:
         """
         var = (np.maximum(departures[..., :-2], ROUGH) * self.unit_w) ** 2
         within, edge = departures[..., -2, None], departures[..., -1, None]
-        held, before, kept = var @ self.present, var @ self.before, var @ self.staying
+        held = var @ self.present
+        before = np.concatenate([np.zeros_like(held[..., :1]), held[..., :-1]], axis=-1)
+        kept = np.maximum(before - var @ self.leaving, 0.0)
         keep = np.divide(kept, before, out=np.zeros_like(kept), where=before > 0)
         drift = within**2 * self.drift_unit + edge**2 * self.edge_unit + self.extra_var
         shape = keep.shape
@@ -80,7 +81,6 @@ class Scene:
 
 def scene(seg: Segments, power_w: Floats, knot_var: Floats) -> Scene:
     """Everything but the departures, from the model's power in each segment and the variance of each knot."""
-    before = np.concatenate([np.zeros((seg.present.shape[0], 1)), seg.present[:, :-1]], axis=1)
     jump = jumps(power_w)
     time = seg.present * seg.seconds
     share = np.abs(power_w) / np.maximum(seg.number, 1)
@@ -91,9 +91,8 @@ def scene(seg: Segments, power_w: Floats, knot_var: Floats) -> Scene:
     var[seg.knots] = knot_var
     return Scene(
         seconds=seg.seconds,
-        before=before,
         present=seg.present,
-        staying=before - seg.leaving,
+        leaving=seg.leaving,
         drift_unit=power_w**2 * seg.seconds,
         edge_unit=(jump**2 + np.append(jump[1:], 0.0) ** 2) / 2,  # an edge may be told early or late
         extra_var=np.where(seg.lost, 4.0, 1e-9) * float(knot_var.max()),
@@ -152,6 +151,6 @@ def _log_likelihood(parts: Scene, tried: Floats, observed: Floats, pieces: list[
         np.diag([0.0, *1 / prior_sd])[:, None], (observed.shape[0], *tried.shape[:1], observed.shape[0])
     )
     rows = np.roll(np.concatenate([*surprises, prior], axis=-1), -1, axis=0)  # the energy last
-    corner = np.abs(np.diagonal(np.linalg.qr(rows.transpose(1, 2, 0), mode="r"), axis1=1, axis2=2))
+    corner = np.abs(np.diagonal(triangle(rows.transpose(1, 2, 0)), axis1=1, axis2=2))
     log -= np.log(corner[:, :-1]).sum(1) + corner[:, -1] ** 2 / 2  # determinant of the levels' precision, and misfit
     return log

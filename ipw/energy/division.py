@@ -15,8 +15,8 @@ from ipw.energy.uncertainty import Pieces, quadratic, timing_variance
 
 WEIGHT_UNIT = 1 << 20
 """Weights are whole numbers, so that sums in flight are exact; this is the strongest phase's at its usual rate."""
-MOST = 1e6
-"""Times that weight: more than any span can have."""
+MOST = 64.0
+"""Times that weight: no span has more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,27 +67,32 @@ def divide(drawn: Drawn, spans: Spans, model: PowerModel) -> Division:
     busy = number > 0
     per_weight = np.divide(1.0, line.in_flight(weight), out=np.zeros(number.size), where=busy)
     per_span = np.divide(1.0, number, out=np.zeros(number.size), where=busy)
-    above = (drawn.energy_j - drawn.floor_j) * per_weight
-    whole = line.over_spans(above)
+    alone, together = number == 1, np.where(number > 1, per_weight, 0.0)
 
+    def by_weight(values: Floats) -> Floats:
+        """Shares of each span; what it has alone is added as it is, so that small weights lose no digits."""
+        return weight * line.over_spans(values * together) + line.over_spans(values * alone)
+
+    above = drawn.energy_j - drawn.floor_j
+    net = by_weight(above)
     rows = []
     for k, sensitivity in enumerate(model.sensitivity):
-        through_time = placed(line, part, np.diff(sensitivity)) * drawn.window
-        row = weight * line.over_spans(through_time * per_weight)
+        row = by_weight(placed(line, part, np.diff(sensitivity)) * drawn.window)
         phase = k - model.level_at.start
         if 0 <= phase < len(spans.phases) and model.levels_w[phase] > 0:  # and through the weights
             mine = spans.phase == phase
-            share = line.in_flight(weight[mine], mine) * per_weight
-            row += weight * (mine * whole - line.over_spans(above * share)) / model.levels_w[phase]
+            share = line.in_flight(weight[mine], mine) * together
+            row += weight * line.over_spans(above * together * (1 - share)) * mine / model.levels_w[phase]
+            row -= weight * line.over_spans(above * together * share) * ~mine / model.levels_w[phase]
         rows.append(row)
 
     first, last = (np.clip(events, part.start, part.stop) - part.start for events in (line.first, line.last))
     return Division(
-        gross_j=weight * whole + line.over_spans(drawn.floor_j * per_span),
-        net_j=weight * whole,
+        gross_j=net + line.over_spans(drawn.floor_j * per_span),
+        net_j=net,
         pieces=Pieces(first, last, weight.astype(np.float64)),
         per_weight=per_weight[part],
-        beside_s=np.maximum(spans.seconds - weight * line.over_spans(line.seconds * per_weight), 0.0),
+        beside_s=np.maximum(spans.seconds - by_weight(line.seconds), 0.0),
         rows=rows,
     )
 

@@ -89,11 +89,13 @@ def design(seg: Segments, above_j: Floats, known_idle: Bools, baseline: Baseline
 
 def _concave(seg: Segments, load: Floats, values: Floats, sd: Floats) -> Floats:
     """Factor by which power per unit of load shrinks as load grows, from a concave law through 0."""
+    top = float(load.max(initial=0.0))
+    if top == 0:
+        return np.ones(load.size)
+    load = load / top
     busy = load > 0
     order = np.argsort(load[busy])
     share = np.cumsum(seg.seconds[busy][order])
-    if not share.size or share[-1] == 0:
-        return np.ones(load.size)
     at = np.searchsorted(share, np.linspace(0, share[-1], KINKS + 1)[1:])
     kinks = np.unique(load[busy][order][np.minimum(at, order.size - 1)])
     basis = np.minimum(load, kinks[:, None])  # with slopes of 0 or more these add up to all concave, rising laws
@@ -101,7 +103,7 @@ def _concave(seg: Segments, load: Floats, values: Floats, sd: Floats) -> Floats:
     slopes, _ = regress(columns, values, np.ones(kinks.size, bool), np.full(kinks.size, np.inf))
     if not slopes.any():
         return np.ones(load.size)
-    return np.divide(slopes @ basis, load, out=np.ones(load.size), where=busy)
+    return np.divide(slopes @ basis, load * top, out=np.ones(load.size), where=busy)
 
 
 def _drift(seg: Segments, whole: Design, values: Floats, sd: Floats) -> Floats:

@@ -102,6 +102,7 @@ def fitted(curve: Curve, seg: Segments, known_idle: Bools, baseline: Baseline | 
     white = smoothed.innovations[:, seg.knots[1:]][:, seg.usable]
     levels, cov = regress(white[1:], white[0], held, prior_sd)
     energy = np.diff(floor_j) + levels @ columns + np.diff(smoothed.mean[0] - levels @ smoothed.mean[1:])
+    observed -= smoothed.mean  # what each coefficient contributes, less what the readings take back of it
     time = seg.present[:-1] @ seg.seconds
     used = form.columns[form.phases].sum(1)
     factor = np.divide(used, time, out=np.ones(time.size), where=time > 0)
@@ -109,7 +110,7 @@ def fitted(curve: Curve, seg: Segments, known_idle: Bools, baseline: Baseline | 
     return PowerModel(
         energy_j=_plausible(seg, np.where(seg.lost, 0.0, energy)),
         smoothed=smoothed,
-        sensitivity=observed[1:] - smoothed.mean[1:],
+        sensitivity=observed[1:],
         cov=cov,
         levels_w=levels[form.phases],
         level_at=form.phases,

@@ -10,6 +10,9 @@ import numpy as np
 from ipw.energy.arrays import Bools, Floats, Ints, checked
 from ipw.energy.curve import Curve
 
+LEAST_WORK = 1e-12
+"""Of the most that any span did: less is none."""
+
 
 @dataclass(frozen=True, slots=True)
 class Spans:
@@ -55,12 +58,13 @@ class Spans:
     def relative_rates(self) -> Floats:
         """Work per second of each span over the usual rate of its phase (total work / total time); 0 without work."""
         seconds, size = self.seconds, len(self.phases)
-        worked = (self.work > 0) & (seconds > 0)
-        work = np.bincount(self.phase[worked], self.work[worked], size)
+        most = float(self.work.max(initial=0.0))
+        worked = (self.work > LEAST_WORK * most) & (seconds > 0)
+        amount = np.where(worked, self.work, 0.0) / (most or 1.0)
+        work = np.bincount(self.phase, amount, size)
         time = np.bincount(self.phase[worked], seconds[worked], size)
         usual = np.divide(work, time, out=np.ones(size), where=work > 0)
-        rates = np.divide(self.work, seconds, out=np.zeros(seconds.size), where=worked)
-        return rates / usual[self.phase]
+        return np.divide(amount, seconds * usual[self.phase], out=np.zeros(seconds.size), where=worked)
 
     def stretches(self) -> tuple[Ints, Bools]:
         """Number of the stretch that each span belongs to, and whether the span ends it.

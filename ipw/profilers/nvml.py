@@ -90,7 +90,7 @@ def _energy(nv: Any, handle: Any, power: Channel) -> Iterator[Source]:
     yield source
     within = power.name if counted else None
     yield _power(
-        nv, handle, replace(power, name=f"{power.name}/power", included_in=within, poll_s=0.1 if counted else 0.02)
+        nv, handle, replace(power, name=f"{power.name}/power", included_in=within, poll_s=0.25 if counted else 0.02)
     )
     parts: list[tuple[Scope, str | None]] = [("module", None), ("memory", within or f"{power.name}/power")]
     for scope, outer in parts:

@@ -116,12 +116,22 @@ def _against_power(
         counted, low, high = (float(x[0]) for x in energy_between(curve, window[0], window[1]))
         integrated = float(energy_between(power, window[0], window[1])[0][0])
         differs = integrated - counted
-        allowed = max(MOST_DISAGREEMENT * counted, high - low)
+        sampling_j = _sampling_error_j(of_channel(readings, channel), window)
+        allowed = max(MOST_DISAGREEMENT * counted, high - low + 2 * sampling_j)
         share = f"{100 * differs / counted:+.1f} %" if counted else f"{differs:+.3g} J, and the counter stands still"
         agrees = abs(differs) <= allowed
         yield _check(
             "counter against power", agrees, f"{channel.get('name')}: {share}", "warning" if counted else "error"
         )
+
+
+def _sampling_error_j(power: Readings, window: Window) -> float:
+    """Standard deviation of the integral of power that was read now and then, by how much it jumped between reads."""
+    good = power[power["status"] == 0]
+    first = max(int(np.searchsorted(good["t_ns"], window[0], "right")) - 1, 0)
+    around = good[first : int(np.searchsorted(good["t_ns"], window[1])) + 1]
+    jumps = np.diff(around["value"]) * np.diff(around["t_ns"]) / 1e9
+    return float(np.sqrt((jumps**2).sum() / 2))
 
 
 def _conditions(manifest: Mapping[str, Any], readings: Readings) -> Iterator[Check]:

@@ -51,7 +51,7 @@ class Bar:
         self._drawn = now
         watts = self._live.total()
         facts = [
-            f"{counts.right / counts.done:.0%} right" if counts.done else "",
+            f"{counts.right / counts.done:.0%} right" if counts.right else "",
             f"{counts.tokens / max(now - self._started, 1e-3):.0f} tok/s",
             f"{watts:.1f} W{self._estimated}" if watts is not None else "",
             f"{counts.errors} failed" if counts.errors else "",

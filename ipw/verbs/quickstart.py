@@ -54,4 +54,6 @@ def _routing(sensors: str, out: Path, limit: int | None) -> tuple[RunDir, bool]:
     from ipw.verbs.routing import measure_routing
     from ipw.workloads.routing.parameters import Parameters as RoutingParameters
 
-    return measure_routing(RoutingParameters(limit=min(limit or ROUTED_SEQUENCES, ROUTED_SEQUENCES)), sensors, 1.0, out)
+    return measure_routing(
+        RoutingParameters(limit=min(limit or ROUTED_SEQUENCES, ROUTED_SEQUENCES), write=10), sensors, 1.0, out
+    )

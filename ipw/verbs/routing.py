@@ -14,6 +14,7 @@ from ipw.pipeline import finish
 from ipw.rundir import PAGE, RunDir
 from ipw.verbs.progress import Bar
 from ipw.verbs.terminal import show
+from ipw.workloads.routing.imports import import_run
 from ipw.workloads.routing.parameters import Parameters
 from ipw.workloads.routing.run import run_routing as run_workload
 from ipw.workloads.routing.subject import load_subject
@@ -35,6 +36,10 @@ def run_routing(*, sensors: str, idle_s: float, out: Path, as_json: bool, strict
 
 def measure_routing(parameters: Parameters, sensors: str, idle_s: float, out: Path) -> tuple[RunDir, bool]:
     """Load the model and read the corpus; returns the run, and whether it was interrupted."""
+    if parameters.trace:
+        run = RunDir.create(out, f"{Path(parameters.trace).stem}-routing")
+        import_run(run, parameters)
+        return run, False
     subject = load_subject(parameters.model)
     label = f"{subject.facts['name']}-routing"
     manifest = {

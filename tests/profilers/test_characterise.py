@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -34,8 +35,8 @@ def reads(seconds: float, every_ns: int = MS, seed: int = 0) -> Ints:
     return np.sort(np.arange(count) * every_ns + np.random.default_rng(seed).integers(0, every_ns // 2, count)) + SECOND
 
 
-def trace(t: Ints, value: Floats) -> Trace:
-    return Trace(t, value, np.full(t.size, HALF_NS), np.full(t.size, 2 * HALF_NS))
+def trace(t: Ints, value: npt.ArrayLike) -> Trace:
+    return Trace(t, np.asarray(value, np.float64), np.full(t.size, HALF_NS), np.full(t.size, 2 * HALF_NS))
 
 
 def worked_s(t: Floats, pulses: Pulses) -> Floats:

@@ -1,4 +1,4 @@
-"""The ten complaints that users of energy tools repeat most: each is a test here, of the sensors together."""
+"""The ten complaints that users of energy tools repeat most: each has its tests here, of the sensors together."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from doubles.powercap import Powercap
 from doubles.powermetrics import install
 from doubles.reading import named, opened, read, reading, value
 
-from ipw.energy.curve import counter_curve, power_curve
+from ipw.energy.curve import counter_curve, energy_between, power_curve
 from ipw.profilers.base import Channel, Reading, Sensor
 from ipw.profilers.discovery import choose_basis, find
 
@@ -55,9 +55,15 @@ def test_1_a_closed_rapl_never_silently_becomes_an_estimate(tree: Powercap, monk
     packages = [channel for channel in channels if channel.scope == "package" and channel.method == "counter"]
     assert {channel.status for channel in packages} == {"permission", "absent"}  # RAPL's, and perf's
     assert any(channel.hint and "udev" in channel.hint for channel in packages)
+    asked_for = choose_basis(all_channels(find("rapl")))
+    assert asked_for.name is None  # who names a sensor gets that one or none
+    assert "energy_uj may be read by root only" in (asked_for.reason or "")
 
 
-def test_2_a_counter_that_wraps_is_never_negative_nor_huge(tree: Powercap) -> None:
+@pytest.mark.parametrize("range_is_readable", [True, False])
+def test_2_a_counter_that_wraps_is_never_negative_nor_huge(range_is_readable: bool, tree: Powercap) -> None:
+    if not range_is_readable:
+        (tree.root / "intel-rapl:0/max_energy_range_uj").write_text("")
     readings = []
     with opened(open_one("rapl")) as sensor:
         channel = named(sensor, "rapl/package-0")
@@ -70,7 +76,9 @@ def test_2_a_counter_that_wraps_is_never_negative_nor_huge(tree: Powercap) -> No
     curve = counter_curve(
         t, energy, nothing, nothing, ticks=False, range_j=channel.range_j, max_power_w=channel.max_power_w
     )
-    assert np.diff(curve.energy_j) == pytest.approx(100.0)
+    lost = [] if range_is_readable else ["reset"]
+    assert list(curve.gap_reasons) == lost
+    assert np.sort(np.diff(curve.energy_j)) == pytest.approx([0.0] * len(lost) + [100.0] * (39 - len(lost)))
 
 
 def test_3_a_gpu_without_a_counter_is_never_0_joules(gpus: Gpus) -> None:
@@ -84,13 +92,41 @@ def test_3_a_gpu_without_a_counter_is_never_0_joules(gpus: Gpus) -> None:
         assert named(sensor, "nvml/gpu0").reason
 
 
+def test_3_a_task_shorter_than_an_update_of_the_counter_is_not_0_joules(gpus: Gpus) -> None:
+    fake = gpus(1)
+    fake.set_power(0, 250.0, time.monotonic_ns() - 10**9)
+    with opened(open_one("nvml")) as sensor:
+        seen = []
+        for _ in range(400):
+            time.sleep(0.001)
+            seen.append(reading(sensor, "nvml/gpu0"))
+    t, joules, half = (np.array(column) for column in zip(*seen, strict=True))
+    curve = counter_curve(t, joules, np.zeros(t.size), half, ticks=True)
+    start = int(curve.t_ns[1]) + 30_000_000
+    energy, low, high = energy_between(curve, start, start + 30_000_000)
+    assert energy[0] == pytest.approx(250.0 * 0.03, rel=0.2)
+    assert low[0] <= 250.0 * 0.03 <= high[0]
+    assert high[0] - low[0] > 0.1 * energy[0]  # and it is not said to be known well
+
+
+@pytest.mark.parametrize("form", ["6", "{uuid}", "{prefix}", "6,-1,2"])
 def test_4_a_job_on_one_gpu_of_a_shared_node_is_not_charged_for_the_others(
-    gpus: Gpus, monkeypatch: pytest.MonkeyPatch
+    form: str, gpus: Gpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gpus(8)
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "6")
+    uuid = gpus(8).uuid(6)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", form.format(uuid=uuid, prefix=uuid[:12]))
     with opened(open_one("nvml")) as sensor:
         assert choose_basis(sensor.channels).channels == {"nvml/gpu6"}
+
+
+def test_4_ranks_that_see_one_gpu_each_count_every_gpu_once(gpus: Gpus, monkeypatch: pytest.MonkeyPatch) -> None:
+    gpus(4)
+    counted: list[str] = []
+    for rank in range(4):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", str(rank))
+        with opened(open_one("nvml")) as sensor:
+            counted += choose_basis(sensor.channels).channels
+    assert sorted(counted) == [f"nvml/gpu{rank}" for rank in range(4)]
 
 
 def test_5_rapl_is_packages_and_memory_without_psys_parts_or_duplicates(tree: Powercap) -> None:
@@ -114,6 +150,18 @@ def test_6_a_mac_is_never_asked_for_a_password_and_its_changing_names_are_known(
         (basis,) = choose_basis(sensor.channels).channels
         reading(sensor, basis)
         assert reading(sensor, basis).value > 0
+
+
+def test_6_a_sudo_that_wants_a_password_is_told_and_neither_waited_for_nor_replaced_by_a_guess(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 501)
+    programs = install(tmp_path / "bin", sudo="password")
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    with opened(open_one("powermetrics")) as sensor:
+        (channel,) = sensor.channels
+    assert (channel.status, choose_basis([channel]).name) == ("permission", None)
+    assert "NOPASSWD: /usr/bin/powermetrics" in (channel.hint or "")
 
 
 def test_7_a_mig_instance_is_measured_as_its_parent_instead_of_failing(
@@ -149,6 +197,29 @@ def test_8_a_counter_that_disagrees_with_the_power_can_be_seen_to(gpus: Gpus) ->
     assert power.energy_j[-1] == pytest.approx(400.0 * float(np.ptp(power.t_ns)) / 1e9, rel=0.01)
 
 
+def test_8_a_counter_that_jumps_for_one_reading_is_not_terawatts() -> None:
+    t = np.arange(20) * 100_000_000
+    joules = 30.0 * np.arange(20)
+    joules[10] = 3.69e11
+    curve = counter_curve(t, joules, np.zeros(20), np.zeros(20), ticks=False, max_power_w=600.0)
+    assert curve.energy_j[-1] == pytest.approx(17 * 30.0)
+    assert set(curve.gap_reasons) == {"impossible power", "reset"}
+
+
+@pytest.mark.parametrize("name", ["nvml", "amd", "rapl", "hwmon", "battery", "meter", "estimate"])
+def test_9_no_reading_waits(name: str, machine: Callable[[str], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    def wait(seconds: float) -> None:
+        raise AssertionError(f"a reading slept for {seconds} s")
+
+    machine(name)
+    with opened(open_one(name)) as sensor:
+        monkeypatch.setattr(time, "sleep", wait)
+        for index, channel in enumerate(sensor.channels):
+            if channel.status == "ok":
+                sensor.read(index)
+        monkeypatch.undo()
+
+
 def test_9_a_reading_asks_the_driver_once_and_nothing_else(gpus: Gpus) -> None:
     fake = gpus(2)
     with opened(open_one("nvml")) as sensor:
@@ -157,6 +228,14 @@ def test_9_a_reading_asks_the_driver_once_and_nothing_else(gpus: Gpus) -> None:
         read(sensor, "nvml/gpu1/power")
         after = [(fake.gpu(i).energy_calls, fake.gpu(i).power_calls) for i in (0, 1)]
     assert np.subtract(after, before).tolist() == [[1, 0], [0, 1]]
+
+
+def test_10_a_gpu_whose_counter_is_not_ready_is_measured_by_its_power(gpus: Gpus) -> None:
+    fake = gpus(1)
+    fake.fail(0, double.ENERGY, double.NOT_READY)
+    with opened(open_one("nvml")) as sensor:
+        assert choose_basis(sensor.channels).channels == {"nvml/gpu0/power"}
+        assert "ready" in (named(sensor, "nvml/gpu0").reason or "")
 
 
 SCRIPT = """

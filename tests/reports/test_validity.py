@@ -125,3 +125,69 @@ def test_what_attribution_minds_is_told(tmp_path: Path) -> None:
     run.update_manifest(attribution=run.manifest()["attribution"] | {"flags": ["few ticks"]})
     assert failed(run) == {"attribution": "few ticks"}
     assert summarize(run)["valid"]
+
+
+def test_why_a_channel_of_the_total_failed_is_told_and_others_do_not_matter(tmp_path: Path) -> None:
+    failures = [
+        {"channel": "nvml/gpu0", "status": "lost", "reason": "NVML: GPU is lost", "t_ns": 1},
+        {"channel": "nvml/gpu0/temperature", "status": "unsupported", "reason": "NVML: Not Supported", "t_ns": 1},
+    ]
+    run = make_run(tmp_path, manifest={"sampler": {"cpu_s": 0.1, "wall_s": 66.0, "failures": failures}})
+    assert failed(run) == {"failures": "nvml/gpu0: NVML: GPU is lost"}
+
+
+@pytest.mark.parametrize(("bits", "valid"), [([0x20] * 10, False), ([0x80] * 10, False), ([0x4] * 10, True)])
+def test_a_gpu_held_back_by_heat_or_by_its_supply_is_not_fit_to_compare(
+    tmp_path: Path, bits: list[int], *, valid: bool
+) -> None:
+    run = make_run(tmp_path)
+    add_channel(run, [0x1] * 30 + bits, name="nvml/gpu0/clock_events", unit="bits")
+    assert summarize(run)["valid"] == valid
+
+
+def test_time_lost_to_heat_is_seen_though_no_reading_fell_into_it(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    add_channel(run, [7e9, 7e9, 7.3e9], name="nvml/gpu0/thermal_slowdown", unit="ns")
+    assert failed(run) == {"throttling": "nvml/gpu0/thermal_slowdown: 0.3 s"}
+    assert summarize(run)["valid"]  # 0.3 s of a minute
+
+
+def test_a_counter_that_stands_still_beside_a_power_reading_makes_the_run_invalid(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    readings = run.readings().copy()
+    readings["value"] = readings["value"][0]
+    (run.path / READINGS).write_bytes(readings.tobytes())
+    add_channel(run, [20.0] * 600, name="nvml/gpu0/power", kind="power", unit="W", included_in="nvml/gpu0")
+    assert "the counter stands still" in failed(run)["counter against power"]
+    assert not summarize(run)["valid"]
+
+
+def test_other_processes_on_the_gpu_are_a_note(tmp_path: Path) -> None:
+    other = {"gpu": "GPU-1", "pid": 4711, "name": "python"}
+    run = make_run(tmp_path, manifest={"neighbours": {"start": [other], "end": [other]}})
+    assert failed(run)["other processes"].startswith("pid 4711 (python) used the same GPUs")
+    assert summarize(run)["valid"]
+    assert failed(make_run(tmp_path, "run-b", manifest={"neighbours": {"start": [], "end": []}})) == {}
+
+
+def test_readings_of_a_part_of_the_window_are_no_energy_of_the_whole(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    whole = summarize(run)["metrics"]
+    seen = run.manifest()["attribution"] | {"coverage": 0.158, "mean_power_w": 21.0}
+    run.update_manifest(attribution=seen)
+    metrics = summarize(run)["metrics"]
+    energy = metrics["energy_j"]
+    assert (energy["value"], energy["high"]) == (None, None)
+    assert energy["low"] == pytest.approx(whole["energy_j"]["low"])
+    for name in ("energy_j", "net_energy_j"):
+        assert metrics[name]["value"] is None
+        assert metrics[name]["reason"] == "readings cover only 15 % of the window"
+    assert metrics["mean_power_w"]["value"] == pytest.approx(21.0)
+    assert metrics["idle_power_w"] == whole["idle_power_w"]
+
+
+def test_power_that_was_read_too_seldom_for_how_it_jumps_is_nothing_to_hold_a_counter_against(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    pulses = np.where(np.random.default_rng(0).random(40) < 0.2, 100.0, 0.0)
+    add_channel(run, pulses, name="nvml/gpu0/power", kind="power", unit="W", included_in="nvml/gpu0")
+    assert failed(run) == {}

@@ -9,9 +9,13 @@ Loop = TypeVar("Loop", bound=Callable[..., object])
 
 
 def compiled(loop: Loop) -> Loop:
-    """Return `loop` as machine code, or unchanged without numba: the same numbers, some hundred times slower."""
+    """Return `loop` as machine code, or unchanged without numba: the same numbers, hundreds of times slower."""
     try:
         import numba
     except ImportError:
         return loop
-    return cast("Loop", numba.njit(cache=True, nogil=True)(loop))
+    try:
+        machine_code = numba.njit(loop, nogil=True, cache=True)
+    except RuntimeError:  # neither this folder nor the user's can be written, so each process compiles anew
+        machine_code = numba.njit(loop, nogil=True)
+    return cast("Loop", machine_code)

@@ -17,6 +17,7 @@ from ipw.workloads.routing.offload_table import offload_rows
 from ipw.workloads.routing.parameters import SEGMENT_LENGTHS
 from ipw.workloads.routing.segments import best_router
 from ipw.workloads.routing.specialisation import coefficient_of_variation, vocabulary_shares
+from ipw.workloads.routing.throughput import throughput
 from ipw.workloads.routing.trace import read_parts
 
 if TYPE_CHECKING:
@@ -47,7 +48,8 @@ def derive_routing(run: RunDir) -> dict[str, Metric]:
         if rows:
             run.write_table(name, _table(rows))
     model = run.manifest().get("model")
-    return metrics(analysis, model.get("expert_bytes") if isinstance(model, dict) else None)
+    expert_bytes = model.get("expert_bytes") if isinstance(model, dict) else None
+    return metrics(analysis, expert_bytes) | throughput(run)
 
 
 def metrics(analysis: Analysis, expert_bytes: int | None = None) -> dict[str, Metric]:
