@@ -38,6 +38,8 @@ class Trace(NamedTuple):
     half_ns: Ints
     """Half-width of the interval in which the hardware was asked."""
     cost_ns: Ints
+    asked_every_ns: float
+    """Time from one read to the next, also where a read had nothing new to tell."""
     failed: str | None = None
     """Why it ended early."""
 
@@ -55,9 +57,9 @@ def update_period(trace: Trace) -> float:
         few = count <= 3
         period = float(gaps[few].sum() / count[few].sum()) if few.any() else period
     count = np.maximum(np.rint(gaps / period), 1.0)
-    spacing = float(np.median(np.diff(trace.t_ns)))
-    if period < 3 * spacing:
-        raise NotMeasuredError(f"it is renewed at least as often as it was read, every {spacing / 1e6:.3g} ms")
+    if period < 3 * trace.asked_every_ns:
+        often = f"every {trace.asked_every_ns / 1e6:.3g} ms"
+        raise NotMeasuredError(f"it is renewed at least as often as it was read, {often}")
     if float(np.median(np.abs(gaps - count * period))) > MOST_STRAY * period:
         raise NotMeasuredError("its updates keep no regular time")
     number = np.concatenate([[0.0], np.cumsum(count)])

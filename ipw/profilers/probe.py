@@ -94,8 +94,9 @@ def watch(reads: Sequence[Read], seconds: float, pause_s: float = PAUSE_S) -> li
     """Read several channels in turn, over and over; one that fails is left out from then on, with what it gave."""
     rows: list[list[tuple[int, float, int, int]]] = [[] for _ in reads]
     failed: dict[int, str] = {}
-    end_ns = now_ns() + int(seconds * 1e9)
-    while now_ns() < end_ns and len(failed) < len(reads):
+    rounds, start_ns = 0, now_ns()
+    while now_ns() < start_ns + seconds * 1e9 and len(failed) < len(reads):
+        rounds += 1
         for index, read in enumerate(reads):
             if index in failed:
                 continue
@@ -108,7 +109,8 @@ def watch(reads: Sequence[Read], seconds: float, pause_s: float = PAUSE_S) -> li
             if reading is not None:
                 rows[index].append((*reading, now_ns() - before))
         time.sleep(pause_s)
-    return [_trace(kept, failed.get(index)) for index, kept in enumerate(rows)]
+    every_ns = (now_ns() - start_ns) / max(rounds, 1)
+    return [_trace(kept, every_ns, failed.get(index)) for index, kept in enumerate(rows)]
 
 
 def _at_rest(channel: Channel, burst: Trace, rest: Trace) -> Profile:
@@ -188,8 +190,7 @@ def _readers(sensor: Sensor) -> Iterator[tuple[Channel, Read]]:
             yield channel, partial(sensor.read, index)
 
 
-def _trace(rows: Sequence[tuple[int, float, int, int]], failed: str | None) -> Trace:
-    t, value, half, cost = zip(*rows, strict=True) if rows else ((), (), (), ())
-    return Trace(
-        np.array(t, np.int64), np.array(value, float), np.array(half, np.int64), np.array(cost, np.int64), failed
-    )
+def _trace(rows: Sequence[tuple[int, float, int, int]], every_ns: float, failed: str | None) -> Trace:
+    t, value, half, cost = (np.array(column) for column in zip(*rows, strict=True)) if rows else np.zeros((4, 0))
+    whole = np.int64
+    return Trace(t.astype(whole), value.astype(float), half.astype(whole), cost.astype(whole), every_ns, failed)

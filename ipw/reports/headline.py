@@ -20,8 +20,10 @@ def headline(found: Sequence[Group]) -> str:
     ranked = [row for row in found[0].rows if row.rank]
     if len(ranked) > 1:
         return _winner(ranked, len(ranked) - 1)
-    if len(rows) <= MOST_TOLD:
-        return "; ".join(_alone(row, estimated=group.estimated) for group in found for row in group.rows)
+    told = [(row, group) for group in found for row in group.rows]
+    told = [(row, group) for row, group in told if _accuracy(row) is not None] or told
+    if len(told) <= MOST_TOLD:
+        return "; ".join(_alone(row, estimated=group.estimated) for row, group in told)
     return f"{len(rows)} runs side by side"
 
 
@@ -38,16 +40,19 @@ def _winner(ranked: Sequence[Row], others: int) -> str:
 
 
 def _alone(row: Row, *, estimated: bool) -> str:
-    accuracy = mapping(row.metrics.get("accuracy"))
-    if number(accuracy.get("value")) is None:
+    accuracy = _accuracy(row)
+    if accuracy is None:
         srp = number(mapping(row.metrics.get("segment_routing_best_performance")).get("value"))
         if srp is not None:
             return f"{row.name} routes with a local consistency (SRP) of {srp:.2f}"
         energy = mapping(row.metrics.get("energy_j"))
         return f"{row.name} drew {_joules(energy, estimated=estimated)}"
     energy = mapping(row.metrics.get("energy_per_query_j"))
-    right = f"{100 * (number(accuracy['value']) or 0.0):.1f}"
-    return f"{row.name} answers {right} % right, for {_joules(energy, estimated=estimated)} a question"
+    return f"{row.name} answers {100 * accuracy:.1f} % right, for {_joules(energy, estimated=estimated)} a question"
+
+
+def _accuracy(row: Row) -> float | None:
+    return number(mapping(row.metrics.get("accuracy")).get("value"))
 
 
 def _joules(energy: dict[str, object], *, estimated: bool) -> str:

@@ -36,7 +36,13 @@ def reads(seconds: float, every_ns: int = MS, seed: int = 0) -> Ints:
 
 
 def trace(t: Ints, value: npt.ArrayLike) -> Trace:
-    return Trace(t, np.asarray(value, np.float64), np.full(t.size, HALF_NS), np.full(t.size, 2 * HALF_NS))
+    return Trace(
+        t,
+        np.asarray(value, np.float64),
+        np.full(t.size, HALF_NS),
+        np.full(t.size, 2 * HALF_NS),
+        float(np.median(np.diff(t))),
+    )
 
 
 def worked_s(t: Floats, pulses: Pulses) -> Floats:

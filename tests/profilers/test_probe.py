@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -117,3 +118,13 @@ def test_a_gpu_lost_during_the_probe_is_told_and_not_guessed_at(
     sensor.close()
     assert profile.idle_power_w is profile.part_time is None
     assert profile.reasons["part_time"] == "NVML: GPU is lost"
+
+
+def test_a_stream_is_renewed_as_often_as_it_has_something_new(machine: Callable[[str], None]) -> None:
+    machine("powermetrics")
+    (sensor,) = find("powermetrics")
+    profiles = {p.channel: p for p in probe([sensor], lambda _: NO_LOAD, 1.5).profiles}
+    sensor.close()
+    soc = profiles["powermetrics/soc"]
+    assert 0.025 < (soc.update_period_s or 0) < 0.06
+    assert soc.idle_power_w == pytest.approx(7.5, rel=0.2)
