@@ -76,6 +76,9 @@ def test_the_sum_over_the_run_is_within_one_percent_of_the_truth(questions: Path
     truth = np.array([gpu.energy_j(0, start, end) for start, end in zip(starts, ends, strict=True)])
     energy = queries["energy_j"].to_numpy()
     assert energy.sum() == pytest.approx(truth.sum(), rel=0.01)
+    assert np.abs(energy / truth - 1).mean() < 0.007
+    half_width = (queries["energy_high_j"].to_numpy() - queries["energy_low_j"].to_numpy()) / 2
+    assert np.median(half_width / energy) < 0.04  # what the warm-up drew must not pass for restless idle power
     attribution = run.manifest()["attribution"]
     assert attribution["measured_j"] == pytest.approx(gpu.energy_j(0, *attribution["window_ns"]), rel=0.01)
     metrics = summary["metrics"]

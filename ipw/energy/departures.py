@@ -123,8 +123,12 @@ def estimate(parts: Scene, observed: Floats, knots: Ints, prior_sd: Floats) -> F
             tried = np.tile(found, (grid.size, 1))
             tried[:, k] = grid
             log = _log_likelihood(parts, tried, observed, pieces, prior_sd)
-            weight = np.exp(log - log.max()) * grid  # flat in the departure itself, on a logarithmic grid
-            found[k] = np.sqrt(weight @ grid**2 / weight.sum())
+            weight = np.exp(log - log.max())
+            if k < kinds:  # flat in the departure itself, on a logarithmic grid: spans do depart, by little or much
+                weight *= grid
+                found[k] = np.sqrt(weight @ grid**2 / weight.sum())
+            else:  # flat in its logarithm: what is within spans and at edges may as well be nothing
+                found[k] = weight @ grid / weight.sum()
     return found
 
 

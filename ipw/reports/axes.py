@@ -20,6 +20,7 @@ SERIES: tuple[Series, ...] = (
 """Colour and shape of each row: Okabe and Ito's palette, told apart without colour too."""
 GRID, MUTED = "var(--grid,#8884)", "var(--muted,#777)"
 CHARACTER_PX = 7.3
+MOST_DECADES = 30
 """Width of a character of the charts' 12-pixel text, on the generous side."""
 
 
@@ -51,10 +52,13 @@ class Axis(NamedTuple):
 
 
 def axis_over(values: Iterable[float], start_px: float, end_px: float, *, zero: bool = False) -> Axis:
-    """Choose an axis that holds all values with some air; logarithmic where they span more than a factor of 10."""
+    """Choose an axis that holds all values with some air; logarithmic where they span more than a factor of 10.
+
+    A span beyond MOST_DECADES is no physical quantity's, and its ratio overflows: that axis is linear.
+    """
     known = [x for x in values if math.isfinite(x)] or [0.0, 1.0]
     low, high = min(known), max(known)
-    if not zero and low > 0 and high / low > 10:
+    if not zero and low > 0 and 1 < math.log10(high) - math.log10(low) < MOST_DECADES:
         return Axis(low / 1.2, high * 1.2, start_px, end_px, log=True)
     if zero or low <= 0.35 * high:
         low = min(low, 0.0)

@@ -54,7 +54,8 @@ def measured_window(manifest: Mapping[str, Any]) -> Window | None:
 def _sensors(manifest: Mapping[str, Any]) -> Iterator[Check]:
     names = ", ".join(str(c.get("name")) for c in total_channels(manifest))
     reason = manifest.get("basis_reason") or "no sensor could be read"
-    yield _check("sensors", bool(names), names or str(reason), "error")
+    recorded_elsewhere = mapping(mapping(manifest.get("workload")).get("parameters")).get("trace") is not None
+    yield _check("sensors", bool(names), names or str(reason), "warning" if recorded_elsewhere else "error")
     if names and not mapping(manifest.get("attribution")):
         missing = manifest.get("attribution_reason") or "energy was not attributed"
         yield _check("attribution", ok=False, detail=str(missing), level="error")

@@ -32,6 +32,12 @@ class Attributed(NamedTuple):
     facts: dict[str, Any]
     """For the manifest: totals, idle power, levels, rule, joules by channel."""
 
+    def first(self, spans: int, owners: int) -> Attributed:
+        """Keep only the first so many spans and owners."""
+        return self._replace(
+            spans=_cut(self.spans, spans), owners=_cut(self.owners, owners), covered=self.covered[:spans]
+        )
+
 
 def no_spans() -> Spans:
     """Make spans for a window in which nothing is told apart."""
@@ -131,6 +137,13 @@ def _mean_power_w(measured_j: Sequence[float], covers: Sequence[float], window_n
     """Mean power over the part of the window that each channel covers; `None` where one covers nothing."""
     seconds = [share * (window_ns[1] - window_ns[0]) / 1e9 for share in covers]
     return sum(j / s for j, s in zip(measured_j, seconds, strict=True)) if all(seconds) else None
+
+
+def _cut(share: Share, count: int) -> Share:
+    net = share.net_energy_j
+    return Share(
+        share.energy_j[:count], share.low_j[:count], share.high_j[:count], None if net is None else net[:count]
+    )
 
 
 def _sum_shares(shares: Sequence[Share]) -> Share:

@@ -86,6 +86,6 @@ def test_page_and_raw_readings_are_written(findings: Findings, tmp_path: Path) -
 def test_without_a_gpu_the_reason_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     (sensor,) = find("nvml")
-    with pytest.raises(SensorError, match="NVIDIA|NVML|visible"):
+    with pytest.raises(SensorError, match=r"NVIDIA|NVML|visible"):
         characterise(sensor, lambda: "none", 0.1)
     sensor.close()

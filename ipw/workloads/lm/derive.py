@@ -30,7 +30,7 @@ def derive_lm(run: RunDir) -> None:
     spans = query_spans(timing)
     marked = list(run.journal("span"))
     window = measured_window(marked, timing)
-    attributed = attribute_run(run, spans, window) if window else None
+    attributed = _attributed(run, timing, spans, window) if window else None
     run.update_manifest(
         attribution=attributed.facts if attributed else None,
         attribution_reason=None if window else "the measured window holds nothing",
@@ -39,10 +39,19 @@ def derive_lm(run: RunDir) -> None:
     run.write_parts("spans", span_parts(run, marked, spans, attributed))
 
 
-def read_timing(run: RunDir) -> Timing:
-    """Read times and counts of all finished queries."""
-    pieces = [[table[name].fill_null(MISSING).to_numpy() for name in Timing._fields] for table in query_tables(run)]
+def read_timing(run: RunDir, kind: str = "query") -> Timing:
+    """Read times and counts of all finished queries, or of the warm-up's."""
+    tables = query_tables(run, kind)
+    pieces = [[table[name].fill_null(MISSING).to_numpy() for name in Timing._fields] for table in tables]
     return Timing(*(np.concatenate(column) for column in zip(*pieces, strict=True)))
+
+
+def _attributed(run: RunDir, timing: Timing, spans: Spans, window: tuple[int, int]) -> Attributed | None:
+    """Attribute the window to the queries, knowing of the warm-up before it: what it drew is no whim of idle power."""
+    before = read_timing(run, "warmup")
+    both = Timing(*(np.concatenate(columns) for columns in zip(timing, before, strict=True)))
+    attributed = attribute_run(run, query_spans(both), window)
+    return attributed and attributed.first(spans.owner.size, timing.start_ns.size)
 
 
 def measured_window(marked: list[dict[str, Any]], timing: Timing) -> tuple[int, int] | None:

@@ -19,10 +19,10 @@ WHOLES = ("prompt_tokens", "completion_tokens", "cached_tokens", "start_ns", "fi
 REALS = ("score",)
 
 
-def query_tables(run: RunDir) -> Iterator[pa.Table]:
-    """Tables of the finished queries in the order of the journal: at least one, maybe empty; absent is null.
+def query_tables(run: RunDir, kind: str = "query") -> Iterator[pa.Table]:
+    """Tables of the finished queries (or `warmup`s) in the order of the journal: at least one, maybe empty.
 
-    Lines that are no whole record, as a crash leaves them, are left out.
+    What is absent is null. Lines that are no whole record, as a crash leaves them, are left out.
     """
     import pyarrow.compute as pc
 
@@ -31,7 +31,7 @@ def query_tables(run: RunDir) -> Iterator[pa.Table]:
     yield schema.empty_table().select(columns)
     for block in _blocks(run):
         table = _parse(block, schema)
-        yield table.filter(pc.equal(table["kind"], "query")).select(columns)
+        yield table.filter(pc.equal(table["kind"], kind)).select(columns)
 
 
 def _schema() -> pa.Schema:
