@@ -40,6 +40,8 @@ def test_importing_loads_nothing_heavy(module: str) -> None:
         ["run", "lm"],
         ["measure", "--sensors", "nonsense", "--", "true"],
         ["measure", "--", "no-such-program-here"],
+        ["run", "routing", "--offload", "belady"],
+        ["run", "routing", "--trace", "nowhere"],
     ],
 )
 def test_wrong_usage_is_one_line_a_hint_and_exit_code_2(arguments: list[str], tmp_path: Path) -> None:

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
-import click
-
-from ipw.errors import INTERRUPTED, INVALID, OK
 from ipw.meter import Meter
-from ipw.pipeline import finish
-from ipw.rundir import PAGE, RunDir
+from ipw.rundir import RunDir
+from ipw.verbs.conclude import conclude
 from ipw.verbs.progress import Bar
-from ipw.verbs.terminal import show
 from ipw.workloads.lm.engines import serve
 from ipw.workloads.lm.parameters import Parameters
 from ipw.workloads.lm.run import plan
@@ -21,16 +16,9 @@ from ipw.workloads.lm.run import run_lm as run_workload
 
 
 def run_lm(*, sensors: str, idle_s: float, out: Path, as_json: bool, strict: bool, **options: Any) -> int:
-    """Measure, derive, show. An interrupted run is derived too: what had finished is kept and counted."""
+    """Measure one model, derive, show."""
     run, interrupted = measure_lm(Parameters(**options), sensors, idle_s, out)
-    summary = finish(run)
-    if as_json:
-        click.echo(json.dumps(summary | {"run": str(run.path)}))
-    else:
-        show([summary], run.path / PAGE)
-    if interrupted:
-        return INTERRUPTED
-    return INVALID if strict and not summary["valid"] else OK
+    return conclude(run, interrupted=interrupted, as_json=as_json, strict=strict)
 
 
 def measure_lm(parameters: Parameters, sensors: str, idle_s: float, out: Path) -> tuple[RunDir, bool]:

@@ -2,36 +2,25 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast, get_args
 
-import click
-
-from ipw.errors import INTERRUPTED, INVALID, OK
+from ipw.errors import UsageError
 from ipw.meter import Meter
-from ipw.pipeline import finish
-from ipw.rundir import PAGE, RunDir
+from ipw.rundir import RunDir
+from ipw.verbs.conclude import conclude
 from ipw.verbs.progress import Bar
-from ipw.verbs.terminal import show
 from ipw.workloads.routing.imports import import_run
-from ipw.workloads.routing.parameters import Parameters
+from ipw.workloads.routing.parameters import OnlinePolicy, Parameters
 from ipw.workloads.routing.run import run_routing as run_workload
 from ipw.workloads.routing.subject import load_subject
 
 
 def run_routing(*, sensors: str, idle_s: float, out: Path, as_json: bool, strict: bool, **options: Any) -> int:
-    """Capture, derive, show. What an interrupted run had captured is kept and counted."""
-    options["offload"] = tuple(name for name in (options.pop("offload") or "").split(",") if name)
+    """Capture one model's routing, derive, show."""
+    options["offload"] = _policies(options["offload"] or "")
     run, interrupted = measure_routing(Parameters(**options), sensors, idle_s, out)
-    summary = finish(run)
-    if as_json:
-        click.echo(json.dumps(summary | {"run": str(run.path)}))
-    else:
-        show([summary], run.path / PAGE)
-    if interrupted:
-        return INTERRUPTED
-    return INVALID if strict and not summary["valid"] else OK
+    return conclude(run, interrupted=interrupted, as_json=as_json, strict=strict)
 
 
 def measure_routing(parameters: Parameters, sensors: str, idle_s: float, out: Path) -> tuple[RunDir, bool]:
@@ -57,3 +46,11 @@ def measure_routing(parameters: Parameters, sensors: str, idle_s: float, out: Pa
     except KeyboardInterrupt:
         return run, True
     return run, False
+
+
+def _policies(names: str) -> tuple[OnlinePolicy, ...]:
+    """Read policies that a loader can follow: those that need no look into the future."""
+    wanted = [name.strip() for name in names.split(",") if name.strip()]
+    if unknown := [name for name in wanted if name not in get_args(OnlinePolicy)]:
+        raise UsageError(f"no loader follows {', '.join(unknown)}", f"--offload {','.join(get_args(OnlinePolicy))}")
+    return cast("tuple[OnlinePolicy, ...]", tuple(wanted))
