@@ -45,9 +45,10 @@ class Trace(NamedTuple):
 
 
 def update_period(trace: Trace) -> float:
-    """Seconds from one renewal of the value to the next: the slope of the regular grid through its changes.
+    """Seconds from one renewal of the value to the next: the mean of gaps of up to three updates between its changes.
 
-    Updates that left the value as it was are allowed for.
+    Updates that left the value as it was are allowed for, and longer gaps, in which nobody looked, are left out: one
+    update miscounted there would tilt the whole.
     """
     at, _ = changes(trace)
     gaps = np.diff(at)
@@ -62,8 +63,7 @@ def update_period(trace: Trace) -> float:
         raise NotMeasuredError(f"it is renewed at least as often as it was read, {often}")
     if float(np.median(np.abs(gaps - count * period))) > MOST_STRAY * period:
         raise NotMeasuredError("its updates keep no regular time")
-    number = np.concatenate([[0.0], np.cumsum(count)])
-    return float(np.polyfit(number, at, 1)[0]) / 1e9
+    return period / 1e9
 
 
 def resolution(value: npt.ArrayLike) -> float:

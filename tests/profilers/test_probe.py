@@ -67,7 +67,7 @@ def test_every_channel_in_joules_or_watts_has_a_profile_and_no_gauge_has(probed:
 @pytest.mark.parametrize("name", PROBED)
 def test_period_cost_and_idle_power_are_measured(probed: Probed, name: str) -> None:
     profile = of(probed, name)
-    assert profile.update_period_s == pytest.approx(0.02, rel=0.01)
+    assert profile.update_period_s == pytest.approx(0.02, rel=0.05)
     assert 0 < (profile.read_cost_s or 0) < 0.01
     assert profile.idle_power_w == pytest.approx(60.0, rel=0.05)
     assert profile.idle_drift_w == pytest.approx(0.0, abs=3.0)
