@@ -27,17 +27,19 @@ from ipw.profilers.base import Sensor
 from ipw.profilers.discovery import find
 from ipw.profilers.recording import MOST_FAILURES, Lane, PowerFile
 from ipw.profilers.sources import Sources
-from ipw.profilers.ticks import MS, Cadence, TickFollower, affordable_stride
+from ipw.profilers.ticks import MS, Cadence, TickFollower, affordable_stride, quiet_moment
 
 FILE = "power.bin"
 FLUSH_NS = 400 * MS
 ORPHAN_CHECK_NS = 400 * MS
-LONGEST_SLEEP_NS = 100 * MS
+LONGEST_SLEEP_NS = 200 * MS
 """So that a stop is noticed soon even where nothing is due."""
 SETTLE_NS = 1_000 * MS
 """At most so long it waits, at either end, for every counter to tick."""
-QUIET_NS = 5 * MS
+QUIET_NS = 3 * MS // 2
 """What can wait keeps so far away from the next read that cannot."""
+TOGETHER_NS = MS * 2 // 5
+"""Counters that are due so soon after one another are read together, when the last of them is."""
 LATE_NS = MS
 """Waking later than this after the time that was asked for is counted."""
 
@@ -68,9 +70,10 @@ class Sampling:
                     self._followed.append((TickFollower(start_ns, poll_ns), lane))
                 else:
                     polled.setdefault(poll_ns, []).append(lane)
-        leeway = 0.25 if self._followed else 0.0
+        leeway = 1.0 if self._followed else 0.0
         self._polled = [(Cadence(start_ns, ns, int(leeway * ns)), lanes) for ns, lanes in polled.items()]
         self._wakeups = self._late_wakeups = self._max_late_ns = 0
+        self._sweep_ns: int | None = None
 
     def run(self, until: Callable[[], bool]) -> None:
         """Sample until the condition holds; it is looked at after each waking. Raises OSError (disk full)."""
@@ -89,7 +92,7 @@ class Sampling:
         """Read everything once more, and on until each counter that ticks was seen to. Raises OSError (disk full)."""
         start_ns = now_ns()
         for follower, _ in self._followed:
-            follower.stride = 1
+            follower.watch_next()
         for cadence, _ in self._polled:
             cadence.due_ns = start_ns
         self.run(lambda: self._settled(start_ns) or now_ns() - start_ns > SETTLE_NS)
@@ -112,13 +115,18 @@ class Sampling:
         return due_ns
 
     def share(self, now: int) -> None:
-        """Tell those who follow how many of their ticks they can watch."""
+        """Tell those who follow how many of their ticks they can watch, and when all are read between ticks."""
         periods = [follower.period_ns for follower, _ in self._followed if follower.period_ns is not None]
         phases = [phase for follower, _ in self._followed if (phase := follower.phase_ns(now)) is not None]
         period_ns = min(periods, default=LONGEST_SLEEP_NS)
         stride = affordable_stride(phases, period_ns)
+        if phases:
+            sweep_ns = quiet_moment(phases, period_ns, None if self._sweep_ns is None else self._sweep_ns - now)
+            self._sweep_ns = now + int(sweep_ns)
         for follower, _ in self._followed:
             follower.stride, follower.common_period_ns = stride, period_ns
+            if (phase_ns := follower.phase_ns(now)) is not None:
+                follower.read_before_ticks((phase_ns - sweep_ns) % period_ns)
 
     def stats(self) -> dict[str, Any]:
         """What was read, what was missed, and why."""
@@ -153,16 +161,17 @@ class Sampling:
         return now
 
     def _follow(self, now: int, until_ns: int) -> int:
-        """Read each of the followed that may be read by now and is due until then. Returns when the next is due."""
-        next_ns = sys.maxsize
+        """Read each of the followed that may be read by now and is due until then. Returns when the next are due."""
+        due = []
         for follower, lane in self._followed:
             due_ns = follower.due_ns
             if due_ns <= until_ns and due_ns - follower.slack_ns <= now:
                 changed = lane.poll(now)
                 follower.observe(max(lane.read_ns, now), changed)
                 due_ns = follower.due_ns
-            next_ns = min(next_ns, due_ns)
-        return next_ns
+            due.append(due_ns)
+        limit_ns = min(due, default=sys.maxsize) + TOGETHER_NS
+        return max((due_ns for due_ns in due if due_ns < limit_ns), default=sys.maxsize)
 
     def _settled(self, since_ns: int) -> bool:
         return all(

@@ -31,7 +31,7 @@ WIDENED, NARROWED = 0.5, 0.995
 jitter, about one in a hundred is missed."""
 TRUSTED_NS = MS
 """A watched tick that strayed less from where the line had it lets more ticks pass unwatched before the next."""
-WATCHING_PER_S, A_TICK = 6, 2.5
+WATCHING_PER_S, A_TICK = 2, 2.5
 """So many wake-ups a second may be spent on watching ticks closely, and so many are spent on one: a wake-up costs far
 more than a read, 0.1 ms and more of a core."""
 SOUGHT = 6
@@ -53,7 +53,7 @@ class Cadence:
     def advance(self, now_ns: int) -> None:
         """Plan the read after the one at `now_ns`."""
         self.due_ns = now_ns + self._period_ns + self._leeway_ns
-        self.slack_ns = 3 * self._leeway_ns // 2
+        self.slack_ns = 6 * self._leeway_ns // 10
 
 
 class TickFollower:
@@ -62,10 +62,10 @@ class TickFollower:
     It hunts (reads every few milliseconds) until it has seen a few ticks, then follows them. Phase and period are those
     of the least-squares line through the last watched ticks. There is one read after each tick and before the next, so
     that the value of every tick is known. Before a tick that is watched, that read lies the guard before the expected
-    moment, and another follows half as much after it, so that an estimate which is off shows itself on the late side,
-    where one more read finds the tick, and not on the early side, where its moment is lost. The guard covers how far
-    ticks stray from the estimate and how late the process wakes; a tick that came before it is counted as missed and
-    widens it. Three in a row, or no ticks at all: it rests on the channel's cadence and hunts again later.
+    moment, and another at that moment, so that an estimate which is off shows itself on the late side, where one more
+    read finds the tick, and not on the early side, where its moment is lost. The guard covers how far ticks stray from
+    the estimate and how late the process wakes; a tick that came before it is counted as missed and widens it. Three in
+    a row, or no ticks at all: it rests on the channel's cadence and hunts again later.
 
     As long as watched ticks come where they are expected, ever more go unwatched between them, up to one in `stride`;
     one that strays, or does not come, has the next ones watched.
@@ -84,6 +84,9 @@ class TickFollower:
         self.bracket_ns = 0.0
         """Half of the time between the read before a watched tick and the read after it: the mean over all of them."""
         self._start_ns, self._poll_ns, self._turn = start_ns, poll_ns, -1
+        self._early_ns: float | None = None
+        self._free, self._lead_ns = 0, 0.0
+        """So many reads to come, each that long before an expected tick, have nothing to decide if all goes well."""
         self._pause_ns = FIRST_PAUSE_NS
         self._last_ns: int | None = None
         self._hunt(start_ns)
@@ -100,6 +103,16 @@ class TickFollower:
     def observe(self, t_ns: int, changed: bool) -> None:
         """Take note of a read, and plan the next."""
         last_ns, self._last_ns = self._last_ns, t_ns
+        if self._free and changed is self._owed and t_ns <= self._expected_ns and self.period_ns is not None:
+            # between two ticks that nobody watches: what nearly all reads are, so it does the least
+            self.ticks += changed
+            self._owed = True
+            self._free -= 1
+            self._number += 1
+            self._passed += 1
+            self._expected_ns += self.period_ns
+            self.due_ns = int(self._expected_ns - self._lead_ns)
+            return
         if last_ns is None:
             self.due_ns = t_ns + HUNT_STEP_NS
         elif self.period_ns is not None:
@@ -109,10 +122,20 @@ class TickFollower:
         else:
             self._rest(t_ns, changed)
 
+    def read_before_ticks(self, early_ns: float) -> None:
+        """Read so long before ticks that nobody watches; without this, it is an eighth of the period before them."""
+        self._early_ns = early_ns
+        if self._free and self.period_ns is not None:
+            self._plan_unwatched(self.period_ns)
+
+    def watch_next(self) -> None:
+        """Watch the next tick, and each after it."""
+        self.stride, self._free = 1, 0
+
     # --- hunting ----------------------------------------------------------------------------------------------------
 
     def _hunt(self, t_ns: int) -> None:
-        self.period_ns = None
+        self.period_ns, self._free = None, 0
         self._seen: list[float] | None = []
         self._give_up_ns = t_ns + HUNT_LIMIT_NS
         self.due_ns, self.slack_ns = t_ns, HUNT_STEP_NS // 4
@@ -160,9 +183,27 @@ class TickFollower:
         turn = self._stretch(period)
         trusted = self._trust >= self.stride > 1 and self._passed < 2 * self.stride
         self._watch = turn != self._turn if trusted else self._passed >= self._trust
-        early = 0.0 if self._watch else (period - 2 * guard) / 8  # to wake late does no harm then
-        self.due_ns = int(self._expected_ns - guard - early)
-        self.slack_ns = int(min(guard, LARGEST_STEP_NS) if self._watch else period - 2 * guard - early)
+        if self._watch:
+            self._free = 0
+            self.due_ns, self.slack_ns = int(self._expected_ns - guard), int(min(guard, LARGEST_STEP_NS))
+        else:
+            self._free = self._unwatched(period, trusted=trusted)
+            self._plan_unwatched(period)
+
+    def _plan_unwatched(self, period: float) -> None:
+        guard = self._guard_ns
+        early = guard + (period - 2 * guard) / 8 if self._early_ns is None else self._early_ns
+        self._lead_ns = min(max(early, guard), period - guard)
+        self.due_ns = int(self._expected_ns - self._lead_ns)
+        self.slack_ns = int(period - guard - self._lead_ns)
+
+    def _unwatched(self, period: float, *, trusted: bool) -> int:
+        """How many ticks after the expected one need not be watched either."""
+        if not trusted:
+            return self._trust - self._passed - 1
+        stretch_ns = self.stride * (self.common_period_ns or period)
+        rest_ns = stretch_ns - (self._expected_ns - self._start_ns) % stretch_ns
+        return min(ceil(rest_ns / period), 2 * self.stride - self._passed) - 1
 
     def _stretch(self, period: float) -> int:
         """Number of the stretch of ticks, of which one is watched, that the expected tick is in."""
@@ -256,7 +297,7 @@ class TickFollower:
     # --- resting ----------------------------------------------------------------------------------------------------
 
     def _give_up(self, t_ns: int) -> None:
-        self._seen = self.period_ns = None
+        self._seen, self.period_ns, self._free = None, None, 0
         self._resume_ns = t_ns + self._pause_ns
         self._pause_ns = min(2 * self._pause_ns, LONGEST_PAUSE_NS)
         self.due_ns, self.slack_ns = t_ns + self._poll_ns, self._poll_ns // 4
@@ -265,6 +306,22 @@ class TickFollower:
         self.due_ns = t_ns + self._poll_ns
         if changed and t_ns >= self._resume_ns:
             self._hunt(t_ns)
+
+
+def quiet_moment(phases_ns: Sequence[float], period_ns: float, before_ns: float | None = None) -> float:
+    """Time to a moment, at most a period ahead, that is far from all ticks: half-way between two of them.
+
+    `phases_ns` are the times to the next tick of each. The moment chosen before, in time from now, is kept as long as
+    it is half as far from ticks as the best.
+    """
+    ordered = sorted(phases_ns)
+    gaps = [*(after - before for before, after in pairwise(ordered)), ordered[0] + period_ns - ordered[-1]]
+    widest = max(gaps)
+    if before_ns is not None:
+        distances = [(phase - before_ns) % period_ns for phase in ordered]
+        if min(min(d, period_ns - d) for d in distances) > widest / 4:
+            return before_ns % period_ns
+    return (ordered[gaps.index(widest)] + widest / 2) % period_ns
 
 
 def affordable_stride(phases_ns: Sequence[float], period_ns: float) -> int:

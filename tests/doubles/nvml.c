@@ -17,8 +17,8 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { MAX_GPUS = 16, MAX_MIGS = 7, MAX_FAULTS = 8, MAX_PIDS = 8 };
-enum { ANY, ENERGY, POWER_USAGE, POWER_INSTANT, POWER_AVERAGE, FIELDS, GAUGES, PROCESSES };
+enum { MAX_GPUS = 16, MAX_MIGS = 7, MAX_FAULTS = 8, MAX_PIDS = 8, RING = 119 };
+enum { ANY, ENERGY, POWER_USAGE, POWER_INSTANT, POWER_AVERAGE, FIELDS, GAUGES, PROCESSES, SAMPLES };
 enum { OK = 0, UNINITIALIZED = 1, INVALID = 2, NOT_SUPPORTED = 3, NOT_FOUND = 6, TOO_SMALL = 7, NOT_LOADED = 9 };
 enum { SCOPE_GPU, SCOPE_MODULE, SCOPE_MEMORY };
 enum { VALUE_UINT = 1, VALUE_ULONGLONG = 3 };
@@ -35,14 +35,15 @@ typedef struct {
     int64_t reset_ns;          /* the counter starts again at 0 here; 0: never */
     double counter_start_j;
     int64_t power_period_ns, power_phase_ns, instant_window_ns, average_window_ns;
+    int64_t samples_period_ns, samples_window_ns; /* the driver's own ring of power samples; period 0: it has none */
     double gain, noise_rel;
     double gpu_share, module_share, memory_share; /* of the GPU's power, by scope; 0: that scope is not supported */
-    int64_t latency_ns;
+    int64_t latency_ns, energy_latency_ns; /* of every call; what the energy counter takes on top */
     uint64_t event_reasons, thermal_slowdown_ns;
     uint32_t power_limit_mw, temperature_c, sm_mhz, memory_mhz, mig_mode, persistence;
     uint32_t pids[MAX_PIDS];
     fault_t faults[MAX_FAULTS];
-    uint64_t energy_calls, power_calls; /* what the library was asked, for tests of cost */
+    uint64_t energy_calls, power_calls, sample_calls; /* what the library was asked, for tests of cost */
 } gpu_t;
 
 typedef struct {
@@ -73,6 +74,14 @@ typedef struct {
 } field_t;
 
 typedef struct {
+    uint64_t time_us; /* since 1970 */
+    union {
+        uint32_t u32;
+        uint64_t u64;
+    } value;
+} sample_t;
+
+typedef struct {
     char legacy_id[16];
     uint32_t domain, bus, device, device_id, subsystem_id;
     char bus_id[32];
@@ -88,10 +97,15 @@ static state_t *state;
 static int users, log_fd = -1;
 static history_t histories[MAX_GPUS];
 
-static int64_t now_ns(void) {
+static int64_t clock_ns(clockid_t clock) {
     struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
+    clock_gettime(clock, &t);
     return t.tv_sec * 1000000000LL + t.tv_nsec;
+}
+static int64_t now_ns(void) { return clock_ns(CLOCK_MONOTONIC); }
+
+static void rest(int64_t ns) {
+    if (ns > 0) nanosleep(&(struct timespec){ns / 1000000000, ns % 1000000000}, NULL);
 }
 
 /* Uniform in [-1, 1), the same for the same arguments in every process. */
@@ -164,12 +178,18 @@ static double counted_j(int i, int64_t t) {
     return g->counter_start_j + g->gain * drawn_j(i, at);
 }
 
+/* What the sensor makes of the window that ends at its k-th moment. */
+static double sensed_w(int i, int64_t k, int64_t at, int64_t window) {
+    gpu_t *g = &state->gpus[i];
+    double watts = g->gain * mean_w(i, at, window);
+    watts *= 1.0 + g->noise_rel * scatter((uint64_t)k, (uint64_t)i + MAX_GPUS);
+    return watts > 0 ? watts : 0;
+}
+
 static double shown_w(int i, int64_t t, int64_t window) {
     gpu_t *g = &state->gpus[i];
     int64_t k = last_latch(i, t, g->power_period_ns, g->power_phase_ns, 0);
-    double watts = g->gain * mean_w(i, latch_time(i, k, g->power_period_ns, g->power_phase_ns, 0), window);
-    watts *= 1.0 + g->noise_rel * scatter((uint64_t)k, (uint64_t)i + MAX_GPUS);
-    return watts > 0 ? watts : 0;
+    return sensed_w(i, k, latch_time(i, k, g->power_period_ns, g->power_phase_ns, 0), window);
 }
 
 static int failure(gpu_t *g, uint32_t call) {
@@ -190,7 +210,7 @@ static int enter(void *handle, uint32_t call) {
     if (!users) return UNINITIALIZED;
     if (!handle) return INVALID;
     gpu_t *g = &state->gpus[number_of(handle)];
-    if (g->latency_ns) nanosleep(&(struct timespec){g->latency_ns / 1000000000, g->latency_ns % 1000000000}, NULL);
+    rest(g->latency_ns + (call == ENERGY ? g->energy_latency_ns : 0));
     read_log();
     return failure(g, call);
 }
@@ -352,6 +372,40 @@ int nvmlDeviceGetCurrentClocksEventReasons(void *handle, uint64_t *reasons) {
     return error ? error : (*reasons = state->gpus[number_of(handle)].event_reasons, OK);
 }
 
+/* Wall over monotonic clock; kept until the clock is set, as a sample must have the same time in every call. */
+static int64_t wall_ahead_ns(void) {
+    static int64_t kept;
+    int64_t before = now_ns(), wall = clock_ns(CLOCK_REALTIME), after = now_ns(), slack = 10000;
+    if (kept < wall - after - slack || kept > wall - before + slack) kept = wall - after;
+    return kept;
+}
+
+int nvmlDeviceGetSamples(void *handle, uint32_t type, uint64_t last_seen_us, uint32_t *value_type, uint32_t *count,
+                         sample_t *samples) {
+    int error = enter(handle, SAMPLES), i = number_of(handle);
+    if (error) return error;
+    gpu_t *g = &state->gpus[i];
+    int64_t period = g->samples_period_ns;
+    if (is_mig(handle) || type != 0 || period == 0) return NOT_SUPPORTED; /* 0: total power */
+    if (samples && *count == 0) return INVALID;
+    int64_t ahead = wall_ahead_ns(), newest = last_latch(i, now_ns(), period, 0, 0);
+    uint32_t n = 0, room = samples ? *count : RING; /* one more sample may have come since the caller asked how many */
+    for (int64_t k = newest < RING ? 0 : newest - RING + 1; k <= newest && n < room; k++) {
+        int64_t at = latch_time(i, k, period, 0, 0);
+        uint64_t time_us = (uint64_t)(at + ahead) / 1000;
+        if (time_us <= last_seen_us) continue;
+        if (samples) {
+            samples[n].time_us = time_us;
+            samples[n].value.u64 = 0;
+            samples[n].value.u32 = (uint32_t)(sensed_w(i, k, at, g->samples_window_ns) * 1000);
+        }
+        n++;
+    }
+    if (n == 0) return NOT_FOUND;
+    if (samples) g->sample_calls++;
+    return *value_type = VALUE_UINT, *count = n, OK;
+}
+
 static int power_field(int i, field_t *f, uint32_t call, int64_t window) {
     gpu_t *g = &state->gpus[i];
     double share = f->scope == SCOPE_GPU ? g->gpu_share : f->scope == SCOPE_MODULE ? g->module_share : f->scope == SCOPE_MEMORY ? g->memory_share : 0;
@@ -369,6 +423,7 @@ static int fill(int i, field_t *f) {
     int error;
     switch (f->field) {
     case 83: /* total energy, mJ */
+        if (g->energy_latency_ns) rest(g->energy_latency_ns), read_log(); /* what happened meanwhile counts */
         if ((error = failure(g, ENERGY))) return error;
         g->energy_calls++;
         f->type = VALUE_ULONGLONG;

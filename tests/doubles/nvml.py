@@ -20,8 +20,8 @@ import time
 from functools import cache
 from pathlib import Path
 
-MAX_GPUS, MAX_MIGS, MAX_FAULTS, MAX_PIDS = 16, 7, 8, 8
-ANY, ENERGY, POWER_USAGE, POWER_INSTANT, POWER_AVERAGE, FIELDS, GAUGES, PROCESSES = range(8)
+MAX_GPUS, MAX_MIGS, MAX_FAULTS, MAX_PIDS, RING = 16, 7, 8, 8, 119
+ANY, ENERGY, POWER_USAGE, POWER_INSTANT, POWER_AVERAGE, FIELDS, GAUGES, PROCESSES, SAMPLES = range(9)
 NOT_SUPPORTED, NO_PERMISSION, DRIVER_NOT_LOADED, GPU_IS_LOST, VERSION_MISMATCH, NOT_READY = 3, 4, 9, 15, 18, 27
 FOREVER = 2**62
 RECORD = struct.Struct("<qqd")
@@ -54,12 +54,15 @@ class Gpu(ctypes.Structure):
         ("power_phase_ns", ctypes.c_int64),
         ("instant_window_ns", ctypes.c_int64),
         ("average_window_ns", ctypes.c_int64),
+        ("samples_period_ns", ctypes.c_int64),
+        ("samples_window_ns", ctypes.c_int64),
         ("gain", ctypes.c_double),
         ("noise_rel", ctypes.c_double),
         ("gpu_share", ctypes.c_double),
         ("module_share", ctypes.c_double),
         ("memory_share", ctypes.c_double),
         ("latency_ns", ctypes.c_int64),
+        ("energy_latency_ns", ctypes.c_int64),
         ("event_reasons", ctypes.c_uint64),
         ("thermal_slowdown_ns", ctypes.c_uint64),
         ("power_limit_mw", ctypes.c_uint32),
@@ -72,6 +75,7 @@ class Gpu(ctypes.Structure):
         ("faults", _Fault * MAX_FAULTS),
         ("energy_calls", ctypes.c_uint64),
         ("power_calls", ctypes.c_uint64),
+        ("sample_calls", ctypes.c_uint64),
     )
 
 
@@ -116,7 +120,7 @@ class FakeNvml:
     def create(
         cls, folder: Path, gpus: int = 1, *, name: str = "NVIDIA Test 80GB", old_driver: bool = False
     ) -> FakeNvml:
-        """Make `gpus` alike GPUs with a 100 ms counter and power readings over the last 25 of 100 ms, at 0 W."""
+        """Make `gpus` alike GPUs at 0 W: counter each 100 ms, power of the last 25 of 100 ms, samples each 20 ms."""
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "state.bin").write_bytes(bytes(ctypes.sizeof(_State)))
         (folder / "power.log").write_bytes(b"")
@@ -131,6 +135,7 @@ class FakeNvml:
             gpu.name = name.encode()
             gpu.counter_period_ns = gpu.power_period_ns = 100_000_000
             gpu.instant_window_ns, gpu.average_window_ns = 25_000_000, 1_000_000_000
+            gpu.samples_period_ns, gpu.samples_window_ns = 20_000_000, 25_000_000
             gpu.counter_start_j, gpu.gain, gpu.gpu_share = 1000.0, 1.0, 1.0
             gpu.power_limit_mw, gpu.temperature_c, gpu.sm_mhz, gpu.memory_mhz = 700_000, 45, 1980, 2619
             gpu.persistence = 1

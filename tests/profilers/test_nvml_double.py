@@ -6,11 +6,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
-from doubles.nvml import FakeNvml
+from doubles.nvml import NOT_READY, RING, SAMPLES, FakeNvml
 
 MS = 1_000_000
 
@@ -92,6 +93,79 @@ def test_noise_is_the_same_whoever_looks(driver: tuple[FakeNvml, Any, Any]) -> N
     assert len(here) == 1
     assert here != {300_000}
     assert 270_000 <= here.pop() <= 330_000
+
+
+def samples_since(nv: Any, handle: Any, last_us: int = 0) -> list[tuple[int, int]]:
+    """Ask for the ring's samples newer than this, as (microseconds since 1970, milliwatts)."""
+    kind, samples = nv.nvmlDeviceGetSamples(handle, nv.NVML_TOTAL_POWER_SAMPLES, last_us)
+    assert kind == nv.NVML_VALUE_TYPE_UNSIGNED_INT
+    return [(sample.timeStamp, sample.sampleValue.uiVal) for sample in samples]
+
+
+def test_the_ring_holds_means_over_the_windows_before_moments_20_ms_apart(driver: tuple[FakeNvml, Any, Any]) -> None:
+    fake, nv, handle = driver
+    now = time.monotonic_ns()
+    fake._state.start_ns, fake.gpu(0).gain = now - 10_000 * MS, 1.1
+    for k in range(130):
+        fake.set_power(0, 100.0 + 37 * (k % 11), now - (2600 - 23 * k) * MS)
+    samples = samples_since(nv, handle)
+    ahead = time.time_ns() - time.monotonic_ns()
+    moments = [t * 1000 - ahead for t, _ in samples]
+    grid = [fake._state.start_ns + round((t - fake._state.start_ns) / (20 * MS)) * 20 * MS for t in moments]
+    assert len(samples) == RING
+    assert {late - early for early, late in pairwise(grid)} == {20 * MS}
+    assert all(abs(t - exact) < MS for t, exact in zip(moments, grid, strict=True))
+    truths = [1.1 * fake.energy_j(0, t - 25 * MS, t) / 0.025 for t in grid]
+    assert [milliwatts / 1e3 for _, milliwatts in samples] == pytest.approx(truths, abs=0.002)
+    assert fake.gpu(0).sample_calls == 1
+
+
+def test_asking_again_with_the_last_time_gives_only_what_is_newer(driver: tuple[FakeNvml, Any, Any]) -> None:
+    fake, nv, handle = driver
+    fake._state.start_ns, fake.gpu(0).samples_period_ns = time.monotonic_ns() - 25_000 * MS, 10_000 * MS
+    seen = samples_since(nv, handle)
+    assert [t - seen[0][0] for t, _ in seen] == [0, 10_000_000, 20_000_000]  # and none from before the start
+    assert samples_since(nv, handle, seen[0][0]) == seen[1:]
+    with pytest.raises(nv.NVMLError_NotFound):
+        samples_since(nv, handle, seen[-1][0])
+    fake._state.start_ns -= 7_000 * MS  # as if these had gone by
+    assert [t - seen[-1][0] for t, _ in samples_since(nv, handle, seen[-1][0])] == [3_000_000]
+
+
+def test_a_gpu_without_the_ring_does_not_support_samples(driver: tuple[FakeNvml, Any, Any]) -> None:
+    fake, nv, handle = driver
+    with pytest.raises(nv.NVMLError_NotSupported):
+        nv.nvmlDeviceGetSamples(handle, nv.NVML_GPU_UTILIZATION_SAMPLES, 0)
+    fake.gpu(0).samples_period_ns = 0
+    with pytest.raises(nv.NVMLError_NotSupported):
+        samples_since(nv, handle)
+    fake.fail(0, SAMPLES, NOT_READY)
+    with pytest.raises(nv.NVMLError, match="not in ready state"):
+        samples_since(nv, handle)
+    assert fake.gpu(0).sample_calls == 0
+
+
+def test_only_the_energy_call_is_slow_where_energy_is_slow(driver: tuple[FakeNvml, Any, Any]) -> None:
+    fake, nv, handle = driver
+    fake.gpu(0).energy_latency_ns = 30 * MS
+
+    def took_ns(call: Callable[[], object]) -> int:
+        before = time.monotonic_ns()
+        call()
+        return time.monotonic_ns() - before
+
+    slow: list[Callable[[], object]] = [
+        lambda: nv.nvmlDeviceGetTotalEnergyConsumption(handle),
+        lambda: nv.nvmlDeviceGetFieldValues(handle, [83]),
+    ]
+    quick: list[Callable[[], object]] = [
+        lambda: nv.nvmlDeviceGetPowerUsage(handle),
+        lambda: nv.nvmlDeviceGetFieldValues(handle, [(186, 0)]),
+        lambda: nv.nvmlDeviceGetTemperature(handle, 0),
+        lambda: samples_since(nv, handle),
+    ]
+    assert all(took_ns(call) >= 30 * MS for call in slow)
+    assert all(min(took_ns(call) for _ in range(3)) < 30 * MS for call in quick)
 
 
 def test_another_process_can_set_the_power(driver: tuple[FakeNvml, Any, Any]) -> None:

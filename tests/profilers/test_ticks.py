@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipw.profilers.ticks import MS, Cadence, TickFollower, affordable_stride
+from ipw.profilers.ticks import MS, Cadence, TickFollower, affordable_stride, quiet_moment
 
 S = 1_000 * MS
 POLL_NS = 100 * MS
@@ -193,7 +193,7 @@ def test_ticks_that_stray_are_watched_closely_again() -> None:
 
 @pytest.mark.parametrize(
     ("phases_ms", "period_ms", "stride"),
-    [([0.0], 100, 3), ([0.0, 0.5, 99.8], 100, 3), ([0.0, 50.0], 100, 7), ([12.5 * i for i in range(8)], 100, 16)],
+    [([0.0], 100, 8), ([0.0, 0.5, 99.8], 100, 8), ([0.0, 50.0], 100, 16), ([12.5 * i for i in range(8)], 100, 16)],
     ids=["one", "three at one moment", "two moments", "eight moments"],
 )
 def test_how_many_ticks_are_watched_is_a_matter_of_wakeups(
@@ -205,6 +205,23 @@ def test_how_many_ticks_are_watched_is_a_matter_of_wakeups(
 @given(st.lists(st.floats(0, 1e9), max_size=16), st.floats(5e6, 3e9))
 def test_whatever_the_counters_some_ticks_are_watched(phases_ns: list[float], period_ns: float) -> None:
     assert 1 <= affordable_stride(phases_ns, period_ns) <= 400
+
+
+PHASES = st.lists(st.floats(0, 1e8, exclude_max=True), min_size=1, max_size=16)
+
+
+@given(PHASES, st.none() | st.floats(-1e9, 1e9))
+def test_the_moment_to_read_all_is_far_from_every_tick(phases_ns: list[float], before_ns: float | None) -> None:
+    moment_ns = quiet_moment(phases_ns, 1e8, before_ns)
+    distances = [min((phase - moment_ns) % 1e8, (moment_ns - phase) % 1e8) for phase in phases_ns]
+    assert 0 <= moment_ns <= 1e8
+    assert min(distances) >= 0.99 * 1e8 / len(phases_ns) / 4
+
+
+def test_the_moment_to_read_all_stays_as_long_as_it_does_well() -> None:
+    assert quiet_moment([10.0, 60.0], 100) == 35
+    assert quiet_moment([10.0, 62.0], 100, 85) == 85
+    assert quiet_moment([10.0, 62.0], 100, 60) == 36
 
 
 def test_a_cadence_alone_keeps_its_period_and_does_not_catch_up() -> None:
@@ -220,4 +237,4 @@ def test_a_cadence_alone_keeps_its_period_and_does_not_catch_up() -> None:
 def test_a_cadence_with_leeway_takes_the_chance_of_any_read_that_is_nearly_due() -> None:
     cadence = Cadence(0, 100, 20)
     cadence.advance(0)
-    assert (cadence.due_ns - cadence.slack_ns, cadence.due_ns) == (90, 120)
+    assert (cadence.due_ns - cadence.slack_ns, cadence.due_ns) == (108, 120)

@@ -1,13 +1,13 @@
 """What measuring costs the program that is measured: a block in microseconds, a training step in per cent.
 
-    OMP_NUM_THREADS=1 python tools/bench/overhead.py [--pairs 30] [--seconds 5] [--blocks-only] [--here]
+    OMP_NUM_THREADS=1 python tools/bench/overhead.py [--pairs 30] [--seconds 5] [--blocks-only] [--here] [--cuda]
 
 Steps of a small decoder are trained under an open meter, each a block of its own, and without. The two arms of a pair
 take turns, in random order, half a second at a time, until each has had its seconds, so that a machine that slows down
 slows both; in the turns without, blocks are not marked and the sampler is stopped (SIGSTOP). The slowdown is the mean
 of the pairs' ratios of time, with its 95 % interval (Student). The same in CPU time leaves out what other programs do
 to both. A stand-in for one NVIDIA GPU is sampled, or with `--here` what this machine has. Two cores are enough: one for
-the training, one for the sampler.
+the training, one for the sampler. With `--cuda` a larger decoder trains on the GPU.
 """
 
 from __future__ import annotations
@@ -38,18 +38,20 @@ T975 = {5: 2.571, 9: 2.262, 19: 2.093, 29: 2.045, 59: 2.001}
 """Student's quantiles by degrees of freedom; the next smaller one is used."""
 
 
-def training() -> Callable[[], float]:
-    """Make a function that trains a decoder of 0.5 million weights for one step, about 30 ms on one core."""
+def training(*, cuda: bool) -> Callable[[], float]:
+    """Make a function that trains a decoder for one step: 0.5 million weights on one core, 100 million on CUDA."""
     import torch
 
     torch.manual_seed(0)
     torch.set_num_threads(1)
-    layer = torch.nn.TransformerEncoderLayer(128, 4, 256, batch_first=True)
+    device = "cuda" if cuda else "cpu"
+    width, heads, layers, shape = (1024, 8, 8, (16, 257)) if cuda else (128, 4, 3, (8, 65))
+    layer = torch.nn.TransformerEncoderLayer(width, heads, (4 if cuda else 2) * width, batch_first=True)
     model = torch.nn.Sequential(
-        torch.nn.Embedding(256, 128), torch.nn.TransformerEncoder(layer, 3), torch.nn.Linear(128, 256)
-    )
+        torch.nn.Embedding(256, width), torch.nn.TransformerEncoder(layer, layers), torch.nn.Linear(width, 256)
+    ).to(device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
-    tokens = torch.randint(0, 256, (8, 65))
+    tokens = torch.randint(0, 256, shape, device=device)
 
     def step() -> float:
         optimizer.zero_grad()
@@ -130,9 +132,9 @@ def pair(step: Callable[[], float], turns: int, steps: int, meter: ipw.Meter, sa
     return [float(x) for x in 100 * (sums[True] / sums[False] - 1)]
 
 
-def slowdown(pairs: int, seconds: float, out: str) -> None:
+def slowdown(pairs: int, seconds: float, out: str, *, cuda: bool) -> None:
     """Print by how much measured steps are slower."""
-    step = training()
+    step = training(cuda=cuda)
     for _ in range(20):
         step()
     before = time.perf_counter()
@@ -175,12 +177,13 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5.0, help="of each arm")
     parser.add_argument("--blocks-only", action="store_true", help="leave the training out")
     parser.add_argument("--here", action="store_true", help="sample this machine's own sensors")
+    parser.add_argument("--cuda", action="store_true", help="train on the GPU")
     asked = parser.parse_args()
     with sensors(here=asked.here), tempfile.TemporaryDirectory() as out:
         blocks(out)
         outermost(out)
         if not asked.blocks_only:
-            slowdown(asked.pairs, asked.seconds, out)
+            slowdown(asked.pairs, asked.seconds, out, cuda=asked.cuda)
 
 
 if __name__ == "__main__":
