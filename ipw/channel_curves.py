@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ipw.energy.curve import Curve, counter_curve, power_curve
+from ipw.energy.shape import shaped
 from ipw.rundir import RunDir
 
 Readings = npt.NDArray[np.void]
@@ -22,8 +23,20 @@ def of_channel(readings: Readings, channel: Mapping[str, Any]) -> Readings:
     return readings[readings["channel"] == index] if isinstance(index, int) else readings[:0]
 
 
+def with_shapes(channels: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Put in place of each name of a shaping channel the channel itself, for `channel_curve`."""
+    by_name = {channel.get("name"): channel for channel in channels}
+    return [dict(channel) | {"shape": by_name.get(channel.get("shape"))} for channel in channels]
+
+
 def channel_curve(readings: Readings, channel: Mapping[str, Any]) -> Curve:
-    """Cumulative energy of one channel that counts joules or tells watts."""
+    """Cumulative energy of one channel that counts joules or tells watts, shaped where one of `with_shapes` says so."""
+    curve = _own_curve(readings, channel)
+    shape = channel.get("shape")
+    return shaped(curve, _own_curve(readings, shape)) if isinstance(shape, Mapping) else curve
+
+
+def _own_curve(readings: Readings, channel: Mapping[str, Any]) -> Curve:
     mine = of_channel(readings, channel)
     columns = (mine["t_ns"], mine["value"], mine["status"], mine["uncertainty_ns"])
     gain_rel = _number(channel.get("gain_rel")) or 0.0
@@ -31,6 +44,7 @@ def channel_curve(readings: Readings, channel: Mapping[str, Any]) -> Curve:
         return counter_curve(
             *columns,
             ticks=bool(channel.get("ticks")),
+            sparse=channel.get("shape") is not None,
             range_j=_number(channel.get("range_j")),
             max_power_w=_number(channel.get("max_power_w")),
             resolution_j=_number(channel.get("resolution_j")),
@@ -47,7 +61,7 @@ def curves(run: RunDir) -> dict[str, Curve]:
 
 def curves_of(readings: Readings, channels: Sequence[Mapping[str, Any]]) -> dict[str, Curve]:
     """Curves by channel name, of those channels in joules or watts that were read."""
-    read = [channel for channel in channels if "index" in channel and channel["kind"] != "gauge"]
+    read = [channel for channel in with_shapes(channels) if "index" in channel and channel["kind"] != "gauge"]
     return {channel["name"]: channel_curve(readings, channel) for channel in read}
 
 

@@ -61,6 +61,7 @@ def counter_curve(
     uncertainty_ns: npt.ArrayLike,
     *,
     ticks: bool,
+    sparse: bool = False,
     range_j: float | None = None,
     max_power_w: float | None = None,
     resolution_j: float | None = None,
@@ -70,13 +71,14 @@ def counter_curve(
     """Curve of an energy counter from its readings: moment, joules, status code (0 is good), half-width of the read.
 
     With `ticks` the knots are the moments at which the value was seen to change, each between the last read of the old
-    value and the first of the new one; without, they are the reads, whose values are up to `update_period_s` old where
-    that is much shorter than the time between reads (else each read is an update). Wraps are undone where `range_j` is
-    known; resets, impossible power and outages become gaps.
+    value and the first of the new one; of a `sparse` one, only those that were watched closely. Without, they are the
+    reads, whose values are up to `update_period_s` old where that is much shorter than the time between reads (else
+    each read is an update). Wraps are undone where `range_j` is known; resets, impossible power and outages become
+    gaps.
     """
     t, value, half, outages = usable(t_ns, value_j, status, uncertainty_ns)
     if ticks:
-        tick_t, tick_value, tick_half = ticks_of(t, value, half)
+        tick_t, tick_value, tick_half = ticks_of(t, value, half, sparse=sparse)
         if tick_t.size >= 2:
             t, value, half = tick_t, tick_value, tick_half
     elif t.size > 1 and update_period_s is not None and 2e9 * update_period_s < np.median(np.diff(t)):

@@ -41,11 +41,12 @@ def usable(
     return t, values, half, outages
 
 
-def ticks_of(t: Ints, value: Floats, half: Floats) -> tuple[Ints, Floats, Floats]:
+def ticks_of(t: Ints, value: Floats, half: Floats, *, sparse: bool = False) -> tuple[Ints, Floats, Floats]:
     """Moments at which the value changed: middle and half-width of where each must lie, and the new value.
 
     A change lies between the last read of the old value and the first of the new one. Where some were watched closely,
-    the others lie on the grid of those (`ipw.energy.grid`).
+    the others lie on the grid of those (`ipw.energy.grid`); of a `sparse` counter, which was not read between watched
+    changes, only those are told.
     """
     new = np.flatnonzero(np.diff(value) != 0) + 1
     low, high = t[new - 1] - half[new - 1], t[new] + half[new]
@@ -53,18 +54,26 @@ def ticks_of(t: Ints, value: Floats, half: Floats) -> tuple[Ints, Floats, Floats
     if new.size > 2:
         err, spacing = (high - low) / 2, np.diff((low + high) / 2)
         sharp = err <= max(BLURRED * float(np.quantile(err, CLOSEST)), 0.05 * float(np.median(spacing)))
-        watched = np.flatnonzero(sharp)
-        if watched.size > 2:  # what was read later was counted within the last period, however long nobody had looked
-            period = np.median(np.diff((low + high)[watched] / 2)[-AROUND:] / np.diff(watched)[-AROUND:])
-            low = np.where(np.arange(new.size) > watched[-1], np.maximum(low, high - period), low)
-        wide = high - low
-        low, high = on_grid(low, high, sharp)
-        known = sharp | (high - low < wide)
-        # a change that is placed nowhere blurs more than it tells: its energy joins that of a known next one, if it can
         reset = value[new] < value[new - 1]
-        told = known | reset | ~np.append(known[1:] & ~reset[1:], False)
+        if sparse:
+            told = sharp | reset
+        else:
+            low, high, known = _placed(low, high, sharp)
+            # a change that is placed nowhere blurs more than it tells: its energy joins a known next one's, if it can
+            told = known | reset | ~np.append(known[1:] & ~reset[1:], False)
     at, err, new = ((low + high) / 2).astype(np.int64)[told], (high - low)[told] / 2, new[told]
     return _increasing(at, value[new], err)
+
+
+def _placed(low: Floats, high: Floats, sharp: npt.NDArray[np.bool_]) -> tuple[Floats, Floats, npt.NDArray[np.bool_]]:
+    """Narrow the brackets of changes by the grid of the watched ones; and which are known then."""
+    watched = np.flatnonzero(sharp)
+    if watched.size > 2:  # what was read later was counted within the last period, however long nobody had looked
+        period = np.median(np.diff((low + high)[watched] / 2)[-AROUND:] / np.diff(watched)[-AROUND:])
+        low = np.where(np.arange(low.size) > watched[-1], np.maximum(low, high - period), low)
+    wide = high - low
+    low, high = on_grid(low, high, sharp)
+    return low, high, sharp | (high - low < wide)
 
 
 def updates(t: Ints, power: Floats, half: Floats, period_ns: float) -> tuple[Ints, Floats, Floats]:

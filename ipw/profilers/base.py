@@ -37,6 +37,8 @@ class Channel:
     """Of the values as recorded: `J` for counters, `W` for power, `C`, `MHz`, `bits`, … for gauges."""
     included_in: str | None = None
     """The channel that already contains this one, so that no total counts twice."""
+    shape: str | None = None
+    """The channel that tells how this one's joules lie between two of its readings: it is costly, and seldom read."""
     range_j: float | None = None
     """A counter that starts again at 0 does so after this many joules; `None`: it never does."""
     max_power_w: float | None = None

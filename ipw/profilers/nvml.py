@@ -10,6 +10,7 @@ from typing import Any
 from ipw.clock import now_ns
 from ipw.profilers.base import Channel, Reading, Scope, SensorError, Status, absent, timed
 from ipw.profilers.nvml_gpus import list_gpus
+from ipw.profilers.nvml_samples import Ring, slow
 from ipw.profilers.sources import Read, Source, Sources, missing, probed, unreadable
 
 POWER_AVERAGE, POWER_INSTANT = 185, 186
@@ -89,7 +90,7 @@ def _energy(nv: Any, handle: Any, power: Channel) -> Iterator[Source]:
     counter = replace(power, kind="counter", method="counter", unit="J", resolution_j=1e-3, ticks=True)
     source = probed(counter, _counter(nv, handle))
     counted = source[0].status == "ok"
-    yield source
+    yield from _with_samples(nv, handle, source, power) if counted and slow(source[1]) else [source]
     within = power.name if counted else None
     yield _power(
         nv, handle, replace(power, name=f"{power.name}/power", included_in=within, poll_s=0.25 if counted else 0.02)
@@ -100,6 +101,22 @@ def _energy(nv: Any, handle: Any, power: Channel) -> Iterator[Source]:
         source = _power(nv, handle, part)
         if source[0].status == "ok":
             yield source
+
+
+def _with_samples(nv: Any, handle: Any, counter: Source, power: Channel) -> Iterator[Source]:
+    """Spare a counter that is slow to answer, where the driver's own samples tell what is between its readings."""
+    try:
+        ring = Ring(nv, handle)
+    except SensorError:
+        yield counter
+        return
+    channel, read = counter
+    samples = replace(
+        power, name=f"{power.name}/samples", included_in=power.name, update_period_s=ring.period_s, poll_s=0.4
+    )
+    note = "slow to answer: seldom read, and shaped by the driver's own power samples"
+    yield replace(channel, shape=samples.name, note="; ".join(filter(None, (channel.note, note)))), read
+    yield samples, ring.read
 
 
 def _power(nv: Any, handle: Any, channel: Channel) -> Source:

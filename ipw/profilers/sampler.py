@@ -27,7 +27,7 @@ from ipw.profilers.base import Sensor
 from ipw.profilers.discovery import find
 from ipw.profilers.recording import MOST_FAILURES, Lane, PowerFile
 from ipw.profilers.sources import Sources
-from ipw.profilers.ticks import MS, Cadence, TickFollower, affordable_stride, quiet_moment
+from ipw.profilers.ticks import LONGEST_UNWATCHED_NS, MS, Cadence, TickFollower, affordable_stride, quiet_moment
 
 FILE = "power.bin"
 FLUSH_NS = 400 * MS
@@ -67,7 +67,7 @@ class Sampling:
                 self._lanes.append(lane)
                 poll_ns = max(int(channel.poll_s * 1e9), MS)
                 if channel.ticks:
-                    self._followed.append((TickFollower(start_ns, poll_ns), lane))
+                    self._followed.append((TickFollower(start_ns, poll_ns, costly=channel.shape is not None), lane))
                 else:
                     polled.setdefault(poll_ns, []).append(lane)
         leeway = 1.0 if self._followed else 0.0
@@ -92,7 +92,7 @@ class Sampling:
         """Read everything once more, and on until each counter that ticks was seen to. Raises OSError (disk full)."""
         start_ns = now_ns()
         for follower, _ in self._followed:
-            follower.watch_next()
+            follower.watch_next(start_ns)
         for cadence, _ in self._polled:
             cadence.due_ns = start_ns
         self.run(lambda: self._settled(start_ns) or now_ns() - start_ns > SETTLE_NS)
@@ -116,17 +116,19 @@ class Sampling:
 
     def share(self, now: int) -> None:
         """Tell those who follow how many of their ticks they can watch, and when all are read between ticks."""
-        periods = [follower.period_ns for follower, _ in self._followed if follower.period_ns is not None]
-        phases = [phase for follower, _ in self._followed if (phase := follower.phase_ns(now)) is not None]
-        period_ns = min(periods, default=LONGEST_SLEEP_NS)
-        stride = affordable_stride(phases, period_ns)
-        if phases:
-            sweep_ns = quiet_moment(phases, period_ns, None if self._sweep_ns is None else self._sweep_ns - now)
-            self._sweep_ns = now + int(sweep_ns)
+        known = [(f, f.period_ns, f.phase_ns(now)) for f, _ in self._followed if f.period_ns is not None]
+        cheap = [(f, phase) for f, _, phase in known if not f.costly and phase is not None]
+        period_ns = min((period for _, period, _ in known), default=LONGEST_SLEEP_NS)
+        stride = affordable_stride([phase for _, phase in cheap], period_ns)
         for follower, _ in self._followed:
-            follower.stride, follower.common_period_ns = stride, period_ns
-            if (phase_ns := follower.phase_ns(now)) is not None:
-                follower.read_before_ticks((phase_ns - sweep_ns) % period_ns)
+            follower.stride = max(int(LONGEST_UNWATCHED_NS / period_ns), 1) if follower.costly else stride
+            follower.common_period_ns = period_ns
+        if cheap:
+            before_ns = None if self._sweep_ns is None else self._sweep_ns - now
+            sweep_ns = quiet_moment([phase for _, phase in cheap], period_ns, before_ns)
+            self._sweep_ns = now + int(sweep_ns)
+            for follower, phase in cheap:
+                follower.read_before_ticks((phase - sweep_ns) % period_ns)
 
     def stats(self) -> dict[str, Any]:
         """What was read, what was missed, and why."""

@@ -37,6 +37,7 @@ more than a read, 0.1 ms and more of a core."""
 SOUGHT = 6
 """So many guards after its time a tick is given up."""
 LONGEST_UNWATCHED_NS = 1_600 * MS
+"""It is also how far apart the readings of a counter are that is slow to answer."""
 TOGETHER_NS = MS
 """Ticks this close to one another are watched in the same wake-ups."""
 
@@ -68,10 +69,11 @@ class TickFollower:
     a row, or no ticks at all: it rests on the channel's cadence and hunts again later.
 
     As long as watched ticks come where they are expected, ever more go unwatched between them, up to one in `stride`;
-    one that strays, or does not come, has the next ones watched.
+    one that strays, or does not come, has the next ones watched. A counter that is `costly` to read is not read between
+    watched ticks either.
     """
 
-    def __init__(self, start_ns: int, poll_ns: int) -> None:
+    def __init__(self, start_ns: int, poll_ns: int, *, costly: bool = False) -> None:
         self.period_ns: float | None
         """`None` while it does not follow."""
         self.stride, self.common_period_ns = 1, 0.0
@@ -83,12 +85,14 @@ class TickFollower:
         """When the last one was that was seen closely."""
         self.bracket_ns = 0.0
         """Half of the time between the read before a watched tick and the read after it: the mean over all of them."""
+        self.costly = costly
         self._start_ns, self._poll_ns, self._turn = start_ns, poll_ns, -1
         self._early_ns: float | None = None
         self._free, self._lead_ns = 0, 0.0
         """So many reads to come, each that long before an expected tick, have nothing to decide if all goes well."""
         self._pause_ns = FIRST_PAUSE_NS
         self._last_ns: int | None = None
+        self._expected_ns, self._guard_ns, self._before, self._owed = 0.0, 0.0, True, False
         self._hunt(start_ns)
 
     @property
@@ -128,9 +132,14 @@ class TickFollower:
         if self._free and self.period_ns is not None:
             self._plan_unwatched(self.period_ns)
 
-    def watch_next(self) -> None:
+    def watch_next(self, now_ns: int) -> None:
         """Watch the next tick, and each after it."""
         self.stride, self._free = 1, 0
+        if self.period_ns is not None and self._before and self.costly:
+            ahead = max(int((self._expected_ns - self._guard_ns - now_ns) // self.period_ns), 0)
+            self._number -= ahead
+            self._expected_ns -= ahead * self.period_ns
+            self.due_ns = int(self._expected_ns - self._guard_ns)
 
     # --- hunting ----------------------------------------------------------------------------------------------------
 
@@ -182,7 +191,7 @@ class TickFollower:
         self._expected_ns, self._before = tick_ns + skipped * period, True
         turn = self._stretch(period)
         trusted = self._trust >= self.stride > 1 and self._passed < 2 * self.stride
-        self._watch = turn != self._turn if trusted else self._passed >= self._trust
+        self._watch = self.costly or (turn != self._turn if trusted else self._passed >= self._trust)
         if self._watch:
             self._free = 0
             self.due_ns, self.slack_ns = int(self._expected_ns - guard), int(min(guard, LARGEST_STEP_NS))
@@ -278,6 +287,9 @@ class TickFollower:
         spread = sum((number - x) ** 2 for number, _ in self._line)
         if spread:
             period = self.period_ns = sum((number - x) * (t - y) for number, t in self._line) / spread
+        if self.costly and self._trust > 1:
+            self._number += self._trust - 1
+            self._owed = True
         self._expect(y + (self._number + 1 - x) * period, t_ns, period)
 
     def _miss(self, guess_ns: float, t_ns: int, period: float) -> None:

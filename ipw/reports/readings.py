@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from ipw.channel_curves import Readings, channel_curve
+from ipw.channel_curves import Readings, channel_curve, with_shapes
 from ipw.energy.curve import Curve, Floats, Ints, add_curves, energy_at
 from ipw.reports.metric import sensors
 
 
 def total_channels(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Channels whose sum is the run's energy."""
-    return [c for c in sensors(manifest) if c.get("in_total") and isinstance(c.get("index"), int)]
+    return [c for c in with_shapes(sensors(manifest)) if c.get("in_total") and isinstance(c.get("index"), int)]
 
 
 def total_curve(readings: Readings, channels: Sequence[Mapping[str, Any]]) -> Curve:

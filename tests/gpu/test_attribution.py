@@ -13,11 +13,12 @@ import numpy.typing as npt
 import pytest
 
 import ipw
-from ipw.energy.knots import ticks_of, usable
+from ipw.channel_curves import channel_curve, with_shapes
+from ipw.energy.curve import energy_at
 from ipw.rundir import RunDir
 
 pytestmark = [pytest.mark.gpu, pytest.mark.timeout(300)]
-BURSTS, SHORTEST_S, LONGEST_S = 60, 0.13, 0.71
+BURSTS, SHORTEST_S, LONGEST_S = 30, 0.13, 0.71
 Floats = npt.NDArray[np.float64]
 
 
@@ -49,13 +50,14 @@ def scatter(work: Floats, energy_j: Floats) -> Floats:
 
 
 def at_the_edges(run: RunDir, edges_ns: npt.NDArray[np.int64]) -> Floats:
-    """What a program that reads the counter at both edges of each burst would say."""
-    index = next(c["index"] for c in run.manifest()["sensors"] if c["name"] == "nvml/gpu0")
-    readings = run.readings()
-    mine = readings[readings["channel"] == index]
-    t, value, half, _ = usable(*(mine[name] for name in ("t_ns", "value", "status", "uncertainty_ns")))
-    at, shown, _ = ticks_of(t, value, half)
-    return np.diff(shown[np.searchsorted(at, edges_ns, "right") - 1], axis=1)[:, 0]
+    """What a program that reads the counter at both edges of each burst would say: its value as of the last tick."""
+    manifest = run.manifest()
+    counter = next(c for c in with_shapes(manifest["sensors"]) if c["name"] == "nvml/gpu0")
+    plain, curve = (channel_curve(run.readings(), c) for c in (counter | {"shape": ""}, counter))
+    first_ns = plain.t_ns[int(np.argmin(plain.t_err_ns))]
+    period_ns = manifest["sampler"]["learned"]["nvml/gpu0"]["period_s"] * 1e9
+    ticks = first_ns + (np.floor((edges_ns - first_ns) / period_ns) * period_ns).astype(np.int64)
+    return np.asarray(np.diff(energy_at(curve, ticks), axis=1)[:, 0], np.float64)
 
 
 @pytest.mark.parametrize("kind", [copies, products])
@@ -89,7 +91,10 @@ def test_the_joules_of_a_burst_follow_the_work_in_it(torch: Any, kind: Callable[
     held = np.mean((low <= line) & (line <= high))
     assert meter.summary is not None
     mean_w = energy.sum() / (np.diff(edges) / 1e9).sum()
-    print(f"\n{kind.__name__}: {mean_w:.0f} W in bursts, attribution {run.manifest().get('attribution')}")
+    sampler = run.manifest()["sampler"]
+    cost = 100 * sampler["cpu_s"] / sampler["wall_s"]
+    print(f"\n{kind.__name__}: {mean_w:.0f} W in bursts; sampling took {cost:.2f} % of a core")
+    print(f"  {sampler['learned']} {sampler['ticks']} {sampler['ticks_watched']} {sampler['ticks_missed']}")
     for name, error in (("ipw", ours), ("counter at the edges", naive)):
         size = 100 * np.abs(error)
         print(f"  {name:22} error: mean {size.mean():.2f} %, 95 % within {np.percentile(size, 95):.2f} %")

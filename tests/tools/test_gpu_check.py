@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import gpu_page
@@ -58,7 +59,7 @@ def test_the_counter_is_held_against_the_power_at_rest_and_under_load(findings: 
 def test_every_call_is_timed_or_told_why_not(findings: Findings) -> None:
     for took in findings.calls.values():
         assert isinstance(took, str) or np.all(took > 0)
-    assert findings.buffer == "none: Function Not Found"  # of this driver; a real one has it
+    assert re.fullmatch(r"\d+ samples, 20 ms apart, over [\d.]+ s", findings.buffer)
 
 
 def test_the_drivers_own_samples_are_described_by_spacing_and_span() -> None:

@@ -89,13 +89,8 @@ def join(run: RunDir, main: tuple[Offset, Offset], recordings: Sequence[Recordin
 
 def _renamed(channel: Mapping[str, Any], place: int, first: int) -> dict[str, Any]:
     prefix = f"node{place}/"
-    inside = channel.get("included_in")
-    return {
-        **channel,
-        "name": prefix + channel["name"],
-        "index": first + channel["index"],
-        "included_in": prefix + inside if inside else None,
-    }
+    others = {key: prefix + channel[key] for key in ("included_in", "shape") if channel.get(key)}
+    return {**channel, "name": prefix + channel["name"], "index": first + channel["index"], **others}
 
 
 def _moved(readings: bytes, first: int, base: float, rate: float, error_ns: int) -> npt.NDArray[np.void]:
