@@ -45,14 +45,17 @@ def energy_facts(manifest: Mapping[str, Any]) -> EnergyFacts:
 
 
 def elsewhere(manifest: Mapping[str, Any]) -> str | None:
-    """Say that the joules are not the model's, where its server runs on another machine than the sensors.
+    """Say that the joules are not the model's, where it ran on what the sensors do not see.
 
-    A meter in the plug may well be the server's: it is believed.
+    That is another machine, though a meter in the plug may well be that one's: it is believed. Or it is the CPU, where
+    only GPUs are measured.
     """
-    total = [c for c in sensors(manifest) if c.get("in_total")]
-    if mapping(manifest.get("server")).get("local", True) or (total and all(c.get("scope") == "wall" for c in total)):
-        return None
-    return "the server runs on another machine: these sensors saw only the client's energy"
+    scopes = {c.get("scope") for c in sensors(manifest) if c.get("in_total")}
+    if not mapping(manifest.get("server")).get("local", True) and scopes != {"wall"}:
+        return "the server runs on another machine: these sensors saw only the client's energy"
+    if mapping(manifest.get("model")).get("device") == "cpu" and scopes and scopes <= {"gpu", "memory"}:
+        return "the model ran on the CPU: these sensors see GPUs only"
+    return None
 
 
 def metric(

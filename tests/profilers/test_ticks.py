@@ -181,6 +181,31 @@ def test_ticks_that_come_as_expected_are_watched_ever_more_rarely_but_each_is_re
     assert follower.missed == 0
 
 
+def test_a_costly_counter_is_read_only_around_a_tick_now_and_then() -> None:
+    follower = TickFollower(0, POLL_NS, costly=True)
+    follower.stride = 16
+    ticks = regular(100, 62 * S)
+    follow(follower, ticks, 0, 10 * S)
+    watched, missed = follower.watched, follower.missed
+    seen = follow(follower, ticks, 10 * S, 60 * S, wake_us=3_000)  # the call itself takes long
+    assert follower.watched - watched == pytest.approx(50 / 1.6, abs=3)
+    assert len(seen.reads) < 4 * 50 / 1.6
+    assert follower.missed - missed < 5
+
+
+def test_a_costly_counter_that_is_to_be_watched_now_is() -> None:
+    follower = TickFollower(0, POLL_NS, costly=True)
+    follower.stride = 16
+    ticks = regular(100, 62 * S)
+    follow(follower, ticks, 0, 20 * S)
+    assert follower.due_ns > 20 * S + 200 * MS
+    follower.watch_next(20 * S)
+    assert follower.due_ns < 20 * S + 100 * MS
+    watched = follower.watched
+    follow(follower, ticks, 20 * S, 20 * S + 200 * MS)
+    assert follower.watched > watched
+
+
 def test_ticks_that_stray_are_watched_closely_again() -> None:
     follower = TickFollower(0, POLL_NS)
     follower.stride = 10

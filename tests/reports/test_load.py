@@ -132,6 +132,22 @@ def test_a_server_elsewhere_leaves_no_joule_of_the_client_in_any_ratio(tmp_path:
     assert [check["detail"] for check in summary["validity"] if check["check"] == "server"] == [said]
 
 
+@pytest.mark.parametrize(
+    ("device", "scope", "seen"),
+    [("cpu", "gpu", False), ("cuda:0", "gpu", True), (None, "gpu", True), ("cpu", "package", True), ("cpu", "module", True)],
+)
+def test_a_model_on_the_cpu_is_not_charged_with_what_a_gpu_drew_beside_it(
+    tmp_path: Path, device: str | None, scope: str, seen: bool
+) -> None:
+    run = make_run(tmp_path)
+    manifest = run.manifest()
+    manifest["sensors"][0]["scope"] = scope
+    run.write_manifest(manifest | {"model": {"name": "tiny", "device": device}})
+    found = metrics(run)["accuracy_per_joule"]
+    assert (found["value"] is not None) == seen
+    assert seen or found["reason"] == "the model ran on the CPU: these sensors see GPUs only"
+
+
 def test_a_meter_in_the_plug_may_be_the_servers(tmp_path: Path) -> None:
     run = make_run(tmp_path, manifest={"server": {"url": "http://10.0.0.9:8000/v1", "local": False}})
     manifest = run.manifest()

@@ -3,8 +3,9 @@
     OMP_NUM_THREADS=1 python tools/bench/overhead.py [--pairs 30] [--seconds 5] [--blocks-only] [--here] [--cuda]
 
 Steps of a small decoder are trained under an open meter, each a block of its own, and without. The two arms of a pair
-take turns, in random order, half a second at a time, until each has had its seconds, so that a machine that slows down
-slows both; in the turns without, blocks are not marked and the sampler is stopped (SIGSTOP). The slowdown is the mean
+take turns, in random order, about a step at a time, until each has had its seconds, so that a machine that slows down
+slows both; in the turns without, blocks are not marked and the sampler is stopped (SIGSTOP). It catches up in the turns
+with, which hold more of its work than any program would see: the figure errs on the high side. The slowdown is the mean
 of the pairs' ratios of time, with its 95 % interval (Student). The same in CPU time leaves out what other programs do
 to both. A stand-in for one NVIDIA GPU is sampled, or with `--here` what this machine has. Two cores are enough: one for
 the training, one for the sampler. With `--cuda` a larger decoder trains on the GPU.
@@ -33,8 +34,9 @@ from doubles.nvml import FakeNvml
 import ipw
 
 BLOCKS = 20_000
-TURN_S = 0.5
-T975 = {5: 2.571, 9: 2.262, 19: 2.093, 29: 2.045, 59: 2.001}
+TURN_S = 0.075
+"""About a step on one core: how fast a shared machine is changes within a second, and short turns share that."""
+T975 = {5: 2.571, 9: 2.262, 19: 2.093, 29: 2.045, 59: 2.001, 79: 1.990, 119: 1.980}
 """Student's quantiles by degrees of freedom; the next smaller one is used."""
 
 

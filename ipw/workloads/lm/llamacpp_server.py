@@ -34,10 +34,17 @@ def main(options: dict[str, Any]) -> None:
     except RuntimeError as error:
         _tell(greeting, {"error": str(error)})
         return
-    _tell(greeting, {"url": server.listening_address, "version": f"xllamacpp {xllamacpp.__version__}"})
+    version = f"xllamacpp {xllamacpp.__version__}"
+    _tell(greeting, {"url": server.listening_address, "version": version, "device": _device(xllamacpp)})
     while os.read(0, 4096):
         pass
     os._exit(0)  # nothing is left to save, and requests in flight would hold the server's own end up
+
+
+def _device(xllamacpp: Any) -> str:
+    """Name the GPUs that this build of llama.cpp computes on, or the CPU."""
+    gpus = [d["description"] for d in xllamacpp.get_device_info() if "GPU" in d["type"].name.rpartition("TYPE_")[2]]
+    return ", ".join(gpus) or "cpu"
 
 
 def _tell(pipe: int, what: dict[str, str]) -> None:
