@@ -188,9 +188,9 @@ def test_a_costly_counter_is_read_only_around_a_tick_now_and_then() -> None:
     follow(follower, ticks, 0, 10 * S)
     watched, missed = follower.watched, follower.missed
     seen = follow(follower, ticks, 10 * S, 60 * S, wake_us=3_000)  # the call itself takes long
-    assert follower.watched - watched == pytest.approx(50 / 1.6, abs=3)
-    assert len(seen.reads) < 4 * 50 / 1.6
-    assert follower.missed - missed < 5
+    assert 0.9 * 50 / 1.6 < follower.watched - watched < 1.5 * 50 / 1.6
+    assert len(seen.reads) < 4 * 50  # to follow every tick takes ten a second and more
+    assert follower.missed - missed < 10
 
 
 def test_a_costly_counter_that_is_to_be_watched_now_is() -> None:

@@ -134,7 +134,13 @@ def test_a_server_elsewhere_leaves_no_joule_of_the_client_in_any_ratio(tmp_path:
 
 @pytest.mark.parametrize(
     ("device", "scope", "seen"),
-    [("cpu", "gpu", False), ("cuda:0", "gpu", True), (None, "gpu", True), ("cpu", "package", True), ("cpu", "module", True)],
+    [
+        ("cpu", "gpu", False),
+        ("cuda:0", "gpu", True),
+        (None, "gpu", True),
+        ("cpu", "package", True),
+        ("cpu", "module", True),
+    ],
 )
 def test_a_model_on_the_cpu_is_not_charged_with_what_a_gpu_drew_beside_it(
     tmp_path: Path, device: str | None, scope: str, seen: bool

@@ -85,7 +85,8 @@ def _llamacpp(parameters: Parameters) -> Iterator[Endpoint]:
         "threads": parameters.threads or (1 if model in BUNDLED else None),
     }
     with child_server("ipw.workloads.lm.llamacpp_server", options, f"llama.cpp's server of {path}") as (greeting, pid):
-        yield Endpoint(server_url(greeting["url"]), None, facts | {"engine": greeting["version"], "device": greeting["device"]}, pid=pid)
+        facts |= {"engine": greeting["version"], "device": greeting["device"]}
+        yield Endpoint(server_url(greeting["url"]), None, facts, pid=pid)
 
 
 @contextmanager
