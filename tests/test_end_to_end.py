@@ -67,8 +67,12 @@ def run_lm(server: Server, gpu: FakeNvml, questions: Path, cwd: Path, *more: str
     return RunDir.open(cwd / summary["run"]), summary
 
 
-def test_the_sum_over_the_run_is_within_one_percent_of_the_truth(questions: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("latency_ns", [0, 3_000_000], ids=["a quick counter", "one that takes 3 ms to answer"])
+def test_the_sum_over_the_run_is_within_one_percent_of_the_truth(
+    questions: Path, tmp_path: Path, latency_ns: int
+) -> None:
     with gpu_server(tmp_path) as (server, gpu):
+        gpu.gpu(0).energy_latency_ns = latency_ns
         run, summary = run_lm(server, gpu, questions, tmp_path)
     queries = run.read_table("queries")
     assert queries is not None
