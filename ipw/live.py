@@ -21,7 +21,7 @@ class LivePower:
         self._recent: dict[int, deque[tuple[int, float]]] = {index: deque() for index in channels}
 
     def watts(self) -> dict[int, float]:
-        """Watts of each channel over about the last two seconds; a channel without two readings is left out."""
+        """Watts of each channel over the last two seconds or a bit more; one without two readings is left out."""
         self._follow()
         return {index: power for index, recent in self._recent.items() if (power := self._power(index, recent))}
 
@@ -44,7 +44,7 @@ class LivePower:
             if recent is None or status != 0:
                 continue
             recent.append((t_ns, value))
-            while t_ns - recent[0][0] > WINDOW_NS:
+            while len(recent) > 2 and t_ns - recent[1][0] > WINDOW_NS:  # one from before stays: some counters are slow
                 recent.popleft()
 
     def _power(self, index: int, recent: deque[tuple[int, float]]) -> float | None:

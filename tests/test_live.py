@@ -51,3 +51,13 @@ def test_a_counter_that_goes_backwards_shows_no_power(tmp_path: Path) -> None:
     live = LivePower(path, {0: "counter"})
     append(path, (0, 100.0, 0, 0), (10**9, 1.0, 0, 0))
     assert live.total() is None
+
+
+def test_a_counter_that_is_seldom_read_keeps_its_power(tmp_path: Path) -> None:
+    path = tmp_path / "power.bin"
+    live = LivePower(path, {0: "counter"})
+    for tick in range(0, 100, 24):  # read shortly before and after one tick in 2.4 s, of 10 J each
+        for t_ns, joules in ((tick * 10**8 - 2 * 10**6, 10.0 * (tick - 1)), (tick * 10**8 + 2 * 10**6, 10.0 * tick)):
+            append(path, (t_ns, joules, 0, 0))
+        if tick:
+            assert live.total() == pytest.approx(100.0, rel=0.05)

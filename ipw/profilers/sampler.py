@@ -36,6 +36,8 @@ LONGEST_SLEEP_NS = 200 * MS
 """So that a stop is noticed soon even where nothing is due."""
 SETTLE_NS = 1_000 * MS
 """At most so long it waits, at either end, for every counter to tick."""
+ASK_AGAIN_NS = 30 * MS
+"""Meanwhile, what had nothing new to tell is asked again so soon."""
 QUIET_NS = 3 * MS // 2
 """What can wait keeps so far away from the next read that cannot."""
 TOGETHER_NS = MS * 2 // 5
@@ -93,9 +95,17 @@ class Sampling:
         start_ns = now_ns()
         for follower, _ in self._followed:
             follower.watch_next(start_ns)
+
+        def settled() -> bool:
+            now = now_ns()
+            for cadence, lanes in self._polled:
+                if any(not lane.failing and lane.read_ns < start_ns for lane in lanes):
+                    cadence.due_ns = min(cadence.due_ns, now + ASK_AGAIN_NS)
+            return self._settled(start_ns) or now - start_ns > SETTLE_NS
+
         for cadence, _ in self._polled:
             cadence.due_ns = start_ns
-        self.run(lambda: self._settled(start_ns) or now_ns() - start_ns > SETTLE_NS)
+        self.run(settled)
 
     def read(self, now: int) -> int:
         """Read what is due or soon will be, and where nothing else is for a while, what may be read by now.
