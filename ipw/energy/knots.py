@@ -13,6 +13,8 @@ OUTAGE_S = 1.0
 """A failed read that is made good within this time loses nothing: a counter goes on counting."""
 CLOSEST, BLURRED = 0.02, 5.0
 """A tick bracketed this many times wider than this share of all was not watched."""
+LOOKED_FOR_NS = 5e7
+"""Of a counter that is seldom read, a change that is bracketed no wider than this (half of it) was looked for."""
 Outages = list[tuple[int, int, str]]
 """Last good moment before, first good moment after, and why nothing could be read between them."""
 
@@ -45,8 +47,8 @@ def ticks_of(t: Ints, value: Floats, half: Floats, *, sparse: bool = False) -> t
     """Moments at which the value changed: middle and half-width of where each must lie, and the new value.
 
     A change lies between the last read of the old value and the first of the new one. Where some were watched closely,
-    the others lie on the grid of those (`ipw.energy.grid`); of a `sparse` counter, which was not read between watched
-    changes, only those are told.
+    the others lie on the grid of those (`ipw.energy.grid`); a `sparse` counter, which was not read between watched
+    changes, has no such grid.
     """
     new = np.flatnonzero(np.diff(value) != 0) + 1
     low, high = t[new - 1] - half[new - 1], t[new] + half[new]
@@ -55,12 +57,11 @@ def ticks_of(t: Ints, value: Floats, half: Floats, *, sparse: bool = False) -> t
         err, spacing = (high - low) / 2, np.diff((low + high) / 2)
         sharp = err <= max(BLURRED * float(np.quantile(err, CLOSEST)), 0.05 * float(np.median(spacing)))
         reset = value[new] < value[new - 1]
-        if sparse:
-            told = sharp | reset
-        else:
+        known = sharp | (err <= LOOKED_FOR_NS)
+        if not sparse:
             low, high, known = _placed(low, high, sharp)
-            # a change that is placed nowhere blurs more than it tells: its energy joins a known next one's, if it can
-            told = known | reset | ~np.append(known[1:] & ~reset[1:], False)
+        # a change that is placed nowhere blurs more than it tells: its energy joins that of a known next one, if it can
+        told = known | reset | ~np.append(known[1:] & ~reset[1:], False)
     at, err, new = ((low + high) / 2).astype(np.int64)[told], (high - low)[told] / 2, new[told]
     return _increasing(at, value[new], err)
 

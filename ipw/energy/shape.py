@@ -17,7 +17,7 @@ def shaped(slow: Curve, fast: Curve) -> Curve:
     """Place the energy between two knots of `slow` as `fast` has it there, so that every knot of `slow` stays true.
 
     Where `fast` has a gap, saw nothing, or ended long before, `slow` stays straight. What is placed is as uncertain in
-    time as the knots of `fast`.
+    time as the knots of `fast` and those of `slow` around it are.
     """
     if slow.t_ns.size < 2 or fast.t_ns.size < 2:
         return slow
@@ -32,12 +32,13 @@ def shaped(slow: Curve, fast: Curve) -> Curve:
     k, t = interval[inside], fast.t_ns[inside]
     share = (_energy_at(fast, t.astype(np.float64)) - at[k]) / grown[k]
     energy = slow.energy_j[k] + np.diff(slow.energy_j)[k] * np.clip(share, 0.0, 1.0)
+    around_ns = np.interp(t - slow.t_ns[0], slow.t_ns - slow.t_ns[0], slow.t_err_ns)
     where = np.searchsorted(slow.t_ns, t)
     return replace(
         slow,
         t_ns=np.insert(slow.t_ns, where, t),
         energy_j=np.insert(slow.energy_j, where, energy),
-        t_err_ns=np.insert(slow.t_err_ns, where, fast.t_err_ns[inside]),
+        t_err_ns=np.insert(slow.t_err_ns, where, np.hypot(fast.t_err_ns[inside], around_ns)),
     )
 
 
