@@ -71,10 +71,9 @@ def counter_curve(
     """Curve of an energy counter from its readings: moment, joules, status code (0 is good), half-width of the read.
 
     With `ticks` the knots are the moments at which the value was seen to change, each between the last read of the old
-    value and the first of the new one; of a `sparse` one, only those that were watched closely. Without, they are the
-    reads, whose values are up to `update_period_s` old where that is much shorter than the time between reads (else
-    each read is an update). Wraps are undone where `range_j` is known; resets, impossible power and outages become
-    gaps.
+    value and the first of the new one; of a `sparse` one, those that were looked for. Without, they are the reads,
+    whose values are up to `update_period_s` old where that is much shorter than the time between reads (else each read
+    is an update). Wraps are undone where `range_j` is known; resets, impossible power and outages become gaps.
     """
     t, value, half, outages = usable(t_ns, value_j, status, uncertainty_ns)
     if ticks:

@@ -1,7 +1,7 @@
 """The NVIDIA driver's own ring of power samples, for GPUs whose energy counter takes long to answer.
 
 On an H200 the counter takes 3 ms of a core to answer, and the ring of the last two seconds a fifth of that; each of its
-samples is the mean of about the last 27 ms, one every 20 ms (docs/hardware/nvidia-h200.md).
+samples is the mean of about the last 27 ms, one every 20 ms (docs/hardware/README.md).
 """
 
 from __future__ import annotations
