@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
+from queue import SimpleQueue
 
 import psutil
 import pytest
@@ -22,6 +23,7 @@ from ipw.workloads.lm.endpoint import Endpoint
 from ipw.workloads.lm.engines import default_engine, serve
 from ipw.workloads.lm.parameters import Parameters
 from ipw.workloads.lm.reply import Answer
+from ipw.workloads.lm.transformers_server import Event, Job, Model, batches
 from ipw.workloads.lm.transport import Transport
 
 MOE = Path(str(files("ipw"))) / "data" / "moe"
@@ -72,15 +74,11 @@ def asked(endpoint: Endpoint) -> list[Answer]:
 
 
 @needs_torch
-def test_a_folder_is_served_in_batches_and_token_by_token() -> None:
+def test_a_folder_is_served_token_by_token() -> None:
     with serve(Parameters(model="moe", engine="transformers", concurrency=4, dtype="float32")) as endpoint:
-        answers = asked(endpoint)
+        asked(endpoint)
         assert endpoint.pid is not None
         assert psutil.pid_exists(endpoint.pid)
-        first_tokens = sorted(answer.first_token_ns or 0 for answer in answers)
-        ends = sorted(answer.end_ns for answer in answers)
-        assert first_tokens[3] < ends[0]  # four went through the model together,
-        assert first_tokens[4] > ends[2]  # and the others behind them
         cut = say(endpoint, ["rev gbcfg"], max_tokens=2)[0]
         assert (cut.response, cut.finish_reason, cut.completion_tokens) == ("gf", "length", 2)
         (bare,) = say(endpoint, ["<|im_start|>user\n12+7<|im_end|>\n<|im_start|>assistant\n"], "completions")
@@ -92,6 +90,33 @@ def test_a_folder_is_served_in_batches_and_token_by_token() -> None:
     assert endpoint.facts["parameters"] == 1_874_176
     assert (endpoint.facts["quantisation"], endpoint.facts["device"]) == ("float32", "cpu")
     assert endpoint.facts["digest"].startswith("sha256:")
+
+
+def test_requests_that_wait_go_together_up_to_the_batch_size() -> None:
+    waiting: SimpleQueue[Job] = SimpleQueue()
+    jobs = [Job([1], max_tokens=1, temperature=0, seed=None) for _ in range(6)]
+    for job in jobs:
+        waiting.put(job)
+    waves = batches(waiting, size=4)
+    assert (next(waves), next(waves)) == (jobs[:4], jobs[4:])
+
+
+@needs_torch
+def test_a_batch_goes_through_the_model_in_step() -> None:
+    model = Model({"model": str(MOE), "device": "cpu", "dtype": "float32", "threads": 1})
+    prompts = ["rev gbcfg", "rev abcde", "rev edcba"]
+    jobs = [
+        model.job({"messages": [{"role": "user", "content": prompt}], "max_tokens": length})
+        for prompt, length in zip(prompts, (4, 4, 2), strict=True)
+    ]
+    said: SimpleQueue[Event | None] = SimpleQueue()
+    for job in jobs:
+        job.events = said  # all into one, so that their order is seen
+    model.run(jobs)
+    events = [said.get_nowait() for _ in range(said.qsize())]
+    texts = [event["text"] for event in events if event and "text" in event]
+    assert texts == ["g", "e", "a", "f", "d", "b", "c", "c", "b", "b"]  # a character of each in turn; the third has two
+    assert [event["finish_reason"] for event in events if event and "finish_reason" in event] == ["length"] * 3
 
 
 @needs_torch
