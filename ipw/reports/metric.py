@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from ipw.reports.definitions import Definition
 from ipw.reports.stats import Interval
+from ipw.unseen import unseen
 
 BELOW_RESOLUTION = "below resolution"
 Metric = dict[str, Any]
@@ -40,22 +41,7 @@ def energy_facts(manifest: Mapping[str, Any]) -> EnergyFacts:
     gain = number(attribution.get("gain_rel"))
     reason = manifest.get("basis_reason") or manifest.get("attribution_reason")
     absent = reason or ("energy was not attributed" if total else "no sensor could be read")
-    absent = elsewhere(manifest) or absent
-    return EnergyFacts(method, str(absent), gain if gain is not None else max(gains, default=None))
-
-
-def elsewhere(manifest: Mapping[str, Any]) -> str | None:
-    """Say that the joules are not the model's, where it ran on what the sensors do not see.
-
-    That is another machine, though a meter in the plug may well be that one's: it is believed. Or it is the CPU, where
-    only GPUs are measured.
-    """
-    scopes = {c.get("scope") for c in sensors(manifest) if c.get("in_total")}
-    if not mapping(manifest.get("server")).get("local", True) and scopes != {"wall"}:
-        return "the server runs on another machine: these sensors saw only the client's energy"
-    if mapping(manifest.get("model")).get("device") == "cpu" and scopes and scopes <= {"gpu", "memory"}:
-        return "the model ran on the CPU: these sensors see GPUs only"
-    return None
+    return EnergyFacts(method, str(unseen(manifest) or absent), gain if gain is not None else max(gains, default=None))
 
 
 def metric(

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ipw.reports.load import judged, load_metrics, slo_of
-from ipw.reports.metric import Metric, elsewhere, energy_facts, mapping, number
+from ipw.reports.metric import Metric, energy_facts, mapping, number
 from ipw.reports.queries import load_queries
 from ipw.reports.ratios import UNSCORED, query_metrics, rates, shared_error
 from ipw.reports.readings import total_channels
@@ -15,6 +15,7 @@ from ipw.reports.utilisation import utilisation
 from ipw.reports.validity import check_run
 from ipw.reports.window import measured_energy, window_metrics, window_s
 from ipw.rundir import RunDir
+from ipw.unseen import unseen
 
 SCHEMA_VERSION = 1
 
@@ -32,7 +33,7 @@ def summarize(run: RunDir) -> dict[str, Any]:
     duration_s = window_s(manifest, queries)
     measured = measured_energy(manifest)
     readings = run.readings()
-    if elsewhere(manifest):
+    if unseen(manifest):
         queries, measured = queries.without_energy(), None
     metrics = window_metrics(run, measured, energy, duration_s)
     by_subject = {}

@@ -12,11 +12,12 @@ import numpy.typing as npt
 from ipw.channel_curves import Readings, channel_curve
 from ipw.energy.curve import coverage, energy_between
 from ipw.reports.definitions import STEADY
-from ipw.reports.metric import EnergyFacts, Metric, elsewhere, mapping, metric, number
+from ipw.reports.metric import EnergyFacts, Metric, mapping, metric, number
 from ipw.reports.queries import Queries
 from ipw.reports.readings import total_channels
 from ipw.reports.stats import Interval, student_t975
 from ipw.reports.window import LEAST_COVERAGE, Estimate, measured_metric, measured_windows
+from ipw.unseen import unseen
 
 Window = tuple[int, int]
 SLICES = 10
@@ -53,8 +54,8 @@ def steady_metrics(
         return {definition.name: metric(definition, None, reason=SHORT) for definition in STEADY}
     seconds = sum(end - start for start, end in windows) / 1e9
     tokens, interval = _throughput(queries, windows)
-    drawn = None if elsewhere(manifest) else _energy(manifest, readings, windows)
-    absent = energy.absent if elsewhere(manifest) or not total_channels(manifest) else "readings do not cover it"
+    drawn = None if unseen(manifest) else _energy(manifest, readings, windows)
+    absent = energy.absent if unseen(manifest) or not total_channels(manifest) else "readings do not cover it"
     found = {
         length.name: metric(length, seconds, method="timed"),
         throughput.name: metric(

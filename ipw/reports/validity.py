@@ -11,9 +11,10 @@ import numpy.typing as npt
 from ipw.channel_curves import Readings, channel_curve, of_channel
 from ipw.clock import Anchor, wall_step_ns
 from ipw.energy.curve import Curve, coverage, energy_between
-from ipw.reports.metric import elsewhere, mapping, mappings, number, sensors
+from ipw.reports.metric import mapping, mappings, number, sensors
 from ipw.reports.readings import total_channels
 from ipw.reports.window import LEAST_COVERAGE, measured_windows
+from ipw.unseen import unseen
 
 Window = tuple[int, int]
 Check = dict[str, Any]
@@ -64,7 +65,7 @@ def _sensors(manifest: Mapping[str, Any]) -> Iterator[Check]:
 def _server(manifest: Mapping[str, Any]) -> Iterator[Check]:
     """Say where the server is, and whether it lasted; and that a run was measured in several parts."""
     server = mapping(manifest.get("server"))
-    if reason := elsewhere(manifest):
+    if reason := unseen(manifest):
         yield _check("server", ok=False, detail=reason)
     elif server.get("ended"):
         yield _check("server", ok=False, detail=str(server["ended"]))

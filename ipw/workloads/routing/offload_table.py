@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ipw.rundir import RunDir
+from ipw.unseen import unseen
 from ipw.workloads.derive import straight_energy
 from ipw.workloads.routing.caches import accesses
 from ipw.workloads.routing.cost import Machine, expected_cost, fit_line
@@ -115,7 +116,9 @@ def _seconds(record: Record) -> float:
 
 
 def _decode_energy(run: RunDir, record: Record) -> tuple[float, float, float] | None:
-    """Joules while tokens were decoded, with the bounds of the sensors; `None` where no sensor was read."""
+    """Joules while tokens were decoded, with the bounds of the sensors; `None` where no sensor saw them."""
+    if unseen(run.manifest()):
+        return None
     starts, ends = zip(*record["decode_ns"], strict=True)
     value, low, high = straight_energy(run, starts, ends)
     total = float(value.sum())

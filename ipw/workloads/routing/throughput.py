@@ -9,12 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from ipw.rundir import RunDir
+from ipw.unseen import unseen
 from ipw.workloads.routing.bootstrap import basic_interval, multiplicities
 
 Floats = npt.NDArray[np.float64]
 Metric = dict[str, Any]
-COLUMNS = ("start_ns", "first_token_ns", "end_ns", "prompt_tokens", "completion_tokens", "energy_j",
-           "prefill_energy_j", "decode_energy_j")  # fmt: skip
+JOULES = ("energy_j", "prefill_energy_j", "decode_energy_j")
+COLUMNS = ("start_ns", "first_token_ns", "end_ns", "prompt_tokens", "completion_tokens", *JOULES)
+UNMEASURED = "energy was not attributed"
 
 
 class Ratio(NamedTuple):
@@ -38,21 +40,24 @@ def throughput(run: RunDir, seed: int = 0) -> dict[str, Metric]:
     columns = {name: table[name].cast("float64").to_numpy(zero_copy_only=False) for name in COLUMNS}
     drawn = multiplicities(np.zeros(table.num_rows, np.intp), seed)
     manifest = run.manifest()
+    not_theirs = unseen(manifest)
+    if not_theirs:
+        columns |= {name: np.full(table.num_rows, np.nan) for name in JOULES}
     method = manifest.get("method")
     gain = (manifest.get("attribution") or {}).get("gain_rel") if method == "model_estimate" else None
     found = {}
-    for name, ratio in _ratios(columns).items():
+    for name, ratio in _ratios(columns, not_theirs or UNMEASURED).items():
         is_energy = ratio.unit == "J"
         found[name] = _metric(ratio, drawn, method if is_energy else "timed", (gain or 0.0) if is_energy else 0.0)
     return found
 
 
-def _ratios(columns: dict[str, Floats]) -> dict[str, Ratio]:
+def _ratios(columns: dict[str, Floats], unmeasured: str) -> dict[str, Ratio]:
     read, written = columns["prompt_tokens"], columns["completion_tokens"]
     split = np.where(np.isnan(columns["first_token_ns"]), columns["end_ns"], columns["first_token_ns"])
     read_s, write_s = (split - columns["start_ns"]) / 1e9, (columns["end_ns"] - split) / 1e9
     later = np.maximum(written - 1, 0)  # the first token comes from reading the prompt
-    unmeasured, unwritten = "energy was not attributed", "the model wrote nothing"
+    unwritten = "the model wrote nothing"
     return {
         "prefill_tokens_per_s": Ratio(read, read_s, "1/s", "no times"),
         "decode_tokens_per_s": Ratio(later, write_s, "1/s", unwritten),

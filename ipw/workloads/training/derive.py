@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from ipw.energy.division import Share
 from ipw.rundir import RunDir
+from ipw.unseen import unseen
 from ipw.workloads.derive import MEASURED, Attributed, attribute_run, straight_energy
 from ipw.workloads.training.edges import PHASES
 from ipw.workloads.training.learning import Bounded, Curve, common_budget, common_target
@@ -35,13 +36,14 @@ def derive_training(run: RunDir) -> dict[str, dict[str, Any]]:
         attribution=attributed.facts if attributed else None,
         attribution_reason=None if steps else "no step was finished",
     )
-    energy = step_energy(steps, phases, attributed)
-    run.write_table("steps", _steps_table(steps, energy))
-    run.write_table("spans", _spans_table(run, marked, steps, known=attributed is not None))
     manifest = run.manifest()
+    theirs = None if unseen(manifest) else attributed
+    energy = step_energy(steps, phases, theirs)
+    run.write_table("steps", _steps_table(steps, energy))
+    run.write_table("spans", _spans_table(run, marked, steps, known=theirs is not None))
     ended = {str(record.get("method")): record for record in run.journal("method")}
     run.update_manifest(resonance=_resonance(steps, manifest, ended))
-    return _by_method(run, manifest, steps, energy, attributed.owners if attributed else None)
+    return _by_method(run, manifest, steps, energy, theirs.owners if theirs else None)
 
 
 def step_energy(steps: Sequence[Record], phases: Phased, attributed: Attributed | None) -> dict[str, Floats]:
@@ -86,7 +88,8 @@ def _by_method(
     target = parameters.get("target_loss") or common_target(known)
     budget_j = parameters.get("budget_j") or common_budget(known)
     attribution = manifest.get("attribution") or {}
-    how = Energy(manifest.get("method"), attribution.get("gain_rel"), str(manifest.get("basis_reason") or UNMEASURED))
+    absent = unseen(manifest) or manifest.get("basis_reason") or UNMEASURED
+    how = Energy(manifest.get("method"), attribution.get("gain_rel"), str(absent))
     evaluations = list(run.journal("evaluation"))
     found: dict[str, dict[str, Any]] = {}
     for number, name in enumerate(methods):

@@ -65,5 +65,13 @@ def test_what_was_not_measured_or_written_is_absent_with_a_reason(tmp_path: Path
     assert found["energy_per_token_j"]["reason"] == "energy was not attributed"
 
 
+def test_a_model_on_the_cpu_is_not_charged_with_what_a_gpu_drew_beside_it(tmp_path: Path) -> None:
+    sensors = [{"name": "nvml/gpu0", "scope": "gpu", "in_total": True}]
+    found = throughput(run_of(tmp_path, [query(0)], sensors=sensors, model={"device": "cpu"}))
+    assert found["energy_per_token_j"]["value"] is None
+    assert found["energy_per_token_j"]["reason"] == "the model ran on the CPU: these sensors see GPUs only"
+    assert found["prefill_tokens_per_s"]["value"] == pytest.approx(50.0)
+
+
 def test_a_run_without_queries_has_none(tmp_path: Path) -> None:
     assert throughput(RunDir(tmp_path)) == {}

@@ -169,6 +169,20 @@ def test_without_a_sensor_times_and_losses_are_there_and_joules_have_a_reason(tm
         json.dumps(entry, allow_nan=False)
 
 
+def test_steps_on_the_cpu_are_not_charged_with_what_a_gpu_drew_beside_them(tmp_path: Path) -> None:
+    run = known_run(tmp_path, channels=[CHANNEL])
+    run.update_manifest(model={"name": "tiny", "device": "cpu"})
+    for entry in derive_training(run).values():
+        metric = entry["metrics"]["energy_per_step_j"]
+        assert metric["value"] is None
+        assert metric["reason"] == "the model ran on the CPU: these sensors see GPUs only"
+        assert entry["metrics"]["loss_at_budget"]["value"] is None
+        assert entry["metrics"]["step_time_s"]["value"] > 0
+    steps = run.read_table("steps")
+    assert steps is not None
+    assert steps["energy_j"].null_count == steps.num_rows
+
+
 def test_records_that_a_crash_or_a_stranger_left_are_passed_over(tmp_path: Path) -> None:
     run = known_run(tmp_path, channels=[])
     with Journal(run) as journal:
