@@ -19,11 +19,11 @@ Bools = npt.NDArray[np.bool_]
 def on_grid(low: Floats, high: Floats, sharp: Bools) -> tuple[Floats, Floats]:
     """Narrow the brackets `[low, high]` of changes, in order of time, by the grid of those that are `sharp`.
 
-    Between two watched ticks the others are spaced evenly, if the watched ticks before and after agree on the period.
-    The half-width of a tick placed so is that of the watched ones, and the most by which stretches nearby, continued
-    with the period of their neighbours, miss the watched tick at their other end: that is how far ticks jitter, drift
-    and jump over such a stretch. Where the grid and what was read contradict each other, what was read stands; a change
-    after which it is not sure which tick was read keeps its bracket too.
+    Between two watched ticks the others are spaced evenly, if the watched ticks before or after agree on the period.
+    The half-width of a tick placed so is that of these two, by its distance from each, and the most by which stretches
+    nearby, continued with the period of their neighbours, miss the watched tick at their other end: that is how far
+    ticks jitter, drift and jump over such a stretch. Where the grid and what was read contradict each other, what was
+    read stands; a change after which it is not sure which tick was read keeps its bracket too.
     """
     anchors = np.flatnonzero(sharp)
     if anchors.size < 3:
@@ -36,12 +36,13 @@ def on_grid(low: Floats, high: Floats, sharp: Bools) -> tuple[Floats, Floats]:
     changes, stretch = changes[inside], stretch[inside]
     left, right = at[stretch], at[stretch + 1]
     n, pace = steps[stretch], (right - left) / np.maximum(steps[stretch], 1)
-    unsure = np.maximum(half[stretch], half[stretch + 1]) + stray[stretch]
     order = changes - anchors[stretch]
     counted = np.diff(anchors)[stretch] == n  # each tick was read by itself
     by_time = np.floor((high[changes] - left) / np.where(pace > 0, pace, 1.0))
-    clear = np.abs(high[changes] - left - np.rint((high[changes] - left) / pace) * pace) > unsure
     number = np.where(counted, order, by_time)
+    part = number / np.maximum(n, 1)
+    unsure = half[stretch] * (1 - part) + half[stretch + 1] * part + stray[stretch]
+    clear = np.abs(high[changes] - left - np.rint((high[changes] - left) / pace) * pace) > unsure
     placed = left + number * pace
     new_low, new_high = np.maximum(low[changes], placed - unsure), np.minimum(high[changes], placed + unsure)
     good = (n > 0) & (unsure < period[stretch] / 2) & (counted | clear) & (new_low <= new_high) & (number < n)
@@ -65,9 +66,10 @@ def _stretches(at: Floats, changes: Ints) -> tuple[Ints, Floats, Floats]:
         earlier = (at[k] - at[before]) / (number[k] - number[before])
         later = (at[after] - at[k + 1]) / (number[after] - number[k + 1])
     earlier, later = np.where(np.isnan(earlier), later, earlier), np.where(np.isnan(later), earlier, later)
-    off = np.maximum(np.abs(gap - steps * earlier), np.abs(gap - steps * later))
-    same = off <= SAME * np.minimum(earlier, later)
-    stray = np.nanmax(_around(np.where(same, off, 0.0), NEARBY), axis=1)
+    off = np.abs(gap - steps * np.stack([earlier, later]))
+    same_as = off <= SAME * np.minimum(earlier, later)
+    same = same_as.any(axis=0)  # what came before, or what comes after, may be on another grid
+    stray = np.nanmax(_around(np.where(same_as, off, 0.0).max(axis=0), NEARBY), axis=1)
     return np.where(same, steps, 0.0).astype(np.int64), np.where(same, stray, np.inf), np.minimum(earlier, later)
 
 

@@ -27,7 +27,8 @@ from ipw.profilers.base import Sensor
 from ipw.profilers.discovery import find
 from ipw.profilers.recording import MOST_FAILURES, Lane, PowerFile
 from ipw.profilers.sources import Sources
-from ipw.profilers.ticks import LONGEST_UNWATCHED_NS, MS, Cadence, TickFollower, affordable_stride, quiet_moment
+from ipw.profilers.ticks import MS, Cadence, TickFollower
+from ipw.profilers.turns import Turns
 
 FILE = "power.bin"
 FLUSH_NS = 400 * MS
@@ -40,8 +41,6 @@ ASK_AGAIN_NS = 30 * MS
 """Meanwhile, what had nothing new to tell is asked again so soon."""
 QUIET_NS = 3 * MS // 2
 """What can wait keeps so far away from the next read that cannot."""
-TOGETHER_NS = MS * 2 // 5
-"""Counters that are due so soon after one another are read together, when the last of them is."""
 LATE_NS = MS
 """Waking later than this after the time that was asked for is counted."""
 
@@ -75,7 +74,7 @@ class Sampling:
         leeway = 1.0 if self._followed else 0.0
         self._polled = [(Cadence(start_ns, ns, int(leeway * ns)), lanes) for ns, lanes in polled.items()]
         self._wakeups = self._late_wakeups = self._max_late_ns = 0
-        self._sweep_ns: int | None = None
+        self._turns = Turns([follower for follower, _ in self._followed])
 
     def run(self, until: Callable[[], bool]) -> None:
         """Sample until the condition holds; it is looked at after each waking. Raises OSError (disk full)."""
@@ -86,7 +85,6 @@ class Sampling:
             due_ns = self.read(now)
             if now >= flush_ns:
                 self._file.flush()
-                self.share(now)
                 flush_ns = now + FLUSH_NS
         self._file.flush()
 
@@ -94,7 +92,7 @@ class Sampling:
         """Read everything once more, and on until each counter that ticks was seen to. Raises OSError (disk full)."""
         start_ns = now_ns()
         for follower, _ in self._followed:
-            follower.watch_next(start_ns)
+            follower.watch_now(start_ns)
 
         def settled() -> bool:
             now = now_ns()
@@ -116,6 +114,9 @@ class Sampling:
         quiet = due_ns - now > QUIET_NS
         if quiet:
             due_ns = self._follow(now, sys.maxsize)
+        if now >= self._turns.due_ns:
+            self._turns.plan(now)
+            due_ns = self._next_due()
         for cadence, lanes in self._polled:
             if cadence.due_ns - (cadence.slack_ns if quiet else 0) <= now:
                 for lane in lanes:
@@ -123,22 +124,6 @@ class Sampling:
                 cadence.advance(now)
             due_ns = min(due_ns, cadence.due_ns)
         return due_ns
-
-    def share(self, now: int) -> None:
-        """Tell those who follow how many of their ticks they can watch, and when all are read between ticks."""
-        known = [(f, f.period_ns, f.phase_ns(now)) for f, _ in self._followed if f.period_ns is not None]
-        cheap = [(f, phase) for f, _, phase in known if not f.costly and phase is not None]
-        period_ns = min((period for _, period, _ in known), default=LONGEST_SLEEP_NS)
-        stride = affordable_stride([phase for _, phase in cheap], period_ns)
-        for follower, _ in self._followed:
-            follower.stride = max(int(LONGEST_UNWATCHED_NS / period_ns), 1) if follower.costly else stride
-            follower.common_period_ns = period_ns
-        if cheap:
-            before_ns = None if self._sweep_ns is None else self._sweep_ns - now
-            sweep_ns = quiet_moment([phase for _, phase in cheap], period_ns, before_ns)
-            self._sweep_ns = now + int(sweep_ns)
-            for follower, phase in cheap:
-                follower.read_before_ticks((phase - sweep_ns) % period_ns)
 
     def stats(self) -> dict[str, Any]:
         """What was read, what was missed, and why."""
@@ -174,16 +159,17 @@ class Sampling:
 
     def _follow(self, now: int, until_ns: int) -> int:
         """Read each of the followed that may be read by now and is due until then. Returns when the next are due."""
-        due = []
         for follower, lane in self._followed:
             due_ns = follower.due_ns
             if due_ns <= until_ns and due_ns - follower.slack_ns <= now:
                 changed = lane.poll(now)
                 follower.observe(max(lane.read_ns, now), changed)
-                due_ns = follower.due_ns
-            due.append(due_ns)
-        limit_ns = min(due, default=sys.maxsize) + TOGETHER_NS
-        return max((due_ns for due_ns in due if due_ns < limit_ns), default=sys.maxsize)
+        return self._next_due()
+
+    def _next_due(self) -> int:
+        """When the last of those is due for which the others can wait."""
+        latest_ns = min((follower.due_ns + follower.patience_ns for follower, _ in self._followed), default=sys.maxsize)
+        return max((f.due_ns for f, _ in self._followed if f.due_ns <= latest_ns), default=sys.maxsize)
 
     def _settled(self, since_ns: int) -> bool:
         return all(

@@ -6,9 +6,7 @@ Everything here is a function of the times it is told, so that a simulated clock
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
 from itertools import pairwise
-from math import ceil
 
 MS = 1_000_000
 HUNT_STEP_NS, HUNT_LIMIT_NS = 2 * MS, 1_500 * MS
@@ -26,20 +24,16 @@ LOST_AFTER = 3
 MEMORY = 8
 """How many watched ticks the line through them, and the means of errors, remember."""
 SMALLEST_GUARD_NS, LARGEST_STEP_NS = 3 * MS // 4, 3 * MS
-WIDENED, NARROWED = 0.5, 0.995
-"""A missed tick adds this share of the guard to its margin, a seen one leaves this much of the margin: where ticks
-jitter, about one in a hundred is missed."""
+WIDENED, NARROWED, MOST_NARROWED = 0.5, 0.995, 8
+"""A missed tick adds this share of the guard to its margin; a watched one leaves this much of the margin for each tick
+since the last, but for so many at most. Where ticks jitter, about one in a hundred is missed."""
 TRUSTED_NS = MS
 """A watched tick that strayed less from where the line had it lets more ticks pass unwatched before the next."""
-WATCHING_PER_S, A_TICK = 2, 2.5
-"""So many wake-ups a second may be spent on watching ticks closely, and so many are spent on one: a wake-up costs far
-more than a read, 0.1 ms and more of a core."""
 SOUGHT = 6
 """So many guards after its time a tick is given up."""
-LONGEST_UNWATCHED_NS = 1_600 * MS
-"""It is also how far apart the readings of a counter are that is slow to answer."""
-TOGETHER_NS = MS
-"""Ticks this close to one another are watched in the same wake-ups."""
+PATIENCE_NS = 2 * MS // 5
+"""So much later than due a read at an exact moment does as well."""
+NEVER = 1 << 62
 
 
 class Cadence:
@@ -68,17 +62,16 @@ class TickFollower:
     the estimate and how late the process wakes; a tick that came before it is counted as missed and widens it. Three in
     a row, or no ticks at all: it rests on the channel's cadence and hunts again later.
 
-    As long as watched ticks come where they are expected, ever more go unwatched between them, up to one in `stride`;
-    one that strays, or does not come, has the next ones watched. A counter that is `costly` to read is not read between
-    watched ticks either.
+    As long as watched ticks come where they are expected, ever more go unwatched between them, up to one in `stride`,
+    and then they are watched when `watch_at` says so, else one in twice the stride; one that strays, or does not come,
+    has the next ones watched. A counter that is `costly` to read is not read between watched ticks either.
     """
 
     def __init__(self, start_ns: int, poll_ns: int, *, costly: bool = False) -> None:
         self.period_ns: float | None
         """`None` while it does not follow."""
-        self.stride, self.common_period_ns = 1, 0.0
-        """Of so many ticks, one is watched at least: the first in every such stretch of the common period, which is the
-        same stretch for all counters, so that those that tick together are watched together."""
+        self.stride = 1
+        """Of so many ticks, one is to be watched."""
         self.ticks = self.watched = self.missed = 0
         """How many were seen; how many of them closely; how many were to be and were not, or passed unread."""
         self.watched_ns = -1
@@ -86,13 +79,17 @@ class TickFollower:
         self.bracket_ns = 0.0
         """Half of the time between the read before a watched tick and the read after it: the mean over all of them."""
         self.costly = costly
-        self._start_ns, self._poll_ns, self._turn = start_ns, poll_ns, -1
+        self._poll_ns, self._told = poll_ns, NEVER
+        self.patience_ns = PATIENCE_NS
+        """How much later than due the read does as well."""
         self._early_ns: float | None = None
         self._free, self._lead_ns = 0, 0.0
         """So many reads to come, each that long before an expected tick, have nothing to decide if all goes well."""
         self._pause_ns = FIRST_PAUSE_NS
         self._last_ns: int | None = None
-        self._expected_ns, self._guard_ns, self._before, self._owed = 0.0, 0.0, True, False
+        self.guard_ns = 0.0
+        """So long before a tick that is watched it is read, at the latest."""
+        self._expected_ns, self._before, self._owed = 0.0, True, False
         self._hunt(start_ns)
 
     @property
@@ -129,17 +126,26 @@ class TickFollower:
     def read_before_ticks(self, early_ns: float) -> None:
         """Read so long before ticks that nobody watches; without this, it is an eighth of the period before them."""
         self._early_ns = early_ns
-        if self._free and self.period_ns is not None:
+        if self.period_ns is not None and self._before and not self._watch:
             self._plan_unwatched(self.period_ns)
 
-    def watch_next(self, now_ns: int) -> None:
-        """Watch the next tick, and each after it."""
-        self.stride, self._free = 1, 0
+    def watch_at(self, t_ns: float) -> None:
+        """Watch the tick that is expected about then, or else the next that can be."""
+        if self.period_ns is not None:
+            ahead = round((t_ns - self._expected_ns) / self.period_ns)
+            self._told = self._number + ahead
+            self._free = max(min(self._free, ahead - 1), 0)
+            if ahead <= 0 and self._before and not self._watch:
+                self._plan_watched()
+
+    def watch_now(self, now_ns: int) -> None:
+        """Watch the next tick."""
+        self.watch_at(now_ns)
         if self.period_ns is not None and self._before and self.costly:
-            ahead = max(int((self._expected_ns - self._guard_ns - now_ns) // self.period_ns), 0)
+            ahead = max(int((self._expected_ns - self.guard_ns - now_ns) // self.period_ns), 0)
             self._number -= ahead
             self._expected_ns -= ahead * self.period_ns
-            self.due_ns = int(self._expected_ns - self._guard_ns)
+            self.due_ns = int(self._expected_ns - self.guard_ns)
 
     # --- hunting ----------------------------------------------------------------------------------------------------
 
@@ -147,7 +153,7 @@ class TickFollower:
         self.period_ns, self._free = None, 0
         self._seen: list[float] | None = []
         self._give_up_ns = t_ns + HUNT_LIMIT_NS
-        self.due_ns, self.slack_ns = t_ns, HUNT_STEP_NS // 4
+        self.due_ns, self.slack_ns, self.patience_ns = t_ns, HUNT_STEP_NS // 4, PATIENCE_NS
 
     def _look(self, last_ns: int, t_ns: int, changed: bool, seen: list[float]) -> None:
         self.due_ns = t_ns + HUNT_STEP_NS
@@ -182,41 +188,34 @@ class TickFollower:
     def _expect(self, tick_ns: float, t_ns: int, period: float) -> None:
         """Plan the read before the first expected tick that is still to come."""
         guard = SMALLEST_GUARD_NS + 2 * (self._stray_ns + self._late_ns) + self._margin_ns
-        self._guard_ns = guard = min(guard, period / 4)
+        self.guard_ns = guard = min(guard, period / 4)
         behind = t_ns - (tick_ns - guard)
         skipped = int(behind // period) + 1 if behind >= 0 else 0
         self.missed += skipped
         self._number += 1 + skipped
         self._passed += 1 + skipped
         self._expected_ns, self._before = tick_ns + skipped * period, True
-        turn = self._stretch(period)
-        trusted = self._trust >= self.stride > 1 and self._passed < 2 * self.stride
-        self._watch = self.costly or (turn != self._turn if trusted else self._passed >= self._trust)
+        most = 2 * self.stride if self._trust >= self.stride > 1 else self._trust
+        unwatched = min(most - self._passed, self._told - self._number)
+        self._watch = self.costly or unwatched <= 0
         if self._watch:
-            self._free = 0
-            self.due_ns, self.slack_ns = int(self._expected_ns - guard), int(min(guard, LARGEST_STEP_NS))
+            self._plan_watched()
         else:
-            self._free = self._unwatched(period, trusted=trusted)
+            self._free = unwatched - 1
             self._plan_unwatched(period)
 
+    def _plan_watched(self) -> None:
+        self._watch, self._free, self._told = True, 0, NEVER
+        self.due_ns = int(self._expected_ns - self.guard_ns)
+        self.slack_ns, self.patience_ns = int(min(self.guard_ns, LARGEST_STEP_NS)), PATIENCE_NS
+
     def _plan_unwatched(self, period: float) -> None:
-        guard = self._guard_ns
+        guard = self.guard_ns
         early = guard + (period - 2 * guard) / 8 if self._early_ns is None else self._early_ns
         self._lead_ns = min(max(early, guard), period - guard)
         self.due_ns = int(self._expected_ns - self._lead_ns)
         self.slack_ns = int(period - guard - self._lead_ns)
-
-    def _unwatched(self, period: float, *, trusted: bool) -> int:
-        """How many ticks after the expected one need not be watched either."""
-        if not trusted:
-            return self._trust - self._passed - 1
-        stretch_ns = self.stride * (self.common_period_ns or period)
-        rest_ns = stretch_ns - (self._expected_ns - self._start_ns) % stretch_ns
-        return min(ceil(rest_ns / period), 2 * self.stride - self._passed) - 1
-
-    def _stretch(self, period: float) -> int:
-        """Number of the stretch of ticks, of which one is watched, that the expected tick is in."""
-        return int((self._expected_ns - self._start_ns) // (self.stride * (self.common_period_ns or period)))
+        self.patience_ns = int(min(self._lead_ns - guard, period / 8))
 
     def _follow(self, last_ns: int, t_ns: int, changed: bool, period: float) -> None:
         if self._before:
@@ -227,10 +226,10 @@ class TickFollower:
         elif changed:
             self.ticks += 1
             self._bracketed(last_ns, t_ns, period)
-        elif t_ns > self._expected_ns + min(period / 2, SOUGHT * self._guard_ns):
+        elif t_ns > self._expected_ns + min(period / 2, SOUGHT * self.guard_ns):
             self._miss(self._expected_ns, t_ns, period)
         else:
-            self._step(self._guard_ns, t_ns)
+            self._step(self.guard_ns, t_ns)
 
     def _come_between(self, t_ns: int, changed: bool, period: float) -> None:
         """Take the read after the last tick and before the expected one, unless it came too late."""
@@ -242,7 +241,7 @@ class TickFollower:
             self._owed = True
             self._expect(self._expected_ns + period, t_ns, period)
         elif changed and not self._owed:  # it ticked before its time
-            self._miss(t_ns - self._guard_ns / 2, t_ns, period)
+            self._miss(t_ns - self.guard_ns / 2, t_ns, period)
         else:
             if self._owed and not changed:  # a tick was left out, or comes at other moments now
                 self._missed_in_row += 1
@@ -262,19 +261,18 @@ class TickFollower:
         tick_ns, half_ns = (last_ns + t_ns) / 2, (t_ns - last_ns) / 2
         self.watched += 1
         self.watched_ns = t_ns
-        self._turn = self._stretch(period)
         self.bracket_ns += (half_ns - self.bracket_ns) / self.watched
         stray_ns = max(abs(tick_ns - self._expected_ns) - half_ns, 0.0)
         if stray_ns > period / 8:  # it ticks at other moments now
             self._line.clear()
         else:
-            self._stray_ns += (stray_ns - self._stray_ns) / MEMORY
+            self._stray_ns += (stray_ns - self._stray_ns) / max(len(self._line), 2)
         if stray_ns > TRUSTED_NS:
             self._trust = max(self._trust // 2, 1)
         elif len(self._line) > MEMORY / 2:
             self._trust = min(2 * self._trust, self.stride)
         self._missed_in_row = 0
-        self._margin_ns *= NARROWED
+        self._margin_ns *= NARROWED ** min(self._passed, MOST_NARROWED)
         self._correct(tick_ns, t_ns, period)
 
     def _correct(self, tick_ns: float, t_ns: int, period: float) -> None:
@@ -298,7 +296,7 @@ class TickFollower:
         self._trust = 1
         if self._missed_in_row < LOST_AFTER:
             self._owed = False
-            self._margin_ns = min(self._margin_ns + WIDENED * self._guard_ns, period / 4)
+            self._margin_ns = min(self._margin_ns + WIDENED * self.guard_ns, period / 4)
             self._correct(guess_ns, t_ns, period)
         elif self.ticks - self._learned_at < STEADY_TICKS:
             self._give_up(t_ns)
@@ -312,40 +310,9 @@ class TickFollower:
         self._seen, self.period_ns, self._free = None, None, 0
         self._resume_ns = t_ns + self._pause_ns
         self._pause_ns = min(2 * self._pause_ns, LONGEST_PAUSE_NS)
-        self.due_ns, self.slack_ns = t_ns + self._poll_ns, self._poll_ns // 4
+        self.due_ns, self.slack_ns, self.patience_ns = t_ns + self._poll_ns, self._poll_ns // 4, PATIENCE_NS
 
     def _rest(self, t_ns: int, changed: bool) -> None:
         self.due_ns = t_ns + self._poll_ns
         if changed and t_ns >= self._resume_ns:
             self._hunt(t_ns)
-
-
-def quiet_moment(phases_ns: Sequence[float], period_ns: float, before_ns: float | None = None) -> float:
-    """Time to a moment, at most a period ahead, that is far from all ticks: half-way between two of them.
-
-    `phases_ns` are the times to the next tick of each. The moment chosen before, in time from now, is kept as long as
-    it is half as far from ticks as the best.
-    """
-    ordered = sorted(phases_ns)
-    gaps = [*(after - before for before, after in pairwise(ordered)), ordered[0] + period_ns - ordered[-1]]
-    widest = max(gaps)
-    if before_ns is not None:
-        distances = [(phase - before_ns) % period_ns for phase in ordered]
-        if min(min(d, period_ns - d) for d in distances) > widest / 4:
-            return before_ns % period_ns
-    return (ordered[gaps.index(widest)] + widest / 2) % period_ns
-
-
-def affordable_stride(phases_ns: Sequence[float], period_ns: float) -> int:
-    """Of how many ticks of each counter one can be watched, at about `WATCHING_PER_S`.
-
-    `phases_ns` are the times to the next tick of each, `period_ns` is the shortest period. Once a period all are read;
-    where all ticks come together, that is one of the wake-ups in which they are watched.
-    """
-    if not phases_ns:
-        return 1
-    ordered = sorted(phases_ns)
-    gaps = [*(after - before for before, after in pairwise(ordered)), ordered[0] + period_ns - ordered[-1]]
-    moments = max(sum(gap > TOGETHER_NS for gap in gaps), 1)
-    stride = ceil((A_TICK * moments - 1) * 1e9 / period_ns / WATCHING_PER_S)
-    return max(min(stride, int(LONGEST_UNWATCHED_NS / period_ns)), 1)

@@ -83,15 +83,12 @@ def sample(path: Path, ticks: Sequence[Sequence[int]], seconds: float, *, wake_u
     machine, lateness = Machine(ticks), random.Random(1)
     file = PowerFile(path)
     sampling = Sampling([machine], file, 0)
-    due_ns, shared_ns, woken = 0, 0, []
+    due_ns, woken = 0, []
     while machine.now_ns < seconds * S:
         if due_ns > machine.now_ns:
             machine.now_ns = due_ns + 20_000 + int(lateness.expovariate(1e-3 / wake_us))
             woken.append(machine.now_ns)
         due_ns = sampling.read(machine.now_ns)
-        if machine.now_ns - shared_ns > 400 * MS:
-            sampling.share(machine.now_ns)
-            shared_ns = machine.now_ns
     file.flush()
     file.close()
     learning = bisect_right(woken, int(LEARNED_S * S))
