@@ -57,11 +57,12 @@ class Turns:
         ahead_ns = max(min(AHEAD * period_ns, half_gap_ns), GUARDS_AHEAD * self._leader.guard_ns)
         sweep_ns = phases[leader] - ahead_ns
         if turn_is_over:
-            turn_ns = max(CYCLE_NS / moments(phases, period_ns), SHORTEST_TURN_NS)
+            count = moments(phases, period_ns)
+            turn_ns = max(CYCLE_NS / count, SHORTEST_TURN_NS)
             sweeps = max(round((turn_ns - sweep_ns) / period_ns), 1)
             self._turn_ends_ns = now + int(sweep_ns + (sweeps - 1 / 8) * period_ns)
             for follower, phase in zip(cheap, phases, strict=True):
-                follower.stride = _times(turn_ns * moments(phases, period_ns), follower)
+                follower.stride = _times(turn_ns * count, follower)
                 if (phases[leader] - phase) % period_ns <= TOGETHER_NS:
                     follower.watch_at(now + phases[leader] + sweeps * period_ns)
         self.due_ns = min(self.due_ns, self._turn_ends_ns)

@@ -113,11 +113,11 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("phases_ms", [[3.0] * 8, SPREAD_MS], ids=["in phase", "each at its own phase"])
-def test_eight_steady_counters_cost_25_wakeups_a_second_and_each_tick_is_placed_within_2_ms(
+def test_eight_steady_counters_cost_20_wakeups_a_second_and_each_tick_is_placed_within_2_ms(
     path: Path, phases_ms: list[float]
 ) -> None:
     seen = sample(path, [grid(100, phase, 21) for phase in phases_ms], 20)
-    assert seen.wakeups_per_s < 25
+    assert seen.wakeups_per_s < 20
     assert seen.learning_wakeups < 400
     assert seen.error_percentile(50) < 0.5
     assert seen.error_percentile(99) < 1.5
@@ -127,7 +127,7 @@ def test_eight_steady_counters_cost_25_wakeups_a_second_and_each_tick_is_placed_
 
 def test_periods_of_their_own_cost_hardly_more(path: Path) -> None:
     seen = sample(path, [grid(100 + 0.3 * i, phase, 21) for i, phase in enumerate(SPREAD_MS)], 20)
-    assert seen.wakeups_per_s < 30
+    assert seen.wakeups_per_s < 24
     assert seen.error_percentile(95) < 2
     assert seen.covered > 0.99
 
@@ -155,7 +155,7 @@ def test_a_phase_that_jumps_is_found_again_and_what_lay_between_is_told_as_uncer
     ticks = [grid(100, phase, 31, jump_at_s=12 + 0.3 * i, jump_ms=jump_ms) for i, phase in enumerate(SPREAD_MS)]
     seen = sample(path, ticks, 30)
     assert seen.covered > 0.99
-    assert seen.error_percentile(80) < 2
+    assert seen.error_percentile(84) < 2
 
 
 def test_updates_that_are_left_out_misplace_nothing(path: Path) -> None:
