@@ -2,8 +2,8 @@
 
 A wake-up costs far more than a read, 0.1 ms and more of a core. So all counters are read at one moment of each period,
 some time before the ticks of those whose turn it is. When these are watched, that read waits for them and is the first
-of the two or three around their ticks. Then it is the turn of those that tick next before them, and the moment goes back
-past the ticks of these alone: so there is still one read between any two ticks of a counter.
+of the two or three around their ticks. Then it is the turn of those that tick next before them, and the moment goes
+back past the ticks of these alone: so there is still one read between any two ticks of a counter.
 """
 
 from __future__ import annotations
