@@ -30,7 +30,7 @@ class Turns:
 
     def __init__(self, followers: Sequence[TickFollower]) -> None:
         self.due_ns = 0
-        """When `plan` is to be called next: after that, whenever something was read."""
+        """When `plan` is to be called next, after whatever is read then or later."""
         self._followers = followers
         self._leader: TickFollower | None = None
         """Shortly before its ticks all are read."""
@@ -39,15 +39,15 @@ class Turns:
     def plan(self, now: int) -> None:
         """Tell those who follow when to read, and whom to watch, now that something was read."""
         self.due_ns = now + REPLAN_NS
-        known = {follower: phase for follower in self._followers if (phase := follower.phase_ns(now)) is not None}
-        for follower in known:
+        following = [follower for follower in self._followers if follower.period_ns is not None]
+        for follower in following:
             if follower.costly:
                 follower.stride = _times(CYCLE_NS, follower)
-        cheap = [follower for follower in known if not follower.costly]
+        cheap = [follower for follower in following if not follower.costly]
         if not cheap:
             return
         period_ns = min(follower.period_ns or 0.0 for follower in cheap)
-        phases = [known[follower] for follower in cheap]
+        phases = [follower.phase_ns(now) or 0.0 for follower in cheap]
         leader = cheap.index(self._leader) if self._leader in cheap else 0
         turn_is_over = now >= self._turn_ends_ns or self._leader not in cheap
         if turn_is_over:
@@ -60,6 +60,7 @@ class Turns:
             count = moments(phases, period_ns)
             turn_ns = max(CYCLE_NS / count, SHORTEST_TURN_NS)
             sweeps = max(round((turn_ns - sweep_ns) / period_ns), 1)
+            # with the last of them, which comes a little early or late
             self._turn_ends_ns = now + int(sweep_ns + (sweeps - 1 / 8) * period_ns)
             for follower, phase in zip(cheap, phases, strict=True):
                 follower.stride = _times(turn_ns * count, follower)
