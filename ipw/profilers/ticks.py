@@ -176,7 +176,7 @@ class TickFollower:
             self._seen, self.period_ns = None, period
             line = [(0, seen[-1])] if strangers else list(enumerate(seen, 1 - len(seen)))
             self._line: deque[tuple[int, float]] = deque(line, MEMORY)
-            self._number, self._passed, self._trust, self._owed = 0, 0, 1, False
+            self._number, self._passed, self._told, self._trust, self._owed = 0, 0, NEVER, 1, False
             self._learned_at, self._missed_in_row = self.ticks, 0
             self._stray_ns, self._late_ns, self._margin_ns = HUNT_STEP_NS / 2, 0.0, 0.0
             self._expect(seen[-1] + period, t_ns, period)

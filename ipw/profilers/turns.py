@@ -53,8 +53,9 @@ class Turns:
         if turn_is_over:
             leader = next_leader(phases, period_ns, leader)
         self._leader = cheap[leader]
-        half_gap_ns = gap_before(phases, period_ns, leader) / 2
-        ahead_ns = max(min(AHEAD * period_ns, half_gap_ns), GUARDS_AHEAD * self._leader.guard_ns)
+        before = next_leader(phases, period_ns, leader)
+        gap_ns = (phases[leader] - phases[before]) % period_ns or period_ns
+        ahead_ns = max(min(AHEAD * period_ns, gap_ns / 2), GUARDS_AHEAD * self._leader.guard_ns)
         sweep_ns = phases[leader] - ahead_ns
         if turn_is_over:
             count = moments(phases, period_ns)
@@ -76,12 +77,6 @@ def next_leader(phases_ns: Sequence[float], period_ns: float, leader: int) -> in
     before = [(phases_ns[leader] - phase) % period_ns for phase in phases_ns]
     earlier = [number for number, time_ns in enumerate(before) if time_ns > TOGETHER_NS]
     return min(earlier, key=lambda number: before[number], default=leader)
-
-
-def gap_before(phases_ns: Sequence[float], period_ns: float, leader: int) -> float:
-    """Time from the last tick that does not belong with the leader's to the leader's."""
-    before = [(phases_ns[leader] - phase) % period_ns for phase in phases_ns]
-    return min((time_ns for time_ns in before if time_ns > TOGETHER_NS), default=period_ns)
 
 
 def moments(phases_ns: Sequence[float], period_ns: float) -> int:
