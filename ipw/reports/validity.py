@@ -66,7 +66,7 @@ def _server(manifest: Mapping[str, Any]) -> Iterator[Check]:
     """Say where the server is, and whether it lasted; and that a run was measured in several parts."""
     server = mapping(manifest.get("server"))
     if reason := unseen(manifest):
-        yield _check("server", ok=False, detail=reason)
+        yield _check("server" if not server.get("local", True) else "model", ok=False, detail=reason)
     elif server.get("ended"):
         yield _check("server", ok=False, detail=str(server["ended"]))
     parts = mappings(manifest.get("resumed"))

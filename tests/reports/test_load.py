@@ -149,9 +149,12 @@ def test_a_model_on_the_cpu_is_not_charged_with_what_a_gpu_drew_beside_it(
     manifest = run.manifest()
     manifest["sensors"][0]["scope"] = scope
     run.write_manifest(manifest | {"model": {"name": "tiny", "device": device}})
-    found = metrics(run)["accuracy_per_joule"]
+    summary = summarize(run)
+    found = summary["metrics"]["accuracy_per_joule"]
     assert (found["value"] is not None) == seen
-    assert seen or found["reason"] == "the model ran on the CPU: these sensors see GPUs only"
+    said = [] if seen else ["the model ran on the CPU: these sensors see GPUs only"]
+    assert seen or [found["reason"]] == said
+    assert [check["detail"] for check in summary["validity"] if check["check"] == "model"] == said
 
 
 def test_a_meter_in_the_plug_may_be_the_servers(tmp_path: Path) -> None:
