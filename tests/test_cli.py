@@ -8,6 +8,13 @@ from pathlib import Path
 import pytest
 from doubles.openai_server import Behaviour, serving
 
+from ipw.cli import cli as root
+from ipw.verbs.lazy import LazyGroup
+from ipw.verbs.list_known import command as list_group
+from ipw.verbs.run import command as run_group
+
+cli, run, list_ = (group for group in (root, run_group, list_group) if isinstance(group, LazyGroup))
+
 
 def ipw(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
@@ -18,8 +25,23 @@ def ipw(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess
 def test_help_names_every_verb() -> None:
     result = ipw("--help")
     assert result.returncode == 0
-    for verb in ("doctor", "quickstart", "run", "measure", "report"):
+    for verb, entry in cli.verbs.items():
         assert verb in result.stdout
+        assert entry.about.split()[-1] in result.stdout
+
+
+@pytest.mark.parametrize("group", [cli, run, list_], ids=["ipw", "run", "list"])
+def test_every_command_of_the_table_can_be_imported_and_has_a_help_of_its_own(group: LazyGroup) -> None:
+    for name, entry in group.verbs.items():
+        assert entry.load().name == name
+        assert entry.load().help
+
+
+@pytest.mark.parametrize("group", ["run", "list"])
+def test_a_group_without_a_command_shows_its_help(group: str) -> None:
+    result = ipw(group)
+    assert result.returncode == 2
+    assert result.stderr.startswith("Usage: ipw ")
 
 
 @pytest.mark.parametrize("module", ["ipw", "ipw.cli"])

@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from ipw.cli import WORKLOADS
 from ipw.errors import UsageError
 from ipw.pipeline import derive
 from ipw.rundir import RunDir
 from ipw.verbs.cluster.driver import on_cluster
+from ipw.verbs.lazy import WORKLOADS
 from ipw.verbs.study import run_suite
 from ipw.verbs.study_book import read_study
 

@@ -19,10 +19,11 @@ import pytest
 from doubles.machines import recording
 from doubles.openai_server import Behaviour, Request, serving
 
-from ipw.cli import WORKLOADS, cli
+from ipw.cli import cli
 from ipw.errors import IpwError
 from ipw.reports.gate_policy import read_policy
 from ipw.verbs.calibration_file import runner
+from ipw.verbs.lazy import WORKLOADS
 from ipw.verbs.runfile import parse
 
 ROOT = Path(__file__).parent.parent

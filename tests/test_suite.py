@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipw.cli import WORKLOADS, cli
+from ipw.cli import cli
 from ipw.errors import UsageError
+from ipw.verbs.lazy import WORKLOADS
 from ipw.verbs.study import run_suite
 from ipw.verbs.study_book import StudyBook, read_study
 from ipw.verbs.suite import Suite, read_suite

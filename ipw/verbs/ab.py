@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -19,6 +20,8 @@ from ipw.verbs.calibration_file import calibrated
 from ipw.verbs.gate_files import write_files
 from ipw.verbs.gate_session import Session, measure_and_judge
 from ipw.verbs.interleave import Arms
+from ipw.verbs.lazy import WORKLOADS
+from ipw.verbs.options import CALIBRATION, JSON, ONE_SENSORS, PAIRS, SETTLE, STARTS, TOML
 from ipw.verbs.runfile import Cell, Commands, load, read_toml
 from ipw.verbs.settle import Settle
 
@@ -114,3 +117,27 @@ def _say(text: str) -> None:
 
 def _silent(_text: str) -> None:
     pass
+
+
+@click.command("ab")
+@click.option("--base", required=True, type=TOML, help="Run file of what there is.")
+@click.option("--candidate", required=True, type=TOML, help="Run file of the change.")
+@click.option("--gate", required=True, type=TOML, help="Margins: a table [metrics.NAME] each.")
+@PAIRS
+@STARTS
+@click.option("--budget", "budget_s", type=click.FloatRange(1), help="Begin no pair that would end after so long.")
+@click.option("--seed", type=int, help="Draw the order within pairs; default: A B, B A, A B, …")
+@SETTLE
+@CALIBRATION
+@ONE_SENSORS
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=Path("gate"), show_default=True, help="Folder for the results."
+)
+@click.option("--shadow", is_flag=True, help="Report, and exit with 0 whatever the verdict.")
+@JSON
+def command(**options: Any) -> int:
+    """Two configurations in interleaved pairs, judged against a gate: the CI check.
+
+    Exits with 0 (ok), 1 (regression), 3 (inconclusive) or 4 (the runs cannot be compared).
+    """
+    return ab(WORKLOADS, **options)

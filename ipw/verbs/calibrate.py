@@ -21,6 +21,8 @@ from ipw.reports.text import MISSING
 from ipw.verbs.ab import with_sensors
 from ipw.verbs.calibration_file import Job, levels, read_jobs, runner, write_jobs
 from ipw.verbs.interleave import Arms, measure, plan
+from ipw.verbs.lazy import WORKLOADS
+from ipw.verbs.options import CALIBRATION, JSON, ONE_SENSORS, PAIRS, SETTLE, STARTS, TOML
 from ipw.verbs.runfile import Commands, load
 from ipw.verbs.settle import Settle
 
@@ -114,3 +116,19 @@ def _tell(table: Sequence[dict[str, Any]], pairs: int, jobs: int) -> None:
         click.echo(f"{row['metric']:{width}}  {cells}", err=True)
     if jobs < 3:
         click.echo(f"noise from job to job shows from the third job on; this is job {jobs}", err=True)
+
+
+@click.command("calibrate")
+@click.option("--base", required=True, type=TOML, help="Run file that is measured against itself.")
+@PAIRS
+@STARTS
+@SETTLE
+@CALIBRATION
+@ONE_SENSORS
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=Path("gate"), show_default=True, help="Folder for the runs."
+)
+@JSON
+def command(**options: Any) -> int:
+    """How noisy this runner is, and the smallest change that a gate could see on it."""
+    return calibrate(WORKLOADS, **options)

@@ -12,6 +12,7 @@ from ipw.errors import OK
 from ipw.reports.compare import Row, compare
 from ipw.reports.metric import mapping
 from ipw.rundir import RunDir
+from ipw.verbs.options import JSON, TOML
 
 
 def compare_runs(*, base: Path, candidate: Path, calibration: Path | None, as_json: bool) -> int:
@@ -77,3 +78,13 @@ def _change(row: Row) -> str:
     unit = "pt" if row["kind"] == "difference" else "%"
     spread = row["reason"] if row["low"] is None else f"{100 * row['low']:+.2f}, {100 * row['high']:+.2f}"
     return f"{100 * row['change']:+.2f} {unit} [{spread}]"
+
+
+@click.command("compare")
+@click.argument("base", type=click.Path(path_type=Path))
+@click.argument("candidate", type=click.Path(path_type=Path))
+@click.option("--calibration", type=TOML, help="Noise of this runner, which then widens the intervals.")
+@JSON
+def command(**options: Any) -> int:
+    """Two stored runs, metric by metric, over the questions that both were asked."""
+    return compare_runs(**options)

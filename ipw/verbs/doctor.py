@@ -13,6 +13,7 @@ from rich.text import Text
 from ipw.errors import OK
 from ipw.profilers.base import Channel
 from ipw.profilers.discovery import choose_basis, find, known
+from ipw.verbs.options import JSON, SENSORS
 from ipw.verbs.terminal import console
 
 EXTRAS = {"llamacpp": "xllamacpp", "torch": "torch", "figures": "matplotlib"}
@@ -78,3 +79,15 @@ def _tell(channels: list[Channel], in_total: frozenset[str], basis: str | None, 
             out.print(f"extra {extra} (absent)\n    try: pip install 'ipw[{extra}]'", markup=False)
     for warning in warnings():
         out.print(f"warning: {warning}", markup=False)
+
+
+@click.command("doctor")
+@SENSORS
+@click.option("--probe", is_flag=True, help="Measure how each channel behaves here, and keep that for later runs.")
+@click.option(
+    "--seconds", type=click.FloatRange(1, 600), default=10.0, show_default=True, help="Of each stage of the probe."
+)
+@JSON
+def command(**options: Any) -> int:
+    """Which sensors this machine has, and what to run for those that cannot be read."""
+    return doctor(**options)

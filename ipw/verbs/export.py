@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -35,3 +36,13 @@ def export(*, runs: Sequence[Path], format_: str, output: Path | None, grid_g_co
 def _read(run: RunDir) -> Run:
     stored = run.summary()
     return Run(run.manifest(), derive(run) if stored is None else stored)
+
+
+@click.command("export")
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--format", "format_", type=click.Choice(["codecarbon", "ml-energy", "prometheus"]), required=True)
+@click.option("-o", "output", type=click.Path(path_type=Path, dir_okay=False), help="Default: stdout.")
+@click.option("--grid-intensity", "grid_g_co2e_per_kwh", type=click.FloatRange(0), help="Grams of CO2e per kWh.")
+def command(**options: Any) -> int:
+    """Stored runs in the formats of other programs."""
+    return export(**options)

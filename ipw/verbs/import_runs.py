@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -16,6 +17,7 @@ from ipw.reports.imported import Imported, manifest_of, summary_of
 from ipw.reports.ranking import plain_name
 from ipw.reports.text import clean
 from ipw.rundir import MANIFEST, RunDir
+from ipw.verbs.options import JSON, OUT
 from ipw.verbs.terminal import console
 
 MOST_BYTES, MOST_ROWS = 64 << 20, 10_000
@@ -68,3 +70,12 @@ def _text(path: Path) -> str:
         return path.read_text(encoding="utf-8-sig", errors="replace")
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}", f"give {KNOWN}") from None
+
+
+@click.command("import")
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
+@OUT
+@JSON
+def command(**options: Any) -> int:
+    """Rows of other tools beside our own: codecarbon's CSV, llama-bench's JSON, runs of the paper's harness."""
+    return import_runs(**options)

@@ -8,12 +8,15 @@ import json
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.table import Table
 from rich.text import Text
 
 from ipw.errors import OK
+from ipw.verbs.lazy import LazyGroup, Verb
+from ipw.verbs.options import JSON
 from ipw.verbs.terminal import console
 
 Row = tuple[str, str, str]
@@ -106,3 +109,34 @@ def _about_module(name: str) -> str:
 
 def _first_line(text: str | None) -> str:
     return (text or "").partition("\n")[0]
+
+
+ABOUT = {
+    "sensors": "What --sensors takes.",
+    "engines": "What --engine takes.",
+    "datasets": "What --dataset takes.",
+    "scorers": "What --scorer takes.",
+    "methods": "What --method takes in `ipw run train`.",
+}
+
+
+def _listing(kind: str) -> click.Command:
+    @click.command(kind, help=ABOUT[kind])
+    @JSON
+    def listing(**options: Any) -> int:
+        return list_known(kind, **options)
+
+    return listing
+
+
+sensors, engines, datasets, scorers, methods = map(_listing, ABOUT)
+RUNS = {"runs": Verb("list_runs", "Every run in a folder, the newest first.")}
+
+
+@click.group(
+    "list",
+    cls=LazyGroup,
+    table={"Kinds": RUNS | {kind: Verb(f"list_known:{kind}", about) for kind, about in ABOUT.items()}},
+)
+def command() -> None:
+    """What there is."""

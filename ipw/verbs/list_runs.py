@@ -15,6 +15,7 @@ from ipw.errors import OK, UsageError
 from ipw.reports.ranking import plain_name
 from ipw.reports.text import MISSING, clean
 from ipw.rundir import MANIFEST, RunDir
+from ipw.verbs.options import JSON, OUT
 from ipw.verbs.terminal import console
 
 
@@ -57,3 +58,11 @@ def runs_in(folder: Path) -> Iterator[dict[str, Any]]:
             "basis": manifest.get("basis"),
             "valid": None if summary is None else summary.get("valid"),
         }
+
+
+@click.command("runs")
+@OUT
+@JSON
+def command(**options: Any) -> int:
+    """Every run in a folder, the newest first."""
+    return list_runs(**options)

@@ -7,11 +7,14 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import click
+
 from ipw.clock import boot_id
 from ipw.errors import IpwError
 from ipw.meter import Meter
 from ipw.rundir import RunDir
 from ipw.verbs.conclude import conclude
+from ipw.verbs.options import IDLE, JSON, OUT, SENSORS, STRICT, levels
 from ipw.verbs.progress import Bar
 from ipw.verbs.series import conclude_series, members
 from ipw.workloads.lm.endpoint import Endpoint
@@ -154,3 +157,65 @@ def process_facts() -> dict[str, Any]:
     import psutil
 
     return {"process": {"pid": os.getpid(), "created_s": psutil.Process().create_time(), "boot_id": boot_id()}}
+
+
+@click.command("lm")
+@click.option("--model", help="A served model's name, a GGUF file, a model's folder, or the bundled 'dense' or 'moe'.")
+@click.option(
+    "--engine",
+    type=click.Choice(["openai", "llamacpp", "transformers"]),
+    help="Default: told from --model, --base-url and --serve.",
+)
+@click.option("--base-url", help="An OpenAI-compatible server (or OPENAI_BASE_URL).")
+@click.option("--serve", help="Start a server for the run: 'CMD … {port}'.")
+@click.option("--serve-timeout", "serve_timeout_s", type=click.FloatRange(0.1), default=600.0, show_default=True)
+@click.option("--api", type=click.Choice(["chat", "completions"]), default="chat", show_default=True)
+@click.option(
+    "--dataset",
+    default="bundled",
+    show_default=True,
+    help="'bundled', a JSONL, CSV or Parquet file, hf:NAME, lm-eval:TASK or fixed:IN,OUT.",
+)
+@click.option(
+    "--scorer", help="exact, contains, number, choice, regex, math, judge, judge-pair, none; default: the data's."
+)
+@click.option("--judge-url", help="Server of the model that judges, once the measured window has closed.")
+@click.option("--judge-model", help="Default: the only one that the judge's server has.")
+@click.option("--logprobs", is_flag=True, help="Ask for log-probabilities: perplexity per watt and per joule.")
+@click.option("--shard", help="Ask only one part of the questions: 2/4 is the second of four.")
+@click.option("--limit", type=click.IntRange(1), help="Ask only so many questions.")
+@click.option("--concurrency", type=click.IntRange(1, 4096), help="Requests in flight; default 1.")
+@click.option("--rate", type=click.FloatRange(0.001), help="Send so many requests a second, and wait for no answer.")
+@click.option("--arrival", type=click.Choice(["poisson", "constant"]), default="poisson", show_default=True)
+@click.option("--sweep", callback=levels, help="A run for each number of requests in flight: 1,2,4,8.")
+@click.option("--repeat", type=click.IntRange(1, 100), default=1, show_default=True, help="Runs of each kind.")
+@click.option("--restart", is_flag=True, help="Start the model's server anew for every run.")
+@click.option("--slo", help="Latency that a good answer keeps to: ttft=500ms,itl=50ms,e2e=10s.")
+@click.option("--warmup", type=click.IntRange(0), default=8, show_default=True, help="Requests before measuring.")
+@click.option("--retries", type=click.IntRange(0, 10), default=0, show_default=True, help="After the measured window.")
+@click.option("--timeout", "timeout_s", type=click.FloatRange(0.001), default=300.0, show_default=True)
+@click.option(
+    "--stall-timeout",
+    "stall_s",
+    type=click.FloatRange(0.001),
+    default=120.0,
+    show_default=True,
+    help="Without a byte, in the middle of an answer.",
+)
+@click.option("--max-tokens", type=click.IntRange(1), default=512, show_default=True)
+@click.option("--temperature", type=click.FloatRange(0, 5), default=0.0, show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--batch-size", type=click.IntRange(1), help="Of the transformers engine; default: as --concurrency.")
+@click.option("--dtype", default="auto", show_default=True, help="Of the transformers engine: bfloat16, float32, …")
+@click.option("--device", default="auto", show_default=True, help="Of the transformers engine: cpu, cuda:1, mps.")
+@SENSORS
+@IDLE
+@OUT
+@JSON
+@STRICT
+def command(**options: Any) -> int:
+    """A language model over a data set: accuracy, joules, watts, latency.
+
+    Examples: ipw run lm --model dense    ipw run lm --base-url http://localhost:8080 --model NAME --dataset q.jsonl
+    """
+    return run_lm(**options)

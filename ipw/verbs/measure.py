@@ -11,6 +11,7 @@ import click
 from ipw.meter import Meter
 from ipw.pipeline import finish
 from ipw.rundir import RunDir
+from ipw.verbs.options import IDLE, JSON, OUT, SENSORS
 from ipw.verbs.terminal import judgement
 
 
@@ -84,3 +85,14 @@ def _tell(run: RunDir, summary: dict[str, Any]) -> None:
         if not check["ok"]:
             click.echo(f"{judgement(check):>12}  {check['check']}: {check['detail']}", err=True)
     click.echo(f"         run  {run.path}", err=True)
+
+
+@click.command("measure", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+@SENSORS
+@IDLE
+@OUT
+@JSON
+def command(**options: Any) -> int:
+    """Any command: ipw measure -- CMD ARGS. Exits with the command's own code."""
+    return measure(**options)

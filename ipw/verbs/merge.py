@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import click
 import numpy as np
 
 from ipw.errors import UsageError
@@ -14,6 +15,7 @@ from ipw.profilers.base import STATUS_CODES
 from ipw.reports.metric import mapping, mappings
 from ipw.rundir import READINGS, Journal, RunDir
 from ipw.verbs.conclude import conclude
+from ipw.verbs.options import JSON, OUT, STRICT
 
 GAP_NS = 60_000_000_000
 """Between two parts: nobody knows what was drawn then, and nothing of it is counted."""
@@ -175,3 +177,14 @@ def _identity(manifest: Mapping[str, Any]) -> dict[str, Any]:
 
 def _channels(manifest: Mapping[str, Any]) -> list[tuple[str, int, bool]]:
     return [(c["name"], c["index"], bool(c.get("in_total"))) for c in mappings(manifest.get("sensors")) if "index" in c]
+
+
+@click.command("merge")
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--mismatched", is_flag=True, help="Merge what differs in model, data set or settings too.")
+@OUT
+@JSON
+@STRICT
+def command(**options: Any) -> int:
+    """Parts of one data set, measured on several machines, as one run."""
+    return merge(**options)

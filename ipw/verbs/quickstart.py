@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -12,6 +13,7 @@ from ipw.errors import INTERRUPTED, OK
 from ipw.pipeline import derive
 from ipw.rundir import RunDir
 from ipw.verbs.lm import measure_lm
+from ipw.verbs.options import JSON, OUT, SENSORS
 from ipw.verbs.terminal import console, show
 from ipw.workloads.lm.engines import BUNDLED
 from ipw.workloads.lm.parameters import Parameters
@@ -69,3 +71,13 @@ def _training(sensors: str, out: Path, limit: int | None) -> tuple[RunDir, bool]
     parameters = TrainingParameters(methods=TRAINED, steps=steps, batch_size=4, sequence_length=32, warmup=1)
     run, _, interrupted = measure_training(parameters, sensors, 1.0, out)
     return run, interrupted
+
+
+@click.command("quickstart")
+@SENSORS
+@OUT
+@click.option("--limit", type=click.IntRange(1), help="Ask only so many questions.")
+@JSON
+def command(**options: Any) -> int:
+    """Measure the bundled models and open a report: no network, no server, no GPU needed."""
+    return quickstart(**options)

@@ -13,6 +13,7 @@ import click
 from ipw.errors import INVALID, OK
 from ipw.pipeline import derive
 from ipw.rundir import PAGE, RunDir
+from ipw.verbs.options import JSON, STRICT
 
 Summary = dict[str, Any]
 
@@ -61,3 +62,26 @@ def _tables() -> Mapping[str, Callable[[Sequence[Summary]], str]]:
     from ipw.reports import tables, written
 
     return {"markdown": tables.markdown, "csv": written.as_csv, "latex": written.as_latex, "json": written.as_json}
+
+
+@click.command("report")
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--recompute", is_flag=True, help="Derive everything again from the raw data.")
+@click.option("--page", type=click.Path(path_type=Path), help="Where the page goes; default: into the run.")
+@click.option(
+    "--table", type=click.Choice(["markdown", "csv", "latex", "json"]), help="Print the comparison on stdout."
+)
+@click.option("--figures", type=click.Path(path_type=Path), help="Folder for figures as SVG, PDF and PNG.")
+@click.option(
+    "--style", type=click.Choice(["paper", "slide", "web"]), default="paper", show_default=True, help="Of figures."
+)
+@click.option("--facts", type=click.Path(path_type=Path), help="TOML file of prices, release dates, the grid's carbon.")
+@click.option("--grid-intensity", "grid_g_co2e_per_kwh", type=click.FloatRange(0), help="Grams of CO2e per kWh.")
+@click.option("--grid-source", help="Where that number comes from.")
+@click.option("--electricity-price", "electricity_per_kwh", type=click.FloatRange(0), help="Price of a kWh.")
+@click.option("--currency", help="Of that price.")
+@JSON
+@STRICT
+def command(**options: Any) -> int:
+    """Tables, charts and a page, for one run or several side by side."""
+    return report(**options)

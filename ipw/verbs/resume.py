@@ -7,12 +7,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import click
+
 from ipw.clock import boot_id
 from ipw.errors import IpwError, UsageError
 from ipw.recovery import prepare, restored_on_error
 from ipw.rundir import RunDir
 from ipw.verbs.conclude import conclude
 from ipw.verbs.lm import describe, measure_into, process_facts
+from ipw.verbs.options import JSON, STRICT
 from ipw.workloads.lm.engines import serve
 from ipw.workloads.lm.identity import digest
 from ipw.workloads.lm.parameters import Parameters
@@ -96,3 +99,12 @@ def _continued(manifest: Mapping[str, Any]) -> dict[str, Any]:
     derived = ("attribution", "attribution_reason", "status_reason", "sampler", "ended_ns")
     kept = {name: value for name, value in manifest.items() if name not in derived}
     return kept | {"resumed": [*manifest.get("resumed", []), ended]} | process_facts()
+
+
+@click.command("resume")
+@click.argument("run", type=click.Path(path_type=Path))
+@JSON
+@STRICT
+def command(**options: Any) -> int:
+    """Finish an interrupted run of a language model, where it was cut off."""
+    return resume(**options)

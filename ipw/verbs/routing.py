@@ -5,10 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, cast, get_args
 
+import click
+
 from ipw.errors import UsageError
 from ipw.meter import Meter
 from ipw.rundir import RunDir
 from ipw.verbs.conclude import conclude
+from ipw.verbs.options import IDLE, JSON, OUT, SENSORS, STRICT
 from ipw.verbs.progress import Bar
 from ipw.workloads.routing.imports import import_run
 from ipw.workloads.routing.parameters import OnlinePolicy, Parameters
@@ -58,3 +61,23 @@ def _policies(names: str) -> tuple[OnlinePolicy, ...]:
     if unknown := [name for name in wanted if name not in get_args(OnlinePolicy)]:
         raise UsageError(f"no loader follows {', '.join(unknown)}", f"--offload {','.join(get_args(OnlinePolicy))}")
     return cast("tuple[OnlinePolicy, ...]", tuple(wanted))
+
+
+@click.command("routing")
+@click.option("--model", default="moe", show_default=True, help="The bundled 'moe', a folder, or a hub name.")
+@click.option("--corpus", default="bundled", show_default=True, help="'bundled', a text or data-set file, or a folder.")
+@click.option("--limit", type=click.IntRange(1), help="Read at most so many sequences.")
+@click.option("--sequence-length", type=click.IntRange(1), default=512, show_default=True, help="Tokens a sequence.")
+@click.option("--write", type=click.IntRange(0), default=0, show_default=True, help="Let the model go on for so many.")
+@click.option("--trace", type=click.Path(), help="Look at routing that was recorded elsewhere, and run no model.")
+@click.option("--num-experts", type=click.IntRange(1), help="Experts of each layer, for a trace that does not say.")
+@click.option("--offload", help="Policies (lru,lfu) under which to keep only some experts in fast memory.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@SENSORS
+@IDLE
+@OUT
+@JSON
+@STRICT
+def command(**options: Any) -> int:
+    """Expert-routing consistency of a mixture-of-experts model: SRP, SCH, and what cache of experts it asks for."""
+    return run_routing(**options)

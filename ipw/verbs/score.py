@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
+
+import click
 
 from ipw.errors import UsageError
 from ipw.rundir import RunDir
 from ipw.verbs.conclude import conclude
+from ipw.verbs.options import JSON
 from ipw.workloads.lm.score_run import Judge, score_run
 
 
@@ -27,3 +31,15 @@ def score(
 def _told(done: int) -> None:
     if sys.stderr.isatty():
         print(f"\r{done:,} scored", end="", file=sys.stderr)  # noqa: T201 (progress)
+
+
+@click.command("score")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--scorer", required=True, help="exact, contains, number, choice, regex, math, judge or judge-pair.")
+@click.option("--judge-url", help="OpenAI-compatible server of the judge.")
+@click.option("--judge-model", help="Default: the only one that the server has.")
+@click.option("--judge-concurrency", type=click.IntRange(1, 256), default=4, show_default=True)
+@JSON
+def command(**options: Any) -> int:
+    """Score the answers of a stored run again, without asking its model; earlier scores stay beside the new."""
+    return score(**options)

@@ -16,6 +16,8 @@ from ipw.errors import FAILURE, INTERRUPTED, OK, IpwError, UsageError
 from ipw.reports.text import MISSING, clean, quantity
 from ipw.rundir import PAGE, RunDir
 from ipw.verbs.cells import run_in_child
+from ipw.verbs.lazy import WORKLOADS
+from ipw.verbs.options import JSON, OUT
 from ipw.verbs.runfile import Commands
 from ipw.verbs.study_book import Entry, StudyBook, study_folder
 from ipw.verbs.suite import Placement, Planned, Suite, read_suite
@@ -149,3 +151,15 @@ def drawn(name: str, entries: Sequence[Entry]) -> Table:
             Text(clean(entry.get("run") or entry.get("error") or MISSING, 160)),
         )
     return table
+
+
+@click.command("study")
+@click.option("--dry-run", is_flag=True, help="List the cells, and run none.")
+@click.option("--engine-cluster", help="'none' (one after another, here), 'local', or ray://HOST:PORT (extra ray).")
+@click.option("--storage", help="Where runs of a cluster come back to, as an fsspec URL; default: the study's folder.")
+@OUT
+@JSON
+@click.pass_context
+def command(context: click.Context, /, **options: Any) -> int:
+    """Run every cell of a study that is not done yet, and report over all of them."""
+    return run_suite(suite=Path(str(context.info_name)), commands=WORKLOADS, **options)

@@ -6,10 +6,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import click
+
 from ipw.errors import FAILURE, OK, USAGE, MissingExtraError, UsageError, near
 from ipw.meter import Meter
 from ipw.rundir import RunDir
 from ipw.verbs.conclude import conclude
+from ipw.verbs.options import IDLE, JSON, OUT, SENSORS, STRICT
 from ipw.verbs.progress import Bar
 from ipw.verbs.terminal import console
 from ipw.workloads.training.parameters import METHODS, Parameters
@@ -66,3 +69,43 @@ def measure_training(
     except KeyboardInterrupt:
         return run, ended, True
     return run, ended, False
+
+
+@click.command("train")
+@click.option(
+    "--model",
+    default="text",
+    show_default=True,
+    help="'text' or 'image', made here; a folder, hub name or 'moe'; or module:function.",
+)
+@click.option(
+    "--method",
+    default="backprop",
+    show_default=True,
+    help="By comma: backprop, checkpointing, lora, local, momentum-local, zeroth-order.",
+)
+@click.option("--steps", type=click.IntRange(1), help="Of each method; default 100 without a target or a budget.")
+@click.option("--target-loss", type=float, help="Stop at this training loss (mean of ten steps).")
+@click.option("--budget-j", type=click.FloatRange(0, min_open=True), help="Stop after so many joules.")
+@click.option("--batch-size", type=click.IntRange(1), default=16, show_default=True, help="Samples a step.")
+@click.option("--accumulate", type=click.IntRange(1), default=1, show_default=True, help="Pieces of each batch.")
+@click.option("--sequence-length", type=click.IntRange(2), default=96, show_default=True, help="Tokens of a sample.")
+@click.option("--lr", "learning_rate", type=click.FloatRange(0, min_open=True), help="Default: the method's own.")
+@click.option("--warmup", type=click.IntRange(0), default=3, show_default=True, help="Steps before measuring.")
+@click.option("--amp", is_flag=True, help="Compute in bfloat16 where that is safe.")
+@click.option("--blocks", type=click.IntRange(1), help="Of the local methods; default: each layer is one.")
+@click.option("--peers", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes of zeroth-order.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
+@click.option("--data", default="bundled", show_default=True, help="Text: 'bundled', a file, or a folder.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@SENSORS
+@IDLE
+@OUT
+@JSON
+@STRICT
+def command(**options: Any) -> int:
+    """Training steps by one or several methods: joules, time and memory of a step, and what it teaches for them.
+
+    Example: ipw run train --method backprop,local,zeroth-order --steps 100
+    """
+    return run_train(**options)

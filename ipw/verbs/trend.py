@@ -16,6 +16,7 @@ from ipw.reports.metric import mapping, number
 from ipw.reports.ranking import Summary
 from ipw.reports.trend import Prediction, Step, predict, steps
 from ipw.rundir import RunDir
+from ipw.verbs.options import JSON, TOML
 
 SCHEMA_VERSION = 1
 ALPHA = 0.05
@@ -168,3 +169,13 @@ def _show(
     out.print(
         f"{told}: {bounds[0]} to {bounds[1]} {scale.unit} (95 %, from the runs before it)", markup=False, soft_wrap=True
     )
+
+
+@click.command("trend")
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--metric", help="Default: energy_per_query_j, or energy_j where there are no queries.")
+@click.option("--chart", type=TOML, help="Write the chart to this SVG file.")
+@JSON
+def command(**options: Any) -> int:
+    """One metric over stored runs: what was expected of the last one, and where the level stepped."""
+    return trend(**options)

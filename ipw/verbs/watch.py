@@ -20,6 +20,7 @@ from ipw.live_journal import LiveJournal, Standing
 from ipw.profilers.base import Kind
 from ipw.reports.text import clean
 from ipw.rundir import JOURNAL, MANIFEST, READINGS, RunDir
+from ipw.verbs.options import JSON, RUNS
 from ipw.verbs.study_book import STUDY, read_study
 from ipw.verbs.terminal import console
 
@@ -140,3 +141,12 @@ def drawn(snapshot: dict[str, Any]) -> Group:
 
 def _formatted(value: float | None, form: str) -> str | None:
     return None if value is None else form.format(value)
+
+
+@click.command("watch")
+@click.argument("path", type=click.Path(path_type=Path), default=RUNS)
+@click.option("--once", is_flag=True, help="Show where it is, and end.")
+@JSON
+def command(**options: Any) -> int:
+    """Live power, throughput and accuracy of a run: PATH is a run, or a folder of runs (the newest one running)."""
+    return watch(**options)

@@ -8,9 +8,10 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from ipw.cli import cli, run_lm
+from ipw.cli import cli
 from ipw.profilers.discovery import SENSORS
 from ipw.verbs.list_known import KINDS
+from ipw.verbs.lm import command as run_lm
 from ipw.workloads.lm.questions import Question
 from ipw.workloads.lm.scoring import check_scorer
 from ipw.workloads.training.parameters import METHODS

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from ipw.cli import WORKLOADS
 from ipw.errors import UsageError
+from ipw.verbs.lazy import WORKLOADS
 from ipw.verbs.runfile import Cell, load
 
 

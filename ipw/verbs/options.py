@@ -1,0 +1,53 @@
+"""Options that several verbs share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+RUNS = Path("runs")
+TOML = click.Path(path_type=Path, dir_okay=False)
+
+SENSORS = click.option("--sensors", default="auto", show_default=True, help="Which sensors: auto, or names by comma.")
+ONE_SENSORS = click.option("--sensors", help="Which sensors, in place of what the run files say.")
+OUT = click.option(
+    "--out", type=click.Path(path_type=Path), default=RUNS, show_default=True, help="Folder for run directories."
+)
+JSON = click.option("--json", "as_json", is_flag=True, help="Print the machine's answer on stdout, and nothing else.")
+IDLE = click.option(
+    "--idle",
+    "idle_s",
+    type=click.FloatRange(0, 3600),
+    default=3.0,
+    show_default=True,
+    help="Seconds of idle, each end.",
+)
+STRICT = click.option("--strict", is_flag=True, help="Exit with 4 when the measurement is not valid.")
+
+PAIRS = click.option("--pairs", type=click.IntRange(2, 1000), default=10, show_default=True, help="Runs of each arm.")
+STARTS = click.option(
+    "--starts", type=click.IntRange(1, 100), default=3, show_default=True, help="Fresh starts of each arm's server."
+)
+SETTLE = click.option(
+    "--settle",
+    "settle_s",
+    type=click.FloatRange(0, 3600),
+    default=20.0,
+    show_default=True,
+    help="Seconds to wait, at most, for the same temperature and idle before each run.",
+)
+CALIBRATION = click.option(
+    "--calibration", type=TOML, default=Path(".ipw/calibration.json"), show_default=True, help="Noise of this runner."
+)
+
+
+def levels(_context: click.Context, _parameter: click.Parameter, text: str | None) -> list[int]:
+    """Read `1,2,4,8`, for an option's callback."""
+    try:
+        found = [int(part) for part in text.split(",")] if text else []
+    except ValueError:
+        found = [0]
+    if any(not 1 <= level <= 4096 for level in found) or len(set(found)) < len(found):
+        raise click.BadParameter(f"{text!r} must be a list of different whole numbers from 1 to 4096")
+    return found
