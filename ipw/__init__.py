@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ipw.api import Measurement, Meter, Run, load_run, measure, measured
+    from ipw.api.measure import Measurement, Meter, Run, load_run, measure, measured
 
 __version__ = "0.1.0"
 __all__ = ["Measurement", "Meter", "Run", "__version__", "load_run", "measure", "measured"]
@@ -14,7 +14,7 @@ __all__ = ["Measurement", "Meter", "Run", "__version__", "load_run", "measure", 
 def __getattr__(name: str) -> Any:
     """Load the public functions when they are first asked for, so that `import ipw` costs nothing."""
     if name in __all__:
-        from ipw import api
+        from ipw.api import measure
 
-        return getattr(api, name)
+        return getattr(measure, name)
     raise AttributeError(f"module 'ipw' has no attribute {name!r}")

@@ -118,7 +118,7 @@ class Energy:
 
     def _block(self) -> Any:
         if self._meter is None:
-            from ipw.api import Meter
+            from ipw.api.measure import Meter
 
             self._meter = Meter("pytest", sensors=self._sensors, out=self._folder())
         return self._meter.measure("round")

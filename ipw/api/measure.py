@@ -1,4 +1,4 @@
-"""The public Python interface: measure code in people's own programs, and open what was measured."""
+"""`ipw.measure`, `ipw.measured`, `ipw.load_run`: what people write into their own programs."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, overload
 
+from ipw.api.run import Run
 from ipw.errors import IpwError, UsageError
-from ipw.runs import Run
 from ipw.session import Measurement, Meter, lock, running
 
 __all__ = ["Measurement", "Meter", "Run", "load_run", "measure", "measured"]
