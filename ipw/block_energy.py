@@ -11,7 +11,8 @@ import numpy as np
 from ipw.channel_curves import curves_of
 from ipw.energy.curve import Curve
 from ipw.reports.metric import BELOW_RESOLUTION
-from ipw.rundir import READINGS, RunDir
+from ipw.runs.directory import RunDir
+from ipw.runs.readings import READINGS
 from ipw.workloads.derive import covered, summed_energy
 
 MARGIN_NS = 10_000_000_000

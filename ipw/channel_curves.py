@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from ipw.energy.curve import Curve, counter_curve, power_curve
 from ipw.energy.shape import shaped
-from ipw.rundir import RunDir
+from ipw.runs.directory import RunDir
 
 Readings = npt.NDArray[np.void]
 """As RunDir.readings() gives them."""

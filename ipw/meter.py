@@ -12,9 +12,11 @@ from typing import Any, Self
 from ipw import accelerator
 from ipw.clock import anchor, now_ns
 from ipw.errors import IpwError
-from ipw.live import LivePower
 from ipw.ranks import Guest, Lead, own_parts, take_seat, this_rank
-from ipw.rundir import READINGS, Journal, RunDir
+from ipw.runs.directory import RunDir
+from ipw.runs.journal import Journal
+from ipw.runs.live_power import LivePower
+from ipw.runs.readings import READINGS
 
 STATUS_BY_ERROR = {KeyboardInterrupt: "interrupted", SystemExit: "interrupted"}
 

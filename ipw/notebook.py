@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ipw.errors import UsageError
 from ipw.reports.markup import Markup, tag
 from ipw.reports.text import clean, quantity
-from ipw.rundir import RunDir
+from ipw.runs.directory import RunDir
 
 if TYPE_CHECKING:
     from ipw.session import Measurement

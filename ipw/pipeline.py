@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ipw.errors import UsageError
-from ipw.rundir import PAGE, RunDir
+from ipw.runs.directory import PAGE, RunDir
 
 Metrics = dict[str, dict[str, Any]]
 

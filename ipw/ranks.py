@@ -19,7 +19,8 @@ from typing import Any, NamedTuple
 
 from ipw import accelerator
 from ipw.errors import IpwError, UsageError
-from ipw.rundir import MANIFEST, RANK_JOURNALS, Journal, RunDir
+from ipw.runs.directory import MANIFEST, RunDir
+from ipw.runs.journal import RANK_JOURNALS, Journal
 
 JOIN_TIMEOUT_S = 90.0
 """For the first to have started its sampler."""

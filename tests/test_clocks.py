@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ipw.errors import IpwError
-from ipw.profilers.base import RECORD
-from ipw.rundir import READINGS, RunDir
+from ipw.runs.directory import RunDir
+from ipw.runs.readings import READINGS, RECORD
 from ipw.verbs.cluster.clocks import Offset, Recording, between, join, offset
 
 MS = 1_000_000

@@ -15,7 +15,7 @@ import pytest
 
 from ipw.errors import UsageError
 from ipw.pipeline import derive
-from ipw.rundir import RunDir
+from ipw.runs.directory import RunDir
 from ipw.verbs.cluster.driver import on_cluster
 from ipw.verbs.lazy import WORKLOADS
 from ipw.verbs.study import run_suite

@@ -21,7 +21,7 @@ from doubles.nvml import FakeNvml
 from doubles.openai_server import Behaviour, Request, Server, serving
 
 from ipw.errors import INTERRUPTED
-from ipw.rundir import RunDir
+from ipw.runs.directory import RunDir
 
 IDLE_W, PREFILL_W, DECODE_W = 70.0, 420.0, 260.0
 

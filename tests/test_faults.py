@@ -25,7 +25,7 @@ from doubles.powercap import Powercap
 import ipw
 from ipw.errors import IpwError
 from ipw.pipeline import derive
-from ipw.rundir import RunDir
+from ipw.runs.directory import RunDir
 
 WATTS = 200.0
 ROUGHLY = 0.1

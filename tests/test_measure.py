@@ -16,7 +16,7 @@ import pytest
 from doubles.machines import NOTHING
 from doubles.nvml import FakeNvml
 
-from ipw.rundir import RunDir
+from ipw.runs.directory import RunDir
 
 BURST = """
 import sys, time

@@ -11,8 +11,9 @@ import pytest
 
 from ipw.errors import UsageError
 from ipw.pipeline import derive
-from ipw.profilers.base import RECORD
-from ipw.rundir import READINGS, Journal, RunDir
+from ipw.runs.directory import RunDir
+from ipw.runs.journal import Journal
+from ipw.runs.readings import READINGS, RECORD
 from ipw.verbs.merge import merge_runs, shifted
 from ipw.workloads.lm.run import shard
 

@@ -15,7 +15,7 @@ from doubles.machines import one_package
 import ipw
 from ipw.pipeline import derive
 from ipw.ranks import weights
-from ipw.rundir import RunDir
+from ipw.runs.directory import RunDir
 
 WATTS = 100.0
 WORK = """

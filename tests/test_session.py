@@ -17,7 +17,7 @@ from doubles.machines import one_package
 
 import ipw
 from ipw.errors import UsageError
-from ipw.rundir import RunDir
+from ipw.runs.directory import RunDir
 
 WATTS = 120.0
 

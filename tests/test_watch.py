@@ -12,9 +12,10 @@ from reports.made_runs import make_run
 from rich.console import Console
 
 from ipw.errors import UsageError
-from ipw.live_journal import LiveJournal
-from ipw.profilers.base import RECORD
-from ipw.rundir import JOURNAL, READINGS, Journal, RunDir
+from ipw.runs.directory import RunDir
+from ipw.runs.journal import JOURNAL, Journal
+from ipw.runs.live_journal import LiveJournal
+from ipw.runs.readings import READINGS, RECORD
 from ipw.verbs.list_runs import runs_in
 from ipw.verbs.watch import Watcher, drawn, running
 

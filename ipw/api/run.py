@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ipw.errors import UsageError
-from ipw.rundir import RunDir
+from ipw.runs.directory import RunDir
 
 if TYPE_CHECKING:
     import pandas as pd

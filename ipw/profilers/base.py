@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, NamedTuple, Protocol
 
 from ipw.clock import now_ns
+from ipw.runs.readings import Kind, Status
 
-Kind = Literal["counter", "power", "gauge"]
-"""`counter`: joules since some moment. `power`: watts now. `gauge`: anything else (temperature, clocks, flags)."""
 Scope = Literal["gpu", "module", "memory", "package", "core", "uncore", "dram", "ane", "soc", "system", "wall"]
 Method = Literal["counter", "integrated_power", "model_estimate", "external_meter"]
-Status = Literal["ok", "permission", "unsupported", "absent", "lost"]
-
-STATUS_CODES: dict[Status, int] = {"ok": 0, "permission": 1, "unsupported": 2, "absent": 3, "lost": 4}
-RECORD = struct.Struct("<qdHHI")
-"""One reading on disk: `t_ns`, `value`, channel index, status code, `uncertainty_ns` (half-width, saturating)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

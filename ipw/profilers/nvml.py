@@ -8,10 +8,11 @@ from dataclasses import replace
 from typing import Any
 
 from ipw.clock import now_ns
-from ipw.profilers.base import Channel, Reading, Scope, SensorError, Status, absent, timed
+from ipw.profilers.base import Channel, Reading, Scope, SensorError, absent, timed
 from ipw.profilers.nvml_gpus import list_gpus
 from ipw.profilers.nvml_samples import Ring, slow
 from ipw.profilers.sources import Read, Source, Sources, missing, probed, unreadable
+from ipw.runs.readings import Status
 
 POWER_AVERAGE, POWER_INSTANT = 185, 186
 """Field ids. What `nvmlDeviceGetPowerUsage` means changed from driver to driver; these say what they are."""

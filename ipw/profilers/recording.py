@@ -9,7 +9,8 @@ from math import ceil, isfinite, nan
 from pathlib import Path
 from typing import Any
 
-from ipw.profilers.base import RECORD, STATUS_CODES, Channel, Reading, SensorError, Status
+from ipw.profilers.base import Channel, Reading, SensorError
+from ipw.runs.readings import RECORD, STATUS_CODES, Status
 
 HEARTBEAT_NS = 1_000_000_000
 """A value that holds still is recorded this often."""

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import NamedTuple, get_args
 
 from ipw.clock import now_ns
-from ipw.profilers.base import RECORD, STATUS_CODES, Channel, Kind, Method, Reading, Scope, SensorError, Status
+from ipw.profilers.base import Channel, Method, Reading, Scope, SensorError
 from ipw.profilers.sources import Sources, missing
+from ipw.runs.readings import READINGS, RECORD, STATUS_CODES, Kind, Status
 
 HINT = "IPW_REPLAY=RUN (a run directory) or FILE.csv with the columns t_ns, channel, unit, scope, value"
 KINDS: dict[str, Kind] = {"J": "counter", "W": "power"}
@@ -109,7 +110,7 @@ def _from_run(folder: Path) -> tuple[list[Channel], Tracks]:
 
 
 def _records(folder: Path, names: dict[int, str]) -> Iterator[tuple[str, Record]]:
-    raw = folder / "power.bin"
+    raw = folder / READINGS
     if raw.exists():
         data = raw.read_bytes()
         for t_ns, value, index, status, uncertainty_ns in RECORD.iter_unpack(

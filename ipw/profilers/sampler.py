@@ -29,8 +29,8 @@ from ipw.profilers.recording import MOST_FAILURES, Lane, PowerFile
 from ipw.profilers.sources import Sources
 from ipw.profilers.ticks import MS, Cadence, TickFollower
 from ipw.profilers.turns import Turns
+from ipw.runs.readings import READINGS
 
-FILE = "power.bin"
 FLUSH_NS = 400 * MS
 ORPHAN_CHECK_NS = 400 * MS
 LONGEST_SLEEP_NS = 200 * MS
@@ -193,12 +193,12 @@ def _sample(folder: Path, selection: str, out: TextIO) -> int:
     stopped = _stop_condition()
     try:
         sensors = find(selection)
-        file = PowerFile(folder / FILE)
+        file = PowerFile(folder / READINGS)
     except IpwError as error:
         _say(out, {"error": error.message, "hint": error.hint, "exit_code": error.exit_code})
         return error.exit_code
     except OSError as error:
-        _say(out, {"error": f"cannot write {folder / FILE}: {error.strerror}", "hint": None, "exit_code": FAILURE})
+        _say(out, {"error": f"cannot write {folder / READINGS}: {error.strerror}", "hint": None, "exit_code": FAILURE})
         return FAILURE
     sampling = Sampling(sensors, file, now_ns())
     died = None
@@ -209,7 +209,7 @@ def _sample(folder: Path, selection: str, out: TextIO) -> int:
         sampling.run(stopped)
         sampling.settle()
     except OSError as error:
-        died = f"cannot write {folder / FILE}: {error.strerror}"
+        died = f"cannot write {folder / READINGS}: {error.strerror}"
     cost = {"cpu_s": time.process_time() - start_cpu_s, "wall_s": (now_ns() - start_ns) / 1e9}
     cost["startup_cpu_s"] = start_cpu_s
     _say(out, cost | sampling.stats() | ({"died": died} if died else {}))

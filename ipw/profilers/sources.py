@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
-from ipw.profilers.base import Channel, Reading, Scope, SensorError, Status, absent
+from ipw.profilers.base import Channel, Reading, Scope, SensorError, absent
+from ipw.runs.readings import Status
 
 Read = Callable[[], Reading | None]
 """Reads one channel, as `Sensor.read` does."""

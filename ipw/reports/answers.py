@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ipw.reports.queries import Queries
-from ipw.rundir import RunDir
+from ipw.runs.directory import RunDir
 
 MOST_WRONG = 5
 SHOWN = ("query_id", "subject", "status", "error", "response", "answer")

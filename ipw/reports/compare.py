@@ -15,7 +15,7 @@ from ipw.reports.gate_accuracy import difference_bounds
 from ipw.reports.metric import energy_facts, mapping
 from ipw.reports.queries import Queries, load_queries
 from ipw.reports.stats import Array, student_t975
-from ipw.rundir import RunDir
+from ipw.runs.directory import RunDir
 
 SCHEMA_VERSION = 1
 MEANS = (

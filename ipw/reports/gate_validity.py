@@ -15,7 +15,7 @@ from ipw.reports.metric import mapping, mappings, number, sensors
 from ipw.reports.queries import Queries, load_queries
 from ipw.reports.readings import total_channels
 from ipw.reports.validity import Check, measured_window
-from ipw.rundir import RunDir
+from ipw.runs.directory import RunDir
 
 ArmName = Literal["base", "candidate"]
 WORSE_IN_A_GATE = {"losses", "largest gap", "failed reads", "failures", "throttling"}

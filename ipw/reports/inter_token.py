@@ -10,7 +10,7 @@ import numpy.typing as npt
 from ipw.reports.definitions import INTER_TOKEN
 from ipw.reports.metric import Metric, metric
 from ipw.reports.stats import percentile_interval
-from ipw.rundir import RunDir
+from ipw.runs.directory import RunDir
 
 Ints = npt.NDArray[np.int64]
 CELLS, REPLICATES = 256, 500

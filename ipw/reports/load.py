@@ -14,7 +14,7 @@ from ipw.reports.inter_token import inter_token_metrics
 from ipw.reports.metric import EnergyFacts, Metric, mapping, metric, number
 from ipw.reports.queries import Queries
 from ipw.reports.steady import steady_metrics
-from ipw.rundir import RunDir
+from ipw.runs.directory import RunDir
 
 TIMES = {"ttft": "ttft_s", "itl": "itl_s", "e2e": "latency_s"}
 """Column of the queries that each latency target is about."""

@@ -14,7 +14,7 @@ from ipw.reports.readings import total_channels
 from ipw.reports.utilisation import utilisation
 from ipw.reports.validity import check_run
 from ipw.reports.window import measured_energy, window_metrics, window_s
-from ipw.rundir import RunDir
+from ipw.runs.directory import RunDir
 from ipw.unseen import unseen
 
 SCHEMA_VERSION = 1

@@ -18,7 +18,8 @@ from ipw.reports.series import series
 from ipw.reports.study_sections import studies
 from ipw.reports.text import clean
 from ipw.reports.view import View, load_views, workload_of
-from ipw.rundir import RunDir, replacing
+from ipw.runs.directory import RunDir
+from ipw.runs.files import replacing
 
 STYLE, SCRIPT = (Path(__file__).with_name(name) for name in ("style.css", "page.js"))
 CSP = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'sha256-{}'"

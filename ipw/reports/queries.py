@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ipw.reports.stats import Z95, Array
-from ipw.rundir import RunDir
+from ipw.runs.directory import RunDir
 
 if TYPE_CHECKING:
     import pyarrow as pa

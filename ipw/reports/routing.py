@@ -14,7 +14,7 @@ from ipw.reports.routing_charts import Bar, Curve, Mark, Point, Texts, bars, cur
 from ipw.reports.sections import chart, grid, section
 from ipw.reports.text import MISSING
 from ipw.reports.view import View
-from ipw.rundir import RunDir
+from ipw.runs.directory import RunDir
 
 Row = dict[str, Any]
 MAIN_LENGTH, MAIN_RATIO = 16, 2

@@ -9,7 +9,7 @@ import numpy as np
 
 from ipw.energy.curve import Ints
 from ipw.reports.metric import number
-from ipw.rundir import RunDir
+from ipw.runs.directory import RunDir
 
 
 class Spans(NamedTuple):

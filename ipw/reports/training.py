@@ -20,7 +20,7 @@ from ipw.reports.training_charts import Split, splits
 from ipw.reports.training_definitions import DEFINITIONS
 from ipw.reports.training_table import columns, methods_of
 from ipw.reports.view import View
-from ipw.rundir import RunDir
+from ipw.runs.directory import RunDir
 
 PHASES = ("forward", "backward", "update")
 MOST_POINTS = 200

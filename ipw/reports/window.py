@@ -12,7 +12,7 @@ from ipw.reports.definitions import WINDOW, Definition
 from ipw.reports.metric import BELOW_RESOLUTION, EnergyFacts, Metric, mapping, metric, number
 from ipw.reports.queries import Queries
 from ipw.reports.stats import in_quadrature
-from ipw.rundir import RunDir
+from ipw.runs.directory import RunDir
 
 LEAST_COVERAGE = 0.99
 """Of the window, by readings: with less there is no energy of the whole."""

@@ -18,7 +18,7 @@ from ipw.reports.calibration import Noise, noise, smallest_effect
 from ipw.reports.gate import GateError
 from ipw.reports.gate_policy import Policy
 from ipw.reports.metric import mappings
-from ipw.rundir import replacing
+from ipw.runs.files import replacing
 
 SCHEMA_VERSION = 1
 DEFAULT = Path(".ipw/calibration.json")

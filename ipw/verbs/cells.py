@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from ipw.errors import INTERRUPTED, IpwError, UsageError
 from ipw.pipeline import derive
-from ipw.rundir import RunDir
+from ipw.runs.directory import RunDir
 from ipw.verbs.runfile import Cell
 
 

@@ -11,7 +11,7 @@ import click
 from ipw.errors import OK
 from ipw.reports.compare import Row, compare
 from ipw.reports.metric import mapping
-from ipw.rundir import RunDir
+from ipw.runs.directory import RunDir
 from ipw.verbs.options import JSON, TOML
 
 

@@ -9,7 +9,8 @@ import click
 
 from ipw.errors import INTERRUPTED, INVALID, OK, IpwError
 from ipw.pipeline import finish, finish_apart
-from ipw.rundir import JOURNAL, PAGE, RunDir
+from ipw.runs.directory import PAGE, RunDir
+from ipw.runs.journal import JOURNAL
 from ipw.verbs.terminal import show
 
 LARGE = 64 << 20

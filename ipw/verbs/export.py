@@ -13,7 +13,8 @@ from ipw.errors import OK, UsageError
 from ipw.pipeline import derive
 from ipw.reports.exports import Run, as_codecarbon, as_ml_energy, as_prometheus
 from ipw.reports.facts import NO_FACTS
-from ipw.rundir import RunDir, replacing
+from ipw.runs.directory import RunDir
+from ipw.runs.files import replacing
 
 
 def export(*, runs: Sequence[Path], format_: str, output: Path | None, grid_g_co2e_per_kwh: float | None) -> int:

@@ -14,7 +14,7 @@ from ipw.errors import IpwError
 from ipw.reports.gate_document import Document
 from ipw.reports.gate_formats import action_benchmark, badge, bencher, github_annotations, junit
 from ipw.reports.gate_summary import markdown
-from ipw.rundir import replacing
+from ipw.runs.files import replacing
 
 
 def _json(make: Callable[[Document], Any]) -> Callable[[Document], str]:

@@ -16,7 +16,7 @@ from ipw.reports.import_upstream import read_upstream
 from ipw.reports.imported import Imported, manifest_of, summary_of
 from ipw.reports.ranking import plain_name
 from ipw.reports.text import clean
-from ipw.rundir import MANIFEST, RunDir
+from ipw.runs.directory import MANIFEST, RunDir
 from ipw.verbs.options import JSON, OUT
 from ipw.verbs.terminal import console
 

@@ -14,7 +14,7 @@ from rich.text import Text
 from ipw.errors import OK, UsageError
 from ipw.reports.ranking import plain_name
 from ipw.reports.text import MISSING, clean
-from ipw.rundir import MANIFEST, RunDir
+from ipw.runs.directory import MANIFEST, RunDir
 from ipw.verbs.options import JSON, OUT
 from ipw.verbs.terminal import console
 

@@ -12,7 +12,7 @@ import click
 from ipw.clock import boot_id
 from ipw.errors import IpwError
 from ipw.meter import Meter
-from ipw.rundir import RunDir
+from ipw.runs.directory import RunDir
 from ipw.verbs.conclude import conclude
 from ipw.verbs.options import IDLE, JSON, OUT, SENSORS, STRICT, levels
 from ipw.verbs.progress import Bar

@@ -10,7 +10,7 @@ import click
 
 from ipw.meter import Meter
 from ipw.pipeline import finish
-from ipw.rundir import RunDir
+from ipw.runs.directory import RunDir
 from ipw.verbs.options import IDLE, JSON, OUT, SENSORS
 from ipw.verbs.terminal import judgement
 

@@ -11,9 +11,10 @@ import click
 import numpy as np
 
 from ipw.errors import UsageError
-from ipw.profilers.base import STATUS_CODES
 from ipw.reports.metric import mapping, mappings
-from ipw.rundir import READINGS, Journal, RunDir
+from ipw.runs.directory import RunDir
+from ipw.runs.journal import Journal
+from ipw.runs.readings import READINGS, STATUS_CODES
 from ipw.verbs.conclude import conclude
 from ipw.verbs.options import JSON, OUT, STRICT
 

@@ -11,7 +11,7 @@ import click
 
 from ipw.errors import INTERRUPTED, OK
 from ipw.pipeline import derive
-from ipw.rundir import RunDir
+from ipw.runs.directory import RunDir
 from ipw.verbs.lm import measure_lm
 from ipw.verbs.options import JSON, OUT, SENSORS
 from ipw.verbs.terminal import console, show

@@ -12,7 +12,7 @@ import click
 
 from ipw.errors import INVALID, OK
 from ipw.pipeline import derive
-from ipw.rundir import PAGE, RunDir
+from ipw.runs.directory import PAGE, RunDir
 from ipw.verbs.options import JSON, STRICT
 
 Summary = dict[str, Any]

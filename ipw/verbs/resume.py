@@ -11,8 +11,8 @@ import click
 
 from ipw.clock import boot_id
 from ipw.errors import IpwError, UsageError
-from ipw.recovery import prepare, restored_on_error
-from ipw.rundir import RunDir
+from ipw.runs.directory import RunDir
+from ipw.runs.reopen import prepare, restored_on_error
 from ipw.verbs.conclude import conclude
 from ipw.verbs.lm import describe, measure_into, process_facts
 from ipw.verbs.options import JSON, STRICT

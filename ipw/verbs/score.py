@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from ipw.errors import UsageError
-from ipw.rundir import RunDir
+from ipw.runs.directory import RunDir
 from ipw.verbs.conclude import conclude
 from ipw.verbs.options import JSON
 from ipw.workloads.lm.score_run import Judge, score_run

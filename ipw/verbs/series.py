@@ -13,7 +13,7 @@ import click
 
 from ipw.errors import INTERRUPTED, INVALID, OK, UsageError
 from ipw.pipeline import finish
-from ipw.rundir import RunDir
+from ipw.runs.directory import RunDir
 from ipw.verbs.terminal import show
 from ipw.workloads.lm.parameters import Parameters
 

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from ipw.errors import FAILURE, INTERRUPTED, OK, IpwError, UsageError
 from ipw.reports.text import MISSING, clean, quantity
-from ipw.rundir import PAGE, RunDir
+from ipw.runs.directory import PAGE, RunDir
 from ipw.verbs.cells import run_in_child
 from ipw.verbs.lazy import WORKLOADS
 from ipw.verbs.options import JSON, OUT

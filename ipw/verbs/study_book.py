@@ -11,7 +11,8 @@ from typing import Any
 from ipw.clock import anchor
 from ipw.errors import UsageError
 from ipw.reports.metric import mapping, number
-from ipw.rundir import MANIFEST, RunDir, replacing
+from ipw.runs.directory import MANIFEST, RunDir
+from ipw.runs.files import replacing
 from ipw.verbs.suite import Planned, Suite
 
 STUDY = "study.json"

@@ -10,7 +10,7 @@ import click
 
 from ipw.errors import FAILURE, OK, USAGE, MissingExtraError, UsageError, near
 from ipw.meter import Meter
-from ipw.rundir import RunDir
+from ipw.runs.directory import RunDir
 from ipw.verbs.conclude import conclude
 from ipw.verbs.options import IDLE, JSON, OUT, SENSORS, STRICT
 from ipw.verbs.progress import Bar

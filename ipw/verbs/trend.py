@@ -15,7 +15,7 @@ from ipw.reports.definitions import DEFINITIONS, Definition
 from ipw.reports.metric import mapping, number
 from ipw.reports.ranking import Summary
 from ipw.reports.trend import Prediction, Step, predict, steps
-from ipw.rundir import RunDir
+from ipw.runs.directory import RunDir
 from ipw.verbs.options import JSON, TOML
 
 SCHEMA_VERSION = 1
@@ -123,7 +123,7 @@ def _draw(
     chart: Path, definition: Definition, entries: Sequence[Entry], found: Sequence[Step], expected: Prediction | None
 ) -> None:
     from ipw.reports.trend_chart import trend_chart
-    from ipw.rundir import replacing
+    from ipw.runs.files import replacing
 
     values = [
         Value(e["value"], e["value"] if e["low"] is None else e["low"], e["value"] if e["high"] is None else e["high"])

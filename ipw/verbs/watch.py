@@ -15,11 +15,12 @@ from rich.table import Table
 from rich.text import Text
 
 from ipw.errors import OK, UsageError
-from ipw.live import LivePower
-from ipw.live_journal import LiveJournal, Standing
-from ipw.profilers.base import Kind
 from ipw.reports.text import clean
-from ipw.rundir import JOURNAL, MANIFEST, READINGS, RunDir
+from ipw.runs.directory import MANIFEST, RunDir
+from ipw.runs.journal import JOURNAL
+from ipw.runs.live_journal import LiveJournal, Standing
+from ipw.runs.live_power import LivePower
+from ipw.runs.readings import READINGS, Kind
 from ipw.verbs.options import JSON, RUNS
 from ipw.verbs.study_book import STUDY, read_study
 from ipw.verbs.terminal import console

@@ -16,7 +16,7 @@ class Marker(Protocol):
 
 
 class Book(Protocol):
-    """Keeps finished units of work; `ipw.rundir.Journal` is one."""
+    """Keeps finished units of work; `ipw.runs.journal.Journal` is one."""
 
     def append(self, kind: str, record: Mapping[str, Any]) -> None:
         """Keep one record, safe from a crash when this returns."""

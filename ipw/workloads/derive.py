@@ -13,7 +13,7 @@ from ipw.channel_curves import curves, total_channels
 from ipw.energy.attribution import Attribution, Share, attribute
 from ipw.energy.curve import Curve, coverage, energy_between
 from ipw.energy.timeline import Spans
-from ipw.rundir import RunDir
+from ipw.runs.directory import RunDir
 from ipw.workloads.rank_parts import rank_flags, rank_parts
 
 Bools = npt.NDArray[np.bool_]

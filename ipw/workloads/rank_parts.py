@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ipw.ranks import weights
-from ipw.rundir import RunDir
+from ipw.runs.directory import RunDir
 
 WHOLE = "measure"
 """The phase of the one span that is all of the host's."""

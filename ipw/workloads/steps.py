@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from ipw.energy.timeline import Spans
-from ipw.rundir import RunDir
+from ipw.runs.directory import RunDir
 from ipw.workloads.derive import attribute_run, straight_energy
 from ipw.workloads.rank_parts import rank_parts
 

@@ -15,7 +15,7 @@ import pytest
 import ipw
 from ipw.channel_curves import channel_curve, with_shapes
 from ipw.energy.curve import energy_at
-from ipw.rundir import RunDir
+from ipw.runs.directory import RunDir
 
 pytestmark = [pytest.mark.gpu, pytest.mark.timeout(300)]
 BURSTS, SHORTEST_S, LONGEST_S = 30, 0.13, 0.71

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ipw.rundir import RunDir
+from ipw.runs.directory import RunDir
 
 pytestmark = [pytest.mark.gpu, pytest.mark.timeout(300)]
 METHODS = ["backprop", "checkpointing", "lora", "local", "momentum-local", "zeroth-order"]

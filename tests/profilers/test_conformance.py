@@ -16,8 +16,9 @@ from doubles.machines import MACHINES, NOTHING
 from doubles.reading import failure, opened, reading
 
 from ipw.clock import now_ns
-from ipw.profilers.base import Channel, Kind, Method, Scope, Sensor, SensorError, Status
+from ipw.profilers.base import Channel, Method, Scope, Sensor, SensorError
 from ipw.profilers.discovery import SENSORS, choose_basis, find
+from ipw.runs.readings import Kind, Status
 
 ALL = pytest.mark.parametrize("name", SENSORS)
 

@@ -15,7 +15,7 @@ from ipw.energy.knots import ticks_of, usable
 from ipw.profilers.base import Channel, Reading
 from ipw.profilers.recording import PowerFile
 from ipw.profilers.sampler import Sampling
-from ipw.rundir import RECORD_FIELDS
+from ipw.runs.readings import RECORD_FIELDS
 
 MS, S = 1_000_000, 1_000_000_000
 JOULES, READ_NS = 30.0, 8_000

@@ -17,7 +17,7 @@ from ipw.profilers.base import Reading, Sensor
 from ipw.profilers.discovery import choose_basis, find
 from ipw.profilers.nvml_samples import LAG_NS, wall_clock_ahead_ns
 from ipw.profilers.sampling import Sampler
-from ipw.rundir import RECORD_FIELDS
+from ipw.runs.readings import RECORD_FIELDS
 
 Gpus = Callable[[int], FakeNvml]
 SLOW_NS, GPU_IS_LOST = 3_000_000, 15

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipw.profilers.base import RECORD, Channel, Reading, SensorError
+from ipw.profilers.base import Channel, Reading, SensorError
 from ipw.profilers.recording import HEARTBEAT_NS, RETRY_NS, Lane, PowerFile
+from ipw.runs.readings import RECORD
 
 Answer = Any
 MS = 1_000_000

@@ -10,8 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 from doubles.reading import failure, opened, reading, value
 
-from ipw.profilers.base import RECORD, Sensor
+from ipw.profilers.base import Sensor
 from ipw.profilers.discovery import find
+from ipw.runs.readings import RECORD
 
 SENSORS = [
     {"name": "rapl/package-0", "kind": "counter", "scope": "package", "method": "counter", "index": 0},

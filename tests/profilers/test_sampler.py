@@ -11,8 +11,8 @@ from typing import NamedTuple
 import pytest
 from doubles.nvml import ANY, GPU_IS_LOST, FakeNvml
 
-from ipw.profilers.base import RECORD
 from ipw.profilers.sampling import Sampler
+from ipw.runs.readings import RECORD
 
 PERIOD_NS = 20_000_000
 LOST = 4

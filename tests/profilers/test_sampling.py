@@ -16,8 +16,8 @@ import pytest
 from doubles import plugin
 
 from ipw.errors import IpwError, UsageError
-from ipw.profilers.base import RECORD
 from ipw.profilers.sampling import Sampler
+from ipw.runs.readings import RECORD
 
 Install = Callable[[str], None]
 CONSTANT = "return Made([channel()], lambda index: timed(lambda: 5.0))"

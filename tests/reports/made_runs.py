@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from ipw.rundir import READINGS, RECORD_FIELDS, RunDir
+from ipw.runs.directory import RunDir
+from ipw.runs.readings import READINGS, RECORD_FIELDS
 
 SECOND = 1_000_000_000
 START_NS = 500 * SECOND

@@ -18,7 +18,7 @@ from ipw.reports.power_chart import power_timeline
 from ipw.reports.readings import mean_power
 from ipw.reports.spans import from_records
 from ipw.reports.timeline import COARSE, Timeline, timeline
-from ipw.rundir import RECORD_FIELDS
+from ipw.runs.readings import RECORD_FIELDS
 
 SECOND = 1_000_000_000
 

@@ -12,7 +12,7 @@ from reports.made_runs import make_run
 
 from ipw.errors import UsageError
 from ipw.reports.compare import compare
-from ipw.rundir import RunDir
+from ipw.runs.directory import RunDir
 
 N = 120
 

@@ -15,7 +15,7 @@ from reports.made_runs import BUSY_W, SECOND, START_NS, make_run, write_journal
 from ipw.reports.inter_token import gap_index, gap_us, inter_token_metrics
 from ipw.reports.metrics import summarize
 from ipw.reports.page import write_page
-from ipw.rundir import RunDir
+from ipw.runs.directory import RunDir
 
 WORKLOAD = {"kind": "lm", "parameters": {"dataset": "bundled", "concurrency": 1}}
 

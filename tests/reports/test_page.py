@@ -19,7 +19,7 @@ from ipw.errors import IpwError
 from ipw.reports.markup import VOID, tag
 from ipw.reports.metrics import summarize
 from ipw.reports.page import CSP, SCRIPT, write_page
-from ipw.rundir import RunDir
+from ipw.runs.directory import RunDir
 
 HOSTILE = "</td></table><script>alert(1)</script><img src=x onerror=alert(1)>\x00\x1b[2J\u202e\ud800&quot;'\""
 SHAPES = {"svg", "rect", "circle", "line", "polyline", "polygon", "path", "text", "g", "title", "desc"}

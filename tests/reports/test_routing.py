@@ -11,7 +11,7 @@ import pytest
 from ipw.reports.axes import SERIES
 from ipw.reports.routing import routing_part
 from ipw.reports.routing_charts import Bar, Curve, Mark, Point, Texts, bars, curves, routing_map
-from ipw.rundir import RunDir
+from ipw.runs.directory import RunDir
 
 TEXTS = Texts("Title", "x", "y", "told")
 METRICS = {"cache_knee_experts": {"value": 3}}

@@ -13,7 +13,7 @@ from ipw.reports.training import training_part
 from ipw.reports.training_charts import Split, splits
 from ipw.reports.training_definitions import DEFINITIONS
 from ipw.reports.training_table import columns, methods_of, training_table
-from ipw.rundir import RunDir
+from ipw.runs.directory import RunDir
 
 JOULES = {"energy_per_step_j": 2.0, "forward_energy_per_step_j": 0.8, "backward_energy_per_step_j": 1.0,
           "update_energy_per_step_j": 0.2, "energy_to_target_loss_j": 40.0}  # fmt: skip

@@ -11,7 +11,7 @@ from reports.made_runs import BUSY_W, make_run
 
 from ipw.reports.device_peaks import peak_of
 from ipw.reports.metrics import summarize
-from ipw.rundir import RunDir
+from ipw.runs.directory import RunDir
 
 COSTS = {"name": "m", "flops_per_token": 2_000_000_000, "weight_bytes_per_token": 1_000_000_000}
 QUERIES = 120

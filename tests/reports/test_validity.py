@@ -11,7 +11,8 @@ from reports.made_runs import SECOND, make_run, write_readings
 
 from ipw.reports.metrics import summarize
 from ipw.reports.validity import check_run
-from ipw.rundir import READINGS, RECORD_FIELDS, RunDir
+from ipw.runs.directory import RunDir
+from ipw.runs.readings import READINGS, RECORD_FIELDS
 
 
 def failed(run: RunDir) -> dict[str, str]:

@@ -9,7 +9,8 @@ from test_merge import part
 
 from ipw.errors import IpwError
 from ipw.pipeline import derive
-from ipw.rundir import JOURNAL, RunDir
+from ipw.runs.directory import RunDir
+from ipw.runs.journal import JOURNAL
 from ipw.verbs import conclude as module
 from ipw.verbs.conclude import conclude
 

@@ -19,7 +19,7 @@ from ipw.cli import cli
 from ipw.errors import UsageError
 from ipw.reports.metrics import summarize
 from ipw.reports.ranking import groups
-from ipw.rundir import RunDir
+from ipw.runs.directory import RunDir
 
 EMISSIONS = {
     "timestamp": "2026-05-27T11:31:35", "project_name": "fine-tune", "run_id": "979336a5", "experiment_id": "e1",

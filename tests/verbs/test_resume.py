@@ -14,7 +14,7 @@ import pytest
 from doubles.openai_server import Behaviour, Request, Server, serving
 
 from ipw.errors import IpwError, UsageError
-from ipw.rundir import RunDir
+from ipw.runs.directory import RunDir
 from ipw.verbs.resume import resume
 
 QUESTIONS = 120

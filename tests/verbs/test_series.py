@@ -10,7 +10,7 @@ import pytest
 from doubles.openai_server import Behaviour, Request, serving
 
 from ipw.errors import UsageError
-from ipw.rundir import RunDir
+from ipw.runs.directory import RunDir
 from ipw.verbs.lm import measure_series
 from ipw.verbs.series import members
 from ipw.workloads.lm.parameters import Parameters

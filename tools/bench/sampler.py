@@ -35,7 +35,7 @@ from doubles.powercap import Powercap
 
 from ipw.energy.knots import ticks_of, usable
 from ipw.profilers.sampling import Sampler
-from ipw.rundir import READINGS, RECORD_FIELDS
+from ipw.runs.readings import READINGS, RECORD_FIELDS
 
 GPUS, PERIOD_NS, SETTLE_S = 8, 100_000_000, 2.0
 LOOP = """

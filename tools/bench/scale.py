@@ -53,7 +53,9 @@ WORDS = (
 def write_run(path: Path, queries: int, concurrency: int, latency_s: float) -> None:
     """Write the run directory of a server that is never idle."""
     from ipw.profilers.base import Channel
-    from ipw.rundir import JOURNAL, READINGS, RunDir
+    from ipw.runs.directory import RunDir
+    from ipw.runs.journal import JOURNAL
+    from ipw.runs.readings import READINGS
 
     path.mkdir(parents=True)
     rng = np.random.default_rng(5)
@@ -111,7 +113,7 @@ def query(number: int, start_ns: int, first_ns: int, end_ns: int, concurrency: i
 
 def readings(times: npt.NDArray[np.int64], until_ns: int, rng: np.random.Generator) -> bytes:
     """Read the counter 2 ms before and 1 ms after each of its ticks."""
-    from ipw.rundir import RECORD_FIELDS
+    from ipw.runs.readings import RECORD_FIELDS
 
     tick = np.arange(0.05, until_ns / SECOND - 1, TICK_S)
     start, first, end = (np.sort(column) / SECOND for column in times)

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ipw.errors import IpwError
-from ipw.profilers.base import RECORD
-from ipw.rundir import READINGS, RunDir
+from ipw.runs.directory import RunDir
+from ipw.runs.readings import READINGS, RECORD
 
 WORST_NS = 1_000_000
 """Offsets that are known less well than to a millisecond are refused."""
@@ -95,7 +95,7 @@ def _renamed(channel: Mapping[str, Any], place: int, first: int) -> dict[str, An
 
 def _moved(readings: bytes, first: int, base: float, rate: float, error_ns: int) -> npt.NDArray[np.void]:
     """Readings on the main node's clock, each as uncertain in time as the offset is besides."""
-    from ipw.rundir import RECORD_FIELDS
+    from ipw.runs.readings import RECORD_FIELDS
 
     moved = np.frombuffer(readings[: len(readings) // RECORD.size * RECORD.size], np.dtype(RECORD_FIELDS)).copy()
     moved["t_ns"] += np.rint(base + rate * moved["t_ns"]).astype(np.int64)

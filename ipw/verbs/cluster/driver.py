@@ -15,7 +15,7 @@ from typing import Any
 
 from ipw.errors import IpwError, MissingExtraError, UsageError
 from ipw.pipeline import derive
-from ipw.rundir import RunDir
+from ipw.runs.directory import RunDir
 from ipw.verbs.cluster.clocks import Offset, Recording, join, offset
 from ipw.verbs.cluster.placing import Node, fitting, living, why_none
 from ipw.verbs.cluster.shipping import unpack

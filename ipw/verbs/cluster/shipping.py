@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 from ipw.errors import IpwError
-from ipw.rundir import RunDir
+from ipw.runs.directory import RunDir
 
 PIECE = 16 << 20
 """Bytes that travel at once, so that no run is ever whole in memory."""

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from ipw.errors import INTERRUPTED, IpwError
-from ipw.rundir import READINGS, RunDir
+from ipw.runs.directory import RunDir
+from ipw.runs.readings import READINGS
 from ipw.verbs.cluster.shipping import digest, pack, piece
 from ipw.verbs.runfile import Cell
 

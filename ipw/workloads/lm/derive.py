@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ipw.energy.timeline import Spans
-from ipw.rundir import RunDir
+from ipw.runs.directory import RunDir
 from ipw.workloads.derive import MEASURED, Attributed, straight_energy
 from ipw.workloads.lm.journal_table import journal_tables, query_tables
 from ipw.workloads.lm.phases import DECODE, MISSING, PREFILL, Timing, first_owners, query_spans

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
-from ipw.rundir import JOURNAL, RunDir
+from ipw.runs.directory import RunDir
+from ipw.runs.journal import JOURNAL
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -10,7 +10,7 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from ipw.errors import IpwError, UsageError
-from ipw.rundir import RunDir
+from ipw.runs.directory import RunDir
 from ipw.workloads.lm import judge
 from ipw.workloads.lm.client import Limits, ask
 from ipw.workloads.lm.endpoint import api_key, find_model

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ipw.errors import IpwError
-from ipw.rundir import RunDir
+from ipw.runs.directory import RunDir
 
 Floats = npt.NDArray[np.float64]
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from ipw.energy.attribution import Share
 from ipw.energy.timeline import Spans
-from ipw.rundir import RunDir
+from ipw.runs.directory import RunDir
 from ipw.workloads.derive import MEASURED, Attributed, attribute_run
 from ipw.workloads.lm.phases import Timing
 

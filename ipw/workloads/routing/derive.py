@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ipw.rundir import RunDir
+from ipw.runs.directory import RunDir
 from ipw.workloads.lm.derive import derive_lm
 from ipw.workloads.routing.analysis import MAIN_LENGTH, Analysis, Cache, Key, analyse
 from ipw.workloads.routing.bootstrap import basic_interval

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ipw.errors import UsageError
-from ipw.rundir import RunDir
+from ipw.runs.directory import RunDir
 from ipw.workloads.lm.dataset_files import jsonl_rows
 from ipw.workloads.routing.parameters import Parameters
 from ipw.workloads.routing.trace import Writer, part_path, part_paths, read_part, write_part

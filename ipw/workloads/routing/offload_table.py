@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ipw.rundir import RunDir
+from ipw.runs.directory import RunDir
 from ipw.unseen import unseen
 from ipw.workloads.derive import straight_energy
 from ipw.workloads.routing.caches import accesses

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ipw.rundir import RunDir
+from ipw.runs.directory import RunDir
 from ipw.unseen import unseen
 from ipw.workloads.routing.bootstrap import basic_interval, multiplicities
 

@@ -21,7 +21,8 @@ import torch
 
 from ipw.clock import now_ns
 from ipw.errors import FAILURE, IpwError, MissingExtraError
-from ipw.rundir import Journal, RunDir
+from ipw.runs.directory import RunDir
+from ipw.runs.journal import Journal
 from ipw.workloads.training.edges import Edges, wait
 from ipw.workloads.training.memory import PeakMemory, settled_bytes
 from ipw.workloads.training.methods import make_method
@@ -43,7 +44,7 @@ class Session:
     """What one method's training needs from outside."""
 
     book: Any
-    """Keeps records, as ipw.rundir.Journal does."""
+    """Keeps records, as ipw.runs.journal.Journal does."""
     tell: Any
     """Called with each record, for whoever waits."""
     method: str

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ipw.energy.division import Share
-from ipw.rundir import RunDir
+from ipw.runs.directory import RunDir
 from ipw.unseen import unseen
 from ipw.workloads.derive import MEASURED, Attributed, attribute_run, straight_energy
 from ipw.workloads.training.edges import PHASES

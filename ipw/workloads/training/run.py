@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, NoReturn, Protocol
 from ipw.channel_curves import curves, total_channels
 from ipw.clock import now_ns
 from ipw.energy.curve import energy_between
-from ipw.rundir import RunDir
+from ipw.runs.directory import RunDir
 from ipw.workloads.base import Book, Counters, Progress
 from ipw.workloads.training.parameters import MOST_STEPS, Parameters
 from ipw.workloads.training.processes import Processes, Record, follow

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ipw.energy.timeline import Spans
-from ipw.rundir import RunDir
+from ipw.runs.directory import RunDir
 from ipw.workloads.training.edges import PHASES
 
 Record = Mapping[str, Any]

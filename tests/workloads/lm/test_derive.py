@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from ipw.profilers.base import Channel
-from ipw.rundir import JOURNAL, READINGS, RECORD_FIELDS, RunDir
+from ipw.runs.directory import RunDir
+from ipw.runs.journal import JOURNAL
+from ipw.runs.readings import READINGS, RECORD_FIELDS
 from ipw.workloads.lm import derive, journal_table
 from ipw.workloads.lm.derive import derive_lm
 

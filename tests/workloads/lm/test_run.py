@@ -18,7 +18,8 @@ from doubles.openai_server import Behaviour, Request, Server, serving
 
 from ipw.clock import now_ns
 from ipw.errors import IpwError
-from ipw.rundir import Journal, RunDir
+from ipw.runs.directory import RunDir
+from ipw.runs.journal import Journal
 from ipw.workloads.base import Counters
 from ipw.workloads.lm.engines import serve
 from ipw.workloads.lm.parameters import Parameters
@@ -173,7 +174,7 @@ CHILD = """
 import sys
 from pathlib import Path
 from workloads.lm.test_run import execute
-from ipw.rundir import RunDir
+from ipw.runs.directory import RunDir
 execute(RunDir(Path(sys.argv[1])), base_url=sys.argv[2], dataset=sys.argv[3], concurrency=2)
 """
 

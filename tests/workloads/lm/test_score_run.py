@@ -11,7 +11,8 @@ import pytest
 from doubles.openai_server import Behaviour, Request, serving
 
 from ipw.errors import IpwError, UsageError
-from ipw.rundir import JOURNAL, RunDir
+from ipw.runs.directory import RunDir
+from ipw.runs.journal import JOURNAL
 from ipw.workloads.lm import judge
 from ipw.workloads.lm.score_run import Judge, score_run
 from ipw.workloads.lm.scores import newest_scores, score_files

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from reports.made_runs import BUSY_W, IDLE_W, SECOND, make_run
 
-from ipw.rundir import RECORD_FIELDS, RunDir
+from ipw.runs.directory import RunDir
+from ipw.runs.readings import RECORD_FIELDS
 from ipw.workloads.lm.phases import Timing, query_spans
 from ipw.workloads.lm.windows import attribute_windows, measured_windows
 

@@ -11,7 +11,8 @@ from typing import Any
 from workloads.routing.architectures import ByteTokenizer, tiny
 
 from ipw.clock import now_ns
-from ipw.rundir import Journal, RunDir
+from ipw.runs.directory import RunDir
+from ipw.runs.journal import Journal
 from ipw.workloads.routing.parameters import Parameters
 from ipw.workloads.routing.run import run_routing
 from ipw.workloads.routing.subject import subject_of

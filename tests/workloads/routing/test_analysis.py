@@ -9,7 +9,7 @@ from workloads.routing.simulation import trace
 
 pytest.importorskip("safetensors", reason="routing is kept in safetensors files")
 
-from ipw.rundir import RunDir
+from ipw.runs.directory import RunDir
 from ipw.workloads.routing import metrics as of
 from ipw.workloads.routing.analysis import Analysis, analyse
 from ipw.workloads.routing.derive import cache_knee, cache_rows, derive_routing, expert_rows, metrics, srp_rows

@@ -13,7 +13,7 @@ pytest.importorskip("transformers", reason="capture runs models of the extra 'to
 from workloads.routing.measured import measured_run
 
 from ipw.errors import UsageError
-from ipw.rundir import RunDir
+from ipw.runs.directory import RunDir
 from ipw.workloads.routing.derive import derive_routing
 from ipw.workloads.routing.trace import read_parts
 

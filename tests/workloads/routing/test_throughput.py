@@ -6,7 +6,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from ipw.rundir import RunDir
+from ipw.runs.directory import RunDir
 from ipw.workloads.routing.throughput import throughput
 
 

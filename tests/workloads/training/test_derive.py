@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ipw.profilers.base import RECORD
-from ipw.rundir import READINGS, Journal, RunDir
+from ipw.runs.directory import RunDir
+from ipw.runs.journal import Journal
+from ipw.runs.readings import READINGS, RECORD
 from ipw.workloads.training.derive import derive_training
 from ipw.workloads.training.parameters import Parameters
 

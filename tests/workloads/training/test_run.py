@@ -19,7 +19,8 @@ import torch
 from workloads.training.tiny import tiny_text
 
 from ipw.clock import now_ns
-from ipw.rundir import Journal, RunDir
+from ipw.runs.directory import RunDir
+from ipw.runs.journal import Journal
 from ipw.workloads.training import child
 from ipw.workloads.training.child import Session, attempt, train
 from ipw.workloads.training.derive import derive_training

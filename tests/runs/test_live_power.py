@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from ipw.live import LivePower
-from ipw.profilers.base import RECORD
+from ipw.runs.live_power import LivePower
+from ipw.runs.readings import RECORD
 
 
 def append(path: Path, *records: tuple[int, float, int, int]) -> None:

@@ -9,8 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ipw.profilers.base import STATUS_CODES
-from ipw.rundir import PAGE, READINGS, SUMMARY, Journal, RunDir, replacing
+from ipw.runs.readings import STATUS_CODES
+from ipw.runs.directory import PAGE, SUMMARY, RunDir
+from ipw.runs.readings import READINGS
+from ipw.runs.journal import Journal
+from ipw.runs.files import replacing
 
 DERIVED = (SUMMARY, PAGE, "queries.parquet", "spans.parquet", "power.parquet")
 

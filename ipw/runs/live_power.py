@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
 
-from ipw.profilers.base import RECORD, Kind
+from ipw.runs.readings import RECORD, Kind
 
 WINDOW_NS = 2_000_000_000
 

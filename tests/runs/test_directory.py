@@ -10,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ipw.errors import IpwError, UsageError
-from ipw.profilers.base import RECORD
-from ipw.rundir import RECORD_FIELDS, Journal, RunDir
+from ipw.runs.readings import RECORD
+from ipw.runs.readings import RECORD_FIELDS
+from ipw.runs.journal import Journal
+from ipw.runs.directory import RunDir
 
 
 @pytest.fixture

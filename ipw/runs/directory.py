@@ -1,0 +1,236 @@
+"""The run directory: all that a run leaves behind, raw first, so that every number can be made again from it.
+
+Format history
+  1  the first
+"""
+
+from __future__ import annotations
+
+import bisect
+import json
+import os
+import re
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from ipw.errors import IpwError, UsageError
+from ipw.runs.files import replacing
+from ipw.runs.journal import JOURNAL, RANK_JOURNALS
+from ipw.runs.readings import READINGS, RECORD_FIELDS
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import pyarrow as pa
+
+SCHEMA_VERSION = 1
+MANIFEST, SUMMARY, PAGE = "manifest.json", "summary.json", "report.html"
+
+
+class RunDir:
+    """One run on disk. Every write either appears whole or not at all."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def create(cls, out: Path, slug: str) -> Self:
+        """Make `out/<utc>-<slug>/`, a number behind it where that exists already."""
+        stem = (
+            time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()) + "-" + (re.sub(r"[^\w.-]+", "-", slug).strip("-.") or "run")
+        )
+        for count in range(1, 1000):
+            path = out / (stem[:80] if count == 1 else f"{stem[:80]}-{count}")
+            try:
+                path.mkdir(parents=True)
+            except FileExistsError:
+                continue
+            except OSError as error:
+                raise IpwError(f"cannot write to {out}: {error.strerror}", "choose another folder with --out") from None
+            return cls(path)
+        raise IpwError(f"{out} holds a thousand runs of this second", "choose another folder with --out")
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Open an existing run. Raises UsageError where there is none, or one of a newer schema."""
+        if not (path / MANIFEST).is_file():
+            raise UsageError(f"{path} is not a run directory: it holds no {MANIFEST}", "`ipw list runs` shows the runs")
+        run = cls(path)
+        version = run.manifest().get("schema_version")
+        if not isinstance(version, int) or version > SCHEMA_VERSION:
+            raise UsageError(
+                f"{path} has schema version {version}; this ipw reads up to {SCHEMA_VERSION}", "upgrade ipw"
+            )
+        return run
+
+    # --- manifest and summary ---------------------------------------------------------------------------------------
+
+    def manifest(self) -> dict[str, Any]:
+        """What was run, on what, by which sensors. Raises UsageError where it cannot be read."""
+        return self._read_json(MANIFEST)
+
+    def write_manifest(self, manifest: Mapping[str, Any]) -> None:
+        """Replace the manifest."""
+        self._replace(MANIFEST, json.dumps({"schema_version": SCHEMA_VERSION, **manifest}, indent=1) + "\n")
+
+    def update_manifest(self, **changes: Any) -> None:
+        """Replace the given top-level entries of the manifest."""
+        self.write_manifest({**self.manifest(), **changes})
+
+    def summary(self) -> dict[str, Any] | None:
+        """Every metric of the run; `None` where it was never derived."""
+        return self._read_json(SUMMARY) if (self.path / SUMMARY).is_file() else None
+
+    def write_summary(self, summary: Mapping[str, Any]) -> None:
+        """Replace the summary. NaN and infinity are refused: what is absent is `None` with a reason."""
+        self._replace(SUMMARY, json.dumps(summary, indent=1, allow_nan=False) + "\n")
+
+    # --- journal ----------------------------------------------------------------------------------------------------
+
+    def journal(self, kind: str | None = None) -> Iterable[dict[str, Any]]:
+        """Finished units of work in the order in which they finished, of one `kind` or all; a torn tail is left out.
+
+        Those of several ranks come one rank after the other.
+        """
+        first = b'{"kind":"'  # as Journal writes it, so that a line of another kind need not be decoded
+        wanted = first + kind.encode() + b'"' if kind else first
+        for path in (self.path / JOURNAL, *sorted(self.path.glob(RANK_JOURNALS))):
+            for line in _lines(path):
+                if line.startswith(first) and not line.startswith(wanted):
+                    continue
+                try:
+                    record = json.loads(line)
+                except ValueError:
+                    continue  # what a crash cut short was not finished
+                if isinstance(record, dict) and (kind is None or record.get("kind") == kind):
+                    yield record
+
+    # --- readings ---------------------------------------------------------------------------------------------------
+
+    def readings(self) -> npt.NDArray[np.void]:
+        """All raw readings as a structured array with the fields of RECORD_FIELDS, in the order of arrival."""
+        import numpy as np
+
+        dtype = np.dtype(RECORD_FIELDS)
+        path = self.path / READINGS
+        if path.is_file():
+            raw = path.read_bytes()
+            return np.frombuffer(raw, dtype, count=len(raw) // dtype.itemsize)
+        return self._readings_from_table(dtype)
+
+    def recent_readings(self, since_ns: int) -> npt.NDArray[np.void]:
+        """Readings from about `since_ns` on of a run that is being measured, without reading what came before."""
+        import numpy as np
+
+        dtype = np.dtype(RECORD_FIELDS)
+        path = self.path / READINGS
+        count = path.stat().st_size // dtype.itemsize if path.is_file() else 0
+        if count == 0:
+            return np.zeros(0, dtype)
+        records = np.memmap(path, dtype, "r", shape=(count,))
+        first = bisect.bisect_left(range(count), since_ns, key=lambda i: int(records[i]["t_ns"]))
+        return np.array(records[first:])
+
+    def _readings_from_table(self, dtype: np.dtype[np.void]) -> npt.NDArray[np.void]:
+        import numpy as np
+
+        table = self.read_table("power")
+        if table is None:
+            return np.zeros(0, dtype)
+        index = {channel["name"]: channel["index"] for channel in self.manifest()["sensors"] if "index" in channel}
+        codes = table["channel"].combine_chunks()
+        lookup = np.array([index[name] for name in codes.dictionary.to_pylist()] or [0])
+        readings = np.zeros(table.num_rows, dtype)
+        readings["channel"] = lookup[codes.indices.to_numpy()] if table.num_rows else 0
+        for field in ("t_ns", "value", "status", "uncertainty_ns"):
+            readings[field] = table[field].to_numpy()
+        return readings
+
+    def pack_readings(self) -> None:
+        """Turn `power.bin` into `power.parquet`, which is smaller and which other tools read."""
+        import numpy as np
+        import pyarrow as pa
+
+        if not (self.path / READINGS).is_file():
+            return
+        readings = self.readings()
+        names = {c["index"]: c["name"] for c in self.manifest().get("sensors", []) if "index" in c}
+        known = sorted(names)
+        readings = readings[np.isin(readings["channel"], known)]
+        codes = np.searchsorted(known, readings["channel"]).astype(np.int32)
+        columns = {name: np.ascontiguousarray(readings[name]) for name in ("t_ns", "value", "status", "uncertainty_ns")}
+        channel = pa.DictionaryArray.from_arrays(codes, [names[index] for index in known])
+        self.write_table("power", pa.table({"t_ns": columns.pop("t_ns"), "channel": channel, **columns}))
+        (self.path / READINGS).unlink()
+
+    # --- tables -----------------------------------------------------------------------------------------------------
+
+    def write_table(self, name: str, table: pa.Table) -> None:
+        """Replace `<name>.parquet`."""
+        import pyarrow.parquet as pq
+
+        with replacing(self.path / f"{name}.parquet") as part:
+            pq.write_table(table, part, compression="zstd")
+
+    def write_parts(self, name: str, parts: Iterable[pa.Table]) -> None:
+        """Replace `<name>.parquet` by tables of one schema, at least one, of which only one is in memory at a time."""
+        import pyarrow.parquet as pq
+
+        tables = iter(parts)
+        first = next(tables)
+        with (
+            replacing(self.path / f"{name}.parquet") as part,
+            pq.ParquetWriter(part, first.schema, compression="zstd") as writer,
+        ):
+            writer.write_table(first)
+            for table in tables:
+                writer.write_table(table)
+
+    def read_table(self, name: str, columns: Sequence[str] | None = None) -> pa.Table | None:
+        """`<name>.parquet`, or `None` where the run has none; of `columns`, those that it has."""
+        import pyarrow.parquet as pq
+
+        path = self.path / f"{name}.parquet"
+        if not path.is_file():
+            return None
+        with pq.ParquetFile(path) as file:
+            known = file.schema_arrow.names
+            return file.read(None if columns is None else [column for column in columns if column in known])
+
+    def read_parts(self, name: str, columns: Sequence[str], rows: int) -> Iterator[pa.Table]:
+        """Yield `<name>.parquet`, of `columns` those that it has, at most `rows` at a time; nothing without a table."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        path = self.path / f"{name}.parquet"
+        if not path.is_file():
+            return
+        with pq.ParquetFile(path) as file:
+            known = [column for column in columns if column in file.schema_arrow.names]
+            for batch in file.iter_batches(rows, columns=known):
+                yield pa.Table.from_batches([batch])
+
+    # --- files ------------------------------------------------------------------------------------------------------
+
+    def _read_json(self, name: str) -> dict[str, Any]:
+        try:
+            content = json.loads((self.path / name).read_bytes())
+        except (OSError, ValueError) as error:
+            raise UsageError(f"{self.path / name} cannot be read: {error}", "was the run copied whole?") from None
+        if not isinstance(content, dict):
+            raise UsageError(f"{self.path / name} holds no JSON object", "was the run copied whole?")
+        return content
+
+    def _replace(self, name: str, text: str) -> None:
+        with replacing(self.path / name) as part, part.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    if path.is_file():
+        with path.open("rb") as lines:
+            yield from lines
