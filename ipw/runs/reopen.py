@@ -9,11 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ipw.runs.readings import STATUS_CODES
 from ipw.runs.directory import PAGE, SUMMARY, RunDir
-from ipw.runs.readings import READINGS
-from ipw.runs.journal import Journal
 from ipw.runs.files import replacing
+from ipw.runs.journal import Journal
+from ipw.runs.readings import READINGS, STATUS_CODES
 
 DERIVED = (SUMMARY, PAGE, "queries.parquet", "spans.parquet", "power.parquet")
 

@@ -10,10 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ipw.errors import IpwError, UsageError
-from ipw.runs.readings import RECORD
-from ipw.runs.readings import RECORD_FIELDS
-from ipw.runs.journal import Journal
 from ipw.runs.directory import RunDir
+from ipw.runs.journal import Journal
+from ipw.runs.readings import RECORD, RECORD_FIELDS
 
 
 @pytest.fixture

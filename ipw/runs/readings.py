@@ -1,0 +1,18 @@
+"""`power.bin`: what a sensor's reading is on disk."""
+
+from __future__ import annotations
+
+import struct
+from typing import Literal
+
+READINGS = "power.bin"
+
+Kind = Literal["counter", "power", "gauge"]
+"""`counter`: joules since some moment. `power`: watts now. `gauge`: anything else (temperature, clocks, flags)."""
+Status = Literal["ok", "permission", "unsupported", "absent", "lost"]
+
+STATUS_CODES: dict[Status, int] = {"ok": 0, "permission": 1, "unsupported": 2, "absent": 3, "lost": 4}
+RECORD = struct.Struct("<qdHHI")
+"""One reading on disk: `t_ns`, `value`, channel index, status code, `uncertainty_ns` (half-width, saturating)."""
+RECORD_FIELDS = [("t_ns", "<i8"), ("value", "<f8"), ("channel", "<u2"), ("status", "<u2"), ("uncertainty_ns", "<u4")]
+"""The same as a numpy structure."""
