@@ -1,43 +1,41 @@
-"""A power meter in the plug that answers over HTTP: Shelly (second generation on) and Tasmota."""
+"""A power meter in the plug that answers over HTTP: Shelly and Tasmota."""
 
 from __future__ import annotations
 
 import json
-import math
 import os
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from ipw.clock import now_ns
 from ipw.profilers.base import Channel, Reading, Sensor, SensorError
+from ipw.profilers.meter_address import Address, meter_address
+from ipw.profilers.meter_answers import Answer, parse
 from ipw.profilers.sources import missing
+
+if TYPE_CHECKING:
+    from urllib.request import OpenerDirector
 
 PERIOD_S, TIMEOUT_S = 1.0, 2.0
 SILENT_AFTER_NS = 5_000_000_000
-JOULES_PER_WH = 3600.0
+MOST_BYTES = 1 << 20
 HINT = "IPW_METER_URL=http://ADDRESS/rpc/Switch.GetStatus?id=0 (Shelly) or http://ADDRESS/cm?cmnd=Status%208 (Tasmota)"
-
-
-class Answer(NamedTuple):
-    """What a meter tells."""
-
-    power_w: float
-    energy_j: float | None
+REFUSED = "the meter asks for a user and a password: http://USER:PASSWORD@ADDRESS/…, or as its own documentation says"
 
 
 class HttpMeter:
     """Asks once a second on a thread of its own, since an answer may take as long as ten ticks of a GPU."""
 
-    def __init__(self, url: str, first: Answer) -> None:
-        """Start asking; `first` says whether the meter at `url` counts energy too."""
+    def __init__(self, address: Address, first: Answer) -> None:
+        """Start asking; `first` says which of power and energy the meter tells."""
         power = Channel(
             name="meter/power",
             kind="power",
             scope="wall",
             method="external_meter",
-            device=url,
+            device=address.shown,
             unit="W",
             update_period_s=PERIOD_S,
             poll_s=PERIOD_S / 4,
@@ -49,12 +47,13 @@ class HttpMeter:
             name="meter/energy",
             kind="counter",
             unit="J",
-            included_in=power.name,
-            resolution_j=JOULES_PER_WH,
-            note="counts whole watt-hours on some meters: for runs of 15 min or more",
+            included_in=None if first.power_w is None else power.name,
+            resolution_j=first.resolution_j,
+            note=f"counts in steps of {first.resolution_j:g} J: for runs that draw many of them",
         )
-        self.channels: Sequence[Channel] = [power] if first.energy_j is None else [power, energy]
-        self._url = url
+        told = ((power, first.power_w), (energy, first.energy_j))
+        self.channels: Sequence[Channel] = [channel for channel, value in told if value is not None]
+        self._address = address
         self._answer: tuple[Reading, Answer] | None = None
         self._told_ns = [0, 0]
         self._heard_ns, self._silence = now_ns(), "no answer"
@@ -69,9 +68,10 @@ class HttpMeter:
         if answer is None or answer[0].t_ns == self._told_ns[index]:
             return None
         asked, told = answer
-        value = told.power_w if index == 0 else told.energy_j
+        kind = self.channels[index].kind
+        value = told.power_w if kind == "power" else told.energy_j
         if value is None:
-            raise SensorError("lost", "the meter no longer tells its energy")
+            raise SensorError("lost", f"the meter no longer tells its {'energy' if kind == 'counter' else kind}")
         self._told_ns[index] = asked.t_ns
         return asked._replace(value=value)
 
@@ -83,7 +83,7 @@ class HttpMeter:
         while not self._stop.is_set():
             before = now_ns()
             try:
-                answer = ask(self._url)
+                answer = ask(self._address)
             except SensorError as error:
                 self._silence = error.reason
             else:
@@ -97,45 +97,52 @@ def open_sensor() -> Sensor:
     url = os.environ.get("IPW_METER_URL")
     if not url:
         return missing("meter", "wall", "absent", "IPW_METER_URL names no power meter", HINT)
+    address = meter_address(url)
+    if address is None:
+        return missing("meter", "wall", "unsupported", "IPW_METER_URL is no http:// or https:// URL", HINT)
     try:
-        return HttpMeter(url, ask(url))
+        return HttpMeter(address, ask(address))
     except SensorError as error:
         return missing("meter", "wall", error.status, error.reason, HINT)
 
 
-def ask(url: str) -> Answer:
-    """Ask a meter once. Raises SensorError."""
+def ask(address: Address) -> Answer:
+    """Ask a meter once, without any proxy: it is on the local network. Raises SensorError, without secrets."""
     from http.client import HTTPException
-    from urllib.request import urlopen
+    from urllib.error import HTTPError, URLError
+    from urllib.request import Request
 
-    if not url.startswith(("http://", "https://")):
-        raise SensorError("unsupported", f"IPW_METER_URL is no web address: {url}")
+    headers = {"Authorization": address.authorization} if address.authorization else {}
+    request = Request(address.url, headers=headers)  # noqa: S310 - `meter_address` lets http and https pass
     try:
-        with urlopen(url, timeout=TIMEOUT_S) as response:  # noqa: S310 - the scheme is looked at above
-            body = json.loads(response.read(1 << 20))
-    except (OSError, HTTPException, ValueError) as error:
-        raise SensorError("lost", f"{url}: {error}") from error
-    return parse(body)
+        with _opener().open(request, timeout=TIMEOUT_S) as response:
+            body = response.read(MOST_BYTES)
+    except HTTPError as error:
+        error.close()
+        reason = REFUSED if error.code in (401, 403) else f"HTTP status {error.code}"
+        raise SensorError("permission" if reason is REFUSED else "lost", f"{address.shown}: {reason}") from None
+    except (OSError, HTTPException) as error:
+        cause = error.reason if isinstance(error, URLError) else error
+        told = cause.strerror if isinstance(cause, OSError) else None
+        raise SensorError("lost", f"{address.shown}: {told or type(cause).__name__}") from None
+    try:
+        return parse(json.loads(body))
+    except (ValueError, RecursionError):
+        raise SensorError("unsupported", f"{address.shown}: the answer is no JSON") from None
+    except SensorError as error:
+        raise SensorError(error.status, f"{address.shown}: {error.reason}") from None
 
 
-def parse(body: Any) -> Answer:
-    """Read a Shelly's or a Tasmota's answer. Raises SensorError where it tells no power."""
-    tasmota = _member(_member(body, "StatusSNS"), "ENERGY")
-    if tasmota is not None:
-        power, kwh = _number(_member(tasmota, "Power")), _number(_member(tasmota, "Total"))
-        energy = None if kwh is None else kwh * 1e3 * JOULES_PER_WH
-    else:
-        power, wh = _number(_member(body, "apower")), _number(_member(_member(body, "aenergy"), "total"))
-        energy = None if wh is None else wh * JOULES_PER_WH
-    if power is None:
-        raise SensorError("unsupported", "the answer tells no power in a form that we know")
-    return Answer(power, energy)
+def _opener() -> OpenerDirector:
+    """Make what opens a URL: it knows no proxy, and follows redirects on the same host only."""
+    from urllib.parse import urlsplit
+    from urllib.request import HTTPRedirectHandler, ProxyHandler, build_opener
 
+    class SameHost(HTTPRedirectHandler):
+        def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
+            host = urlsplit(newurl).hostname
+            if host == urlsplit(req.full_url).hostname:
+                return super().redirect_request(req, fp, code, msg, headers, newurl)
+            raise SensorError("unsupported", "the meter sends the question on to another host")
 
-def _member(body: Any, name: str) -> Any:
-    return body.get(name) if isinstance(body, dict) else None
-
-
-def _number(value: Any) -> float | None:
-    good = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value >= 0
-    return float(value) if good else None
+    return build_opener(ProxyHandler({}), SameHost)

@@ -1,0 +1,51 @@
+"""Where a power meter is: what to ask, and what of it may be shown, which is never a secret."""
+
+from __future__ import annotations
+
+import re
+from base64 import b64encode
+from typing import NamedTuple
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
+
+SAFE = "/:@!$&'()*+,;=-._~%?"
+HARMLESS = re.compile(r"id=\d+|cmnd=status( \d+)?", re.IGNORECASE)
+"""The queries that tell one meter from another and hold no secret; all others are left out of what is shown."""
+KEY_LIKE = re.compile(r"(?=.*\d)[\w.~-]{16,}", re.ASCII)
+"""A part of a path that may well be a key."""
+
+
+class Address(NamedTuple):
+    """Of a meter: two parts that may hold secrets, and one that holds none."""
+
+    url: str
+    """To ask, without user and password."""
+    authorization: str | None
+    """The header that carries them, where there are any."""
+    shown: str
+    """For people and files."""
+
+
+def meter_address(text: str) -> Address | None:
+    """Take an address apart; `None` for what is no http:// or https:// URL. What cannot be in a URL is quoted."""
+    try:
+        parts = urlsplit(text.strip())
+        host, port = parts.hostname, parts.port
+        where = (f"[{host}]" if host and ":" in host else host or "") + (f":{port}" if port else "")
+        where.encode("ascii")
+    except ValueError:
+        return None
+    if parts.scheme not in ("http", "https") or not host or not re.fullmatch(r"[\w.:%-]+", host, re.ASCII):
+        return None
+    path, query = quote(parts.path, SAFE), quote(parts.query, SAFE)
+    url = f"{parts.scheme}://{where}{path or '/'}" + (f"?{query}" if query else "")
+    pairs = parse_qsl(parts.query, keep_blank_values=True)
+    harmless = [pair for pair in pairs if HARMLESS.fullmatch("=".join(pair))]
+    kept = "/".join("…" if KEY_LIKE.fullmatch(unquote(part)) else part for part in path.split("/"))
+    shown = f"{parts.scheme}://{where}{kept}" + (f"?{urlencode(harmless, quote_via=quote)}" if harmless else "")
+    return Address(url, _authorization(parts.username, parts.password), shown)
+
+
+def _authorization(user: str | None, password: str | None) -> str | None:
+    if user is None and password is None:
+        return None
+    return "Basic " + b64encode(f"{unquote(user or '')}:{unquote(password or '')}".encode()).decode()
