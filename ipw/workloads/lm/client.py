@@ -46,11 +46,11 @@ async def ask(transport: Transport, model: str | None, prompt: str, limits: Limi
             await transport.request("POST", PATHS[limits.api], body, reply, limits.stall_s)
         reply.close()
     except TimeoutError as error:
-        reply.fail("timeout", str(error) or f"no whole answer within {limits.timeout_s:g} s")
+        reply.fail("timeout", str(error) or f"no whole answer within {limits.timeout_s:g} s", "transport")
     except HttpError as error:
-        reply.fail("error", str(error))
+        reply.fail("error", str(error), "transport")
     except OSError as error:
-        reply.fail("error", f"the connection failed: {reason(error)}")
+        reply.fail("error", f"the connection failed: {reason(error)}", "transport")
     return reply.answer(key)
 
 

@@ -17,10 +17,13 @@ BLOCK_BYTES = 16 << 20
 PARSED_BYTES = 1 << 20
 """Of a block, parsed by one thread: the other cores have the others."""
 
-TEXTS = ("query_id", "subject", "status", "error", "finish_reason", "tokens_source", "response", "reasoning", "answer")
+TEXTS = (
+    "query_id", "subject", "status", "error", "failure", "finish_reason", "tokens_source", "response", "reasoning",
+    "answer",
+)  # fmt: skip
 WHOLES = (
     "prompt_tokens", "completion_tokens", "cached_tokens", "start_ns", "first_token_ns", "end_ns", "concurrency",
-    "logprob_tokens", "last_token_ns", "scheduled_ns",
+    "logprob_tokens", "last_token_ns", "scheduled_ns", "http_status",
 )  # fmt: skip
 REALS = ("score", "logprob_sum")
 TRUTHS = ("parsed",)

@@ -9,6 +9,7 @@ from itertools import pairwise
 from typing import Literal, NamedTuple
 
 from ipw.clock import now_ns
+from ipw.workloads.lm.http_failure import Failure, http_failure, retry_after_s
 from ipw.workloads.lm.sse import CompletionStream, error_message
 
 MAX_BYTES = 64 << 20
@@ -36,6 +37,12 @@ class Answer(NamedTuple):
     itl_counts: list[int]
     status: Status
     error: str | None
+    failure: Failure | None
+    """`None` where `status` is `ok`."""
+    http_status: int | None
+    """`None` where no response began."""
+    retry_after_s: float | None
+    """How long a server that turned the question away asks to be left alone."""
     prompt_tokens: int | None
     completion_tokens: int | None
     cached_tokens: int | None
@@ -60,7 +67,9 @@ class Reply:
         self._body: list[bytes] = []
         self._bytes = 0
         self._last_ns: int | None = None
-        self._failure: tuple[Status, str] | None = None
+        self._failure: tuple[Status, str, Failure] | None = None
+        self._framed = True
+        self._retry_after_s: float | None = None
 
     @property
     def begun(self) -> bool:
@@ -76,6 +85,8 @@ class Reply:
     def head(self, status: int, headers: dict[str, str]) -> None:
         """Take the status and the headers."""
         self._http_status = status
+        self._framed = "content-length" in headers or "transfer-encoding" in headers
+        self._retry_after_s = retry_after_s(headers.get("retry-after"))
         self._streamed = status == 200 and not headers.get("content-type", "").startswith("application/json")
 
     def block(self, data: bytes, t_ns: int) -> bool:
@@ -92,21 +103,24 @@ class Reply:
 
     # --- what the client tells --------------------------------------------------------------------------------------
 
-    def fail(self, status: Status, message: str) -> None:
+    def fail(self, status: Status, message: str, failure: Failure = "answer") -> None:
         """Say why there is no whole answer; the first reason counts, and an answer that is whole stays."""
         if self._failure is None and not (self._streamed and self._stream.complete):
-            self._failure = status, message
+            self._failure = status, message, failure
             self._last_ns = now_ns()
 
     def close(self) -> None:
         """Judge the response, all of which has come."""
         if self._http_status != 200:
-            self.fail("error", f"HTTP {self._http_status}: {_message(b''.join(self._body))}")
+            said = f"HTTP {self._http_status}: {_message(b''.join(self._body))}"
+            self.fail("error", said, http_failure(self._http_status))
         elif self._streamed:
             self._stream.close(self._last_ns or now_ns())
             if not self._stream.complete and self._stream.error is None:
                 broken = bool(self._stream.stamps)
-                self.fail("error", "the stream broke off" if broken else "the answer holds no completion")
+                # Where only the connection's end says that the body ends, its end is no whole answer's.
+                failure: Failure = "answer" if self._framed else "transport"
+                self.fail("error", "the stream broke off" if broken else "the answer holds no completion", failure)
         else:
             self._take_whole(b"".join(self._body))
 
@@ -114,8 +128,8 @@ class Reply:
         """Make the record. A secret that a server sends back is blotted out."""
         stream = self._stream
         if self._failure is None and stream.error is not None:
-            self._failure = "error", stream.error
-        status, error = self._failure or ("ok", None)
+            self._failure = "error", stream.error, "answer"
+        status, error, failure = self._failure or ("ok", None, None)
         response, reasoning = _split("".join(stream.content), "".join(stream.reasoning))
         counted = stream.completion_tokens is None
         stamps = stream.stamps if self._streamed else []
@@ -129,6 +143,9 @@ class Reply:
             itl_counts=[count for _, count in gaps],
             status=status,
             error=None if error is None else _clean(without_key(key, error)),
+            failure=failure,
+            http_status=self._http_status or None,
+            retry_after_s=self._retry_after_s,
             prompt_tokens=stream.prompt_tokens,
             completion_tokens=len(stamps) if counted and self._streamed else stream.completion_tokens,
             cached_tokens=stream.cached_tokens,

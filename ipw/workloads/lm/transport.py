@@ -102,6 +102,8 @@ class Transport:
                 _, connection = await loop.create_connection(
                     lambda: Connection(self), self._server.host, self._server.port, ssl=self._tls
                 )
+        except TimeoutError:
+            raise TimeoutError(f"no connection within {CONNECT_S:g} s") from None
         except UnicodeError:
             raise OSError(f"{self._server.host!r} is no host name") from None
         return connection

@@ -90,8 +90,8 @@ def test_a_record_holds_what_the_tables_need(run: RunDir, tmp_path: Path) -> Non
     assert set(record) == {
         "kind", "query_id", "subject", "start_ns", "first_token_ns", "end_ns", "status", "error", "prompt_tokens",
         "completion_tokens", "cached_tokens", "tokens_source", "finish_reason", "response", "reasoning", "answer",
-        "score", "parsed", "concurrency", "last_token_ns", "itl_us", "itl_counts", "scheduled_ns", "logprob_sum",
-        "logprob_tokens",
+        "failure", "http_status", "retry_after_s", "score", "parsed", "concurrency", "last_token_ns", "itl_us",
+        "itl_counts", "scheduled_ns", "logprob_sum", "logprob_tokens",
     }  # fmt: skip
 
 
