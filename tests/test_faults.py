@@ -231,7 +231,7 @@ def test_without_the_nvml_library_there_is_a_reason_and_no_joule(tmp_path: Path)
 
 
 def test_an_nvml_too_old_for_the_counter_gives_power(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    fake = FakeNvml.create(tmp_path / "nvml", old_driver=True)
+    fake = FakeNvml.create(tmp_path / "nvml", driver="OLD_DRIVER")
     fake.gpu(0).power_period_ns = 20_000_000
     fake.set_power(0, WATTS, time.monotonic_ns() - 2_000_000_000)
     be_in(monkeypatch, fake.environment())

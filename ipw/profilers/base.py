@@ -49,6 +49,8 @@ class Channel:
     reason: str | None = None
     hint: str | None = None
     """The command that mends it."""
+    asked: bool = False
+    """Whether the user named this device, as CUDA_VISIBLE_DEVICES does: without it a run is not what was asked for."""
     note: str | None = None
     """What a reader must know: a MIG instance measured as its parent, a vendor's model behind the number."""
 

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from ctypes import byref, c_ulonglong
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from ipw.clock import now_ns
 from ipw.profilers.base import Channel, Reading, Scope, SensorError, absent, timed
+from ipw.profilers.nvml_calls import asked, field, function, text, told
 from ipw.profilers.nvml_gpus import list_gpus
 from ipw.profilers.nvml_samples import Ring, slow
 from ipw.profilers.sources import Read, Source, Sources, missing, probed, unreadable
-from ipw.runs.readings import Status
+from ipw.profilers.visible_gpus import Gpu
 
 POWER_AVERAGE, POWER_INSTANT = 185, 186
 """Field ids. What `nvmlDeviceGetPowerUsage` means changed from driver to driver; these say what they are."""
 POWER_CAPPED, THERMAL_SLOWDOWN = 74, 269
 POWER_SCOPES: dict[Scope, int] = {"gpu": 0, "module": 1, "memory": 2}
-STATUS: dict[int, Status] = {3: "unsupported", 4: "permission", 13: "unsupported", 25: "unsupported", 27: "unsupported"}
-"""By NVML's error code; any other means that the device does not answer."""
-VALUE_MEMBERS = ("dVal", "uiVal", "ulVal", "ullVal", "sllVal", "siVal", "usVal")
-"""Members of NVML's value union, by `nvmlValueType_t`."""
+ZERO = "NVML answers 0 W"
+UPDATE_S = 0.12
+"""A little more than one update of the power that drivers show."""
+NO_DRIVER = {9, 12}
+"""Codes of a machine on which no driver is loaded, as on one without NVIDIA GPUs."""
 HINT = "`nvidia-smi` tells whether the driver works; a container needs the whole GPU, not one instance of it"
 
 
@@ -37,24 +41,22 @@ def open_sensor() -> Sources:
         return missing("nvml", "gpu", "unsupported", reason, hint)
     try:
         pynvml.nvmlInit()
-    except pynvml.NVMLError as error:
+    except Exception as error:  # noqa: BLE001 - a binding raises more than its own errors
         return _not_started(error)
     try:
         return Sources(_sources(pynvml), pynvml.nvmlShutdown)
-    except pynvml.NVMLError as error:
+    except SensorError as error:
         pynvml.nvmlShutdown()
-        return missing("nvml", "gpu", _told(error).status, _told(error).reason, HINT)
+        return missing("nvml", "gpu", error.status, error.reason, HINT)
 
 
-def _not_started(error: Any) -> Sources:
-    if error.value == 12:
+def _not_started(error: Exception) -> Sources:
+    code = getattr(error, "value", None)
+    if code == 12:
         return missing("nvml", "gpu", "absent", "no NVIDIA driver here (libnvidia-ml.so.1 is not found)")
-    hint = "the driver was updated under the running kernel: reboot" if error.value == 18 else HINT
-    return missing("nvml", "gpu", "absent", f"NVML does not start: {error}", hint)
-
-
-def _told(error: Any) -> SensorError:
-    return SensorError(STATUS.get(error.value, "lost"), f"NVML: {error}")
+    hint = "the driver was updated under the running kernel: reboot" if code == 18 else HINT
+    reason = told(error).reason.removeprefix("NVML: ")
+    return missing("nvml", "gpu", "absent" if code in NO_DRIVER else "lost", f"NVML does not start: {reason}", hint)
 
 
 def _sources(nv: Any) -> Iterator[Source]:
@@ -62,28 +64,60 @@ def _sources(nv: Any) -> Iterator[Source]:
     gpus, selection = list_gpus(nv)
     if not selection.indices:
         yield unreadable(absent("nvml", "gpu", "absent", selection.reason or "NVML lists no GPU"))
-    driver = f"NVIDIA {nv.nvmlSystemGetDriverVersion()}"
+    try:
+        version, unknown = text(nv.nvmlSystemGetDriverVersion), None
+    except SensorError as error:
+        version, unknown = "", f"the driver's version is not told ({error.reason})"
     for gpu in gpus:
-        handle = nv.nvmlDeviceGetHandleByIndex(gpu.index)
-        name, device = f"nvml/gpu{gpu.index}", f"{gpu.name} {gpu.uuid}"
+        notes = filter(None, (selection.notes.get(gpu.index), selection.reason, *gpu.notes, unknown))
         power = Channel(
-            name=name, kind="power", scope="gpu", method="integrated_power", device=device, driver=driver, unit="W",
-            max_power_w=_limit_w(nv, handle),
+            name=f"nvml/gpu{gpu.index}", kind="power", scope="gpu", method="integrated_power",
+            device=f"{gpu.name} {gpu.uuid}".strip(), driver=f"NVIDIA {version}".strip(), unit="W",
+            asked=selection.named and gpu.index in selection.indices,
         )  # fmt: skip
         if gpu.index not in selection.indices:
-            yield _power(nv, handle, replace(power, kind="gauge", poll_s=1.0, note="bystander: not visible to CUDA"))
-            continue
-        notes = [note for note in (selection.notes.get(gpu.index), selection.reason) if note]
-        yield from _energy(nv, handle, replace(power, note="; ".join(notes) or None))
-        yield from _gauges(nv, handle, name, device)
+            power = replace(power, kind="gauge", poll_s=1.0, note="bystander: not visible to CUDA")
+        else:
+            power = replace(power, note="; ".join(notes) or None)
+        yield from _guarded(power, partial(_gpu, nv, gpu, power))
+
+
+def _guarded(channel: Channel, sources: Callable[[], Iterator[Source]]) -> Iterator[Source]:
+    """Make the sources of one GPU; whatever goes wrong costs no other."""
+    made = 0
+    try:
+        for source in sources():
+            yield source
+            made += 1
+    except Exception as error:  # noqa: BLE001 - as above
+        if not made:
+            failed = told(error)
+            yield unreadable(replace(channel, status=failed.status, reason=failed.reason, hint=HINT))
+
+
+def _gpu(nv: Any, gpu: Gpu, power: Channel) -> Iterator[Source]:
+    """Make the sources of one GPU."""
+    if gpu.lost:
+        raise gpu.lost
+    handle = nv.nvmlDeviceGetHandleByIndex(gpu.index)
+    power = replace(power, max_power_w=_limit_w(nv, handle))
+    if power.kind == "gauge":
+        yield _power(nv, handle, power)
+        return
+    yield from _energy(nv, handle, power)
+    yield from _gauges(nv, handle, power)
 
 
 def _limit_w(nv: Any, handle: Any) -> float | None:
-    """Twice the highest power limit that can be set: more than any GPU draws over the time between two readings."""
+    """Twice the highest power limit that can be set: more than any GPU draws over the time between two readings.
+
+    A limit of 0, which some drivers tell where there is none, is no limit.
+    """
     try:
-        return float(nv.nvmlDeviceGetPowerManagementLimitConstraints(handle)[1]) / 1e3 * 2
-    except nv.NVMLError:
+        most_w = asked(lambda: float(nv.nvmlDeviceGetPowerManagementLimitConstraints(handle)[1])) / 1e3
+    except SensorError:
         return None
+    return 2 * most_w or None
 
 
 def _energy(nv: Any, handle: Any, power: Channel) -> Iterator[Source]:
@@ -121,95 +155,90 @@ def _with_samples(nv: Any, handle: Any, counter: Source, power: Channel) -> Iter
 
 
 def _power(nv: Any, handle: Any, channel: Channel) -> Source:
-    """Find the best way to read power in the channel's scope: this instant's, else the driver's average."""
+    """Find the best way to read power in the channel's scope: this instant's, else the driver's average.
+
+    A GPU that answers 0 W is asked again once, after an update: none draws nothing.
+    """
     scope = POWER_SCOPES[channel.scope]
 
-    def usage() -> float:
-        return float(nv.nvmlDeviceGetPowerUsage(handle)) / 1e3
-
-    def field(number: int) -> Callable[[], float]:
-        milliwatts = _field(nv, handle, number, scope)
+    def watts(number: int) -> Callable[[], float]:
+        milliwatts = field(nv, handle, number, scope)
         return lambda: milliwatts() / 1e3
 
-    ways = [(field(POWER_INSTANT), None), (field(POWER_AVERAGE), "averaged over 1 s by the driver")]
+    ways: list[tuple[Callable[[], float], str | None]] = [
+        (watts(POWER_INSTANT), None),
+        (watts(POWER_AVERAGE), "averaged over 1 s by the driver"),
+    ]
     if channel.scope == "gpu":
-        ways.append((usage, "averaged over 1 s by some drivers"))
-    for way, note in ways:
-        notes = "; ".join(filter(None, (channel.note, note))) or None
-        source = probed(replace(channel, note=notes), _read(nv, way, positive=channel.scope != "gpu"), HINT)
-        if source[0].status == "ok":
-            break
+        ways.append((lambda: nv.nvmlDeviceGetPowerUsage(handle) / 1e3, "averaged over 1 s by some drivers"))
+    source = _first(channel, ways)
+    if channel.scope == "gpu" and source[0].reason == ZERO:
+        time.sleep(UPDATE_S)
+        source = _first(channel, ways)
     return source
+
+
+def _first(channel: Channel, ways: list[tuple[Callable[[], float], str | None]]) -> Source:
+    """Take the first way that tells a power; where none does, the last, or the one that answers 0."""
+    zero = None
+    for watts, note in ways:
+        notes = "; ".join(filter(None, (channel.note, note))) or None
+        source = probed(replace(channel, note=notes), _read(watts, positive=True), HINT)
+        if source[0].status == "ok":
+            return source
+        zero = zero or (source if source[0].reason == ZERO else None)
+    return zero or source
 
 
 def _counter(nv: Any, handle: Any) -> Read:
     """Make the reader of the energy counter. Nothing is read more often: it calls the library itself, and only that."""
-    function, millijoules = _function(nv, "nvmlDeviceGetTotalEnergyConsumption"), c_ulonglong()
+    ask, millijoules = function(nv, "nvmlDeviceGetTotalEnergyConsumption"), c_ulonglong()
     at = byref(millijoules)
 
     def read() -> Reading:
         before = now_ns()
-        code = function(handle, at)
+        code = ask(handle, at)
         half = (now_ns() - before) // 2
         if code:
-            raise _told(nv.NVMLError(code))
+            raise told(nv.NVMLError(code))
         return Reading(before + half, millijoules.value / 1e3, half)
 
     return read
 
 
-def _field(nv: Any, handle: Any, number: int, scope: int) -> Callable[[], float]:
-    """Make the reader of a field value; the call succeeds even where the field fails: its own return code is read."""
-    function, values = _function(nv, "nvmlDeviceGetFieldValues"), (nv.c_nvmlFieldValue_t * 1)()
-    value = values[0]
-    value.fieldId, value.scopeId = number, scope
-
-    def read() -> float:
-        if code := function(handle, 1, values) or value.nvmlReturn:
-            raise nv.NVMLError(code)
-        return float(getattr(value.value, VALUE_MEMBERS[value.valueType]))
-
-    return read
-
-
-def _function(nv: Any, name: str) -> Callable[..., int]:
-    """Look up what pynvml would call; one that this driver lacks answers so."""
-    try:
-        function: Callable[..., int] = nv._nvmlGetFunctionPointer(name)  # noqa: SLF001 - no other way to keep it
-    except nv.NVMLError as error:
-        code: int = error.value
-        return lambda *_: code
-    return function
-
-
-def _read(nv: Any, ask: Callable[[], float], *, positive: bool = False) -> Read:
-    """Make the reader of a channel; `positive` calls 0 unsupported, as some GPUs answer that for a scope they lack."""
+def _read(ask: Callable[[], float], *, positive: bool = False) -> Read:
+    """Make the reader of a channel; `positive` calls 0 unsupported, as some GPUs answer that for what they lack."""
 
     def read() -> Reading:
-        try:
-            reading = timed(ask)
-        except nv.NVMLError as error:
-            raise _told(error) from error
+        reading = asked(partial(timed, ask))
         if positive and not reading.value > 0:
-            raise SensorError("unsupported", "NVML answers 0")
+            raise SensorError("unsupported", ZERO)
         return reading
 
     return read
 
 
-def _gauges(nv: Any, handle: Any, name: str, device: str) -> Iterator[Source]:
+def _gauges(nv: Any, handle: Any, power: Channel) -> Iterator[Source]:
     """Make what explains a run afterwards: heat, clocks, and what held them down."""
+
+    def events() -> int:
+        try:
+            return int(nv.nvmlDeviceGetCurrentClocksEventReasons(handle))
+        except (nv.NVMLError_FunctionNotFound, AttributeError):  # older drivers and bindings call them so:
+            return int(nv.nvmlDeviceGetCurrentClocksThrottleReasons(handle))
+
     gauges: list[tuple[str, str, float, Callable[[], float]]] = [
         ("temperature", "C", 2, lambda: nv.nvmlDeviceGetTemperature(handle, nv.NVML_TEMPERATURE_GPU)),
         ("sm_clock", "MHz", 2, lambda: nv.nvmlDeviceGetClockInfo(handle, nv.NVML_CLOCK_SM)),
         ("memory_clock", "MHz", 5, lambda: nv.nvmlDeviceGetClockInfo(handle, nv.NVML_CLOCK_MEM)),
         ("power_limit", "W", 5, lambda: nv.nvmlDeviceGetEnforcedPowerLimit(handle) / 1e3),
-        ("clock_events", "bits", 2, lambda: nv.nvmlDeviceGetCurrentClocksEventReasons(handle)),
-        ("power_capped", "ns", 5, _field(nv, handle, POWER_CAPPED, 0)),
-        ("thermal_slowdown", "ns", 5, _field(nv, handle, THERMAL_SLOWDOWN, 0)),
+        ("clock_events", "bits", 2, events),
+        ("power_capped", "ns", 5, field(nv, handle, POWER_CAPPED)),
+        ("thermal_slowdown", "ns", 5, field(nv, handle, THERMAL_SLOWDOWN)),
     ]
     for part, unit, poll_s, ask in gauges:
         channel = Channel(
-            name=f"{name}/{part}", kind="gauge", scope="gpu", method="counter", device=device, unit=unit, poll_s=poll_s
-        )
-        yield probed(channel, _read(nv, ask))
+            name=f"{power.name}/{part}", kind="gauge", scope="gpu", method="counter", device=power.device, unit=unit,
+            poll_s=poll_s,
+        )  # fmt: skip
+        yield probed(channel, _read(ask))

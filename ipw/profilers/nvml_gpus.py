@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any, NamedTuple
 
+from ipw.profilers.base import SensorError
+from ipw.profilers.nvml_calls import asked, text
+from ipw.profilers.nvml_processes import compute_pids
 from ipw.profilers.visible_gpus import Gpu, Selection, select
 
 
@@ -17,25 +20,46 @@ class ForeignProcess(NamedTuple):
 
 
 def list_gpus(nv: Any) -> tuple[list[Gpu], Selection]:
-    """List the physical GPUs in NVML's order, and which of them are visible."""
-    gpus = []
-    for index in range(nv.nvmlDeviceGetCount()):
-        handle = nv.nvmlDeviceGetHandleByIndex(index)
-        bus_id, name = nv.nvmlDeviceGetPciInfo(handle).busId, nv.nvmlDeviceGetName(handle)
-        gpus.append(Gpu(index, nv.nvmlDeviceGetUUID(handle), bus_id, name, tuple(_migs(nv, handle))))
+    """List the physical GPUs in NVML's order, and which of them are visible. Raises SensorError where NVML has no list.
+
+    A GPU that does not answer is listed with the reason, and a fact that one does not tell is noted: the others go on.
+    """
+    gpus = [_gpu(nv, index) for index in range(asked(nv.nvmlDeviceGetCount))]
     return gpus, select(os.environ.get("CUDA_VISIBLE_DEVICES"), gpus, os.environ.get("CUDA_DEVICE_ORDER"))
+
+
+def _gpu(nv: Any, index: int) -> Gpu:
+    try:
+        handle = asked(lambda: nv.nvmlDeviceGetHandleByIndex(index))
+    except SensorError as error:
+        return Gpu(index, "", "", "", lost=error)
+    facts: dict[str, Callable[[], str]] = {
+        "UUID": lambda: nv.nvmlDeviceGetUUID(handle),
+        "PCI place": lambda: nv.nvmlDeviceGetPciInfo(handle).busId,
+        "name": lambda: nv.nvmlDeviceGetName(handle),
+    }
+    told: dict[str, str] = {}
+    notes: list[str] = []
+    for fact, call in facts.items():
+        try:
+            told[fact] = text(call)
+        except SensorError as error:
+            told[fact] = ""
+            notes.append(f"its {fact} is not told ({error.reason})")
+    uuid, bus_id, name = told.values()
+    return Gpu(index, uuid, bus_id, name, tuple(_migs(nv, handle)), tuple(notes))
 
 
 def _migs(nv: Any, handle: Any) -> Iterator[str]:
     """List the UUIDs of a GPU's MIG instances."""
     try:
-        places = nv.nvmlDeviceGetMaxMigDeviceCount(handle)
-    except nv.NVMLError:
+        places = asked(lambda: nv.nvmlDeviceGetMaxMigDeviceCount(handle))
+    except SensorError:
         return
     for place in range(places):
         try:
-            yield nv.nvmlDeviceGetUUID(nv.nvmlDeviceGetMigDeviceHandleByIndex(handle, place))
-        except nv.NVMLError:
+            yield text(lambda at=place: nv.nvmlDeviceGetUUID(nv.nvmlDeviceGetMigDeviceHandleByIndex(handle, at)))  # type: ignore[misc]
+        except SensorError:
             continue  # not every place is taken
 
 
@@ -46,20 +70,25 @@ def foreign_processes(own_pids: Collection[int]) -> list[ForeignProcess]:
     """
     try:
         import pynvml
-    except ImportError:
-        return []
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError:
+
+        asked(pynvml.nvmlInit)
+    except (ImportError, SensorError):
         return []
     found = []
     try:
         gpus, selection = list_gpus(pynvml)
-        for gpu in selection.indices:
-            processes = pynvml.nvmlDeviceGetComputeRunningProcesses(pynvml.nvmlDeviceGetHandleByIndex(gpu))
-            found += [ForeignProcess(gpus[gpu].uuid, each.pid) for each in processes if each.pid not in own_pids]
-    except pynvml.NVMLError:
+        for gpu in (gpus[index] for index in selection.indices):
+            found += [ForeignProcess(gpu.uuid, pid) for pid in _pids(pynvml, gpu) if pid not in own_pids]
+    except SensorError:
         return found
     finally:
         pynvml.nvmlShutdown()
     return found
+
+
+def _pids(nv: Any, gpu: Gpu) -> list[int]:
+    """List the processes on one GPU; one that does not tell hides no other's."""
+    try:
+        return compute_pids(nv, asked(lambda: nv.nvmlDeviceGetHandleByIndex(gpu.index)))
+    except SensorError:
+        return []

@@ -15,6 +15,7 @@ from typing import Any
 
 from ipw.clock import now_ns
 from ipw.profilers.base import Reading, SensorError
+from ipw.profilers.nvml_calls import NOT_FOUND, told
 from ipw.profilers.sources import Read
 
 SLOW_NS = 500_000
@@ -27,7 +28,6 @@ LAG_NS = 4_000_000
 """A sample looks back about 27 ms, further than the sample before it: it is that much older than its time says."""
 UNSURE_NS = 4_000_000
 CLOCK_STEP_NS = 5_000_000
-NOT_FOUND = 6
 
 
 def slow(read: Read) -> bool:
@@ -70,10 +70,10 @@ class Ring:
         self._ask_ns = now_ns() + ASK_EVERY_NS
         try:
             _, samples = nv.nvmlDeviceGetSamples(self._handle, nv.NVML_TOTAL_POWER_SAMPLES, self._last_us)
-        except nv.NVMLError as error:
-            if error.value == NOT_FOUND:
+        except Exception as error:
+            if getattr(error, "value", None) == NOT_FOUND:
                 return  # nothing new
-            raise SensorError("lost", f"NVML: {error}") from error
+            raise told(error) from error
         ahead_ns, before_ns = wall_clock_ahead_ns(), self._offset_ns
         self._offset_ns = ahead_ns
         new = sorted((s.timeStamp, s.sampleValue.uiVal) for s in samples if s.timeStamp > self._last_us)

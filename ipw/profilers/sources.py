@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 from ipw.profilers.base import Channel, Reading, Scope, SensorError, absent
@@ -34,16 +35,19 @@ class Sources:
     def close(self) -> None:
         """Let go of the device."""
         if self._open and self._close is not None:
-            self._close()
+            with suppress(Exception):  # what was read is kept, even where the device is gone by now
+                self._close()
         self._open = False
 
 
 def probed(channel: Channel, read: Read, hint: str | None = None) -> Source:
-    """Try a source once; one that cannot be read says so in its channel, with `hint`."""
+    """Try a source once; one that cannot be read says so in its channel, with `hint`, whatever it is that it raises."""
     try:
         read()
     except SensorError as error:
         return unreadable(replace(channel, status=error.status, reason=error.reason, hint=hint))
+    except Exception as error:  # noqa: BLE001 - one bad call costs its own channel
+        return unreadable(replace(channel, status="lost", reason=f"{type(error).__name__}: {error}", hint=hint))
     return channel, read
 
 

@@ -5,7 +5,7 @@
  * say how each GPU's power steps. The log is only ever appended to, in order of time, and may reach into the future.
  * Every number answered is the exact integral of that log, seen through latch, window, gain and noise.
  *
- * -DOLD_DRIVER leaves out the functions that old drivers do not have.
+ * -DOLD_DRIVER leaves out the functions that drivers before Volta do not have; -DDRIVER_2020 those that came after 2020.
  */
 #include <fcntl.h>
 #include <stdint.h>
@@ -18,7 +18,8 @@
 #include <unistd.h>
 
 enum { MAX_GPUS = 16, MAX_MIGS = 7, MAX_FAULTS = 8, MAX_PIDS = 8, RING = 119 };
-enum { ANY, ENERGY, POWER_USAGE, POWER_INSTANT, POWER_AVERAGE, FIELDS, GAUGES, PROCESSES, SAMPLES };
+/* ANY is every query of a device whose handle was got; what tells who it is fails by its own name only. */
+enum { ANY, ENERGY, POWER_USAGE, POWER_INSTANT, POWER_AVERAGE, FIELDS, GAUGES, PROCESSES, SAMPLES, HANDLE, NAME, UUID, PCI, LIMITS };
 enum { OK = 0, UNINITIALIZED = 1, INVALID = 2, NOT_SUPPORTED = 3, NOT_FOUND = 6, TOO_SMALL = 7, NOT_LOADED = 9 };
 enum { SCOPE_GPU, SCOPE_MODULE, SCOPE_MEMORY };
 enum { VALUE_UINT = 1, VALUE_ULONGLONG = 3 };
@@ -44,6 +45,7 @@ typedef struct {
     uint32_t pids[MAX_PIDS];
     fault_t faults[MAX_FAULTS];
     uint64_t energy_calls, power_calls, sample_calls; /* what the library was asked, for tests of cost */
+    uint32_t field_type, no_limit; /* another type for every field value, and a power limit of 0; 0: as it should be */
 } gpu_t;
 
 typedef struct {
@@ -92,6 +94,11 @@ typedef struct {
     uint64_t memory;
     uint32_t gpu_instance, compute_instance;
 } process_t;
+
+typedef struct {
+    uint32_t pid;
+    uint64_t memory;
+} old_process_t;
 
 static state_t *state;
 static int users, log_fd = -1;
@@ -196,7 +203,7 @@ static int failure(gpu_t *g, uint32_t call) {
     int64_t t = now_ns();
     for (int i = 0; i < MAX_FAULTS; i++) {
         fault_t *f = &g->faults[i];
-        if (f->error && t >= f->from_ns && t < f->until_ns && (f->call == ANY || f->call == call)) return (int)f->error;
+        if (f->error && t >= f->from_ns && t < f->until_ns && ((f->call == ANY && call < HANDLE) || f->call == call)) return (int)f->error;
     }
     return OK;
 }
@@ -272,7 +279,8 @@ int nvmlDeviceGetCount_v2(uint32_t *count) {
 int nvmlDeviceGetHandleByIndex_v2(uint32_t index, void **handle) {
     if (!users) return UNINITIALIZED;
     if (index >= state->gpu_count) return INVALID;
-    return *handle = &state->gpus[index], OK;
+    int error = failure(&state->gpus[index], HANDLE);
+    return error ? error : (*handle = &state->gpus[index], OK);
 }
 int nvmlDeviceGetHandleByUUID(const char *uuid, void **handle) {
     for (uint32_t i = 0; i < state->gpu_count; i++) {
@@ -288,12 +296,18 @@ int nvmlDeviceGetHandleByPciBusId_v2(const char *bus_id, void **handle) {
     return NOT_FOUND;
 }
 int nvmlDeviceGetName(void *handle, char *name, uint32_t room) {
+    int error = failure(&state->gpus[number_of(handle)], NAME);
+    if (error) return error;
     return copy(name, state->gpus[number_of(handle)].name, room);
 }
 int nvmlDeviceGetUUID(void *handle, char *uuid, uint32_t room) {
+    int error = failure(&state->gpus[number_of(handle)], UUID);
+    if (error) return error;
     return copy(uuid, is_mig(handle) ? handle : state->gpus[number_of(handle)].uuid, room);
 }
 int nvmlDeviceGetPciInfo_v3(void *handle, pci_t *pci) {
+    int error = failure(&state->gpus[number_of(handle)], PCI);
+    if (error) return error;
     memset(pci, 0, sizeof *pci);
     memcpy(pci->bus_id, state->gpus[number_of(handle)].bus_id, sizeof pci->bus_id);
     sscanf(pci->bus_id, "%x:%x:%x", &pci->domain, &pci->bus, &pci->device);
@@ -331,8 +345,9 @@ int nvmlDeviceGetEnforcedPowerLimit(void *handle, uint32_t *milliwatts) {
     return error ? error : (*milliwatts = state->gpus[number_of(handle)].power_limit_mw, OK);
 }
 int nvmlDeviceGetPowerManagementLimitConstraints(void *handle, uint32_t *least, uint32_t *most) {
-    int error = enter(handle, GAUGES);
-    return error ? error : (*least = 100000, *most = state->gpus[number_of(handle)].power_limit_mw, OK);
+    int error = enter(handle, LIMITS);
+    gpu_t *g = &state->gpus[number_of(handle)];
+    return error ? error : (*least = g->no_limit ? 0 : 100000, *most = g->no_limit ? 0 : g->power_limit_mw, OK);
 }
 int nvmlDeviceGetTemperature(void *handle, uint32_t sensor, uint32_t *celsius) {
     int error = enter(handle, GAUGES);
@@ -347,7 +362,7 @@ int nvmlDeviceGetClockInfo(void *handle, uint32_t type, uint32_t *mhz) {
 int nvmlDeviceGetPersistenceMode(void *handle, uint32_t *mode) {
     return *mode = state->gpus[number_of(handle)].persistence, OK;
 }
-int nvmlDeviceGetComputeRunningProcesses_v3(void *handle, uint32_t *count, process_t *list) {
+static int processes(void *handle, uint32_t *count, void *list, int old) {
     int error = enter(handle, PROCESSES);
     if (error) return error;
     gpu_t *g = &state->gpus[number_of(handle)];
@@ -355,9 +370,17 @@ int nvmlDeviceGetComputeRunningProcesses_v3(void *handle, uint32_t *count, proce
     while (n < MAX_PIDS && g->pids[n]) n++;
     *count = n;
     if (n > room) return TOO_SMALL;
-    for (uint32_t i = 0; i < n; i++) list[i] = (process_t){g->pids[i], 1 << 30, 0xFFFFFFFF, 0xFFFFFFFF};
+    for (uint32_t i = 0; i < n; i++) {
+        if (old) ((old_process_t *)list)[i] = (old_process_t){g->pids[i], 1 << 30};
+        else ((process_t *)list)[i] = (process_t){g->pids[i], 1 << 30, 0xFFFFFFFF, 0xFFFFFFFF};
+    }
     return OK;
 }
+#if defined OLD_DRIVER || defined DRIVER_2020
+int nvmlDeviceGetComputeRunningProcesses(void *h, uint32_t *count, old_process_t *list) { return processes(h, count, list, 1); }
+#else
+int nvmlDeviceGetComputeRunningProcesses_v3(void *h, uint32_t *count, process_t *list) { return processes(h, count, list, 0); }
+#endif
 
 #ifndef OLD_DRIVER
 int nvmlDeviceGetTotalEnergyConsumption(void *handle, uint64_t *millijoules) {
@@ -367,6 +390,9 @@ int nvmlDeviceGetTotalEnergyConsumption(void *handle, uint64_t *millijoules) {
     state->gpus[i].energy_calls++;
     return *millijoules = (uint64_t)(counted_j(i, now_ns()) * 1000), OK;
 }
+#ifdef DRIVER_2020
+#define nvmlDeviceGetCurrentClocksEventReasons nvmlDeviceGetCurrentClocksThrottleReasons
+#endif
 int nvmlDeviceGetCurrentClocksEventReasons(void *handle, uint64_t *reasons) {
     int error = enter(handle, GAUGES);
     return error ? error : (*reasons = state->gpus[number_of(handle)].event_reasons, OK);
@@ -429,8 +455,10 @@ static int fill(int i, field_t *f) {
         f->type = VALUE_ULONGLONG;
         f->value.u64 = (uint64_t)(counted_j(i, now_ns()) * 1000);
         return OK;
+#ifndef DRIVER_2020
     case 185: return power_field(i, f, POWER_AVERAGE, g->average_window_ns);
     case 186: return power_field(i, f, POWER_INSTANT, g->instant_window_ns);
+#endif
     case 74: case 75: case 269: case 270: case 271: /* cumulative ns under a limit */
         if ((error = failure(g, GAUGES))) return error;
         f->type = VALUE_ULONGLONG;
@@ -448,6 +476,7 @@ int nvmlDeviceGetFieldValues(void *handle, int count, field_t *fields) {
         fields[n].timestamp_us = now_ns() / 1000;
         fields[n].latency_us = 10;
         fields[n].result = (uint32_t)fill(number_of(handle), &fields[n]);
+        if (state->gpus[number_of(handle)].field_type) fields[n].type = state->gpus[number_of(handle)].field_type;
     }
     return OK;
 }

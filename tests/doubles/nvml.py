@@ -22,8 +22,11 @@ from pathlib import Path
 
 MAX_GPUS, MAX_MIGS, MAX_FAULTS, MAX_PIDS, RING = 16, 7, 8, 8, 119
 ANY, ENERGY, POWER_USAGE, POWER_INSTANT, POWER_AVERAGE, FIELDS, GAUGES, PROCESSES, SAMPLES = range(9)
+HANDLE, NAME, UUID, PCI, LIMITS = range(9, 14)
 NOT_SUPPORTED, NO_PERMISSION, DRIVER_NOT_LOADED, GPU_IS_LOST, VERSION_MISMATCH, NOT_READY = 3, 4, 9, 15, 18, 27
 FOREVER = 2**62
+REST_W, LONG_BEFORE_NS = 30.0, 2_000_000_000
+"""No GPU draws nothing, and a sensor that says so is not believed."""
 RECORD = struct.Struct("<qqd")
 
 
@@ -76,6 +79,8 @@ class Gpu(ctypes.Structure):
         ("energy_calls", ctypes.c_uint64),
         ("power_calls", ctypes.c_uint64),
         ("sample_calls", ctypes.c_uint64),
+        ("field_type", ctypes.c_uint32),
+        ("no_limit", ctypes.c_uint32),
     )
 
 
@@ -89,42 +94,40 @@ class _State(ctypes.Structure):
     )
 
 
-def build(folder: Path, *, old_driver: bool = False) -> Path:
-    """Compile the library into this folder, and return the folder."""
+def build(folder: Path, driver: str = "") -> Path:
+    """Compile the library into this folder, and return the folder; `driver` is `OLD_DRIVER`, `DRIVER_2020` or new."""
     source = Path(__file__).with_name("nvml.c")
-    flags = ["-O1", "-Wall", "-Wextra", "-D_GNU_SOURCE", *(["-DOLD_DRIVER"] if old_driver else [])]
+    flags = ["-O1", "-Wall", "-Wextra", "-D_GNU_SOURCE", *([f"-D{driver}"] if driver else [])]
     target = ["-shared", "-fPIC", "-Wl,-soname,libnvidia-ml.so.1", "-o", str(folder / "libnvidia-ml.so.1")]
     subprocess.run(["cc", *flags, *target, str(source)], check=True)
     return folder
 
 
 @cache
-def library(*, old_driver: bool = False) -> Path:
+def library(driver: str = "") -> Path:
     """Return the folder of the library, built once a process."""
     folder = Path(tempfile.mkdtemp(prefix="ipw-nvml-"))
     atexit.register(shutil.rmtree, folder)
-    return build(folder, old_driver=old_driver)
+    return build(folder, driver)
 
 
 class FakeNvml:
     """A host's NVIDIA GPUs with a known power schedule."""
 
-    def __init__(self, folder: Path, *, old_driver: bool = False) -> None:
+    def __init__(self, folder: Path, *, driver: str = "") -> None:
         """Attach to the state in `folder`, from any process; `create` makes one."""
-        self.folder, self._old_driver = folder, old_driver
+        self.folder, self._driver = folder, driver
         with (folder / "state.bin").open("r+b") as file:
             self._state = _State.from_buffer(mmap.mmap(file.fileno(), ctypes.sizeof(_State)))
         self._log = os.open(folder / "power.log", os.O_WRONLY | os.O_APPEND)
 
     @classmethod
-    def create(
-        cls, folder: Path, gpus: int = 1, *, name: str = "NVIDIA Test 80GB", old_driver: bool = False
-    ) -> FakeNvml:
-        """Make `gpus` alike GPUs at 0 W: counter each 100 ms, power of the last 25 of 100 ms, samples each 20 ms."""
+    def create(cls, folder: Path, gpus: int = 1, *, name: str = "NVIDIA Test 80GB", driver: str = "") -> FakeNvml:
+        """Make `gpus` alike GPUs at rest: counter each 100 ms, power of the last 25 of 100 ms, samples each 20 ms."""
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "state.bin").write_bytes(bytes(ctypes.sizeof(_State)))
         (folder / "power.log").write_bytes(b"")
-        fake = cls(folder, old_driver=old_driver)
+        fake = cls(folder, driver=driver)
         fake._state.gpu_count = gpus
         fake._state.start_ns = time.monotonic_ns()
         fake._state.driver = b"580.95.05"
@@ -139,6 +142,7 @@ class FakeNvml:
             gpu.counter_start_j, gpu.gain, gpu.gpu_share = 1000.0, 1.0, 1.0
             gpu.power_limit_mw, gpu.temperature_c, gpu.sm_mhz, gpu.memory_mhz = 700_000, 45, 1980, 2619
             gpu.persistence = 1
+            fake.set_power(i, REST_W, fake._state.start_ns - LONG_BEFORE_NS)
         return fake
 
     def gpu(self, i: int) -> Gpu:
@@ -179,7 +183,7 @@ class FakeNvml:
 
     def environment(self) -> dict[str, str]:
         """What a child process needs to find these GPUs."""
-        paths = [str(library(old_driver=self._old_driver)), os.environ.get("LD_LIBRARY_PATH", "")]
+        paths = [str(library(self._driver)), os.environ.get("LD_LIBRARY_PATH", "")]
         return {"IPW_FAKE_NVML": str(self.folder), "LD_LIBRARY_PATH": ":".join(filter(None, paths))}
 
     def preload(self) -> None:

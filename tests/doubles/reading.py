@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 
 from ipw.profilers.base import Channel, Reading, Sensor, SensorError
 
@@ -54,3 +58,17 @@ def opened(sensor: Sensor) -> Iterator[Sensor]:
         yield sensor
     finally:
         sensor.close()
+
+
+def in_child(code: str, environment: Mapping[str, str]) -> str:
+    """Run code in a process of its own, since NVML can be loaded into one only once."""
+    paths = os.pathsep.join([environment.get("PYTHONPATH", ""), str(Path(__file__).parents[2])])
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | environment | {"PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout

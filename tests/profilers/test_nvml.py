@@ -1,8 +1,5 @@
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +7,7 @@ from pathlib import Path
 import pytest
 from doubles import nvml as double
 from doubles.nvml import FakeNvml
-from doubles.reading import failure, named, opened, reading, value
+from doubles.reading import failure, in_child, named, opened, reading, value
 
 from ipw.profilers.base import Sensor
 from ipw.profilers.discovery import choose_basis, find
@@ -22,17 +19,6 @@ Gpus = Callable[[int], FakeNvml]
 def open_nvml() -> Sensor:
     (sensor,) = find("nvml")
     return sensor
-
-
-def in_child(code: str, environment: dict[str, str]) -> str:
-    """Run code in a process of its own, since NVML can be loaded into one only once."""
-    paths = os.pathsep.join([environment.pop("PYTHONPATH", ""), str(Path(__file__).parents[2])])
-    command = [sys.executable, "-c", code]
-    done = subprocess.run(
-        command, env=os.environ | environment | {"PYTHONPATH": paths}, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 TELL = """
@@ -260,22 +246,26 @@ def test_a_machine_without_the_driver_library_is_told_so(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("error", "reason", "hint"),
-    [(double.DRIVER_NOT_LOADED, "Driver Not Loaded", "nvidia-smi"), (double.VERSION_MISMATCH, "mismatch", "reboot")],
+    ("error", "as_what", "reason", "hint"),
+    [
+        (double.DRIVER_NOT_LOADED, "absent", "Driver Not Loaded", "nvidia-smi"),
+        (double.VERSION_MISMATCH, "lost", "mismatch", "reboot"),
+        (999, "lost", "Unknown Error", "nvidia-smi"),
+    ],
 )
 def test_a_driver_that_does_not_start_is_told_with_what_to_do(
-    tmp_path: Path, error: int, reason: str, hint: str
+    tmp_path: Path, error: int, as_what: str, reason: str, hint: str
 ) -> None:
     fake = FakeNvml.create(tmp_path / "nvml")
     fake.fail_init(error)
     name, status, why, what = in_child(TELL, fake.environment()).strip().split("|")
-    assert (name, status) == ("nvml", "absent")
+    assert (name, status) == ("nvml", as_what)
     assert reason in why
     assert hint in what
 
 
 def test_a_driver_that_is_too_old_for_the_counter_still_gives_power(tmp_path: Path) -> None:
-    fake = FakeNvml.create(tmp_path / "nvml", old_driver=True)
+    fake = FakeNvml.create(tmp_path / "nvml", driver="OLD_DRIVER")
     lines = in_child(TELL, fake.environment()).splitlines()
     told = {name: (status, reason) for name, status, reason, _ in (line.split("|") for line in lines)}
     assert told["nvml/gpu0"] == ("unsupported", "NVML: Function Not Found")

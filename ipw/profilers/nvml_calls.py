@@ -1,0 +1,88 @@
+"""Calls of NVIDIA's binding: each may fail in any way that the binding has, and then costs only what it was to tell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from ctypes import ArgumentError
+from typing import Any, TypeVar
+
+from ipw.profilers.base import SensorError
+from ipw.profilers.text import printable
+from ipw.runs.readings import Status
+
+T = TypeVar("T")
+
+STATUS: dict[int, Status] = {3: "unsupported", 4: "permission", 13: "unsupported", 25: "unsupported", 27: "unsupported"}
+"""By NVML's error code; any other means that the device does not answer."""
+NOT_FOUND, FUNCTION_NOT_FOUND = 6, 13
+VALUE_MEMBERS = ("dVal", "uiVal", "ulVal", "ullVal", "sllVal", "siVal", "usVal")
+"""Members of NVML's value union, by `nvmlValueType_t`."""
+
+
+def told(error: Exception) -> SensorError:
+    """Say what a call failed with: NVML's own error, or whatever else an old or a newer binding raises."""
+    if isinstance(error, SensorError):
+        return error
+    code = getattr(error, "value", None)
+    if isinstance(code, int):
+        try:
+            return SensorError(STATUS.get(code, "lost"), f"NVML: {error}")
+        except Exception:  # noqa: BLE001 - the error's own text comes from the library
+            return SensorError(STATUS.get(code, "lost"), f"NVML: error {code}")
+    too_old = isinstance(error, AttributeError | ArgumentError) or type(error).__name__ == "NVMLLibraryMismatchError"
+    kind = f"{type(error).__name__}: {error}"
+    if too_old:
+        return SensorError("unsupported", f"NVML: driver and nvidia-ml-py do not fit together ({kind})")
+    return SensorError("lost", f"NVML: {kind}")
+
+
+def asked(call: Callable[[], T]) -> T:
+    """Make a call. Raises SensorError, whatever it is that goes wrong."""
+    try:
+        return call()
+    except Exception as error:
+        raise told(error) from error
+
+
+def text(call: Callable[[], str]) -> str:
+    """Ask for a text; bytes that are no UTF-8 cost themselves. Raises SensorError."""
+    try:
+        return printable(call())
+    except UnicodeDecodeError as error:
+        return printable(error.object)
+    except Exception as error:
+        raise told(error) from error
+
+
+def function(nv: Any, name: str) -> Callable[..., int]:
+    """Look up what pynvml would call; one that this driver lacks answers so."""
+    try:
+        found: Callable[..., int] = nv._nvmlGetFunctionPointer(name)  # noqa: SLF001 - no other way to keep it
+    except nv.NVMLError as error:
+        code: int = error.value
+        return lambda *_: code
+    return found
+
+
+def field(nv: Any, handle: Any, number: int, scope: int = 0) -> Callable[[], float]:
+    """Make the reader of a field value; the call succeeds even where the field fails: its own return code is read."""
+    try:
+        ask, values = function(nv, "nvmlDeviceGetFieldValues"), (nv.c_nvmlFieldValue_t * 1)()
+        value = values[0]
+        value.fieldId, value.scopeId = number, scope
+    except Exception as error:  # noqa: BLE001 - a binding that is too old for it
+        failed = told(error)
+
+        def fail() -> float:
+            raise failed
+
+        return fail
+
+    def read() -> float:
+        if code := ask(handle, 1, values) or value.nvmlReturn:
+            raise nv.NVMLError(code)
+        if not 0 <= value.valueType < len(VALUE_MEMBERS):
+            raise SensorError("unsupported", f"NVML: a value of the unknown type {value.valueType}")
+        return float(getattr(value.value, VALUE_MEMBERS[value.valueType]))
+
+    return read
