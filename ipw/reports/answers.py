@@ -9,6 +9,7 @@ import numpy as np
 
 from ipw.reports.queries import Queries
 from ipw.runs.directory import RunDir
+from ipw.runs.tries import counted
 
 MOST_WRONG = 5
 SHOWN = ("query_id", "subject", "status", "error", "response", "answer")
@@ -28,7 +29,7 @@ def _records(run: RunDir, rows: Sequence[int]) -> list[dict[str, Any]]:
     path = run.path / "queries.parquet"
     if not path.is_file():
         wanted = set(rows)
-        return [record for row, record in enumerate(run.journal("query")) if row in wanted]
+        return [record for row, record in enumerate(counted(run)) if row in wanted]
     import pyarrow.parquet as pq
 
     found: list[dict[str, Any]] = []

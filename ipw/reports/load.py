@@ -68,7 +68,8 @@ def _with_retries(run: RunDir, queries: Queries) -> dict[str, Metric]:
     again = list(run.journal("retry"))
     if not again or not len(queries) or np.isnan(queries.numbers["score"]).any():  # unscored: nothing to count
         return {}
-    answered = {str(record.get("query_id")): record for record in again if record.get("status") == "ok"}
+    failed = set(queries.texts["query_id"][~queries.ok].tolist())  # what was resumed since may have been answered
+    answered = {str(r["query_id"]): r for r in again if r.get("status") == "ok" and r.get("query_id") in failed}
     right = float(queries.numbers["score"].sum())
     right += sum(min(max(number(r.get("score")) or 0.0, 0.0), 1.0) for r in answered.values())
     n = len(queries)

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from ipw.reports.stats import Z95, Array
 from ipw.runs.directory import RunDir
+from ipw.runs.tries import counted
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -97,7 +98,7 @@ def load_queries(run: RunDir) -> Queries:
     """Read the queries of `run`; none is no error. Raises ValueError or OSError where a table is damaged."""
     table = run.read_table("queries", (*NUMBERS, *TEXTS))
     if table is None:
-        return from_records(list(run.journal("query")))
+        return from_records(list(counted(run)))
     import pyarrow as pa
 
     absent = pa.nulls(table.num_rows)

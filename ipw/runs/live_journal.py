@@ -38,6 +38,7 @@ class LiveJournal:
         self._torn = b""
         self._done = self._errors = self._scored = 0
         self._score = 0.0
+        self._failed: dict[str, float | None] = {}
         self._loss: float | None = None
         self._phase: str | None = None
         self._recent: deque[tuple[int, int]] = deque()
@@ -72,11 +73,14 @@ class LiveJournal:
         if record.get("kind") not in UNITS:
             return
         self._done += 1
-        self._errors += record.get("status") not in {"ok", None}
+        failed = record.get("status") not in {"ok", None}
+        self._errors += failed
         score, loss, end_ns = record.get("score"), record.get("loss"), record.get("end_ns")
         if isinstance(score, int | float):
             self._score += score
             self._scored += 1
+        if self._failed or failed:
+            self._asked_again(record, failed=failed)
         if isinstance(loss, int | float):
             self._loss = float(loss)
         if isinstance(end_ns, int):
@@ -84,6 +88,20 @@ class LiveJournal:
             self._recent.append((end_ns, tokens if isinstance(tokens, int) else 0))
             while end_ns - self._recent[0][0] > RECENT_NS:
                 self._recent.popleft()
+
+    def _asked_again(self, record: dict[str, Any], *, failed: bool) -> None:
+        """Let the last of several tries of one question count."""
+        name = str(record.get("query_id"))
+        if name in self._failed:
+            score = self._failed.pop(name)
+            self._done -= 1
+            self._errors -= 1
+            if score is not None:
+                self._score -= score
+                self._scored -= 1
+        if failed and "query_id" in record:
+            score = record.get("score")
+            self._failed[name] = score if isinstance(score, int | float) else None
 
     def _rates(self) -> tuple[float | None, float | None]:
         """Units and tokens a second between the recent ends; unknown before the second, and in silence."""

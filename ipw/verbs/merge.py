@@ -15,6 +15,7 @@ from ipw.reports.metric import mapping, mappings
 from ipw.runs.directory import RunDir
 from ipw.runs.journal import Journal
 from ipw.runs.readings import READINGS, STATUS_CODES
+from ipw.runs.tries import CUT_OFF, counted, replaced
 from ipw.verbs.conclude import conclude
 from ipw.verbs.options import JSON, OUT, STRICT
 
@@ -47,9 +48,12 @@ def merge_runs(parts: Sequence[RunDir], out: Path, *, mismatched: bool = False) 
             readings = part.readings().copy()
             first_ns, last_ns = _extent(part, readings)
             shift_ns = 0 if end_ns is None else end_ns + GAP_NS - first_ns
+            gone, row = replaced(part), -1
             for record in part.journal():
                 kind = record.pop("kind")
-                journal.append(kind, shifted(record, shift_ns))
+                row += kind == "query"
+                # A try that was replaced in its part says here only what the devices were busy with.
+                journal.append(CUT_OFF if kind == "query" and row in gone else kind, shifted(record, shift_ns))
             readings["t_ns"] += shift_ns
             blocks += [readings, _lost(readings)]
             end_ns = last_ns + shift_ns
@@ -144,7 +148,7 @@ def _check(parts: Sequence[RunDir], manifests: Sequence[Mapping[str, Any]], *, m
     for path, what, one, other in _mismatches(parts, manifests):
         hint = "merge runs of one study, or say --mismatched"
         raise UsageError(f"{path} differs from {parts[0].path} in {what}: {other!r}, not {one!r}", hint)
-    ids = [str(query["query_id"]) for part in parts for query in part.journal("query")]
+    ids = [str(query["query_id"]) for part in parts for query in counted(part)]
     if len(ids) > len(set(ids)):
         twice = len(ids) - len(set(ids))
         raise UsageError(

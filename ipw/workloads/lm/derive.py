@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from ipw.energy.timeline import Spans
 from ipw.runs.directory import RunDir
+from ipw.runs.tries import CUT_OFF, replaced
 from ipw.workloads.derive import MEASURED, Attributed, straight_energy
 from ipw.workloads.lm.journal_table import journal_tables, query_tables
 from ipw.workloads.lm.phases import DECODE, MISSING, PREFILL, Timing, first_owners, query_spans
@@ -30,11 +31,14 @@ SPANS_AT_ONCE = 1 << 18
 
 
 class Finished(NamedTuple):
-    """What the attribution needs of a journal: of the queries, in its order, and of the warm-up before them."""
+    """What the attribution needs of a journal: of the queries, in its order, and of all else that was asked."""
 
     timing: Timing
-    warmup: Timing
+    others: Timing
+    """Warm-up, tries that a later one replaced, and what was cut off: they draw power, and no table has them."""
     query_id: pa.ChunkedArray
+    kept: npt.NDArray[np.bool_]
+    """Which queries of the journal these are."""
 
 
 def derive_lm(run: RunDir) -> None:
@@ -43,39 +47,51 @@ def derive_lm(run: RunDir) -> None:
 
     finished = read_finished(run)
     timing = finished.timing
-    everything = query_spans(_joined([timing, finished.warmup]))
+    everything = query_spans(_joined([timing, finished.others]))
     spans = first_owners(everything, timing.start_ns.size)
     marked = list(run.journal("span"))
     windows = measured_windows(marked, timing)
     # Knowing of the warm-up before it: what that drew is no whim of idle power.
     attributed = attribute_windows(run, everything, windows) if windows else None
     if attributed:
+        failed_tries_j = float(attributed.owners.energy_j[timing.start_ns.size :].sum())
+        attributed.facts["attributed_j"] -= failed_tries_j
+        attributed.facts["failed_tries_j"] = failed_tries_j
         attributed = attributed.first(spans.owner.size, timing.start_ns.size)
     run.update_manifest(
         attribution=attributed.facts if attributed else None,
         attribution_reason=None if windows else "the measured window holds nothing",
     )
-    scores = newest_scores(run, timing.start_ns.size)
+    scores = newest_scores(run, finished.kept.size)
     run.update_manifest(scoring=scores[1] if scores else None)
-    columns = query_energy(timing, spans, attributed) | (scores[0]._asdict() if scores else {})
-    run.write_parts("queries", query_parts(run, columns))
+    columns = query_energy(timing, spans, attributed)
+    columns |= {name: column[finished.kept] for name, column in scores[0]._asdict().items()} if scores else {}
+    run.write_parts("queries", query_parts(run, columns, finished.kept))
     run.write_parts("spans", span_parts(run, finished.query_id, marked, spans, attributed))
     pa.default_memory_pool().release_unused()
 
 
 def read_finished(run: RunDir) -> Finished:
-    """Read times, counts and names of all finished queries, and times and counts of the warm-up."""
+    """Read times, counts and names of all queries that count, and times and counts of what else was asked."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    queries, warmups, ids = [], [], []
+    gone = np.array(sorted(replaced(run)), np.int64)
+    queries, others, ids, kept = [], [], [], []
+    at = 0
     for table in journal_tables(run, ("query_id", *Timing._fields)):
         mine = table.filter(pc.equal(table["kind"], "query"))
+        counts = ~np.isin(np.arange(at, at + mine.num_rows), gone)
+        others.append(_timing(table.filter(pc.is_in(table["kind"], pa.array(["warmup", CUT_OFF])))))
+        if not counts.all():
+            others.append(_timing(mine.filter(pa.array(~counts))))
+            mine = mine.filter(pa.array(counts))
         queries.append(_timing(mine))
-        warmups.append(_timing(table.filter(pc.equal(table["kind"], "warmup"))))
         ids.extend(mine["query_id"].chunks)
+        kept.append(counts)
+        at += counts.size
     pa.default_memory_pool().release_unused()
-    return Finished(_joined(queries), _joined(warmups), pa.chunked_array(ids, pa.string()))
+    return Finished(_joined(queries), _joined(others), pa.chunked_array(ids, pa.string()), np.concatenate(kept))
 
 
 def _timing(table: pa.Table) -> Timing:
@@ -106,14 +122,16 @@ def query_energy(timing: Timing, spans: Spans, attributed: Attributed | None) ->
     return {name: np.where(known, column, np.nan) for name, column in columns.items()}
 
 
-def query_parts(run: RunDir, columns: Columns) -> Iterator[pa.Table]:
-    """`queries.parquet`, piece by piece: what the journal has, and `columns`, which overrule it."""
-    at = 0
-    for part in query_tables(run):
+def query_parts(run: RunDir, columns: Columns, kept: npt.NDArray[np.bool_]) -> Iterator[pa.Table]:
+    """`queries.parquet`, piece by piece: what the journal has of those `kept`, and `columns`, which overrule it."""
+    at = read = 0
+    for whole in query_tables(run):
+        mine = kept[read : read + whole.num_rows]
+        part = whole if mine.all() else whole.filter(mine)
         table = part.drop_columns([name for name in columns if name in part.column_names])
         for name, column in _rows(columns, at, at + part.num_rows).items():
             table = table.append_column(name, column)
-        at += part.num_rows
+        at, read = at + part.num_rows, read + whole.num_rows
         yield table
 
 

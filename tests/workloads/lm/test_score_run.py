@@ -188,6 +188,6 @@ def test_scores_take_the_place_of_the_journals_in_the_table(tmp_path: Path) -> N
 
     run = answered(tmp_path)
     columns = {"score": np.array([0.5, np.nan, 0.0, 0.0])}
-    rows = [row for part in query_parts(run, columns) for row in part.to_pylist()]
+    rows = [row for part in query_parts(run, columns, np.ones(4, bool)) for row in part.to_pylist()]
     assert [row["score"] for row in rows] == [0.5, None, 0.0, 0.0]
     assert set(rows[0]) == set(COLUMNS)
