@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ipw.channel_curves import curves_of
+from ipw.clock import now_ns
 from ipw.energy.curve import Curve
 from ipw.reports.metric import BELOW_RESOLUTION
 from ipw.runs.directory import RunDir
@@ -69,7 +70,7 @@ class Joules:
     def awaited(self, start_ns: int, end_ns: int, parts: Mapping[str, float] | None = None) -> Energy:
         """The same, waiting for the readings as long as any can be expected."""
         while (energy := self.between(start_ns, end_ns, parts)) is None:
-            if self._whole is not None or time.monotonic_ns() - end_ns > PATIENCE_NS:
+            if self._whole is not None or now_ns() - end_ns > PATIENCE_NS:
                 return Energy(None, reason=NOT_READ)
             time.sleep(LOOK_S)
         return energy

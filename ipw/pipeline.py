@@ -22,7 +22,7 @@ def derive(run: RunDir) -> dict[str, Any]:
     from ipw.reports.metrics import summarize
 
     if "imported" in run.manifest():
-        raise UsageError(f"{run.path} was imported: it holds no raw data to derive from", f"ipw report {run.path}")
+        raise UsageError(f"{run} was imported: it holds no raw data to derive from", f"ipw report {run}")
     metrics, by_method = _derive_tables(run)
     summary = summarize(run)
     summary["metrics"] |= metrics
@@ -75,7 +75,7 @@ def _derive_tables(run: RunDir) -> tuple[Metrics, dict[str, Any]]:
         by_method = derive_training(run)
         alone = next(iter(by_method.values()))["metrics"] if len(by_method) == 1 else {}
         return alone, by_method
-    raise UsageError(f"{run.path} holds a workload of unknown kind {kind!r}", "pip install -U ipw")
+    raise UsageError(f"{run} holds a workload of unknown kind {kind!r}", "pip install -U ipw")
 
 
 if __name__ == "__main__":

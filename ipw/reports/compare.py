@@ -136,9 +136,9 @@ def _queries(run: RunDir) -> Queries:
     try:
         queries = load_queries(run)
     except (OSError, ValueError) as error:
-        raise UsageError(f"{run.path}: its queries cannot be read: {error}", "was the run copied whole?") from None
+        raise UsageError(f"{run}: its queries cannot be read: {error}", "was the run copied whole?") from None
     if len(queries) == 0:
-        raise UsageError(f"{run.path} holds no queries to compare", "`ipw report` shows runs of any kind side by side")
+        raise UsageError(f"{run} holds no queries to compare", "`ipw report` shows runs of any kind side by side")
     return queries
 
 

@@ -63,7 +63,7 @@ def observe(run: RunDir, arm: ArmName, pair: int, start: int) -> Observed:
     manifest = run.manifest()
     gauges = _gauges(manifest, run.readings())
     summary = run.summary() or {}
-    return Observed(arm, pair, start, str(run.path), manifest, summary, load_queries(run), _responses(run), gauges)
+    return Observed(arm, pair, start, str(run), manifest, summary, load_queries(run), _responses(run), gauges)
 
 
 def check_session(

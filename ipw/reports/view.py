@@ -55,7 +55,7 @@ def load_views(runs: Sequence[RunDir]) -> list[View]:
     with ThreadPoolExecutor(min(len(runs), os.cpu_count() or 1) or 1) as pool:  # what reads and sums lets others run
         parts = list(pool.map(lambda run: _read(run, stretches), runs))
     names = row_names([part["summary"] for part in parts])
-    return [View(f"r{i}", names[i], SERIES[i % len(SERIES)], str(runs[i].path), **part) for i, part in enumerate(parts)]
+    return [View(f"r{i}", names[i], SERIES[i % len(SERIES)], str(runs[i]), **part) for i, part in enumerate(parts)]
 
 
 def _read(run: RunDir, stretches: int) -> dict[str, Any]:

@@ -15,8 +15,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from ipw.clock import wall_ns
 from ipw.errors import IpwError, UsageError
-from ipw.runs.files import replacing
+from ipw.runs.files import absolute, replacing
 from ipw.runs.journal import JOURNAL, RANK_JOURNALS
 from ipw.runs.readings import READINGS, RECORD_FIELDS
 
@@ -33,13 +34,22 @@ class RunDir:
     """One run on disk. Every write either appears whole or not at all."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self._given = path
+        self.path = absolute(path)
+        """Absolute: what is measured may change the working directory."""
+
+    def __str__(self) -> str:
+        """Give the path as people gave it."""
+        return str(self._given)
 
     @classmethod
     def create(cls, out: Path, slug: str) -> Self:
         """Make `out/<utc>-<slug>/`, a number behind it where that exists already."""
+        if out.is_symlink() and not out.exists():
+            where = f"{out} is a link to {out.readlink()}, which does not exist"
+            raise IpwError(where, "choose another folder with --out")
         stem = (
-            time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()) + "-" + (re.sub(r"[^\w.-]+", "-", slug).strip("-.") or "run")
+            time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(wall_ns() / 1e9)) + "-" + (re.sub(r"[^\w.-]+", "-", slug).strip("-.") or "run")
         )
         for count in range(1, 1000):
             path = out / (stem[:80] if count == 1 else f"{stem[:80]}-{count}")
@@ -166,13 +176,14 @@ class RunDir:
         (self.path / READINGS).unlink()
 
     # --- tables -----------------------------------------------------------------------------------------------------
+    # Arrow is given open files: it would take a path with a colon for a URI, and one that begins with ~ for a home.
 
     def write_table(self, name: str, table: pa.Table) -> None:
         """Replace `<name>.parquet`."""
         import pyarrow.parquet as pq
 
-        with replacing(self.path / f"{name}.parquet") as part:
-            pq.write_table(table, part, compression="zstd")
+        with replacing(self.path / f"{name}.parquet") as part, part.open("wb") as file:
+            pq.write_table(table, file, compression="zstd")
 
     def write_parts(self, name: str, parts: Iterable[pa.Table]) -> None:
         """Replace `<name>.parquet` by tables of one schema, at least one, of which only one is in memory at a time."""
@@ -182,7 +193,8 @@ class RunDir:
         first = next(tables)
         with (
             replacing(self.path / f"{name}.parquet") as part,
-            pq.ParquetWriter(part, first.schema, compression="zstd") as writer,
+            part.open("wb") as file,
+            pq.ParquetWriter(file, first.schema, compression="zstd") as writer,
         ):
             writer.write_table(first)
             for table in tables:
@@ -195,7 +207,7 @@ class RunDir:
         path = self.path / f"{name}.parquet"
         if not path.is_file():
             return None
-        with pq.ParquetFile(path) as file:
+        with path.open("rb") as raw, pq.ParquetFile(raw) as file:
             known = file.schema_arrow.names
             return file.read(None if columns is None else [column for column in columns if column in known])
 
@@ -207,7 +219,7 @@ class RunDir:
         path = self.path / f"{name}.parquet"
         if not path.is_file():
             return
-        with pq.ParquetFile(path) as file:
+        with path.open("rb") as raw, pq.ParquetFile(raw) as file:
             known = [column for column in columns if column in file.schema_arrow.names]
             for batch in file.iter_batches(rows, columns=known):
                 yield pa.Table.from_batches([batch])

@@ -7,7 +7,15 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from ipw.errors import IpwError
+from ipw.errors import IpwError, UsageError
+
+
+def absolute(path: Path) -> Path:
+    """Give a path that stays right when the working directory changes. Raises UsageError where that is gone."""
+    try:
+        return path.absolute()
+    except FileNotFoundError:
+        raise UsageError("the current folder does not exist any more", "change to another folder") from None
 
 
 @contextlib.contextmanager

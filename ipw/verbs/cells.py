@@ -109,7 +109,7 @@ def _train(cell: Cell, out: Path) -> tuple[RunDir, bool]:
     run, ended, interrupted = measure_training(train_parameters(**options), out=out, **common)
     for each in ended:
         if each.status not in ENDED_WELL:
-            raise IpwError(f"{each.method}: {each.reason}", f"what was measured: {run.path}")
+            raise IpwError(f"{each.method}: {each.reason}", f"what was measured: {run}")
     return run, interrupted
 
 
@@ -119,7 +119,7 @@ def _measure(cell: Cell, out: Path) -> tuple[RunDir, bool]:
     run, exit_code = measure_command(**cell.options, out=out, quiet=True)
     if exit_code:
         program = cell.options["command"][0]
-        raise IpwError(f"{program} ended with exit code {exit_code}", f"what was measured: {run.path}")
+        raise IpwError(f"{program} ended with exit code {exit_code}", f"what was measured: {run}")
     return run, False
 
 

@@ -21,7 +21,7 @@ def conclude(run: RunDir, *, interrupted: bool, as_json: bool, strict: bool) -> 
     """Derive and show. An interrupted run is derived too: what had finished is kept and counted."""
     summary = _finished(run)
     if as_json:
-        click.echo(json.dumps(summary | {"run": str(run.path)}))
+        click.echo(json.dumps(summary | {"run": str(run)}))
     else:
         show([summary], run.path / PAGE)
     if interrupted:
@@ -36,4 +36,4 @@ def _finished(run: RunDir) -> dict[str, Any]:
     summary = run.summary() if finish_apart(run) else None
     if summary is not None:
         return summary
-    raise IpwError(f"{run.path} could not be derived", f"ipw report {run.path} --recompute")
+    raise IpwError(f"{run} could not be derived", f"ipw report {run} --recompute")

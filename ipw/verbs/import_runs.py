@@ -29,12 +29,12 @@ def import_runs(*, paths: Sequence[Path], out: Path, as_json: bool) -> int:
     read = [(path, run) for path in paths for run in recognise(path)]
     written = [write(run, path, out, count) for count, (path, run) in enumerate(read, start=1)]
     if as_json:
-        told = [{"run": str(run.path), "what": plain_name(run.manifest()), "from": each.source, "file": str(path)}
+        told = [{"run": str(run), "what": plain_name(run.manifest()), "from": each.source, "file": str(path)}
                 for run, (path, each) in zip(written, read, strict=True)]  # fmt: skip
         click.echo(json.dumps(told))
         return OK
     for run, (_, each) in zip(written, read, strict=True):
-        console().print(f"{run.path}  {clean(each.name, 60)}, from {each.source}", markup=False, soft_wrap=True)
+        console().print(f"{run}  {clean(each.name, 60)}, from {each.source}", markup=False, soft_wrap=True)
     return OK
 
 

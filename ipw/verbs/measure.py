@@ -63,7 +63,7 @@ def answer(run: RunDir, summary: dict[str, Any], exit_code: int) -> dict[str, An
         "valid": summary["valid"],
         "validity": [check for check in summary["validity"] if not check["ok"]],
         "exit_code": exit_code,
-        "run": str(run.path),
+        "run": str(run),
     }
 
 
@@ -84,7 +84,7 @@ def _tell(run: RunDir, summary: dict[str, Any]) -> None:
     for check in summary["validity"]:
         if not check["ok"]:
             click.echo(f"{judgement(check):>12}  {check['check']}: {check['detail']}", err=True)
-    click.echo(f"         run  {run.path}", err=True)
+    click.echo(f"         run  {run}", err=True)
 
 
 @click.command("measure", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})

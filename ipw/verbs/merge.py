@@ -78,7 +78,7 @@ def _extent(part: RunDir, readings: np.ndarray[Any, Any]) -> tuple[int, int]:
     marks = [(int(span["start_ns"]), int(span["end_ns"])) for span in part.journal("span")]
     times = [t for mark in marks for t in mark] + [int(t) for t in readings["t_ns"][[0, -1]]] * bool(readings.size)
     if not times:
-        raise UsageError(f"{part.path} holds nothing that could be merged", "ipw list runs")
+        raise UsageError(f"{part} holds nothing that could be merged", "ipw list runs")
     return min(times), max(times)
 
 
@@ -116,7 +116,7 @@ def _manifest(
         "anchors": kept.get("anchors", [])[:1],
         "ended_ns": end_ns,
         "merged": [
-            {"run_id": each.get("run_id"), "path": str(part.path), "host": mapping(each.get("host")).get("name"),
+            {"run_id": each.get("run_id"), "path": str(part), "host": mapping(each.get("host")).get("name"),
              "started": each.get("started")}
             for part, each in zip(parts, manifests, strict=True)
         ],
@@ -137,7 +137,7 @@ def _check(parts: Sequence[RunDir], manifests: Sequence[Mapping[str, Any]], *, m
     kinds = [mapping(each.get("workload")).get("kind") for each in manifests]
     for part, kind in zip(parts, kinds, strict=True):
         if kind != "lm":
-            raise UsageError(f"{part.path} holds the workload {kind!r}", "language-model runs can be merged")
+            raise UsageError(f"{part} holds the workload {kind!r}", "language-model runs can be merged")
     for what, values in (("basis", [each.get("basis") for each in manifests]),
                          ("channels", [_channels(each) for each in manifests])):  # fmt: skip
         if any(value != values[0] for value in values):

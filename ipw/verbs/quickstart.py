@@ -48,7 +48,7 @@ def quickstart(*, sensors: str, out: Path, limit: int | None, as_json: bool) -> 
     page = out / PAGE_NAME
     write_page(runs, page)
     if as_json:
-        click.echo(json.dumps({"page": str(page), "runs": [str(run.path) for run in runs], "summaries": summaries}))
+        click.echo(json.dumps({"page": str(page), "runs": [str(run) for run in runs], "summaries": summaries}))
     else:
         show(summaries, page)
     return OK

@@ -52,7 +52,7 @@ def conclude_series(runs: Sequence[RunDir], out: Path, *, interrupted: bool, as_
     page = out / f"{runs[0].path.name}-series.html"
     write_page(runs, page)
     if as_json:
-        click.echo(json.dumps({"page": str(page), "runs": [str(run.path) for run in runs], "summaries": summaries}))
+        click.echo(json.dumps({"page": str(page), "runs": [str(run) for run in runs], "summaries": summaries}))
     else:
         show(summaries, page)
     if interrupted:

@@ -102,7 +102,7 @@ class Watcher:
         values = self._power.watts()
         standing: Standing = self._journal.standing()
         return {
-            "run": str(self._run.path),
+            "run": str(self._run),
             "status": manifest.get("status"),
             "basis": manifest.get("basis"),
             "estimated": "model_estimate" in str(manifest.get("method")),
