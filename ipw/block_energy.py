@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ipw.channel_curves import curves_of
+from ipw.channel_curves import Readings, curves_of
 from ipw.clock import now_ns
 from ipw.energy.curve import Curve
 from ipw.reports.metric import BELOW_RESOLUTION
@@ -75,13 +75,18 @@ class Joules:
             time.sleep(LOOK_S)
         return energy
 
+    def keep(self) -> None:
+        """Keep the curves of a run that has ended, before its readings become a table."""
+        self._whole = self._drawn(self._run.readings())
+
+    def _drawn(self, readings: Readings) -> dict[str, Curve]:
+        return {name: curve for name, curve in curves_of(readings, self._channels).items() if curve.t_ns.size}
+
     def _curves(self, start_ns: int) -> dict[str, Curve]:
         """Curves of the channels that were read: around the stretch, or, once the run has ended, of all of it."""
         if self._whole is not None:
             return self._whole
-        ended = not (self._run.path / READINGS).is_file()
-        readings = self._run.readings() if ended else self._run.recent_readings(start_ns - MARGIN_NS)
-        found = {name: curve for name, curve in curves_of(readings, self._channels).items() if curve.t_ns.size}
-        if ended:
-            self._whole = found
-        return found
+        if (self._run.path / READINGS).is_file():
+            return self._drawn(self._run.recent_readings(start_ns - MARGIN_NS))
+        self._whole = self._drawn(self._run.readings())
+        return self._whole

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
@@ -9,8 +10,11 @@ import sys
 import click
 
 from ipw import __version__
-from ipw.errors import INTERRUPTED, IpwError
+from ipw.errors import FAILURE, INTERRUPTED, OK, IpwError
 from ipw.verbs.lazy import LazyGroup, Verb
+
+UNWRITTEN = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG}
+"""What the system says where standard output is a file on a full or broken disk. Every other file is looked after."""
 
 MEASURE = {
     "doctor": Verb("doctor", "Which sensors this machine has, and what to run for those that cannot be read."),
@@ -50,6 +54,7 @@ def main() -> None:
     """Run the command line; what people can cause ends in one line, a hint and an exit code."""
     try:
         code = cli.main(prog_name="ipw", standalone_mode=False)
+        sys.stdout.flush()
     except click.exceptions.Exit as exit_:
         code = exit_.exit_code
     except click.ClickException as error:
@@ -59,9 +64,19 @@ def main() -> None:
     except (KeyboardInterrupt, click.Abort):
         code = _fail("interrupted; what had finished is kept", None, INTERRUPTED)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
+        _drop_stdout()
+        code = OK
+    except OSError as error:
+        if error.errno not in UNWRITTEN:
+            raise
+        _drop_stdout()
+        code = _fail(f"the answer cannot be written to the standard output: {error.strerror}", None, FAILURE)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _drop_stdout() -> None:
+    """Let what is still to be written go nowhere, so that the end of Python does not complain again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _misused(error: click.ClickException) -> int:

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from ipw import accelerator
 from ipw.clock import anchor, now_ns
-from ipw.errors import IpwError
+from ipw.errors import IpwError, UsageError
 from ipw.ranks import Guest, Lead, own_parts, take_seat, this_rank
 from ipw.runs.directory import RunDir
 from ipw.runs.journal import Journal
@@ -35,13 +35,21 @@ class Span:
         self._journal = journal
 
     def begin(self) -> Self:
-        """Start now."""
+        """Start now. Raises UsageError where it has begun and not ended."""
+        if self.start_ns and self.end_ns is None:
+            raise UsageError(f"block {self.name!r} has begun already", "end it first")
+        self.end_ns = None
         self.start_ns = now_ns()
         return self
 
     def end(self, error: BaseException | None = None) -> None:
-        """End now, because of `error` where there is one, and journal it."""
-        self.end_ns = now_ns()
+        """End now, because of `error` where there is one, and journal it. Raises UsageError where it is not open."""
+        now = now_ns()
+        if not self.start_ns:
+            raise UsageError(f"block {self.name!r} was not begun", "call begin() before end()")
+        if self.end_ns is not None:
+            raise UsageError(f"block {self.name!r} has ended already", "call end() once, and not inside its own `with`")
+        self.end_ns = now
         self.status = "ok" if error is None else "error" if isinstance(error, Exception) else "interrupted"
         told = "" if error is None else f',"error":{quoted(f"{type(error).__name__}: {error}"[:500])}'
         self._journal.append_fields(
@@ -54,7 +62,11 @@ class Span:
         return self.begin()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        self.end(error)
+        try:
+            self.end(error)
+        except UsageError:
+            if error is None:  # else the block's own error is what matters
+                raise
 
 
 class Meter:

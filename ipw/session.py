@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import datetime as dt
 import os
 import threading
 from collections.abc import Mapping
@@ -96,10 +97,16 @@ class Meter:
 
         Blocks that are still open end as interrupted. With `error`, that is why the run ended.
         """
-        if self._stop(error) and self.inner.measures:
-            from ipw.pipeline import finish
+        if not self._stop(error) or not self.inner.measures:
+            return
+        from ipw.pipeline import finish, finish_apart
 
+        if _may_derive():
             self.summary = finish(self.inner.run)
+            return
+        self.joules.keep()
+        if finish_apart(self.inner.run):
+            self.summary = self.inner.run.summary()
 
     def _close_at_exit(self) -> None:
         """Let a child derive: a program that ends may start no threads."""
@@ -137,6 +144,14 @@ class Meter:
         from ipw.notebook import run_html
 
         return run_html(self.inner.run)
+
+
+def _may_derive() -> bool:
+    """Whether this process may start threads and import Arrow.
+
+    Not once its main thread has ended; nor while a test freezes time: Arrow takes `datetime`'s types for Python's own.
+    """
+    return threading.main_thread().is_alive() and dt.datetime.__module__ == "datetime"
 
 
 class Measurement(Span):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import math
 from collections.abc import Iterator, Mapping
 
@@ -21,8 +20,12 @@ IDLE = "codecarbon measures no idle power"
 
 def read_codecarbon(text: str, name: str) -> list[Imported] | None:
     """Read every row of a file, `None` where the heading is another's. Raises UsageError for a damaged one."""
+    lines = text.splitlines(keepends=True)
+    heading = next((i for i, line in enumerate(lines) if all(name in line for name in NEEDED)), None)
+    if heading is None:
+        return None
     try:
-        rows = csv.DictReader(io.StringIO(text))
+        rows = csv.DictReader(lines[heading:])
         if rows.fieldnames is None or not set(rows.fieldnames) >= NEEDED:
             return None
         return list(_runs(rows, name))

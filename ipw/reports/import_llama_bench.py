@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ipw.errors import UsageError
+from ipw.foreign_text import json_values
 from ipw.reports.definitions import Definition
 from ipw.reports.imported import OF_MODELS, Imported, amount, metrics_of, word
 from ipw.reports.metric import Metric, mapping
@@ -19,21 +19,19 @@ CAVEAT = "it times bursts of made-up tokens, without tokenisation, sampling or a
 
 def read_llama_bench(text: str, name: str) -> list[Imported] | None:
     """Read every test of a file, `None` where it holds something else. Raises UsageError for a damaged one."""
-    rows = _rows(text)
-    if not rows or not all(isinstance(row, dict) and set(row) >= NEEDED for row in rows):
+    if not all(f'"{key}"' in text for key in NEEDED):
         return None
+    try:
+        rows = [row for row in _rows(text) if isinstance(row, dict) and set(row) >= NEEDED]
+    except (ValueError, RecursionError):
+        raise UsageError(f"{name} holds JSON that breaks off or is damaged", "was the file copied whole?") from None
     return [_run(row, f"{name}, test {count}: ") for count, row in enumerate(rows, start=1)]
 
 
-def _rows(text: str) -> list[Any]:
-    """All objects of a JSON list, or one a line; none where the text is neither."""
-    try:
-        if text.lstrip().startswith("["):
-            found = json.loads(text)
-            return found if isinstance(found, list) else []
-        return [json.loads(line) for line in text.splitlines() if line.strip()]
-    except (ValueError, RecursionError):
-        return []
+def _rows(text: str) -> Iterator[Any]:
+    """Yield what stands in JSON lists, or in lines; its own log lines may stand around them."""
+    for value in json_values(text):
+        yield from value if isinstance(value, list) else [value]
 
 
 def _run(row: Mapping[str, Any], where: str) -> Imported:

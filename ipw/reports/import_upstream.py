@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ipw.errors import UsageError
+from ipw.foreign_text import read_text
 from ipw.reports.definitions import Definition
 from ipw.reports.imported import OF_MODELS, Imported, metrics_of, word
 from ipw.reports.metric import mapping, number
@@ -42,7 +43,7 @@ class Query(NamedTuple):
 def read_upstream(folder: Path) -> list[Imported] | None:
     """Read a folder, a run for each model; `None` for another's. Raises UsageError for a damaged one."""
     try:
-        summary = mapping(json.loads((folder / SUMMARY).read_bytes()))
+        summary = mapping(json.loads(read_text(folder / SUMMARY)))
     except (OSError, ValueError, RecursionError):
         return None
     config = mapping(summary.get("config")) or mapping(summary.get("profiler_config"))
@@ -126,7 +127,7 @@ def _traces(folder: Path) -> Iterator[Query]:
     """Queries of the agentic layout, a line each."""
     path = folder / "traces.jsonl"
     try:
-        lines = [json.loads(line) for line in path.read_bytes().splitlines() if line.strip()]
+        lines = [json.loads(line) for line in read_text(path).splitlines() if line.strip()]
     except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"{path} cannot be read: {error}", "export the run with jsonl, and copy it whole") from None
     for line in map(mapping, lines):

@@ -45,12 +45,12 @@ class RunDir:
     @classmethod
     def create(cls, out: Path, slug: str) -> Self:
         """Make `out/<utc>-<slug>/`, a number behind it where that exists already."""
+        absolute(out)  # raises where the current folder is gone
         if out.is_symlink() and not out.exists():
             where = f"{out} is a link to {out.readlink()}, which does not exist"
             raise IpwError(where, "choose another folder with --out")
-        stem = (
-            time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(wall_ns() / 1e9)) + "-" + (re.sub(r"[^\w.-]+", "-", slug).strip("-.") or "run")
-        )
+        now = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(wall_ns() / 1e9))
+        stem = now + "-" + (re.sub(r"[^\w.-]+", "-", slug).strip("-.") or "run")
         for count in range(1, 1000):
             path = out / (stem[:80] if count == 1 else f"{stem[:80]}-{count}")
             try:

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from ipw.errors import OK, UsageError
+from ipw.foreign_text import read_text
 from ipw.reports.import_codecarbon import read_codecarbon
 from ipw.reports.import_llama_bench import read_llama_bench
 from ipw.reports.import_upstream import read_upstream
@@ -67,7 +68,7 @@ def _text(path: Path) -> str:
     try:
         if path.stat().st_size > MOST_BYTES:
             raise UsageError(f"{path} is larger than {MOST_BYTES >> 20} MiB", f"give {KNOWN}")
-        return path.read_text(encoding="utf-8-sig", errors="replace")
+        return read_text(path)
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}", f"give {KNOWN}") from None
 

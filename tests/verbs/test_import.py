@@ -261,7 +261,7 @@ def test_there_are_no_answers_to_score(mixed: list[Path]) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"\0", b"[", b"[1]", b"{}", b"a,b\n1,2\n", b"\xff\xfe", b"[" * 100_000, json.dumps([BENCH])[:-9].encode()],
+    [b"", b"\0", b"[", b"[1]", b"{}", b"a,b\n1,2\n", b"\xff\xfe", b"[" * 100_000],
 )
 def test_a_file_of_another_kind_is_refused_in_one_line(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(content)
@@ -311,3 +311,23 @@ def test_whatever_stands_in_a_trace_is_imported_or_refused(tmp_path: Path, told:
     (folder / "traces.jsonl").write_text(json.dumps(line) + "\n" + json.dumps(told))
     result = ipw("import", folder, "--out", tmp_path / "runs", "--json")
     assert result.exception is None or isinstance(result.exception, UsageError), repr(result.exception)
+
+
+LOG = "ggml_vulkan: Found 1 Vulkan devices:\n[INFO] load\nggml_vulkan: 0 = AMD Radeon | uma: 0\n"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le"])
+@pytest.mark.parametrize("indent", [None, 2])
+def test_log_lines_before_and_any_unicode_are_read(tmp_path: Path, encoding: str, indent: int | None) -> None:
+    bench, emissions = tmp_path / "bench.json", tmp_path / "emissions.csv"
+    bench.write_bytes((LOG + json.dumps([BENCH, BENCH], indent=indent) + "\nllama_perf: done\n").encode(encoding))
+    table = ",".join(EMISSIONS) + "\n" + ",".join(EMISSIONS.values()) + "\n"
+    emissions.write_bytes(("[codecarbon INFO] started\n" + table).encode(encoding))
+    assert len(imported(bench, tmp_path / "a")) == 2
+    assert len(imported(emissions, tmp_path / "b")) == 1
+
+
+def test_a_bench_that_was_cut_short_is_refused_whole(tmp_path: Path) -> None:
+    path = tmp_path / "bench.json"
+    path.write_text(LOG + json.dumps([BENCH, BENCH], indent=1)[:-20])
+    assert "breaks off" in refusal(ipw("import", path, "--out", tmp_path / "runs"))
