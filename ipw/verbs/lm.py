@@ -141,7 +141,7 @@ def describe(
     return {
         "workload": workload,
         "model": endpoint.facts,
-        "server": {"url": str(endpoint.url), "local": endpoint.local},
+        "server": {"url": str(endpoint.url), "local": endpoint.place.local, "told_by": endpoint.place.how},
         "dataset": {
             "name": planned.dataset.name,
             "digest": planned.dataset.digest,
@@ -169,6 +169,7 @@ def process_facts() -> dict[str, Any]:
 @click.option("--base-url", help="An OpenAI-compatible server (or OPENAI_BASE_URL).")
 @click.option("--serve", help="Start a server for the run: 'CMD … {port}'.")
 @click.option("--serve-timeout", "serve_timeout_s", type=click.FloatRange(0.1), default=600.0, show_default=True)
+@click.option("--server-here", is_flag=True, help="The server is on this machine, whatever its address looks like.")
 @click.option("--api", type=click.Choice(["chat", "completions"]), default="chat", show_default=True)
 @click.option(
     "--dataset",

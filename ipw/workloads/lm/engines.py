@@ -12,11 +12,12 @@ from pathlib import Path
 from ipw.errors import MissingExtraError, UsageError
 from ipw.workloads.lm.child_server import child_server
 from ipw.workloads.lm.endpoint import URL_VARIABLE, Endpoint, api_key, find_model
-from ipw.workloads.lm.gguf_facts import gguf_facts
+from ipw.workloads.lm.gguf_facts import gguf_facts, is_gguf
 from ipw.workloads.lm.model_folder import folder_facts
 from ipw.workloads.lm.parameters import Parameters
 from ipw.workloads.lm.served import Served, started
-from ipw.workloads.lm.server_url import is_local, server_url
+from ipw.workloads.lm.server_place import place
+from ipw.workloads.lm.server_url import server_url
 
 BUNDLED = ("dense", "moe")
 MAX_SLOTS = 256
@@ -37,7 +38,7 @@ def default_engine(parameters: Parameters) -> str:
     """Choose by what is given: a server if there is one, llama.cpp for a GGUF, transformers for a model's folder."""
     model = parameters.model or ""
     if parameters.base_url is None and parameters.serve is None:
-        if model in BUNDLED or model.endswith(".gguf"):
+        if model in BUNDLED or is_gguf(model):
             return "llamacpp"
         if (Path(model) / "config.json").is_file():
             return "transformers"
@@ -62,7 +63,7 @@ def _openai(parameters: Parameters) -> Iterator[Endpoint]:
         model = find_model(url, parameters.model, key)
         facts = {"name": model or "unnamed"}
         if served is None:
-            yield Endpoint(url, model, facts, key=key, local=is_local(url.host))
+            yield Endpoint(url, model, facts, key=key, place=place(url.host, here=parameters.server_here))
         else:
             yield Endpoint(url, model, facts, pid=served.pid, key=key, ended=served.ended)
 

@@ -28,6 +28,8 @@ class Parameters:
     """A command that starts the server; `{port}` in it stands for a free port."""
     serve_timeout_s: float = 600.0
     """From its start until it is ready."""
+    server_here: bool = False
+    """The server runs on this machine, whatever its address looks like."""
     api: Api = "chat"
     dataset: str = BUNDLED
     scorer: str | None = None

@@ -69,7 +69,7 @@ def eventually(holds: Callable[[], bool]) -> bool:
 def test_a_server_is_started_on_a_free_port_and_ended_with_all_that_it_started(command: str, tmp_path: Path) -> None:
     with serve(Parameters(serve=command)) as endpoint:
         assert endpoint.model == "stand-in"
-        assert endpoint.local
+        assert endpoint.place.local
         assert endpoint.ended is not None
         assert endpoint.ended() is None
         assert endpoint.pid is not None
