@@ -13,8 +13,8 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from ipw.errors import IpwError
 from ipw.profilers.base import Channel
+from ipw.runs.files import replacing, unwritable
 
 SCHEMA_VERSION = 1
 
@@ -62,6 +62,9 @@ def driver_of(channel: Channel) -> str:
     return channel.driver or f"{platform.system()} {platform.release()}"
 
 
+ELSEWHERE = "set XDG_CONFIG_HOME to a folder of yours"
+
+
 def profiles_path() -> Path:
     """Where this user's profiles are kept."""
     return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "ipw" / "sensors.json"
@@ -83,11 +86,10 @@ def save(profiles: Sequence[Profile], path: Path | None = None) -> Path:
     content = {"schema_version": SCHEMA_VERSION, "profiles": [profile.as_dict() for profile in kept.values()]}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(".part")
-        part.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
-        part.replace(path)
     except OSError as error:
-        raise IpwError(f"cannot write {path}: {error.strerror}", "set XDG_CONFIG_HOME to a folder of yours") from None
+        raise unwritable(path, error, ELSEWHERE) from None
+    with replacing(path, ELSEWHERE) as file:
+        file.write((json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
     return path
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, Any, Self
 
 from ipw.errors import USAGE, IpwError, UsageError
+from ipw.runs.files import appending
 
 START_TIMEOUT_S = 60.0
 """NVML on eight GPUs without persistence mode takes many seconds to start."""
@@ -43,7 +44,7 @@ class Sampler:
         paths = [os.environ.get("PYTHONPATH", ""), str(Path(__file__).parents[2])]
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
         try:
-            with log.open("ab") as stderr:  # its own session: Ctrl-C in the terminal stops the parent, which stops it
+            with appending(log) as stderr:  # its own session: Ctrl-C in the terminal stops the parent, which stops it
                 process = subprocess.Popen(
                     command,
                     stdin=subprocess.PIPE,

@@ -30,8 +30,8 @@ def prepare(run: RunDir) -> None:
     lost = np.zeros(ends.size, readings.dtype)
     lost["t_ns"], lost["value"] = ends["t_ns"] + 1, np.nan
     lost["channel"], lost["status"] = ends["channel"], STATUS_CODES["lost"]
-    with replacing(run.path / READINGS) as part:
-        part.write_bytes(np.concatenate([readings, lost]).tobytes())
+    with replacing(run.path / READINGS, durable=True) as file:
+        file.write(np.concatenate([readings, lost]).tobytes())
     with Journal(run) as journal:
         if window := _unmarked(run):
             start_ns, end_ns = window

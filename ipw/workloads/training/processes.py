@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
+from ipw.runs.files import appending
 from ipw.workloads.training.parameters import Parameters
 
 LOG = "training.log"
@@ -25,7 +26,7 @@ class Processes:
         count = parameters.peers if method == "zeroth-order" else 1
         order = {"run": str(run), "method": method, "parameters": parameters.as_dict(), "periods_s": dict(periods_s)}
         order["store"] = str(Path(self._folder.name) / "store")
-        self._log = (run / LOG).open("a", encoding="utf-8")
+        self._log = appending(run / LOG)
         self._children = [
             subprocess.Popen(
                 [sys.executable, "-m", "ipw.workloads.training.child", json.dumps(order | {"rank": rank})],
