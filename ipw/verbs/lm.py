@@ -103,7 +103,7 @@ def measure_into(
                 meter.idle("idle before", idle_s)
                 run_workload(meter, meter.journal, endpoint, planned, bar, finished)
                 if endpoint.ended and (why := endpoint.ended()):
-                    meter.note(server=manifest["server"] | {"ended": why})
+                    meter.note(server=manifest["server"] | {"ended": why.told})
                 meter.idle("idle after", idle_s)
         score_later(run, planned)
     except KeyboardInterrupt:

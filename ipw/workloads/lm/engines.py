@@ -85,9 +85,9 @@ def _llamacpp(parameters: Parameters) -> Iterator[Endpoint]:
         # A second thread on a tiny model only waits for the first.
         "threads": parameters.threads or (1 if model in BUNDLED else None),
     }
-    with child_server("ipw.workloads.lm.llamacpp_server", options, f"llama.cpp's server of {path}") as (greeting, pid):
-        facts |= {"engine": greeting["version"], "device": greeting["device"]}
-        yield Endpoint(server_url(greeting["url"]), None, facts, pid=pid)
+    with child_server("ipw.workloads.lm.llamacpp_server", options, f"llama.cpp's server of {path}") as child:
+        facts |= {"engine": child.greeting["version"], "device": child.greeting["device"]}
+        yield Endpoint(server_url(child.greeting["url"]), None, facts, pid=child.pid, ended=child.ended)
 
 
 @contextmanager
@@ -108,9 +108,10 @@ def _transformers(parameters: Parameters) -> Iterator[Endpoint]:
         "device": parameters.device,
         "threads": parameters.threads or (1 if bundled else None),
     }
-    with child_server("ipw.workloads.lm.transformers_server", options, f"transformers with {model}") as (greeting, pid):
-        url = server_url(greeting.pop("url"))
-        yield Endpoint(url, None, facts | greeting | ({"name": model} if bundled else {}), pid=pid)
+    with child_server("ipw.workloads.lm.transformers_server", options, f"transformers with {model}") as child:
+        url = server_url(child.greeting.pop("url"))
+        facts |= child.greeting | ({"name": model} if bundled else {})
+        yield Endpoint(url, None, facts, pid=child.pid, ended=child.ended)
 
 
 ENGINES: dict[str, Callable[[Parameters], AbstractContextManager[Endpoint]]] = {

@@ -83,7 +83,9 @@ def test_a_server_that_dies_meanwhile_is_told(command: str) -> None:
         assert endpoint.ended is not None
         os.kill(endpoint.pid, signal.SIGKILL)
         assert eventually(lambda: endpoint.ended is not None and endpoint.ended() is not None)
-        assert endpoint.ended() == "the server ended by itself, killed by signal 9"
+        death = endpoint.ended()
+        assert death is not None
+        assert (death.told, death.signal) == ("the server died: killed by signal 9 (SIGKILL)", 9)
 
 
 def test_a_server_that_will_not_end_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
