@@ -81,7 +81,10 @@ def stored_profiles(path: Path | None = None) -> list[Profile]:
 
 def save(profiles: Sequence[Profile], path: Path | None = None) -> Path:
     """Add profiles to the stored ones; each takes the place of an older one of its channel. Returns the file."""
-    path = path or profiles_path()
+    try:
+        path = path or profiles_path()
+    except RuntimeError as error:
+        raise IpwError(f"there is no place for profiles: {error}", "set XDG_CONFIG_HOME to a folder of yours") from None
     kept = {_key(profile): profile for profile in [*stored_profiles(path), *profiles]}
     content = {"schema_version": SCHEMA_VERSION, "profiles": [profile.as_dict() for profile in kept.values()]}
     try:

@@ -13,6 +13,7 @@ from ipw.clock import boot_id
 from ipw.errors import IpwError
 from ipw.meter import Meter
 from ipw.runs.directory import RunDir
+from ipw.system import process_created_s
 from ipw.verbs.conclude import conclude
 from ipw.verbs.options import IDLE, JSON, OUT, SENSORS, STRICT, levels
 from ipw.verbs.progress import Bar
@@ -154,9 +155,7 @@ def describe(
 
 def process_facts() -> dict[str, Any]:
     """Which process measures, so that no other takes the run for one that has ended."""
-    import psutil
-
-    return {"process": {"pid": os.getpid(), "created_s": psutil.Process().create_time(), "boot_id": boot_id()}}
+    return {"process": {"pid": os.getpid(), "created_s": process_created_s(os.getpid()), "boot_id": boot_id()}}
 
 
 @click.command("lm")
