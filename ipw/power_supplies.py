@@ -50,14 +50,8 @@ def power_source(root: Path) -> str | None:
 
 
 def _of_the_system(root: Path, kinds: set[str]) -> list[Path]:
-    return [
-        path
-        for path in listed(root)
-        if path.is_dir()
-        and _kind(path) in kinds
-        and read_text(path / "scope").lower() != "device"
-        and not HID.search(_place(path))
-    ]
+    of_kind = [path for path in listed(root) if path.is_dir() and _kind(path) in kinds]
+    return [path for path in of_kind if read_text(path / "scope").lower() != "device" and not HID.search(_place(path))]
 
 
 def _kind(path: Path) -> str:

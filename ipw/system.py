@@ -55,6 +55,12 @@ def on_mains() -> bool | None:
     return told(lambda: bool(_psutil().sensors_battery().power_plugged))
 
 
+def networks() -> list[tuple[str, str, str]]:
+    """List the interfaces' addresses with their masks: `("docker0", "172.17.0.1", "255.255.0.0")`."""
+    interfaces = told(lambda: dict(_psutil().net_if_addrs())) or {}
+    return [(name, str(own.address), str(own.netmask)) for name, all_of_it in interfaces.items() for own in all_of_it]
+
+
 def process_created_s(pid: int) -> float | None:
     """When a process began, in seconds since 1970; `None` where there is none, or the system does not tell."""
     return told(lambda: float(_psutil().Process(pid).create_time()))

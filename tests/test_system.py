@@ -80,6 +80,7 @@ ASKED: dict[str, Callable[[], Any]] = {
     "process_name": lambda: system.process_name(os.getpid()),
     "command_line": lambda: system.command_line(os.getpid()),
     "processes": lambda: list(system.processes()),
+    "networks": system.networks,
     "await_end": lambda: system.await_end(2**30, 0.01),
 }
 
@@ -94,7 +95,16 @@ def test_whatever_psutil_raises_is_absence(
     def fail(*_: Any, **__: Any) -> None:
         raise error
 
-    for name in ("cpu_count", "virtual_memory", "cpu_times", "cpu_percent", "sensors_battery", "Process", "pids"):
+    for name in (
+        "cpu_count",
+        "virtual_memory",
+        "cpu_times",
+        "cpu_percent",
+        "sensors_battery",
+        "Process",
+        "pids",
+        "net_if_addrs",
+    ):
         monkeypatch.setattr(psutil, name, fail, raising=False)
     assert not ask()
     assert system.own_processes() == {os.getpid()}

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from ipw.errors import IpwError
 from ipw.profilers.base import Channel
 from ipw.runs.files import replacing, unwritable
 
@@ -84,7 +85,7 @@ def save(profiles: Sequence[Profile], path: Path | None = None) -> Path:
     try:
         path = path or profiles_path()
     except RuntimeError as error:
-        raise IpwError(f"there is no place for profiles: {error}", "set XDG_CONFIG_HOME to a folder of yours") from None
+        raise IpwError(f"there is no place for profiles: {error}", ELSEWHERE) from None
     kept = {_key(profile): profile for profile in [*stored_profiles(path), *profiles]}
     content = {"schema_version": SCHEMA_VERSION, "profiles": [profile.as_dict() for profile in kept.values()]}
     try:

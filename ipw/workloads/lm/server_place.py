@@ -9,6 +9,8 @@ from ipaddress import ip_address, ip_interface
 from pathlib import Path
 from typing import NamedTuple
 
+from ipw.system import networks
+
 MOST_PROCESSES = 4096
 PROC, INTERFACES = Path("/proc"), Path("/sys/class/net")
 
@@ -96,14 +98,11 @@ def _addresses(net: Path) -> Iterator[str]:
 
 def _behind_a_bridge(address: str) -> bool:
     """Whether an interface's subnet holds the address, and the interface is a bridge of virtual links alone."""
-    import psutil
-
-    for name, each in psutil.net_if_addrs().items():
-        for own in each:
-            with suppress(ValueError):
-                within = ip_address(address) in ip_interface(f"{_plain(own.address)}/{own.netmask}").network
-                if within and _leads_to_no_wire(INTERFACES / name):
-                    return True
+    for name, own, mask in networks():
+        with suppress(ValueError, OSError):
+            within = ip_address(address) in ip_interface(f"{_plain(own)}/{mask}").network
+            if within and _leads_to_no_wire(INTERFACES / name):
+                return True
     return False
 
 
