@@ -8,12 +8,12 @@ import os
 import selectors
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import IO, Any, Self
 
 from ipw.errors import USAGE, IpwError, UsageError
+from ipw.processes import environment, python
 from ipw.runs.files import appending
 
 START_TIMEOUT_S = 60.0
@@ -40,9 +40,7 @@ class Sampler:
         Raises UsageError for a sensor that nobody knows, IpwError where the sampler does not start.
         """
         log = folder / LOG
-        command = [sys.executable, "-P", "-m", "ipw.profilers.sampler", "--out", str(folder), "--sensors", sensors]
-        paths = [os.environ.get("PYTHONPATH", ""), str(Path(__file__).parents[2])]
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
+        command = python("ipw.profilers.sampler", "--out", str(folder), "--sensors", sensors)
         try:
             with appending(log) as stderr:  # its own session: Ctrl-C in the terminal stops the parent, which stops it
                 process = subprocess.Popen(
@@ -50,7 +48,7 @@ class Sampler:
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=stderr,
-                    env=environment,
+                    env=environment(),
                     start_new_session=True,
                 )
         except OSError as error:

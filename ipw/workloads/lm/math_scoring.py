@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import selectors
 import subprocess
-import sys
 from typing import Self
 
+from ipw.processes import environment, python
 from ipw.workloads.lm.scoring import Scored, require_math
 
 LONGEST = 20_000
@@ -48,7 +48,8 @@ class MathScorer:
 
     def _start(self) -> subprocess.Popen[bytes]:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "ipw.workloads.lm.math_worker"],
+            python("ipw.workloads.lm.math_worker"),
+            env=environment(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

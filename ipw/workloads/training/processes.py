@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
+from ipw.processes import environment, python
 from ipw.runs.files import appending
 from ipw.workloads.training.parameters import Parameters
 
@@ -29,7 +29,8 @@ class Processes:
         self._log = appending(run / LOG)
         self._children = [
             subprocess.Popen(
-                [sys.executable, "-m", "ipw.workloads.training.child", json.dumps(order | {"rank": rank})],
+                python("ipw.workloads.training.child", json.dumps(order | {"rank": rank})),
+                env=environment(),
                 stdout=subprocess.PIPE if rank == 0 else subprocess.DEVNULL,
                 stderr=self._log,
                 stdin=subprocess.DEVNULL,
