@@ -18,6 +18,7 @@ from ipw.verbs.conclude import conclude
 from ipw.verbs.options import IDLE, JSON, OUT, SENSORS, STRICT, levels
 from ipw.verbs.progress import Bar
 from ipw.verbs.series import conclude_series, members
+from ipw.verbs.terminal import console
 from ipw.workloads.lm.endpoint import Endpoint
 from ipw.workloads.lm.engines import serve
 from ipw.workloads.lm.identity import digest, questions_digest
@@ -51,6 +52,7 @@ def run_lm(
 def measure_lm(parameters: Parameters, sensors: str, idle_s: float, out: Path) -> tuple[RunDir, bool]:
     """Serve the model and ask it everything; returns the run, and whether it was interrupted."""
     planned = plan(parameters)
+    tell(planned)
     with serve(parameters) as endpoint:
         return measure_served(endpoint, planned, sensors, idle_s, out)
 
@@ -61,6 +63,7 @@ def measure_series(
     """Measure several runs of one model, on one server or, with `restart`, on a fresh one each."""
     found = members(parameters, levels, repeat)
     planned = plan(parameters)
+    tell(planned)
     widest = max((member.parameters for member in found), key=lambda one: one.slots)
     runs: list[RunDir] = []
     while len(runs) < len(found):
@@ -72,6 +75,15 @@ def measure_series(
                 if interrupted:
                     return runs, True
     return runs, False
+
+
+def tell(planned: Plan) -> None:
+    """Say what will be asked, and how it is scored and why."""
+    dataset, out = planned.dataset, console()
+    count = len(dataset.questions)
+    asked = f"{count:,} question{'s'[: count != 1]} of {dataset.name}, scored by {planned.scorer}"
+    for line in (f"{asked}: {planned.scorer_reason}", *dataset.notes):
+        out.print(line, markup=False, soft_wrap=True)
 
 
 def measure_served(
@@ -149,6 +161,9 @@ def describe(
             "questions": len(planned.dataset.questions),
             "questions_digest": questions_digest(planned.dataset.questions),
             "scorer": planned.scorer,
+            "scorer_reason": planned.scorer_reason,
+            "answer_is": planned.dataset.answer_is,
+            "notes": list(planned.dataset.notes),
         },
     }
 
@@ -178,6 +193,11 @@ def process_facts() -> dict[str, Any]:
 )
 @click.option(
     "--scorer", help="exact, contains, number, choice, regex, math, judge, judge-pair, none; default: the data's."
+)
+@click.option(
+    "--answer-is",
+    type=click.Choice(["text", "letter", "index0", "index1"]),
+    help="What an answer beside choices is, counted from 0 or 1; default: as the values of the whole set tell.",
 )
 @click.option("--judge-url", help="Server of the model that judges, once the measured window has closed.")
 @click.option("--judge-model", help="Default: the only one that the judge's server has.")

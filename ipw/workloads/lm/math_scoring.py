@@ -24,8 +24,17 @@ class MathScorer:
         require_math()
         self._process: subprocess.Popen[bytes] | None = None
 
-    def __call__(self, response: str, answer: str) -> Scored:
-        """Score one response."""
+    def __call__(self, response: str, *answers: str) -> Scored:
+        """Score one response; any of the answers is right."""
+        best = Scored(0.0, parsed=False)
+        for answer in answers:
+            mine = self._compared(response, answer)
+            if mine.score:
+                return mine
+            best = mine if mine.parsed else best
+        return best
+
+    def _compared(self, response: str, answer: str) -> Scored:
         fresh = self._process is None
         process = self._process or self._start()
         assert process.stdin is not None

@@ -33,6 +33,8 @@ class Parameters:
     api: Api = "chat"
     dataset: str = BUNDLED
     scorer: str | None = None
+    answer_is: str | None = None
+    """What answers beside choices are (`answer_places.FORMS`); by default, as the whole set tells."""
     limit: int | None = None
     shard: str | None = None
     """`2/4` is the second of four parts of the questions, which several machines share."""
