@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-REMEDY = " (if it runs on this one: --server-here)"
-
 
 def unseen(manifest: Mapping[str, Any]) -> str | None:
     """Say that the joules are not the workload's, where it ran on what the sensors do not see.
@@ -19,7 +17,7 @@ def unseen(manifest: Mapping[str, Any]) -> str | None:
     scopes = {c.get("scope") for c in channels if c.get("in_total")}
     server, model = (x if isinstance(x := manifest.get(name), dict) else {} for name in ("server", "model"))
     if not server.get("local", True) and scopes != {"wall"}:
-        return f"the server runs on another machine: these sensors saw only the client's energy{REMEDY}"
+        return "the server runs on another machine: these sensors saw only the client's energy"
     if model.get("device") == "cpu" and scopes and scopes <= {"gpu", "memory"}:
         return "the model ran on the CPU: these sensors see GPUs only"
     return None

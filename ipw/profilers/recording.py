@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from ipw.profilers.base import Channel, Reading, SensorError
-from ipw.runs.files import opened
 from ipw.runs.readings import RECORD, STATUS_CODES, Status
 
 HEARTBEAT_NS = 1_000_000_000
@@ -26,7 +25,7 @@ class PowerFile:
     """Appends records in blocks; whatever happens, the file ends with a whole record."""
 
     def __init__(self, path: Path) -> None:
-        self._fd = opened(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         self._block = bytearray()
         self._cut()
         self.records = 0

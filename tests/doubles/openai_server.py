@@ -13,7 +13,7 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -54,6 +54,12 @@ class Behaviour:
     fault_after: int = 1
     """Tokens that are sent before a drop, a stall, garbage or an error chunk."""
     streamed: bool = True
+    body: Sequence[bytes] | None = None
+    """Sent as it is in place of all that, whatever it is: a chunk of HTTP each."""
+    content_type: str = "text/event-stream"
+    """Of such a body."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """More of them, of such a body."""
     keep_alive: bool = True
     promise: bool = True
     """Whether a connection that is not kept alive is announced as such."""
@@ -181,6 +187,15 @@ class _Work:
             transport.write(b"SSH-2.0-OpenSSH_9.6\r\n")
             return
         if how.fault == "no-headers":
+            return
+        if how.body is not None:
+            head = {"Content-Type": how.content_type, "Transfer-Encoding": "chunked", **how.headers}
+            lines = "".join(f"{name}: {value}\r\n" for name, value in head.items())
+            transport.write(f"HTTP/1.1 {how.status} X\r\n{lines}\r\n".encode())
+            for piece in how.body:
+                self._write(piece)
+            transport.write(b"0\r\n\r\n")
+            self._close_books(time.monotonic_ns())
             return
         if how.status != 200:
             self._connection.document(how.status, {"error": {"message": f"told to say {how.status}"}}, how.keep_alive)

@@ -103,7 +103,8 @@ def query(number: int, start_ns: int, first_ns: int, end_ns: int, concurrency: i
     return {
         "kind": "query", "query_id": str(number), "subject": SUBJECTS[number % len(SUBJECTS)], "start_ns": start_ns,
         "first_token_ns": first_ns, "end_ns": end_ns, "status": "ok", "error": None, "prompt_tokens": 80 + number % 50,
-        "completion_tokens": tokens, "cached_tokens": 0, "tokens_source": "usage", "finish_reason": "stop",
+        "completion_tokens": tokens, "cached_tokens": 0, "tokens_source": "usage", "usage_doubt": None,
+        "chunks": tokens, "tool_calls": 0, "finish_reason": "stop",
         "last_token_ns": end_ns - 100_000, "itl_us": [5980, 6000, 6010, 6050, 6120], "itl_counts": [3, 30, 20, 5, 1],
         "scheduled_ns": None, "parsed": True, "logprob_sum": None, "logprob_tokens": None,
         "response": " ".join(words), "reasoning": "", "answer": "C", "score": float(number % 3 > 0),

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ipw.workloads.lm.http_parser import HttpError
-from ipw.workloads.lm.reply import Answer, Reply
+from ipw.workloads.lm.reply import Answer, Reply, Status
 from ipw.workloads.lm.transport import Transport, reason
 
 Api = Literal["chat", "completions"]
@@ -37,35 +37,31 @@ class Limits:
     """Whether the prompt is a message to a chat model, or the bare beginning of a text."""
 
 
-Prompt = str | Sequence[Mapping[str, Any]]
-"""A text, or the messages of a chat."""
-
-
-async def ask(
-    transport: Transport, model: str | None, prompt: Prompt, limits: Limits, key: str | None = None
-) -> Answer:
+async def ask(transport: Transport, model: str | None, prompt: str, limits: Limits, key: str | None = None) -> Answer:
     """Ask one question. Never raises for what a server does: the answer tells. `key` is blotted out of the answer."""
     reply = Reply()
+    failed: tuple[Status, str] | None = None
     try:
         async with asyncio.timeout(limits.timeout_s):
             body = request_body(model, prompt, limits)
             await transport.request("POST", PATHS[limits.api], body, reply, limits.stall_s)
-        reply.close()
     except TimeoutError as error:
-        reply.fail("timeout", str(error) or f"no whole answer within {limits.timeout_s:g} s", "transport")
+        failed = "timeout", str(error) or f"no whole answer within {limits.timeout_s:g} s"
     except HttpError as error:
-        reply.fail("error", str(error), "transport")
+        failed = "error", str(error)
     except OSError as error:
-        reply.fail("error", f"the connection failed: {reason(error)}", "transport")
+        failed = "error", f"the connection failed: {reason(error)}"
+    reply.close()
+    if failed:
+        reply.fail(*failed, "transport")
     return reply.answer(key)
 
 
-def request_body(model: str | None, prompt: Prompt, limits: Limits) -> bytes:
+def request_body(model: str | None, prompt: str, limits: Limits) -> bytes:
     """Make the JSON of a streamed completion; what is `None` is left to the server."""
     chat = limits.api == "chat"
-    messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
     body: dict[str, Any] = {
-        **({"messages": messages} if chat else {"prompt": prompt}),
+        **({"messages": [{"role": "user", "content": prompt}]} if chat else {"prompt": prompt}),
         "stream": True,
         "stream_options": {"include_usage": True},
         "temperature": limits.temperature,

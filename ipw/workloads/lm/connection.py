@@ -12,6 +12,7 @@ import time
 from typing import Protocol
 
 from ipw.clock import now_ns
+from ipw.workloads.lm.content_coding import ContentCoding
 from ipw.workloads.lm.http_parser import HttpError, ResponseParser
 
 READ_BYTES = 64 * 1024
@@ -46,6 +47,7 @@ class Exchange:
         self.last_ns = 0
         """When the last bytes came; 0 before the first."""
         self._head_told = False
+        self._coding: ContentCoding | None = None
 
     def take(self, data: bytes, t_ns: int) -> None:
         """Pass on what was read at `t_ns`. Raises HttpError."""
@@ -54,8 +56,14 @@ class Exchange:
         if not self._head_told and self.parser.has_head:
             self._head_told = True
             self.receiver.head(self.parser.status, self.parser.headers)
-        if body and not self.finished.done() and self.receiver.block(body, t_ns):
-            self.finish()
+            self._coding = ContentCoding(self.parser.headers)
+        if body and not self.finished.done():
+            if self._coding is not None:
+                body = self._coding.feed(body)
+                if self._coding.plain:
+                    self._coding = None
+            if body and self.receiver.block(body, t_ns):
+                self.finish()
         if self.parser.done:
             self.finish()
 

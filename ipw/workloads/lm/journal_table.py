@@ -18,12 +18,12 @@ PARSED_BYTES = 1 << 20
 """Of a block, parsed by one thread: the other cores have the others."""
 
 TEXTS = (
-    "query_id", "subject", "status", "error", "failure", "finish_reason", "tokens_source", "response", "reasoning",
-    "answer",
+    "query_id", "subject", "status", "error", "failure", "finish_reason", "tokens_source", "usage_doubt", "response",
+    "reasoning", "answer",
 )  # fmt: skip
 WHOLES = (
     "prompt_tokens", "completion_tokens", "cached_tokens", "start_ns", "first_token_ns", "end_ns", "concurrency",
-    "logprob_tokens", "last_token_ns", "scheduled_ns", "http_status",
+    "logprob_tokens", "last_token_ns", "scheduled_ns", "http_status", "chunks", "tool_calls",
 )  # fmt: skip
 REALS = ("score", "logprob_sum")
 TRUTHS = ("parsed",)

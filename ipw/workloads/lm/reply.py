@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Literal, NamedTuple
 
 from ipw.clock import now_ns
+from ipw.workloads.lm.completion import CompletionStream
 from ipw.workloads.lm.http_failure import Failure, http_failure, retry_after_s
-from ipw.workloads.lm.sse import CompletionStream, error_message
+from ipw.workloads.lm.server_words import plain_words
 
 MAX_BYTES = 64 << 20
 """Of one answer as it is sent; a streamed token brings a few hundred bytes along."""
@@ -29,7 +29,7 @@ class Answer(NamedTuple):
     start_ns: int
     """When the request was written to the socket; without a connection, when one was looked for."""
     first_token_ns: int | None
-    """When the first block of bytes with text or thinking was read from the socket."""
+    """When the first block of bytes with text, thinking or a call was read from the socket."""
     last_token_ns: int | None
     end_ns: int
     itl_us: list[int]
@@ -47,6 +47,12 @@ class Answer(NamedTuple):
     completion_tokens: int | None
     cached_tokens: int | None
     tokens_source: Literal["usage", "counted"] | None
+    """Who counted `completion_tokens`: the server, or we, a token a chunk, where it does not or cannot be believed."""
+    usage_doubt: str | None
+    """What speaks against the server's count, be it believed or not."""
+    chunks: int | None
+    """How many blocks with text, thinking or a call came; `None` where the answer was not streamed."""
+    tool_calls: int
     finish_reason: str | None
     logprob_sum: float | None
     """Of the answer's tokens, thinking included, where the server told their log-probabilities, and of how many."""
@@ -62,8 +68,9 @@ class Reply:
     def __init__(self) -> None:
         self.start_ns = now_ns()
         self._stream = CompletionStream()
-        self._streamed = False
         self._http_status = 0
+        self._refused = False
+        self._location: str | None = None
         self._body: list[bytes] = []
         self._bytes = 0
         self._last_ns: int | None = None
@@ -74,7 +81,7 @@ class Reply:
     @property
     def begun(self) -> bool:
         """Whether the first token has come; the role that some servers send at once is none."""
-        return bool(self._stream.stamps)
+        return self._stream.begun
 
     # --- what the connection tells ----------------------------------------------------------------------------------
 
@@ -83,11 +90,12 @@ class Reply:
         self.start_ns = t_ns
 
     def head(self, status: int, headers: dict[str, str]) -> None:
-        """Take the status and the headers."""
+        """Take the status and the headers. What type the body is said to be counts for nothing: it shows."""
         self._http_status = status
+        self._refused = not 200 <= status < 300
         self._framed = "content-length" in headers or "transfer-encoding" in headers
         self._retry_after_s = retry_after_s(headers.get("retry-after"))
-        self._streamed = status == 200 and not headers.get("content-type", "").startswith("application/json")
+        self._location = headers.get("location")
 
     def block(self, data: bytes, t_ns: int) -> bool:
         """Take some bytes of the body; whether that was all that is wanted."""
@@ -95,44 +103,34 @@ class Reply:
         self._bytes += len(data)
         if self._bytes > MAX_BYTES:
             self.fail("error", f"the answer is longer than {MAX_BYTES >> 20} MiB")
-        elif self._streamed:
-            self._stream.feed(data, t_ns)
-        else:
+            return True
+        if self._refused:
             self._body.append(data)
-        return self._failure is not None or self._stream.done
+            return False
+        self._stream.feed(data, t_ns)
+        return self._stream.done
 
     # --- what the client tells --------------------------------------------------------------------------------------
 
     def fail(self, status: Status, message: str, failure: Failure = "answer") -> None:
         """Say why there is no whole answer; the first reason counts, and an answer that is whole stays."""
-        if self._failure is None and not (self._streamed and self._stream.complete):
+        if self._failure is None and self._stream.fault() is not None:
             self._failure = status, message, failure
             self._last_ns = now_ns()
 
     def close(self) -> None:
-        """Judge the response, all of which has come."""
-        if self._http_status != 200:
-            said = f"HTTP {self._http_status}: {_message(b''.join(self._body))}"
-            self.fail("error", said, http_failure(self._http_status))
-        elif self._streamed:
-            self._stream.close(self._last_ns or now_ns())
-            if not self._stream.complete and self._stream.error is None:
-                broken = bool(self._stream.stamps)
-                # Where only the connection's end says that the body ends, its end is no whole answer's.
-                failure: Failure = "answer" if self._framed else "transport"
-                self.fail("error", "the stream broke off" if broken else "the answer holds no completion", failure)
-        else:
-            self._take_whole(b"".join(self._body))
+        """Note that all of the response has come."""
+        self._stream.close(self._last_ns or now_ns())
 
     def answer(self, key: str | None) -> Answer:
         """Make the record. A secret that a server sends back is blotted out."""
-        stream = self._stream
-        if self._failure is None and stream.error is not None:
-            self._failure = "error", stream.error, "answer"
-        status, error, failure = self._failure or ("ok", None, None)
-        response, reasoning = _split("".join(stream.content), "".join(stream.reasoning))
-        counted = stream.completion_tokens is None
-        stamps = stream.stamps if self._streamed else []
+        stream, counts = self._stream, self._stream.counts
+        status, error, failure = self._judged()
+        content, thinking = "".join(stream.content), "".join(stream.reasoning)
+        response, reasoning = _split(content, thinking)
+        stamps = stream.stamps
+        streamed = bool(stamps) or (status == "ok" and not stream.said)
+        told = counts.believed(len(stamps), said=stream.said)
         gaps = sorted(gaps_us(stamps).items())
         return Answer(
             start_ns=self.start_ns,
@@ -146,10 +144,13 @@ class Reply:
             failure=failure,
             http_status=self._http_status or None,
             retry_after_s=self._retry_after_s,
-            prompt_tokens=stream.prompt_tokens,
-            completion_tokens=len(stamps) if counted and self._streamed else stream.completion_tokens,
-            cached_tokens=stream.cached_tokens,
-            tokens_source=("counted" if self._streamed else None) if counted else "usage",
+            prompt_tokens=counts.prompt,
+            completion_tokens=counts.completion if told else len(stamps) if streamed else None,
+            cached_tokens=counts.cached,
+            tokens_source="usage" if told else "counted" if streamed else None,
+            usage_doubt=counts.doubt(len(stamps), content + thinking, calls=len(stream.calls)),
+            chunks=len(stamps) if streamed else None,
+            tool_calls=len(stream.calls),
             finish_reason=stream.finish_reason and _clean(stream.finish_reason),
             logprob_sum=stream.logprob_sum if stream.logprob_tokens else None,
             logprob_tokens=stream.logprob_tokens or None,
@@ -157,14 +158,21 @@ class Reply:
             reasoning=without_key(key, _whole_characters(reasoning)),
         )
 
-    def _take_whole(self, body: bytes) -> None:
-        """Take an answer from a server that does not stream: there is no moment of a first token."""
-        try:
-            self._stream.take(json.loads(body), self._last_ns or now_ns())
-        except (ValueError, RecursionError):
-            self.fail("error", "the answer is no JSON")
-        if not self._stream.complete and self._stream.error is None:
-            self.fail("error", "the answer holds no completion")
+    def _judged(self) -> tuple[Status, str | None, Failure | None]:
+        """Whether that was an answer, and if not, why: in the server's words where it has any."""
+        if self._refused:
+            words = plain_words(b"".join(self._body).decode(errors="replace"))
+            if self._location and 300 <= self._http_status < 400:
+                words = f"the server points to {self._location}"
+            words = words or (self._failure[1] if self._failure else "no message")
+            return "error", f"HTTP {self._http_status}: {words}", http_failure(self._http_status)
+        if self._failure is not None and not self._stream.told:
+            return self._failure
+        fault = self._stream.fault()
+        if fault is None:
+            return "ok", None, None
+        # Where only the connection's end says that the body ends, its end is no whole answer's.
+        return "error", fault, "answer" if self._framed or self._stream.explained else "transport"
 
 
 def gaps_us(stamps: Sequence[int]) -> Counter[int]:
@@ -180,13 +188,6 @@ def _three_digits(number: int) -> int:
         return number
     step: int = 10 ** (len(str(number)) - 3)
     return (number + step // 2) // step * step
-
-
-def _message(body: bytes) -> str:
-    try:
-        return error_message(json.loads(body))
-    except (ValueError, RecursionError):
-        return body.decode(errors="replace") or "no message"
 
 
 def _split(content: str, reasoning: str) -> tuple[str, str]:

@@ -15,6 +15,7 @@ from ipw.workloads.lm.endpoint import Endpoint
 from ipw.workloads.lm.interrupts import run_interruptible
 from ipw.workloads.lm.load import arrivals, closed_loop, open_loop
 from ipw.workloads.lm.parameters import Parameters, latency_targets
+from ipw.workloads.lm.refusals import hint
 from ipw.workloads.lm.reply import Answer
 from ipw.workloads.lm.scoring import check_scorer, scored
 from ipw.workloads.lm.server_url import server_url
@@ -28,11 +29,6 @@ class Plan(NamedTuple):
     dataset: Dataset
     scorer: str
 
-    @property
-    def scorer_reason(self) -> str:
-        """Why this scorer, in words."""
-        return "as was asked" if self.parameters.scorer else self.dataset.scorer_reason
-
 
 def plan(parameters: Parameters) -> Plan:
     """Load the data set, check the scorer and the latency targets. Raises UsageError."""
@@ -40,11 +36,9 @@ def plan(parameters: Parameters) -> Plan:
         latency_targets(parameters.slo)
     if parameters.judge_url:
         server_url(parameters.judge_url)  # which refuses one with a secret in it, before it is written anywhere
-    dataset = load(parameters.dataset, limit=parameters.limit, seed=parameters.seed, answer_is=parameters.answer_is)
+    dataset = load(parameters.dataset, limit=parameters.limit, seed=parameters.seed)
     scorer = parameters.scorer or dataset.scorer_default
     check_scorer(scorer, dataset.questions)
-    if parameters.api == "completions" and any(question.messages for question in dataset.questions):
-        raise UsageError("prompts of chat messages cannot be asked by --api completions", "leave --api out")
     if parameters.shard:
         part, parts = shard(parameters.shard)
         dataset = replace(dataset, questions=dataset.questions[part - 1 :: parts])
@@ -88,7 +82,10 @@ async def _run(
         with marker.span("warm-up", "warmup"):
             errors = [(await asker.ask(question, "warmup")).error for question in warmup]
         if warmup and all(errors):
-            raise IpwError(f"the server at {endpoint.url} answers no question: {errors[0]}", "see the server's log")
+            remedy = hint(errors[0] or "", endpoint.url, key=endpoint.key is not None)
+            raise IpwError(
+                f"the server at {endpoint.url} answers no question: {errors[0]}", remedy or "see the server's log"
+            )
         with marker.span("measure", "measure"):
             await _measure(asker, questions, finished)
         if asker.failed and parameters.retries:
@@ -134,7 +131,7 @@ class _Asker:
 
     async def ask(self, question: Question, kind: str) -> Answer:
         """Ask outside the measured window."""
-        answer = await ask(self._transport, self._endpoint.model, question.sent, self._limits, self._endpoint.key)
+        answer = await ask(self._transport, self._endpoint.model, question.prompt, self._limits, self._endpoint.key)
         self._book.append(kind, self._record(question, answer, 1))
         return answer
 
@@ -143,7 +140,7 @@ class _Asker:
         self._in_flight += 1
         in_flight = self.parameters.in_flight if due_ns is None else self._in_flight
         try:
-            answer = await ask(self._transport, self._endpoint.model, question.sent, self._limits, self._endpoint.key)
+            answer = await ask(self._transport, self._endpoint.model, question.prompt, self._limits, self._endpoint.key)
         finally:
             self._in_flight -= 1
         record = self._record(question, answer, in_flight) | {"scheduled_ns": due_ns}
@@ -164,7 +161,6 @@ class _Asker:
             "subject": question.subject,
             **answer._asdict(),
             "answer": question.answer,
-            **({"aliases": question.aliases} if question.aliases else {}),
             "score": mine.score,
             "parsed": mine.parsed,
             "concurrency": concurrency,

@@ -1,150 +1,126 @@
-"""Streamed completions from bytes as they arrive: text, thinking, counts and the moment of every token.
+"""Server-sent events from bytes as they arrive, and what comes without their framing.
 
-Servers differ (components of the field, as found): the first chunk may hold a role and no text; usage comes in a chunk
-with or without choices; llama.cpp's adds `timings`; some end with `[DONE]`, some just end.
+The standard (WHATWG HTML, section 9.2.6): lines end with CR, LF or both; a byte-order mark may come first; `data` lines
+of an event are joined; an empty line ends an event. Servers differ: some end events with one newline, some the last one
+with none, and some send JSON, or a page, without any framing. So data that makes sense by itself is taken at once, and
+what makes none waits for the rest of its event.
 """
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
-MOST_TOKENS = 1 << 40
-LEAST_LOGPROB = -1e4
-"""Lower ones are no probabilities: servers write -9999 and the like for a token that cannot be."""
-RAW_DECODE = json.JSONDecoder().raw_decode
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+CR, LF = b"\r"[0], b"\n"[0]
+IGNORED = (b"", b"id", b"retry")
+"""Fields that say nothing of an answer; a line that starts with a colon is a comment."""
 
 
-class CompletionStream:
-    """What one answer has said so far. `feed` it; the rest is attributes."""
+class EventStream:
+    """Takes bytes, and gives what is in them to its own methods, which a subclass fills."""
+
+    done = False
+    """Whether all that is wanted has come; what follows is not looked at."""
 
     def __init__(self) -> None:
-        self.content: list[str] = []
-        self.reasoning: list[str] = []
-        self.stamps: list[int] = []
-        """When each chunk with text or thinking came; their number is that of tokens where the server gives none."""
-        self.finish_reason: str | None = None
-        self.prompt_tokens: int | None = None
-        self.completion_tokens: int | None = None
-        self.cached_tokens: int | None = None
-        self.error: str | None = None
-        """What the server, or the form of its stream, says went wrong."""
-        self.done = False
-        """Whether `[DONE]` has come."""
-        self.logprob_sum, self.logprob_tokens = 0.0, 0
-        """Log-probabilities of tokens, added up, and of how many the server told."""
-        self._line: list[bytes] = []
+        self._tail: list[bytes] = []
+        """The pieces of a line whose end has not come."""
+        self._after_cr = False
+        self._at_start = True
+        self._name: bytes | None = None
+        self._data: list[bytes] = []
+        """Of an event that is not over, the data that made no sense by itself."""
+        self._document: list[bytes] = []
+        """Lines without framing that make no sense one by one."""
 
-    @property
-    def complete(self) -> bool:
-        """Whether the answer came to an end, rather than being cut off."""
-        return self.done or self.finish_reason is not None
+    # --- for a subclass to fill -------------------------------------------------------------------------------------
 
-    def feed(self, data: bytes, t_ns: int) -> None:
+    def data(self, payload: bytes, t_ns: int) -> bool:
+        """Take the data of an event; False where it makes no sense by itself."""
+        raise NotImplementedError
+
+    def named(self, name: str, payload: bytes, t_ns: int) -> None:
+        """Take a whole event with a name of its own, or one whose data makes no sense."""
+        raise NotImplementedError
+
+    def error_field(self, payload: bytes) -> None:
+        """Take a field `error`, which is no part of the standard."""
+        raise NotImplementedError
+
+    def unframed(self, line: bytes, t_ns: int) -> bool:
+        """Take a line without framing; False where it makes no sense by itself."""
+        raise NotImplementedError
+
+    def document(self, body: bytes, t_ns: int) -> None:
+        """Take all lines without framing that made no sense one by one."""
+        raise NotImplementedError
+
+    # --- bytes ------------------------------------------------------------------------------------------------------
+
+    def feed(self, block: bytes, t_ns: int) -> None:
         """Take bytes that were read from the socket at `t_ns`."""
-        lines = data.split(b"\n")
-        if self._line and len(lines) > 1:
-            lines[0] = b"".join(self._line) + lines[0]
-            self._line = []
-        if tail := lines.pop():
-            self._line.append(tail)
-        for line in lines:
-            if line.startswith(b"data:"):
-                self._event(line[5:].strip(), t_ns)
+        plain = block.endswith(b"\n") and not (self._tail or self._after_cr or self._at_start)
+        for line in block.splitlines() if plain else self._lines(block):
+            if line.startswith(b"data:") and not self._data and self._name is None:
+                payload = line[5:].strip()
+                if not self.data(payload, t_ns):
+                    self._data.append(payload)
+            elif line:
+                self._field(line, t_ns)
+            elif self._data or self._name is not None:
+                self._end_event(t_ns)
+
+    def _lines(self, block: bytes) -> list[bytes]:
+        """Cut a block into the lines that it ends; the last one, if it goes on, is kept for the next block."""
+        if self._after_cr and block[0] == LF:  # of a CR and LF that were cut in two
+            block = block[1:]
+            self._after_cr = False
+            if not block:
+                return []
+        last = block[-1]
+        lines = block.splitlines()
+        ended = last in (LF, CR)
+        self._after_cr = last == CR
+        if self._tail and (ended or len(lines) > 1):
+            lines[0] = b"".join(self._tail) + lines[0]
+            self._tail = []
+        if not ended:
+            self._tail.append(lines.pop())
+        if self._at_start and lines:
+            self._at_start = False
+            lines[0] = lines[0].removeprefix(BYTE_ORDER_MARK)
+        return lines
 
     def close(self, t_ns: int) -> None:
-        """Note that no more bytes come; a last line without its newline still counts."""
-        if self._line:
-            self.feed(b"\n", t_ns)
+        """Note that no more bytes come. A last line without its end counts if it makes sense."""
+        tail, self._tail = b"".join(self._tail), []
+        if self._at_start:
+            tail = tail.removeprefix(BYTE_ORDER_MARK)
+        if tail.startswith(b"data:") and not self._data and self._name is None:
+            self.data(tail[5:].strip(), t_ns)  # what makes no sense was cut off
+        else:
+            self._field(tail, t_ns)
+        if self._data or self._name is not None:
+            self._end_event(t_ns)
+        if self._document and not self.done:
+            self.document(b"\n".join(self._document), t_ns)
 
-    def take(self, chunk: Any, t_ns: int) -> None:
-        """Take one decoded chunk, or the whole object of an answer that was not streamed."""
-        if not isinstance(chunk, dict):
-            self._fail("a chunk of the stream is no JSON object")
+    def _field(self, line: bytes, t_ns: int) -> None:
+        """Take a line that is not the usual one."""
+        if self.done or not line.strip():
             return
-        if chunk.get("error"):
-            self._fail(error_message(chunk))
-        choices = chunk.get("choices")
-        if isinstance(choices, list):
-            for choice in choices:
-                self._choice(choice, t_ns)
-        if "usage" in chunk or "timings" in chunk:
-            self._counts(chunk.get("usage"), chunk.get("timings"))
+        name, _, value = line.partition(b":")
+        value = value.strip()
+        if name == b"data":
+            if self._data or self._name is not None or not self.data(value, t_ns):
+                self._data.append(value)
+        elif name == b"event":
+            self._name = value or None
+        elif name == b"error":
+            self.error_field(value)
+        elif name not in IGNORED and (self._document or not self.unframed(line.strip(), t_ns)):
+            self._document.append(line)
 
-    def _event(self, payload: bytes, t_ns: int) -> None:
-        if payload == b"[DONE]":
-            self.done = True
-        elif payload and not self.done:
-            try:
-                self.take(_decoded(payload.decode()), t_ns)
-            except (ValueError, RecursionError):
-                self._fail("a chunk of the stream is no JSON")
-
-    def _counts(self, usage: Any, timings: Any) -> None:
-        if isinstance(usage, dict):
-            self.prompt_tokens = _count(usage.get("prompt_tokens"))
-            self.completion_tokens = _count(usage.get("completion_tokens"))
-            details = usage.get("prompt_tokens_details")
-            self.cached_tokens = _count(details.get("cached_tokens")) if isinstance(details, dict) else None
-        if isinstance(timings, dict) and self.cached_tokens is None:
-            self.cached_tokens = _count(timings.get("cache_n"))
-
-    def _choice(self, choice: Any, t_ns: int) -> None:
-        if not isinstance(choice, dict):
-            return
-        finish_reason = choice.get("finish_reason")
-        if isinstance(finish_reason, str):
-            self.finish_reason = finish_reason
-        delta = choice.get("delta") or choice.get("message")
-        if not isinstance(delta, dict):
-            delta = {"content": choice.get("text")}  # a plain completion
-        if choice.get("logprobs"):
-            self._logprobs(choice["logprobs"])
-        said = False
-        content = delta.get("content")
-        if content and isinstance(content, str):
-            self.content.append(content)
-            said = True
-        thought = delta.get("reasoning_content") or delta.get("reasoning")
-        if thought and isinstance(thought, str):
-            self.reasoning.append(thought)
-            said = True
-        if said:
-            self.stamps.append(t_ns)
-
-    def _logprobs(self, told: Any) -> None:
-        """Take those of a chat completion, or of a plain one."""
-        if not isinstance(told, dict):
-            return
-        each, tokens = told.get("token_logprobs"), told.get("content")
-        if isinstance(tokens, list):
-            each = [token.get("logprob") for token in tokens if isinstance(token, dict)]
-        for logprob in each if isinstance(each, list) else ():
-            if isinstance(logprob, float | int) and LEAST_LOGPROB <= logprob <= 0:
-                self.logprob_sum += logprob
-                self.logprob_tokens += 1
-
-    def _fail(self, message: str) -> None:
-        if self.error is None:
-            self.error = message
-
-
-def error_message(body: Any) -> str:
-    """What an error object says, in any of the forms that servers use."""
-    error = body.get("error", body) if isinstance(body, dict) else body
-    if isinstance(error, dict):
-        error = error.get("message") or error.get("detail") or error
-    return str(error)
-
-
-def _decoded(text: str) -> Any:
-    """What `json.loads` gives, without its looks around for white space and byte orders: this runs for every token."""
-    value, end = RAW_DECODE(text)
-    if end != len(text):
-        raise ValueError(text)
-    return value
-
-
-def _count(value: Any) -> int | None:
-    """A count of tokens, if that is what it is."""
-    return value if type(value) is int and 0 <= value < MOST_TOKENS else None
+    def _end_event(self, t_ns: int) -> None:
+        name, data = self._name, self._data
+        self._name, self._data = None, []
+        if not self.done:
+            self.named((name or b"").decode(errors="replace"), b"\n".join(data), t_ns)

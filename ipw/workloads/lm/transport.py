@@ -139,6 +139,7 @@ def _headers(server: ServerUrl, key: str | None) -> str:
         f"Host: {server.authority}",
         "User-Agent: ipw",
         "Accept: text/event-stream, application/json",
+        "Accept-Encoding: identity",
         "Content-Type: application/json",
         *([f"Authorization: Bearer {key}"] if key else []),
     ]

@@ -17,7 +17,6 @@ import numpy as np
 import numpy.typing as npt
 
 from ipw.errors import MissingExtraError, UsageError
-from ipw.runs.files import replacing
 from ipw.workloads.routing.caches import checked, checked_bounds
 
 Ints = npt.NDArray[np.integer[Any]]
@@ -99,8 +98,9 @@ def write_part(path: Path, trace: Trace) -> None:
     arrays: dict[str, Ints] = {
         name: np.ascontiguousarray(getattr(trace, name), dtype) for name, dtype in DTYPES.items()
     }
-    with replacing(path, durable=True) as file:
-        file.write(safetensors.numpy.save(arrays, metadata))
+    part = path.with_name(f".{path.name}.part")
+    safetensors.numpy.save_file(arrays, part, metadata)
+    part.replace(path)
 
 
 def read_part(path: Path) -> Trace:

@@ -260,7 +260,7 @@ def test_a_page_of_some_other_program_is_no_answer() -> None:
 
     with raw_server(respond) as url:
         found = answers(url, "?")[0]
-    assert (found.status, found.error) == ("error", "the answer holds no completion")
+    assert (found.status, found.error) == ("error", "the answer holds no completion: a page of HTML: [31mhello")
 
 
 def test_an_error_message_is_one_printable_line_of_bounded_length() -> None:
