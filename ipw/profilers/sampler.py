@@ -36,7 +36,9 @@ ORPHAN_CHECK_NS = 400 * MS
 LONGEST_SLEEP_NS = 200 * MS
 """So that a stop is noticed soon even where nothing is due."""
 SETTLE_NS = 1_000 * MS
-"""At most so long it waits, at either end, for every counter to tick."""
+"""At most so long it waits, at either end, for every counter to tick, unless one says that it does so more seldom."""
+LONGEST_SETTLE_NS = 4_000 * MS
+"""What is published seldom is waited for up to so long."""
 ASK_AGAIN_NS = 30 * MS
 """Meanwhile, what had nothing new to tell is asked again so soon."""
 QUIET_NS = 3 * MS // 2
@@ -88,18 +90,25 @@ class Sampling:
                 flush_ns = now + FLUSH_NS
         self._file.flush()
 
-    def settle(self) -> None:
-        """Read everything once more, and on until each counter that ticks was seen to. Raises OSError (disk full)."""
+    def settle(self, *, first: bool = False) -> None:
+        """Read everything once more, and on until each counter that ticks was seen to. Raises OSError (disk full).
+
+        What is published in batches is waited for, so that the end of the run is within its readings; at `first` its
+        newest batch does.
+        """
         start_ns = now_ns()
+        since_ns = 0 if first else start_ns
+        periods_s = [lane.channel.update_period_s or 0.0 for _, lanes in self._polled for lane in lanes]
+        limit_ns = max([SETTLE_NS, *(min(int(1.2e9 * each), LONGEST_SETTLE_NS) for each in periods_s)])
         for follower, _ in self._followed:
             follower.watch_now(start_ns)
 
         def settled() -> bool:
             now = now_ns()
             for cadence, lanes in self._polled:
-                if any(not lane.failing and lane.read_ns < start_ns for lane in lanes):
+                if any(not lane.failing and lane.read_ns < since_ns for lane in lanes):
                     cadence.due_ns = min(cadence.due_ns, now + ASK_AGAIN_NS)
-            return self._settled(start_ns) or now - start_ns > SETTLE_NS
+            return self._settled(start_ns, since_ns) or now - start_ns > limit_ns
 
         for cadence, _ in self._polled:
             cadence.due_ns = start_ns
@@ -171,9 +180,10 @@ class Sampling:
         latest_ns = min((follower.due_ns + follower.patience_ns for follower, _ in self._followed), default=sys.maxsize)
         return max((f.due_ns for f, _ in self._followed if f.due_ns <= latest_ns), default=sys.maxsize)
 
-    def _settled(self, since_ns: int) -> bool:
+    def _settled(self, start_ns: int, since_ns: int) -> bool:
+        """Whether each followed counter was watched since `start_ns`, and each other channel read since `since_ns`."""
         return all(
-            lane.failing or (lane.read_ns if follower.resting else follower.watched_ns) >= since_ns
+            lane.failing or (lane.read_ns if follower.resting else follower.watched_ns) >= start_ns
             for follower, lane in self._followed
         ) and all(lane.failing or lane.read_ns >= since_ns for _, lanes in self._polled for lane in lanes)
 
@@ -204,7 +214,7 @@ def _sample(folder: Path, selection: str, out: TextIO) -> int:
     died = None
     start_ns, start_cpu_s = now_ns(), time.process_time()
     try:
-        sampling.settle()
+        sampling.settle(first=True)
         _say(out, {"channels": sampling.channels, "pid": os.getpid()})
         sampling.run(stopped)
         sampling.settle()

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from doubles import ioreport
+
 AMDSMI = """
 import time
 
@@ -47,28 +49,11 @@ def amdsmi_get_power_info(handle):
     return POWER
 """
 
-ZEUS_APPLE_SILICON = """
-import time
-
-START = time.monotonic()
-MILLIWATTS = {"cpu_total_mj": 2000, "gpu_mj": 5000, "ane_mj": 500, "dram_mj": 300}
-
-
-class AppleEnergyMetrics:
-    def __init__(self, seconds):
-        for name, milliwatts in MILLIWATTS.items():
-            setattr(self, name, None if milliwatts is None else int(milliwatts * seconds))
-
-
-class AppleEnergyMonitor:
-    def get_cumulative_energy(self):
-        return AppleEnergyMetrics(time.monotonic() - START)
-"""
-
 
 def write(folder: Path, *names: str) -> Path:
     """Write the modules of these names; returns the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in names:
-        (folder / f"{name}.py").write_text({"amdsmi": AMDSMI, "zeus_apple_silicon": ZEUS_APPLE_SILICON}[name])
+        texts = {"amdsmi": AMDSMI, "zeus_apple_silicon": Path(ioreport.__file__).read_text(encoding="utf-8")}
+        (folder / f"{name}.py").write_text(texts[name], encoding="utf-8")
     return folder

@@ -18,7 +18,10 @@ WATTS = {"cpu": 2.0, "gpu": 5.0, "ane": 0.5}
 
 
 def sample(shape: str, elapsed_ns: int, watts: dict[str, float] | None = None) -> dict[str, Any]:
-    """One sample as macOS 13 on (`silicon`), macOS 12 (`monterey`) or an Intel Mac (`intel`) tell it."""
+    """One sample as macOS 13 on (`silicon`), macOS 12 (`monterey`) or an Intel Mac (`intel`) tell it.
+
+    `combined` tells the power of the whole alone, `cpu` that of the CPU alone.
+    """
     powers = {rail: power * 1e3 for rail, power in (watts or WATTS).items()}
     energies = {f"{rail}_energy": round(power * elapsed_ns / 1e9) for rail, power in powers.items()}
     common: dict[str, Any] = {"is_delta": True, "elapsed_ns": elapsed_ns, "hw_model": "Mac14,12"}
@@ -27,6 +30,10 @@ def sample(shape: str, elapsed_ns: int, watts: dict[str, float] | None = None) -
     if shape == "monterey":
         whole = {"package_energy": sum(energies.values()) + 300, "dram_energy": 300}
         return common | {"processor": energies | whole}
+    if shape == "combined":
+        return common | {"processor": {"combined_power": sum(powers.values())}}
+    if shape == "cpu":
+        return common | {"processor": {"cpu_power": powers["cpu"]}}
     clusters = [{"name": "M0-Cluster", "freq_hz": 1.2e9}, {"name": "S-Cluster", "freq_hz": 3.6e9}]
     # Whole numbers are written as integers, others as reals.
     told = {f"{rail}_power": int(power) if power == int(power) else power for rail, power in powers.items()}
@@ -42,8 +49,12 @@ def document(shape: str, elapsed_ns: int, watts: dict[str, float] | None = None)
 def install(folder: Path, **behaviour: Any) -> Path:
     """Put `powermetrics` and `sudo` into a folder for the PATH.
 
-    Behaviour: `shape`, `watts`, `interval_s` (instead of the one asked for), `unknown_sampler`, `sudo` (`free` or
-    `password`), and, after so many samples: `dies_after`, `truncates_after`, `stalls_after`, `garbles_after`.
+    Behaviour: `shape`, `watts`, `interval_s` (instead of the one asked for), `unknown_sampler` (names), `sudo` (`free`
+    or `password`), and, after so many samples: `dies_after`, `truncates_after`, `stalls_after`, `garbles_after`.
+
+    `recording` plays a file of samples once instead. `batches` renews the CPU in every so many-th sample only, which
+    then has all its energy; 0 is never. `instead` writes this text in place of every sample, `before` ahead of the
+    first, `complains` to stderr; `replaces` is pairs of texts (Latin-1): the second takes the place of the first.
     """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "behaviour.json").write_text(json.dumps(behaviour))
@@ -64,15 +75,31 @@ def _sudo(behaviour: dict[str, Any], arguments: list[str]) -> None:
 
 def _powermetrics(behaviour: dict[str, Any], arguments: list[str]) -> None:
     unknown = behaviour.get("unknown_sampler")
-    if unknown and unknown in arguments[arguments.index("--samplers") + 1].split(","):
-        sys.exit(f"powermetrics: unrecognized sampler: {unknown}")
+    for name in arguments[arguments.index("--samplers") + 1].split(","):
+        if unknown and name in unknown:
+            sys.exit(f"powermetrics: unrecognized sampler: {name}")
     interval_s = behaviour.get("interval_s", int(arguments[arguments.index("-i") + 1]) / 1e3)
     last_ns, count = time.monotonic_ns(), 0
     out = sys.stdout.buffer
+    sys.stderr.write(behaviour.get("complains", ""))
+    sys.stderr.flush()
+    out.write(behaviour.get("before", "").encode())
+    if "recording" in behaviour:
+        for text in Path(behaviour["recording"]).read_bytes().split(b"\0"):
+            out.write(b"\0" + text)
+            out.flush()
+            time.sleep(interval_s)
+        time.sleep(3600)
     while True:
         time.sleep(interval_s)
         now_ns = time.monotonic_ns()
-        text = document(behaviour.get("shape", "silicon"), now_ns - last_ns, behaviour.get("watts"))
+        watts, batches = dict(behaviour.get("watts") or WATTS), behaviour.get("batches")
+        if batches is not None:
+            watts["cpu"] *= batches if batches and (count + 1) % batches == 0 else 0
+        text = document(behaviour.get("shape", "silicon"), now_ns - last_ns, watts)
+        for old, new in behaviour.get("replaces", []):
+            text = text.replace(old.encode("latin-1"), new.encode("latin-1"))
+        text = behaviour.get("instead", "").encode() or text
         last_ns, count = now_ns, count + 1
         if count > behaviour.get("truncates_after", count):
             out.write(b"\0" + text[: len(text) // 2])

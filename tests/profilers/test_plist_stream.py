@@ -9,7 +9,8 @@ from doubles.powermetrics import WATTS, document, sample
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipw.profilers.plist_stream import rails_j, split
+from ipw.profilers.plist_stream import SampleError, rails_j, split
+from ipw.profilers.plist_stream import sample as parsed
 
 TWO = document("silicon", 200_000_000) + b"\0" + document("silicon", 201_000_000)
 
@@ -73,11 +74,38 @@ def test_the_gpus_own_section_stands_in_where_the_processors_has_none() -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"elapsed_ns": 0}, {"elapsed_ns": "200"}, {"processor": {}}, {"processor": {"cpu_power": float("nan")}}],
+    [
+        {"elapsed_ns": 0},
+        {"elapsed_ns": "200"},
+        {"elapsed_ns": 10**400},
+        {"processor": {}, "gpu": {}},
+        {"processor": {"cpu_power": float("nan")}, "gpu": []},
+        {"processor": "none"},
+        {"processor": {"cpu_power": 5.0}, "gpu": {}},
+    ],
 )
 def test_a_sample_without_an_interval_or_an_energy_is_refused(change: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="no "):
+    with pytest.raises(SampleError):
         rails_j(sample("silicon", 10**9) | change)
+
+
+def test_of_two_figures_for_the_gpu_the_processors_counts_and_neither_is_added() -> None:
+    told = sample("silicon", 10**9)
+    told["processor"] |= {"gpu_energy": 72_607, "gpu_power": 70_924.6, "combined_power": 73_424.6}
+    told["gpu"]["gpu_energy"] = 73_491
+    assert rails_j(told) == pytest.approx({"soc": 73.4246, "cpu": 2.0, "gpu": 70.9246, "ane": 0.5})
+
+
+def test_the_whole_is_never_less_than_its_rails() -> None:
+    told = sample("silicon", 10**9)
+    told["processor"]["combined_power"] = 0
+    assert rails_j(told)["soc"] == pytest.approx(7.5)
+
+
+@given(st.binary(max_size=60))
+def test_whatever_is_written_is_a_sample_or_refused_with_a_reason(text: bytes) -> None:
+    with pytest.raises(SampleError, match=r"cannot be read: ."):
+        parsed(text + b"</plist>")
 
 
 JUNK = st.recursive(
@@ -91,7 +119,7 @@ JUNK = st.recursive(
 def test_whatever_it_is_fed_it_tells_energies_that_are_not_negative_or_refuses(told: dict[str, Any]) -> None:
     try:
         joules = rails_j(told)
-    except (ValueError, TypeError, AttributeError):
+    except SampleError:
         return
     assert all(value >= 0 for value in joules.values())
     assert set(joules) <= {"soc", "package", *WATTS}
