@@ -43,6 +43,6 @@ def wall_step_ns(first: Anchor, last: Anchor) -> int:
 def boot_id() -> str | None:
     """Name the boot since which the monotonic clock runs; `None` where the system has no name for it."""
     try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip() or None
+    except (OSError, ValueError):
         return None

@@ -2,43 +2,52 @@
 
 from __future__ import annotations
 
-import os
 import platform
+import sys
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from ipw import power_supplies, system
+from ipw.sysfs import read_text
+
+GOVERNOR = "/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"
 PACKAGES = ("ipw", "numpy", "pyarrow", "psutil", "nvidia-ml-py", "xllamacpp", "torch", "transformers")
 
 
 def host_facts() -> dict[str, Any]:
     """CPU, memory, system, governor, power source and virtualisation; what cannot be told is `None`."""
-    import psutil
-
-    battery = psutil.sensors_battery() if hasattr(psutil, "sensors_battery") else None
-    return {
-        "name": platform.node(),
-        "system": f"{platform.system()} {platform.release()}",
-        "machine": platform.machine(),
-        "cpu": _cpu_name(),
-        "cores": psutil.cpu_count(logical=False),
-        "threads": psutil.cpu_count(),
-        "memory_bytes": psutil.virtual_memory().total,
-        "governor": _first_line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
-        "power_source": None if battery is None else "mains" if battery.power_plugged else "battery",
-        "virtualisation": virtualisation(),
-        "load_average": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+    facts: dict[str, Callable[[], Any]] = {
+        "name": platform.node,
+        "system": lambda: f"{platform.system()} {platform.release()}",
+        "machine": platform.machine,
+        "cpu": _cpu_name,
+        "cores": lambda: system.cpu_count(logical=False),
+        "threads": system.cpu_count,
+        "memory_bytes": system.memory_bytes,
+        "governor": lambda: read_text(Path(GOVERNOR)) or None,
+        "power_source": power_source,
+        "virtualisation": virtualisation,
+        "load_average": system.load_average,
     }
+    return {name: system.told(ask) for name, ask in facts.items()}
+
+
+def power_source() -> str | None:
+    """Say `mains` or `battery`; `None` where that is not known, as on a machine without a battery."""
+    if sys.platform == "linux" or power_supplies.folder().is_dir():
+        return power_supplies.power_source(power_supplies.folder())
+    return {True: "mains", False: "battery", None: None}[system.on_mains()]
 
 
 def software_versions() -> dict[str, str]:
     """Python and the packages that touch a number, as installed."""
     versions = {"python": platform.python_version()}
     for name in PACKAGES:
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
+        version = system.told(lambda name=name: metadata.version(name))  # type: ignore[misc]
+        if version:
+            versions[name] = version
     return versions
 
 
@@ -59,12 +68,5 @@ def _cpu_field(field: str) -> str | None:
     try:
         with Path("/proc/cpuinfo").open(encoding="utf-8", errors="replace") as lines:
             return next((line.partition(":")[2].strip() for line in lines if line.startswith(field)), None)
-    except OSError:
-        return None
-
-
-def _first_line(path: str) -> str | None:
-    try:
-        return Path(path).read_text(encoding="utf-8").strip() or None
     except OSError:
         return None

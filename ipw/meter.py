@@ -258,19 +258,8 @@ def _neighbours(channels: list[dict[str, Any]]) -> list[dict[str, Any]] | None:
     """List who else computes on the NVIDIA GPUs that are measured: not this process, nor what it started."""
     if not any(c["name"].startswith("nvml/") and c["status"] == "ok" for c in channels):
         return None
-    import psutil
-
     from ipw.profilers.nvml_gpus import foreign_processes
+    from ipw.system import own_processes, process_name
 
-    ours = psutil.Process()
-    found = foreign_processes({ours.pid, *(child.pid for child in ours.children(recursive=True))})
-    return [{"gpu": each.uuid, "pid": each.pid, "name": _program(each.pid)} for each in found]
-
-
-def _program(pid: int) -> str | None:
-    import psutil
-
-    try:
-        return str(psutil.Process(pid).name())
-    except psutil.Error:
-        return None  # it is gone, or in another container
+    found = foreign_processes(own_processes())
+    return [{"gpu": each.uuid, "pid": each.pid, "name": process_name(each.pid)} for each in found]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 from ipw.errors import UsageError
+from ipw.processes import environment, python
 from ipw.runs.directory import PAGE, RunDir
 
 Metrics = dict[str, dict[str, Any]]
@@ -44,9 +44,8 @@ def finish(run: RunDir) -> dict[str, Any]:
 
 def finish_apart(run: RunDir) -> bool:
     """Do what `finish` does in a process of its own, whose memory and threads are not this one's; whether it could."""
-    command = [sys.executable, "-P", "-m", "ipw.pipeline", str(run.path)]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    return subprocess.run(command, env=environment, check=False).returncode == 0
+    command = python("ipw.pipeline", str(run.path))
+    return subprocess.run(command, env=environment(), check=False).returncode == 0
 
 
 def _derive_tables(run: RunDir) -> tuple[Metrics, dict[str, Any]]:

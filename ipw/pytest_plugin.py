@@ -197,7 +197,10 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         terminalreporter.write_line(line)
     save = config.getoption("--ipw-save")
     if save:
+        from ipw.runs.files import replacing
+
         path = config.rootpath / FOLDER / f"{save}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps({"schema_version": SCHEMA_VERSION, "tests": results}, indent=1) + "\n")
+        with replacing(path) as file:
+            file.write((json.dumps({"schema_version": SCHEMA_VERSION, "tests": results}, indent=1) + "\n").encode())
         terminalreporter.write_line(f"kept in {path}")

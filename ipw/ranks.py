@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ipw import accelerator
+from ipw.clock import boot_id
 from ipw.errors import IpwError, UsageError
 from ipw.runs.directory import MANIFEST, RunDir
 from ipw.runs.journal import RANK_JOURNALS, Journal
@@ -161,7 +162,4 @@ def _is(path: Path, descriptor: int) -> bool:
 
 def _host() -> str:
     """What all processes of a machine agree on, in containers too, and no two machines."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
-    except OSError:
-        return platform.node()
+    return boot_id() or platform.node()

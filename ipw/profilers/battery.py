@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+from ipw.power_supplies import charger_online, folder, system_batteries
 from ipw.profilers.base import Channel, Sensor, SensorError, timed
 from ipw.profilers.mac_battery import MacBattery, discharge_w
 from ipw.profilers.sources import Source, Sources, missing, probed
+from ipw.sysfs import printable, read_text
 
-ROOT = "/sys/class/power_supply"
+WAITING = {"Not charging", "Full", "Unknown"}
 HINT = "unplug the charger"
 NOTE = "the whole system, screen and disks included; the battery renews it every 1 to 30 s: measure for 10 min or more"
 
 
 def open_sensor() -> Sensor:
-    """Open every battery of a Linux machine, or a Mac's."""
-    root = Path(os.environ.get("IPW_POWER_SUPPLY", ROOT))
-    sources = list(_sources(root))
-    if sources:
-        return Sources(sources)
+    """Open every battery that can feed a Linux machine, or a Mac's."""
+    root = folder()
+    batteries = system_batteries(root)
+    if batteries:
+        return Sources(_source(root, path) for path in batteries)
     if shutil.which("ioreg"):
         return _of_a_mac()
-    return missing("battery", "system", "absent", f"no battery in {root}")
+    return missing("battery", "system", "absent", f"no battery of the system in {root}")
 
 
 def _of_a_mac() -> Sensor:
@@ -47,26 +47,30 @@ def _of_a_mac() -> Sensor:
     )
 
 
-def _sources(root: Path) -> Iterator[Source]:
-    for path in sorted(root.glob("BAT*")):
-        channel = Channel(
-            name=f"battery/{path.name}",
-            kind="power",
-            scope="system",
-            method="integrated_power",
-            device=str(path),
-            unit="W",
-            poll_s=1.0,
-            note=NOTE,
-        )
-        yield probed(channel, partial(timed, partial(_watts, path)), HINT)
+def _source(root: Path, path: Path) -> Source:
+    channel = Channel(
+        name=f"battery/{path.name}",
+        kind="power",
+        scope="system",
+        method="integrated_power",
+        device=str(path),
+        unit="W",
+        poll_s=1.0,
+        note=NOTE,
+    )
+    return probed(channel, partial(timed, partial(_watts, root, path)), HINT)
 
 
-def _watts(path: Path) -> float:
-    """Power drawn now; files hold millionths."""
+def _watts(root: Path, path: Path) -> float:
+    """Power drawn now; files hold millionths. Of two batteries one waits, and gives nothing, while the other gives."""
+    if charger_online(root):
+        raise SensorError("unsupported", "the battery is not what feeds the machine: a charger is connected")
     try:
-        status = (path / "status").read_text().strip()
+        status = _status(path)
         if status != "Discharging":
+            others = (other for other in system_batteries(root) if other != path)
+            if status in WAITING and any(read_text(other / "status") == "Discharging" for other in others):
+                return 0.0
             raise SensorError("unsupported", f"the battery is not discharging ({status.lower()})")
         if (path / "power_now").exists():
             return abs(int((path / "power_now").read_text())) / 1e6
@@ -76,3 +80,7 @@ def _watts(path: Path) -> float:
         raise SensorError("permission", f"{path}: {error.strerror}") from error
     except (OSError, ValueError) as error:
         raise SensorError("lost", f"{path}: {error}") from error
+
+
+def _status(path: Path) -> str:
+    return printable((path / "status").read_bytes())

@@ -7,8 +7,8 @@ from ctypes import ArgumentError
 from typing import Any, TypeVar
 
 from ipw.profilers.base import SensorError
-from ipw.profilers.text import printable
 from ipw.runs.readings import Status
+from ipw.sysfs import printable
 
 T = TypeVar("T")
 

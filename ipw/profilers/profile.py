@@ -15,6 +15,7 @@ from typing import Any
 
 from ipw.errors import IpwError
 from ipw.profilers.base import Channel
+from ipw.runs.files import replacing, unwritable
 
 SCHEMA_VERSION = 1
 
@@ -62,6 +63,9 @@ def driver_of(channel: Channel) -> str:
     return channel.driver or f"{platform.system()} {platform.release()}"
 
 
+ELSEWHERE = "set XDG_CONFIG_HOME to a folder of yours"
+
+
 def profiles_path() -> Path:
     """Where this user's profiles are kept."""
     return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "ipw" / "sensors.json"
@@ -78,16 +82,18 @@ def stored_profiles(path: Path | None = None) -> list[Profile]:
 
 def save(profiles: Sequence[Profile], path: Path | None = None) -> Path:
     """Add profiles to the stored ones; each takes the place of an older one of its channel. Returns the file."""
-    path = path or profiles_path()
+    try:
+        path = path or profiles_path()
+    except RuntimeError as error:
+        raise IpwError(f"there is no place for profiles: {error}", ELSEWHERE) from None
     kept = {_key(profile): profile for profile in [*stored_profiles(path), *profiles]}
     content = {"schema_version": SCHEMA_VERSION, "profiles": [profile.as_dict() for profile in kept.values()]}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(".part")
-        part.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
-        part.replace(path)
     except OSError as error:
-        raise IpwError(f"cannot write {path}: {error.strerror}", "set XDG_CONFIG_HOME to a folder of yours") from None
+        raise unwritable(path, error, ELSEWHERE) from None
+    with replacing(path, ELSEWHERE) as file:
+        file.write((json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
     return path
 
 

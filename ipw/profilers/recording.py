@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ipw.profilers.base import Channel, Reading, SensorError
+from ipw.runs.files import opened
 from ipw.runs.readings import RECORD, STATUS_CODES, Status
 
 HEARTBEAT_NS = 1_000_000_000
@@ -25,7 +26,7 @@ class PowerFile:
     """Appends records in blocks; whatever happens, the file ends with a whole record."""
 
     def __init__(self, path: Path) -> None:
-        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        self._fd = opened(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         self._block = bytearray()
         self._cut()
         self.records = 0

@@ -8,12 +8,13 @@ import os
 import selectors
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import IO, Any, Self
 
 from ipw.errors import USAGE, IpwError, UsageError
+from ipw.processes import environment, python
+from ipw.runs.files import appending
 
 START_TIMEOUT_S = 60.0
 """NVML on eight GPUs without persistence mode takes many seconds to start."""
@@ -39,17 +40,15 @@ class Sampler:
         Raises UsageError for a sensor that nobody knows, IpwError where the sampler does not start.
         """
         log = folder / LOG
-        command = [sys.executable, "-P", "-m", "ipw.profilers.sampler", "--out", str(folder), "--sensors", sensors]
-        paths = [os.environ.get("PYTHONPATH", ""), str(Path(__file__).parents[2])]
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
+        command = python("ipw.profilers.sampler", "--out", str(folder), "--sensors", sensors)
         try:
-            with log.open("ab") as stderr:  # its own session: Ctrl-C in the terminal stops the parent, which stops it
+            with appending(log) as stderr:  # its own session: Ctrl-C in the terminal stops the parent, which stops it
                 process = subprocess.Popen(
                     command,
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=stderr,
-                    env=environment,
+                    env=environment(),
                     start_new_session=True,
                 )
         except OSError as error:

@@ -17,6 +17,7 @@ from ipw.reports.metric import mapping
 from ipw.reports.sections import value_of
 from ipw.reports.text import clean, scale_for
 from ipw.reports.view import View
+from ipw.runs.files import replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -58,7 +59,8 @@ def write_figures(views: Sequence[View], folder: Path, style: str, formats: Sequ
             for kind in formats if figure is not None else ():
                 assert figure is not None
                 written.append(folder / f"{name}.{kind}")
-                figure.savefig(written[-1], dpi=DOTS_PER_INCH, metadata=LIGHT[kind])
+                with replacing(written[-1], "choose another folder with --figures") as file:
+                    figure.savefig(file, format=kind, dpi=DOTS_PER_INCH, metadata=LIGHT[kind])
     return written
 
 

@@ -44,8 +44,8 @@ BACKGROUND = (details.all_metrics, details.measured_how, details.definitions)
 def write_page(runs: Sequence[RunDir], path: Path, facts: Facts = NO_FACTS) -> None:
     """Write the page of `runs` to `path`, whole or not at all. Raises IpwError where that cannot be written."""
     text = page(load_views(runs), facts)
-    with replacing(path, "choose another place with --page") as part:
-        part.write_text(text, encoding="utf-8")
+    with replacing(path, "choose another place with --page") as file:
+        file.write(text.encode())
 
 
 def page(views: Sequence[View], facts: Facts) -> str:

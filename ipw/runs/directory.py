@@ -7,8 +7,8 @@ Format history
 from __future__ import annotations
 
 import bisect
+import contextlib
 import json
-import os
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from ipw.clock import wall_ns
 from ipw.errors import IpwError, UsageError
-from ipw.runs.files import absolute, replacing
+from ipw.runs.files import absolute, folder_mode, replacing
 from ipw.runs.journal import JOURNAL, RANK_JOURNALS
 from ipw.runs.readings import READINGS, RECORD_FIELDS
 
@@ -51,15 +51,15 @@ class RunDir:
             raise IpwError(where, "choose another folder with --out")
         now = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(wall_ns() / 1e9))
         stem = now + "-" + (re.sub(r"[^\w.-]+", "-", slug).strip("-.") or "run")
-        for count in range(1, 1000):
-            path = out / (stem[:80] if count == 1 else f"{stem[:80]}-{count}")
-            try:
-                path.mkdir(parents=True)
-            except FileExistsError:
-                continue
-            except OSError as error:
-                raise IpwError(f"cannot write to {out}: {error.strerror}", "choose another folder with --out") from None
-            return cls(path)
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            for count in range(1, 1000):
+                path = out / (stem[:80] if count == 1 else f"{stem[:80]}-{count}")
+                with contextlib.suppress(FileExistsError):
+                    path.mkdir(folder_mode())
+                    return cls(path)
+        except OSError as error:
+            raise IpwError(f"cannot write to {out}: {error.strerror}", "choose another folder with --out") from None
         raise IpwError(f"{out} holds a thousand runs of this second", "choose another folder with --out")
 
     @classmethod
@@ -172,17 +172,17 @@ class RunDir:
         codes = np.searchsorted(known, readings["channel"]).astype(np.int32)
         columns = {name: np.ascontiguousarray(readings[name]) for name in ("t_ns", "value", "status", "uncertainty_ns")}
         channel = pa.DictionaryArray.from_arrays(codes, [names[index] for index in known])
-        self.write_table("power", pa.table({"t_ns": columns.pop("t_ns"), "channel": channel, **columns}))
+        self.write_table("power", pa.table({"t_ns": columns.pop("t_ns"), "channel": channel, **columns}), durable=True)
         (self.path / READINGS).unlink()
 
     # --- tables -----------------------------------------------------------------------------------------------------
     # Arrow is given open files: it would take a path with a colon for a URI, and one that begins with ~ for a home.
 
-    def write_table(self, name: str, table: pa.Table) -> None:
-        """Replace `<name>.parquet`."""
+    def write_table(self, name: str, table: pa.Table, *, durable: bool = False) -> None:
+        """Replace `<name>.parquet`; `durable` where it cannot be derived again."""
         import pyarrow.parquet as pq
 
-        with replacing(self.path / f"{name}.parquet") as part, part.open("wb") as file:
+        with replacing(self.path / f"{name}.parquet", durable=durable) as file:
             pq.write_table(table, file, compression="zstd")
 
     def write_parts(self, name: str, parts: Iterable[pa.Table]) -> None:
@@ -192,8 +192,7 @@ class RunDir:
         tables = iter(parts)
         first = next(tables)
         with (
-            replacing(self.path / f"{name}.parquet") as part,
-            part.open("wb") as file,
+            replacing(self.path / f"{name}.parquet") as file,
             pq.ParquetWriter(file, first.schema, compression="zstd") as writer,
         ):
             writer.write_table(first)
@@ -236,10 +235,8 @@ class RunDir:
         return content
 
     def _replace(self, name: str, text: str) -> None:
-        with replacing(self.path / name) as part, part.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
+        with replacing(self.path / name, durable=True) as file:
+            file.write(text.encode())
 
 
 def _lines(path: Path) -> Iterator[bytes]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
+import threading
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from ipw.errors import IpwError
+from ipw.runs.files import appending, unwritable
 
 if TYPE_CHECKING:
     from ipw.runs.directory import RunDir
@@ -22,38 +23,68 @@ _encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class Journal:
-    """Appends finished units of work. `append` returns when the operating system has the line: SIGKILL keeps it."""
+    """Appends finished units of work. `append` returns when the operating system has the whole line: SIGKILL keeps it.
+
+    A line that cannot be written whole is taken back, so that the next one never stands behind half of another.
+    """
+
+    _writing = threading.Lock()
+    """Held until a line is whole, so that another thread's never begins in its middle."""
 
     def __init__(self, run: RunDir, rank: int | None = None, name: str = JOURNAL) -> None:
-        """Open the journal of `run`; one of several ranks marks its records with its number."""
-        path = run.path / name
+        """Open the journal of `run`; one of several ranks marks its records with its number.
+
+        What a crash cut short at its end was not finished, and is cut off. Raises IpwError where it cannot be written.
+        """
+        self._path = run.path / name
         self._rank = "" if rank is None else f'"rank":{rank},'
-        torn = path.is_file() and not _ends_whole(path)
-        self._file = path.open("ab", buffering=0)
-        if torn:
-            self._file.write(b"\n")
+        try:
+            self._file = appending(self._path, lines=True)
+        except OSError as error:
+            raise unwritable(self._path, error) from None
 
     def append(self, kind: str, record: Mapping[str, Any]) -> None:
-        """Write one record. Raises IpwError when the disk is full."""
+        """Write one record. Raises IpwError where it cannot be written whole, as on a full disk."""
         self.append_fields(kind, _encode(record)[1:-1])
 
     def append_fields(self, kind: str, fields: str) -> None:
         """Write one record whose fields are JSON already: for what must cost its caller microseconds."""
         line = f'{{"kind":"{kind}",{self._rank}{fields}}}\n'.encode()
-        try:
-            self._file.write(line)
-        except OSError as error:
-            raise IpwError(f"cannot write {self._file.name}: {error.strerror}", "is the disk full?") from None
+        with self._writing:
+            done = 0
+            try:
+                done = self._file.write(line)
+                while done < len(line):
+                    done += self._file.write(line[done:])
+            except BaseException as error:
+                if 0 < done < len(line):
+                    self._take_back(done)
+                if isinstance(error, OSError):
+                    raise unwritable(self._path, error) from None
+                raise
 
     def fileno(self) -> int:
         """Give the file's descriptor, to lock it."""
         return self._file.fileno()
 
     def close(self) -> None:
-        """Flush to the disk and close."""
-        with contextlib.suppress(OSError):
+        """Flush to the disk and close. Raises IpwError where the disk does not take what was written."""
+        if self._file.closed:
+            return
+        try:
             os.fsync(self._file.fileno())
-        self._file.close()
+        except OSError as error:
+            if error.errno not in {errno.EINVAL, errno.ENOTSUP}:  # a file system that cannot
+                raise unwritable(self._path, error) from None
+        finally:
+            self._file.close()
+
+    def _take_back(self, count: int) -> None:
+        """Remove the last `count` bytes written here, unless another process has written behind them."""
+        with contextlib.suppress(OSError):
+            end = os.lseek(self._file.fileno(), 0, os.SEEK_CUR)
+            if os.fstat(self._file.fileno()).st_size == end:
+                os.ftruncate(self._file.fileno(), end - count)
 
     def __enter__(self) -> Self:
         return self
@@ -62,10 +93,4 @@ class Journal:
         self.close()
 
 
-def _ends_whole(path: Path) -> bool:
-    with path.open("rb") as file:
-        file.seek(0, os.SEEK_END)
-        if file.tell() == 0:
-            return True
-        file.seek(-1, os.SEEK_END)
-        return file.read(1) == b"\n"
+os.register_at_fork(after_in_child=lambda: setattr(Journal, "_writing", threading.Lock()))

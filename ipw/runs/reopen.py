@@ -13,6 +13,7 @@ from ipw.runs.directory import PAGE, SUMMARY, RunDir
 from ipw.runs.files import replacing
 from ipw.runs.journal import Journal
 from ipw.runs.readings import READINGS, STATUS_CODES
+from ipw.system import await_end, command_line, processes
 
 DERIVED = (SUMMARY, PAGE, "queries.parquet", "spans.parquet", "power.parquet")
 
@@ -30,8 +31,8 @@ def prepare(run: RunDir) -> None:
     lost = np.zeros(ends.size, readings.dtype)
     lost["t_ns"], lost["value"] = ends["t_ns"] + 1, np.nan
     lost["channel"], lost["status"] = ends["channel"], STATUS_CODES["lost"]
-    with replacing(run.path / READINGS) as part:
-        part.write_bytes(np.concatenate([readings, lost]).tobytes())
+    with replacing(run.path / READINGS, durable=True) as file:
+        file.write(np.concatenate([readings, lost]).tobytes())
     with Journal(run) as journal:
         if window := _unmarked(run):
             start_ns, end_ns = window
@@ -56,13 +57,10 @@ def restored_on_error(run: RunDir) -> Iterator[None]:
 
 def _await_sampler(run: RunDir) -> None:
     """Let the sampler of the part before, which soon sees that its parent is gone, write what it has."""
-    import psutil
-
-    for process in psutil.process_iter(["cmdline"]):
-        words = process.info["cmdline"] or []
+    for pid in processes():
+        words = command_line(pid)
         if "ipw.profilers.sampler" in words and any(Path(word).name == run.path.name for word in words):
-            with contextlib.suppress(psutil.Error):
-                process.wait(SAMPLER_S)
+            await_end(pid, SAMPLER_S)
 
 
 def _unmarked(run: RunDir) -> tuple[int, int] | None:

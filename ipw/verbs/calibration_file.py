@@ -55,9 +55,9 @@ def read_jobs(path: Path) -> list[Job]:
 def write_jobs(path: Path, jobs: list[Job]) -> None:
     """Replace the file. Raises IpwError."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as part:
+    with replacing(path) as file:
         content = {"schema_version": SCHEMA_VERSION, "jobs": jobs}
-        part.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        file.write((json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
 
 
 def levels(jobs: list[Job]) -> dict[str, Noise]:

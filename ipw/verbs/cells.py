@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from ipw.errors import INTERRUPTED, IpwError, UsageError
 from ipw.pipeline import derive
+from ipw.processes import environment, python
 from ipw.runs.directory import RunDir
 from ipw.verbs.runfile import Cell
 
@@ -80,8 +81,8 @@ def _split(cell: Cell) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def run_in_child(cell: Cell, out: Path) -> RunDir:
     """Measure one cell in a process of its own. Raises IpwError with the child's own words and exit code."""
-    command = [sys.executable, "-m", "ipw.verbs.cells", json.dumps(asdict(cell)), str(out)]
-    child = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    command = python("ipw.verbs.cells", json.dumps(asdict(cell)), str(out))
+    child = subprocess.run(command, env=environment(), stdout=subprocess.PIPE, text=True, check=False)
     try:
         told = json.loads(child.stdout.splitlines()[-1])
     except (ValueError, IndexError):

@@ -29,8 +29,8 @@ def export(*, runs: Sequence[Path], format_: str, output: Path | None, grid_g_co
     if output is None:
         click.echo(text.encode(errors="replace"), nl=False)
         return OK
-    with replacing(output, "give another file with -o") as part:
-        part.write_bytes(text.encode(errors="replace"))
+    with replacing(output, "give another file with -o") as file:
+        file.write(text.encode(errors="replace"))
     return OK
 
 

@@ -39,8 +39,8 @@ def write_files(document: Document, out: Path) -> None:
     except OSError as error:
         raise IpwError(f"cannot write to {out}: {error.strerror}", "choose another folder with --out") from None
     for name, make in FILES.items():
-        with replacing(out / name) as part:
-            part.write_text(make(document), encoding="utf-8")
+        with replacing(out / name) as file:
+            file.write(make(document).encode())
     summary = os.environ.get("GITHUB_STEP_SUMMARY")
     if summary:
         try:

@@ -15,7 +15,7 @@ from ipw.errors import OK, UsageError
 from ipw.reports.ranking import plain_name
 from ipw.reports.text import MISSING, clean
 from ipw.runs.directory import MANIFEST, RunDir
-from ipw.verbs.options import JSON, OUT
+from ipw.verbs.options import JSON, WHERE
 from ipw.verbs.terminal import console
 
 
@@ -61,7 +61,7 @@ def runs_in(folder: Path) -> Iterator[dict[str, Any]]:
 
 
 @click.command("runs")
-@OUT
+@WHERE
 @JSON
 def command(**options: Any) -> int:
     """Every run in a folder, the newest first."""

@@ -13,10 +13,12 @@ from ipw.clock import boot_id
 from ipw.errors import IpwError
 from ipw.meter import Meter
 from ipw.runs.directory import RunDir
+from ipw.system import process_created_s
 from ipw.verbs.conclude import conclude
 from ipw.verbs.options import IDLE, JSON, OUT, SENSORS, STRICT, levels
 from ipw.verbs.progress import Bar
 from ipw.verbs.series import conclude_series, members
+from ipw.verbs.terminal import console
 from ipw.workloads.lm.endpoint import Endpoint
 from ipw.workloads.lm.engines import serve
 from ipw.workloads.lm.identity import digest, questions_digest
@@ -50,6 +52,7 @@ def run_lm(
 def measure_lm(parameters: Parameters, sensors: str, idle_s: float, out: Path) -> tuple[RunDir, bool]:
     """Serve the model and ask it everything; returns the run, and whether it was interrupted."""
     planned = plan(parameters)
+    tell(planned)
     with serve(parameters) as endpoint:
         return measure_served(endpoint, planned, sensors, idle_s, out)
 
@@ -60,6 +63,7 @@ def measure_series(
     """Measure several runs of one model, on one server or, with `restart`, on a fresh one each."""
     found = members(parameters, levels, repeat)
     planned = plan(parameters)
+    tell(planned)
     widest = max((member.parameters for member in found), key=lambda one: one.slots)
     runs: list[RunDir] = []
     while len(runs) < len(found):
@@ -71,6 +75,15 @@ def measure_series(
                 if interrupted:
                     return runs, True
     return runs, False
+
+
+def tell(planned: Plan) -> None:
+    """Say what will be asked, and how it is scored and why."""
+    dataset, out = planned.dataset, console()
+    count = len(dataset.questions)
+    asked = f"{count:,} question{'s'[: count != 1]} of {dataset.name}, scored by {planned.scorer}"
+    for line in (f"{asked}: {planned.scorer_reason}", *dataset.notes):
+        out.print(line, markup=False, soft_wrap=True)
 
 
 def measure_served(
@@ -103,7 +116,7 @@ def measure_into(
                 meter.idle("idle before", idle_s)
                 run_workload(meter, meter.journal, endpoint, planned, bar, finished)
                 if endpoint.ended and (why := endpoint.ended()):
-                    meter.note(server=manifest["server"] | {"ended": why})
+                    meter.note(server=manifest["server"] | {"ended": why.told})
                 meter.idle("idle after", idle_s)
         score_later(run, planned)
     except KeyboardInterrupt:
@@ -141,22 +154,23 @@ def describe(
     return {
         "workload": workload,
         "model": endpoint.facts,
-        "server": {"url": str(endpoint.url), "local": endpoint.local},
+        "server": {"url": str(endpoint.url), "local": endpoint.place.local, "told_by": endpoint.place.how},
         "dataset": {
             "name": planned.dataset.name,
             "digest": planned.dataset.digest,
             "questions": len(planned.dataset.questions),
             "questions_digest": questions_digest(planned.dataset.questions),
             "scorer": planned.scorer,
+            "scorer_reason": planned.scorer_reason,
+            "answer_is": planned.dataset.answer_is,
+            "notes": list(planned.dataset.notes),
         },
     }
 
 
 def process_facts() -> dict[str, Any]:
     """Which process measures, so that no other takes the run for one that has ended."""
-    import psutil
-
-    return {"process": {"pid": os.getpid(), "created_s": psutil.Process().create_time(), "boot_id": boot_id()}}
+    return {"process": {"pid": os.getpid(), "created_s": process_created_s(os.getpid()), "boot_id": boot_id()}}
 
 
 @click.command("lm")
@@ -169,6 +183,7 @@ def process_facts() -> dict[str, Any]:
 @click.option("--base-url", help="An OpenAI-compatible server (or OPENAI_BASE_URL).")
 @click.option("--serve", help="Start a server for the run: 'CMD … {port}'.")
 @click.option("--serve-timeout", "serve_timeout_s", type=click.FloatRange(0.1), default=600.0, show_default=True)
+@click.option("--server-here", is_flag=True, help="The server is on this machine, whatever its address looks like.")
 @click.option("--api", type=click.Choice(["chat", "completions"]), default="chat", show_default=True)
 @click.option(
     "--dataset",
@@ -178,6 +193,11 @@ def process_facts() -> dict[str, Any]:
 )
 @click.option(
     "--scorer", help="exact, contains, number, choice, regex, math, judge, judge-pair, none; default: the data's."
+)
+@click.option(
+    "--answer-is",
+    type=click.Choice(["text", "letter", "index0", "index1"]),
+    help="What an answer beside choices is, counted from 0 or 1; default: as the values of the whole set tell.",
 )
 @click.option("--judge-url", help="Server of the model that judges, once the measured window has closed.")
 @click.option("--judge-model", help="Default: the only one that the judge's server has.")

@@ -13,6 +13,7 @@ import numpy as np
 from ipw.errors import UsageError
 from ipw.reports.metric import mapping, mappings
 from ipw.runs.directory import RunDir
+from ipw.runs.files import replacing
 from ipw.runs.journal import Journal
 from ipw.runs.readings import READINGS, STATUS_CODES
 from ipw.runs.tries import CUT_OFF, counted, replaced
@@ -57,7 +58,8 @@ def merge_runs(parts: Sequence[RunDir], out: Path, *, mismatched: bool = False) 
             readings["t_ns"] += shift_ns
             blocks += [readings, _lost(readings)]
             end_ns = last_ns + shift_ns
-    (merged.path / READINGS).write_bytes(np.concatenate(blocks).tobytes())
+    with replacing(merged.path / READINGS, durable=True) as file:
+        file.write(np.concatenate(blocks).tobytes())
     merged.write_manifest(_manifest(merged, parts, manifests, end_ns))
     return merged
 

@@ -2,18 +2,42 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 import click
+
+from ipw.runs.files import SHARE
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 RUNS = Path("runs")
 TOML = click.Path(path_type=Path, dir_okay=False)
 
 SENSORS = click.option("--sensors", default="auto", show_default=True, help="Which sensors: auto, or names by comma.")
 ONE_SENSORS = click.option("--sensors", help="Which sensors, in place of what the run files say.")
-OUT = click.option(
+
+
+def _share(_context: click.Context, _parameter: click.Parameter, value: bool) -> None:
+    if value:
+        os.environ[SHARE] = "1"  # the processes that are started from here follow
+
+
+WHERE = click.option(
     "--out", type=click.Path(path_type=Path), default=RUNS, show_default=True, help="Folder for run directories."
 )
+_SHARED = click.option(
+    "--share", is_flag=True, expose_value=False, callback=_share, help="Let other users of this machine read the runs."
+)
+
+
+def OUT(command: F) -> F:  # noqa: N802 - a decorator like its neighbours
+    """Say where run directories are made, and who may read them."""
+    return WHERE(_SHARED(command))
+
+
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the machine's answer on stdout, and nothing else.")
 IDLE = click.option(
     "--idle",

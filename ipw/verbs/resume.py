@@ -13,6 +13,7 @@ from ipw.clock import boot_id
 from ipw.errors import IpwError, UsageError
 from ipw.runs.directory import RunDir
 from ipw.runs.reopen import prepare, restored_on_error
+from ipw.system import command_line, process_created_s
 from ipw.verbs.conclude import conclude
 from ipw.verbs.lm import describe, measure_into, process_facts
 from ipw.verbs.options import JSON, STRICT
@@ -65,21 +66,25 @@ def stored_parameters(manifest: Mapping[str, Any], run: Path) -> tuple[Parameter
 
 def _check_ended(manifest: Mapping[str, Any], run: Path) -> None:
     """Raise where the run still goes on, or its clock does not."""
-    import psutil
-
     process = manifest.get("process") or {}
     if process.get("boot_id") != boot_id():
         raise IpwError(
             f"the machine was started anew since {run}: its clock began again, and both parts have no common time",
             NEW_RUN,
         )
-    try:
-        created_s = psutil.Process(process["pid"]).create_time()
-    except (psutil.Error, KeyError):
-        return
-    going_on = process["pid"] != os.getpid() and abs(created_s - process["created_s"]) < 1
-    if going_on and manifest["status"] == "running":
+    if _going_on(process) and manifest["status"] == "running":
         raise UsageError(f"{run} still goes on, as process {process['pid']}", "wait for its end, or end it")
+
+
+def _going_on(process: Mapping[str, Any]) -> bool:
+    """Whether the process that began a run is there still; another may have its number by now."""
+    pid, began_s = process.get("pid"), process.get("created_s")
+    if not isinstance(pid, int) or pid == os.getpid():
+        return False
+    created_s = process_created_s(pid)
+    if created_s is None or not isinstance(began_s, int | float):  # the system does not tell: what runs there does
+        return any("ipw" in word for word in command_line(pid))
+    return abs(created_s - began_s) < 1
 
 
 def _check_same(began: Mapping[str, Any], now: Mapping[str, Any], run: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Self
 
 from ipw.profilers.base import Sensor, SensorError
 from ipw.profilers.discovery import find
+from ipw.system import busy_share
 
 BAND_C = 3.0
 """Closer than the 5 °C between the arms that make a pair invalid."""
@@ -89,6 +90,5 @@ def _temperatures(sensor: Sensor) -> list[tuple[str, Callable[[], float | None]]
 
 
 def _busy_share() -> float:
-    import psutil
-
-    return float(psutil.cpu_percent(LOOK_S)) / 100
+    """Give the share of the CPUs that is busy; where the system does not tell, there is nothing to wait for."""
+    return busy_share(LOOK_S) or 0.0

@@ -87,8 +87,8 @@ class StudyBook:
 
     def _write(self) -> None:
         state = {"schema_version": SCHEMA_VERSION, "name": self._name, "cells": self.entries}
-        with replacing(self.folder / STUDY) as part:
-            part.write_text(json.dumps(state, indent=1) + "\n", encoding="utf-8")
+        with replacing(self.folder / STUDY, durable=True) as file:
+            file.write((json.dumps(state, indent=1) + "\n").encode())
 
 
 def study_folder(out: Path, name: str) -> Path:

@@ -129,8 +129,8 @@ def _draw(
         Value(e["value"], e["value"] if e["low"] is None else e["low"], e["value"] if e["high"] is None else e["high"])
         for e in entries
     ]
-    with replacing(chart, "is there such a folder?") as part:
-        part.write_text(str(trend_chart(definition, values, found, expected, "trend")), encoding="utf-8")
+    with replacing(chart, "is there such a folder?") as file:
+        file.write(str(trend_chart(definition, values, found, expected, "trend")).encode())
 
 
 def _show(

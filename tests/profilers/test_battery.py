@@ -58,6 +58,39 @@ def test_plugging_the_charger_in_is_told(battery: Path) -> None:
         assert "not discharging" in failure(sensor, "battery/BAT0").reason
 
 
+def test_a_charger_that_is_connected_leaves_the_battery_only_a_part(battery: Path) -> None:
+    write(battery, status="Discharging", power_now=300_000)
+    write(battery.parent / "AC", type="Mains", online=1)
+    with opened(open_battery()) as sensor:
+        channel = named(sensor, "battery/BAT0")
+        assert channel.status == "unsupported"
+        assert channel.reason
+        assert "a charger is connected" in channel.reason
+
+
+def test_of_two_batteries_the_one_that_waits_gives_nothing(battery: Path) -> None:
+    second = write(battery.parent / "BAT1", status="Not charging", power_now=0)
+    write(battery, status="Discharging", power_now=9_000_000)
+    with opened(open_battery()) as sensor:
+        assert choose_basis(sensor.channels).channels == {"battery/BAT0", "battery/BAT1"}
+        assert (value(sensor, "battery/BAT0"), value(sensor, "battery/BAT1")) == (9.0, 0.0)
+        write(battery, status="Not charging")
+        write(second, status="Discharging", power_now=8_000_000)
+        assert (value(sensor, "battery/BAT0"), value(sensor, "battery/BAT1")) == (0.0, 8.0)
+
+
+@pytest.mark.parametrize("files", [{"scope": "Device"}, {"present": 0}, {"type": "UPS"}], ids=str)
+def test_what_does_not_feed_the_machine_is_no_battery_of_it(battery: Path, files: dict[str, object]) -> None:
+    write(battery.parent / "mouse", **({"type": "Battery", "status": "Discharging", "power_now": 1} | files))
+    assert open_battery().channels[0].status == "absent"
+
+
+def test_a_battery_is_known_by_its_type_whatever_its_name(battery: Path) -> None:
+    write(battery.parent / "macsmc-battery", type="Battery", status="Discharging", power_now=7_000_000)
+    with opened(open_battery()) as sensor:
+        assert value(sensor, "battery/macsmc-battery") == 7.0
+
+
 @pytest.fixture
 def mac(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Have a program `ioreg` that prints a battery with these properties, or none."""

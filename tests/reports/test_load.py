@@ -123,7 +123,10 @@ def test_goodput_counts_answers_that_keep_to_every_target(tmp_path: Path) -> Non
 def test_a_server_elsewhere_leaves_no_joule_of_the_client_in_any_ratio(tmp_path: Path) -> None:
     server = {"url": "http://10.0.0.9:8000/v1", "local": False}
     summary = summarize(make_run(tmp_path, manifest={"server": server}))
-    said = "the server runs on another machine: these sensors saw only the client's energy"
+    said = (
+        "the server runs on another machine: these sensors saw only the client's energy (if it runs on this one: "
+        "--server-here)"
+    )
     for name in ("accuracy_per_watt", "accuracy_per_joule", "energy_per_query_j", "energy_j", "steady_mean_power_w"):
         assert summary["metrics"][name]["value"] is None
         assert summary["metrics"][name]["reason"] == said

@@ -49,5 +49,5 @@ def test_engines_are_those_that_the_option_takes() -> None:
 
 @pytest.mark.parametrize("scorer", [name for name in listed("scorers") if name not in {"math", "lm-eval"}])
 def test_each_scorer_that_is_listed_can_be_asked_for(scorer: str) -> None:
-    choices = {"choices": ("1", "2")} if scorer == "choice" else {}
-    check_scorer(scorer, [Question("q", "s", "1 + 1 =", "A" if choices else "2", **choices)])
+    choices = ("1", "2") if scorer == "choice" else None
+    check_scorer(scorer, [Question("q", "s", "1 + 1 =", "A" if choices else "2", choices)])

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from ipw.errors import IpwError
 from ipw.runs.directory import RunDir
+from ipw.runs.files import replacing
 from ipw.runs.readings import READINGS, RECORD
 
 WORST_NS = 1_000_000
@@ -82,7 +83,8 @@ def join(run: RunDir, main: tuple[Offset, Offset], recordings: Sequence[Recordin
         sensors += [_renamed(channel, place, first) for channel in recording.channels if "index" in channel]
         blocks.append(_moved(recording.readings, first, base, rate, error))
     whole = np.concatenate(blocks)
-    (run.path / READINGS).write_bytes(whole[np.argsort(whole["t_ns"], kind="stable")].tobytes())
+    with replacing(run.path / READINGS, durable=True) as file:
+        file.write(whole[np.argsort(whole["t_ns"], kind="stable")].tobytes())
     nodes = [{"node": r.node, "offsets": [o._asdict() for o in r.offsets]} for r in recordings]
     run.write_manifest(manifest | {"sensors": sensors, "nodes": nodes, "clock": [o._asdict() for o in main]})
 

@@ -9,18 +9,28 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 from ipw.errors import IpwError
+from ipw.workloads.lm.death import Death, death_of, exit_text
 
 STOP_S = 3
 
 
+class Child(NamedTuple):
+    """A server that runs."""
+
+    greeting: dict[str, Any]
+    pid: int
+    ended: Callable[[], Death | None]
+    """Says how it has ended by itself; `None` while it runs."""
+
+
 @contextmanager
-def child_server(module: str, options: Mapping[str, Any], what: str) -> Iterator[tuple[dict[str, Any], int]]:
-    """Start `module` with `options`; gives its greeting and its process id. `what` names it in errors.
+def child_server(module: str, options: Mapping[str, Any], what: str) -> Iterator[Child]:
+    """Start `module` with `options`. `what` names it in errors. The thread that enters has to outlive the server.
 
     Raises IpwError where it does not come up.
     """
@@ -32,7 +42,7 @@ def child_server(module: str, options: Mapping[str, Any], what: str) -> Iterator
         start_new_session=True,  # Ctrl-C is for this process, which then puts the server away
     )
     try:
-        yield _greeting(child, what), child.pid
+        yield Child(_greeting(child, what), child.pid, lambda: _ended(child, what))
     finally:
         _stop(child)
 
@@ -44,12 +54,17 @@ def _greeting(child: subprocess.Popen[bytes], what: str) -> dict[str, Any]:
         greeting: dict[str, Any] = json.loads(line)
     except ValueError:
         raise IpwError(
-            f"{what} ended while it loaded the model (exit code {child.wait(STOP_S)})",
+            f"{what} ended while it loaded the model ({exit_text(child.wait(STOP_S))})",
             "is there enough memory for the model and its context?",
         ) from None
     if "error" in greeting:
         raise IpwError(f"{what} cannot load the model: {greeting['error']}", "is it a model for text generation?")
     return greeting
+
+
+def _ended(child: subprocess.Popen[bytes], what: str) -> Death | None:
+    code = child.poll()
+    return None if code is None else death_of(what, code)
 
 
 def _stop(child: subprocess.Popen[bytes]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -37,7 +37,13 @@ class Limits:
     """Whether the prompt is a message to a chat model, or the bare beginning of a text."""
 
 
-async def ask(transport: Transport, model: str | None, prompt: str, limits: Limits, key: str | None = None) -> Answer:
+Prompt = str | Sequence[Mapping[str, Any]]
+"""A text, or the messages of a chat."""
+
+
+async def ask(
+    transport: Transport, model: str | None, prompt: Prompt, limits: Limits, key: str | None = None
+) -> Answer:
     """Ask one question. Never raises for what a server does: the answer tells. `key` is blotted out of the answer."""
     reply = Reply()
     failed: tuple[Status, str] | None = None
@@ -57,11 +63,12 @@ async def ask(transport: Transport, model: str | None, prompt: str, limits: Limi
     return reply.answer(key)
 
 
-def request_body(model: str | None, prompt: str, limits: Limits) -> bytes:
+def request_body(model: str | None, prompt: Prompt, limits: Limits) -> bytes:
     """Make the JSON of a streamed completion; what is `None` is left to the server."""
     chat = limits.api == "chat"
+    messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
     body: dict[str, Any] = {
-        **({"messages": [{"role": "user", "content": prompt}]} if chat else {"prompt": prompt}),
+        **({"messages": messages} if chat else {"prompt": prompt}),
         "stream": True,
         "stream_options": {"include_usage": True},
         "temperature": limits.temperature,

@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from ipw.errors import UsageError
-from ipw.workloads.lm.dataset_files import READERS
-from ipw.workloads.lm.questions import LETTERS, Question, questions_digest, questions_of
+from ipw.workloads.lm.answer_places import FORMS
+from ipw.workloads.lm.dataset_files import READERS, UNTYPED
+from ipw.workloads.lm.dataset_values import LETTERS
+from ipw.workloads.lm.questions import Question, Read, questions_digest, questions_of
 
 __all__ = ["BUNDLED", "LETTERS", "Dataset", "Question", "load"]
 
@@ -30,36 +32,50 @@ class Dataset:
     """SHA-256 of the file or of the questions, so that two runs can tell whether they asked the same."""
     questions: Sequence[Question]
     scorer_default: str
+    scorer_reason: str
+    """Why that scorer, in words."""
+    answer_is: str | None = None
+    """How answers beside choices were read, where there are choices."""
+    notes: Sequence[str] = ()
+    """What a person should know of how the columns were understood."""
     request: Mapping[str, Any] = field(default_factory=dict)
     """What every request has to say beside the prompt, such as where to stop; it overrules the options of the run."""
 
 
-def load(source: str, *, limit: int | None = None, seed: int = 0) -> Dataset:
+def load(source: str, *, limit: int | None = None, seed: int = 0, answer_is: str | None = None) -> Dataset:
     """Read a data set, `limit` questions of it. Raises UsageError for what cannot be asked.
 
     `source` is `bundled`, the path of a file, `hf:NAME[:config][:split]`, `lm-eval:TASK` or `fixed:IN,OUT`.
+    `answer_is` says what an answer beside choices is (`answer_places.FORMS`); without it, the values of the whole set
+    tell. `"text"` also takes an answer of a CSV file as it stands, where it could be JSON.
     """
     if limit is not None and limit < 1:
         raise UsageError("a run asks at least one question", "give --limit 1 or more, or leave it out")
+    if answer_is is not None and answer_is not in FORMS:
+        raise UsageError(f"an answer cannot be {answer_is!r}", f"--answer-is takes {', '.join(FORMS)}")
+    if answer_is is not None and source.startswith((HARNESS, FIXED)):
+        raise UsageError(f"{source} tells its own answers", "leave --answer-is out")
     if source == BUNDLED:
         with as_file(files("ipw") / "data" / "questions.jsonl") as path:
-            return _load_file(path, BUNDLED, limit, seed)
+            return _load_file(path, BUNDLED, limit, seed, answer_is)
     if source.startswith(HUB):
         from ipw.workloads.lm.hub_datasets import hub_questions
 
-        questions, scorer = hub_questions(source.removeprefix(HUB))
-        return Dataset(source, questions_digest(questions), subset(questions, limit, seed), scorer)
+        read, known = hub_questions(source.removeprefix(HUB), answer_is)
+        digest = questions_digest(read.questions)
+        return _dataset(source, digest, read, limit, seed, (known, "known for this data set") if known else None)
     if source.startswith(HARNESS):
         from ipw.workloads.lm.harness_tasks import Task
 
         task = Task(source.removeprefix(HARNESS), limit)
-        return Dataset(source, questions_digest(task.questions), task.questions, "lm-eval", task.request)
+        digest = questions_digest(task.questions)
+        return Dataset(source, digest, task.questions, "lm-eval", "the task's own", request=task.request)
     if source.startswith(FIXED):
         from ipw.workloads.lm.fixed_lengths import fixed_questions
 
         questions, request = fixed_questions(source.removeprefix(FIXED), limit, seed)
-        return Dataset(source, questions_digest(questions), questions, "none", request)
-    return _load_file(Path(source), Path(source).name, limit, seed)
+        return Dataset(source, questions_digest(questions), questions, "none", "nothing can be right", request=request)
+    return _load_file(Path(source), Path(source).name, limit, seed, answer_is)
 
 
 def subset(questions: Sequence[Question], limit: int | None, seed: int) -> Sequence[Question]:
@@ -81,7 +97,7 @@ def subset(questions: Sequence[Question], limit: int | None, seed: int) -> Seque
     return [question for question in rounds if question is not None][:limit]
 
 
-def _load_file(path: Path, name: str, limit: int | None, seed: int) -> Dataset:
+def _load_file(path: Path, name: str, limit: int | None, seed: int, answer_is: str | None) -> Dataset:
     reader = READERS.get(path.suffix.lower())
     if reader is None:
         raise UsageError(
@@ -93,8 +109,28 @@ def _load_file(path: Path, name: str, limit: int | None, seed: int) -> Dataset:
     try:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-        questions = questions_of(reader(path), path)
+        read = questions_of(reader(path), path, answer_is=answer_is, typed=reader not in UNTYPED)
     except OSError as error:
         raise UsageError(f"data set {path} cannot be read: {error.strerror}", "may this user read it?") from None
-    scorer = "choice" if all(question.choices for question in questions) else "exact"
-    return Dataset(name, f"sha256:{digest}", subset(questions, limit, seed), scorer)
+    return _dataset(name, f"sha256:{digest}", read, limit, seed)
+
+
+def _dataset(
+    name: str, digest: str, read: Read, limit: int | None, seed: int, scorer: tuple[str, str] | None = None
+) -> Dataset:
+    default, reason = scorer or _default_scorer(read.questions)
+    notes, answers = list(read.notes), read.answers
+    if answers and answers.form in {"index0", "index1"}:
+        notes.append(f"answers are places counted from {answers.form[-1]}, {answers.why}")
+    form = answers.form if answers else None
+    return Dataset(name, digest, subset(read.questions, limit, seed), default, reason, form, notes)
+
+
+def _default_scorer(questions: Sequence[Question]) -> tuple[str, str]:
+    """Choose by what there is to choose from: the letter where every question has choices, else the whole answer."""
+    without = sum(not question.choices for question in questions)
+    if not without:
+        return "choice", "every question has choices"
+    if without < len(questions):
+        return "exact", f"{without:,} of {len(questions):,} questions have no choices"
+    return "exact", "the questions have no choices"

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from ipw.errors import IpwError, UsageError
 from ipw.workloads.lm.client import server_models
+from ipw.workloads.lm.death import Death
+from ipw.workloads.lm.server_place import STARTED_HERE, Place
 from ipw.workloads.lm.server_url import ServerUrl
 from ipw.workloads.lm.transport import Transport, reason
 
@@ -29,9 +32,9 @@ class Endpoint:
     """Of the server, where ipw started it."""
     key: str | None = field(default=None, repr=False)
     """Goes into a header, and nowhere else."""
-    local: bool = True
+    place: Place = STARTED_HERE
     """Whether it runs on this machine, whose sensors are read."""
-    ended: Callable[[], str | None] | None = None
+    ended: Callable[[], Death | None] | None = None
     """Says how the server has ended by itself, where ipw can know."""
 
 
@@ -51,7 +54,11 @@ def find_model(url: ServerUrl, model: str | None, key: str | None) -> str | None
     try:
         listed = asyncio.run(_list(url, key))
     except OSError as error:
-        raise IpwError(f"no server at {url}: {reason(error)}", "start it, or give its URL with --base-url") from None
+        plain = isinstance(error, ssl.SSLError) and "WRONG_VERSION_NUMBER" in str(error)
+        hint = "it does not speak TLS: try http:// in place of https://" if plain else None
+        raise IpwError(
+            f"no server at {url}: {reason(error)}", hint or "start it, or give its URL with --base-url"
+        ) from None
     if not listed:
         return model
     shown = ", ".join(listed[:10]) + (f" and {len(listed) - 10} more" if len(listed) > 10 else "")

@@ -12,11 +12,12 @@ from pathlib import Path
 from ipw.errors import MissingExtraError, UsageError
 from ipw.workloads.lm.child_server import child_server
 from ipw.workloads.lm.endpoint import URL_VARIABLE, Endpoint, api_key, find_model
-from ipw.workloads.lm.gguf_facts import gguf_facts
+from ipw.workloads.lm.gguf_facts import gguf_facts, is_gguf
 from ipw.workloads.lm.model_folder import folder_facts
 from ipw.workloads.lm.parameters import Parameters
 from ipw.workloads.lm.served import Served, started
-from ipw.workloads.lm.server_url import is_local, server_url
+from ipw.workloads.lm.server_place import place
+from ipw.workloads.lm.server_url import server_url
 
 BUNDLED = ("dense", "moe")
 MAX_SLOTS = 256
@@ -37,7 +38,7 @@ def default_engine(parameters: Parameters) -> str:
     """Choose by what is given: a server if there is one, llama.cpp for a GGUF, transformers for a model's folder."""
     model = parameters.model or ""
     if parameters.base_url is None and parameters.serve is None:
-        if model in BUNDLED or model.endswith(".gguf"):
+        if model in BUNDLED or is_gguf(model):
             return "llamacpp"
         if (Path(model) / "config.json").is_file():
             return "transformers"
@@ -62,7 +63,7 @@ def _openai(parameters: Parameters) -> Iterator[Endpoint]:
         model = find_model(url, parameters.model, key)
         facts = {"name": model or "unnamed"}
         if served is None:
-            yield Endpoint(url, model, facts, key=key, local=is_local(url.host))
+            yield Endpoint(url, model, facts, key=key, place=place(url.host, here=parameters.server_here))
         else:
             yield Endpoint(url, model, facts, pid=served.pid, key=key, ended=served.ended)
 
@@ -84,9 +85,9 @@ def _llamacpp(parameters: Parameters) -> Iterator[Endpoint]:
         # A second thread on a tiny model only waits for the first.
         "threads": parameters.threads or (1 if model in BUNDLED else None),
     }
-    with child_server("ipw.workloads.lm.llamacpp_server", options, f"llama.cpp's server of {path}") as (greeting, pid):
-        facts |= {"engine": greeting["version"], "device": greeting["device"]}
-        yield Endpoint(server_url(greeting["url"]), None, facts, pid=pid)
+    with child_server("ipw.workloads.lm.llamacpp_server", options, f"llama.cpp's server of {path}") as child:
+        facts |= {"engine": child.greeting["version"], "device": child.greeting["device"]}
+        yield Endpoint(server_url(child.greeting["url"]), None, facts, pid=child.pid, ended=child.ended)
 
 
 @contextmanager
@@ -107,9 +108,10 @@ def _transformers(parameters: Parameters) -> Iterator[Endpoint]:
         "device": parameters.device,
         "threads": parameters.threads or (1 if bundled else None),
     }
-    with child_server("ipw.workloads.lm.transformers_server", options, f"transformers with {model}") as (greeting, pid):
-        url = server_url(greeting.pop("url"))
-        yield Endpoint(url, None, facts | greeting | ({"name": model} if bundled else {}), pid=pid)
+    with child_server("ipw.workloads.lm.transformers_server", options, f"transformers with {model}") as child:
+        url = server_url(child.greeting.pop("url"))
+        facts |= child.greeting | ({"name": model} if bundled else {})
+        yield Endpoint(url, None, facts, pid=child.pid, ended=child.ended)
 
 
 ENGINES: dict[str, Callable[[Parameters], AbstractContextManager[Endpoint]]] = {

@@ -27,6 +27,17 @@ TENSOR_TYPES = {
 }  # fmt: skip
 
 
+def is_gguf(model: str) -> bool:
+    """Whether a model is a GGUF file: by its name, or by its first bytes (a cache may call it by its digest)."""
+    if model.lower().endswith(".gguf"):
+        return True
+    try:
+        with Path(model).open("rb") as file:
+            return file.read(4) == b"GGUF"
+    except (OSError, ValueError):
+        return False
+
+
 class _UnreadableError(Exception):
     """The file is no GGUF, or is cut short."""
 

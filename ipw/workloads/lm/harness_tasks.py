@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ipw.errors import MissingExtraError, UsageError
+from ipw.workloads.lm.dataset_values import NotReadableError, texts_of
 from ipw.workloads.lm.questions import Question
 
 PREFERRED = ("exact_match", "acc", "em", "f1")
@@ -31,8 +32,9 @@ class Task:
         self._instances = {str(instance.doc_id): instance for instance in self._task.instances}
         found = self._task.instances[0]
         self.questions: Sequence[Question] = [
-            Question(key, None, instance.args[0], str(self._task.doc_to_target(instance.doc)))
+            Question(key, None, instance.args[0], first, aliases=tuple(others))
             for key, instance in self._instances.items()
+            for first, *others in [_targets(self._task.doc_to_target(instance.doc))]
         ]
         self.request = _request(found.args[1])
 
@@ -50,6 +52,14 @@ class Task:
             metrics = self._task.process_results(instance.doc, [answer])
         name = next((name for name in PREFERRED if name in metrics), next(iter(metrics)))
         return min(max(float(metrics[name]), 0.0), 1.0)
+
+
+def _targets(target: object) -> tuple[str, ...]:
+    """Read what a task holds to be right, for people: the task itself scores."""
+    try:
+        return texts_of(target)
+    except NotReadableError:
+        return (str(target),)
 
 
 def _loaded(name: str) -> Any:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from ipw.errors import MissingExtraError, UsageError
 from ipw.workloads.lm.dataset_files import Row
-from ipw.workloads.lm.questions import Question, questions_of
+from ipw.workloads.lm.questions import Read, questions_of
 
 LONGEST = 32_000
 """Characters of a prompt of WildChat: longer ones are left out, as in the paper of intelligence per watt."""
@@ -25,10 +25,14 @@ class Known(NamedTuple):
     scorer: str
     split: str
     config: str | None = None
+    answer_is: str | None = None
+    """What `convert` makes of the answer, beside choices."""
 
 
-def hub_questions(source: str) -> tuple[list[Question], str]:
-    """Read all questions of `NAME[:config][:split]`, and how to score them; NAME may be the path of a folder.
+def hub_questions(source: str, answer_is: str | None = None) -> tuple[Read, str | None]:
+    """Read all questions of `NAME[:config][:split]`, and how to score them where that is known for the set.
+
+    NAME may be the path of a folder. `answer_is` is that of `questions_of`, for sets that are not known.
 
     Raises MissingExtraError without the extra, and UsageError for what cannot be loaded or asked.
     """
@@ -39,9 +43,10 @@ def hub_questions(source: str) -> tuple[list[Question], str]:
     default = known.config if known and not local else None
     rows = _rows(name, config or default, split or (known.split if known else "test"))
     if known is None:
-        questions = questions_of(_numbered(rows), source)
-        return questions, "choice" if all(question.choices for question in questions) else "exact"
-    return questions_of(_converted(rows, known, source), source), known.scorer
+        return questions_of(_numbered(rows), source, answer_is=answer_is), None
+    if answer_is is not None:
+        raise UsageError(f"hf:{source} is known, and so is what its answers are", "leave --answer-is out")
+    return questions_of(_converted(rows, known, source), source, answer_is=known.answer_is), known.scorer
 
 
 def _rows(name: str, config: str | None, split: str) -> Iterator[Columns]:
@@ -140,9 +145,9 @@ def _math_500(row: Columns) -> dict[str, Any]:
 
 
 KNOWN = {
-    "mmlu-pro": Known(_mmlu_pro, "choice", "test"),
-    "supergpqa": Known(_supergpqa, "choice", "train"),
-    "gpqa": Known(_gpqa, "choice", "train", "gpqa_diamond"),
+    "mmlu-pro": Known(_mmlu_pro, "choice", "test", answer_is="letter"),
+    "supergpqa": Known(_supergpqa, "choice", "train", answer_is="letter"),
+    "gpqa": Known(_gpqa, "choice", "train", "gpqa_diamond", "letter"),
     "natural_reasoning": Known(_natural_reasoning, "judge", "train"),
     "wildchat-1m": Known(_wildchat, "judge-pair", "train"),
     "wildchat": Known(_wildchat, "judge-pair", "train"),

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from typing import Any
+
+from ipw.workloads.lm.parent_death import end_with_parent
 
 
 def main(options: dict[str, Any]) -> None:
     """Serve until standard input ends."""
+    end_with_parent()
     greeting = os.dup(1)
     os.dup2(2, 1)  # whatever the library prints is no greeting
     import xllamacpp
@@ -36,9 +40,8 @@ def main(options: dict[str, Any]) -> None:
         return
     version = f"xllamacpp {xllamacpp.__version__}"
     _tell(greeting, {"url": server.listening_address, "version": version, "device": _device(xllamacpp)})
-    while os.read(0, 4096):
-        pass
-    os._exit(0)  # nothing is left to save, and requests in flight would hold the server's own end up
+    while True:
+        signal.pause()  # llama.cpp serves in threads of its own
 
 
 def _device(xllamacpp: Any) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import selectors
 import subprocess
-import sys
 from typing import Self
 
+from ipw.processes import environment, python
 from ipw.workloads.lm.scoring import Scored, require_math
 
 LONGEST = 20_000
@@ -24,8 +24,17 @@ class MathScorer:
         require_math()
         self._process: subprocess.Popen[bytes] | None = None
 
-    def __call__(self, response: str, answer: str) -> Scored:
-        """Score one response."""
+    def __call__(self, response: str, *answers: str) -> Scored:
+        """Score one response; any of the answers is right."""
+        best = Scored(0.0, parsed=False)
+        for answer in answers:
+            mine = self._compared(response, answer)
+            if mine.score:
+                return mine
+            best = mine if mine.parsed else best
+        return best
+
+    def _compared(self, response: str, answer: str) -> Scored:
         fresh = self._process is None
         process = self._process or self._start()
         assert process.stdin is not None
@@ -48,7 +57,8 @@ class MathScorer:
 
     def _start(self) -> subprocess.Popen[bytes]:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "ipw.workloads.lm.math_worker"],
+            python("ipw.workloads.lm.math_worker"),
+            env=environment(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -28,9 +28,13 @@ class Parameters:
     """A command that starts the server; `{port}` in it stands for a free port."""
     serve_timeout_s: float = 600.0
     """From its start until it is ready."""
+    server_here: bool = False
+    """The server runs on this machine, whatever its address looks like."""
     api: Api = "chat"
     dataset: str = BUNDLED
     scorer: str | None = None
+    answer_is: str | None = None
+    """What answers beside choices are (`answer_places.FORMS`); by default, as the whole set tells."""
     limit: int | None = None
     shard: str | None = None
     """`2/4` is the second of four parts of the questions, which several machines share."""

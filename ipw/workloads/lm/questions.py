@@ -4,15 +4,37 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from itertools import takewhile
+from typing import Any, NamedTuple, TypeVar
 
 from ipw.errors import UsageError
-from ipw.workloads.lm.dataset_files import Row
+from ipw.workloads.lm.answer_places import Case, Settled, settle
+from ipw.workloads.lm.dataset_files import CHOICES_LIKE, LETTERED, Row
+from ipw.workloads.lm.dataset_values import (
+    LETTERS,
+    Choices,
+    Message,
+    NotReadableError,
+    cell_value,
+    choices_of,
+    prompt_of,
+    text_of,
+    texts_of,
+)
 
-REQUIRED = ("prompt", "answer")
-LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+T = TypeVar("T")
+OTHER_NAMES = {
+    "prompt": ("input", "query", "instruction", "problem", "messages", "conversations", "text"),
+    "answer": ("answers", "target", "label", "solution", "output", "answerkey", "gold", "correct_answer", "reference"),
+}
+"""What others call these columns, in small letters: told, and not guessed at."""
+TAKES = {
+    "prompt": "a prompt is a text, or chat messages: a list of role and content that ends with the user",
+    "answer": "an answer is a text, a number, or a list of texts of which any is right",
+    "choices": f'choices are a list of 2 to {len(LETTERS)} texts, like ["red", "green"]',
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,82 +44,176 @@ class Question:
     id: str
     subject: str | None
     prompt: str
+    """What is asked; of chat messages, their texts below one another."""
     answer: str
     choices: tuple[str, ...] | None = None
+    aliases: tuple[str, ...] = ()
+    """What is right too."""
+    messages: tuple[Message, ...] | None = None
+    """What is sent, where the prompt is a chat."""
+
+    @property
+    def sent(self) -> str | tuple[Message, ...]:
+        """What a server is sent."""
+        return self.messages or self.prompt
+
+    @property
+    def answers(self) -> tuple[str, ...]:
+        """All that is right."""
+        return (self.answer, *self.aliases)
+
+
+class Read(NamedTuple):
+    """Questions of a set, and how its columns were understood."""
+
+    questions: list[Question]
+    answers: Settled | None = None
+    """How answers beside choices were read; `None` where no question has choices."""
+    notes: tuple[str, ...] = ()
+    """What a person should know of it."""
 
 
 def questions_digest(questions: Iterable[Question]) -> str:
     """SHA-256 of what is asked, in its order, and of what is right."""
     whole = hashlib.sha256()
     for question in questions:
-        whole.update(json.dumps([question.id, question.prompt, question.answer]).encode())
+        parts: list[Any] = [question.id, question.prompt, question.answer]
+        if question.aliases or question.messages:
+            parts += [question.aliases, question.messages]
+        whole.update(json.dumps(parts).encode())
     return f"sha256:{whole.hexdigest()}"
 
 
-def questions_of(rows: Iterable[Row], source: object) -> list[Question]:
-    """Make questions of rows with `prompt` and `answer`, and perhaps `id`, `subject` and `choices`.
+def questions_of(rows: Iterable[Row], source: object, *, answer_is: str | None = None, typed: bool = True) -> Read:
+    """Make questions of rows with `prompt` (or `question`) and `answer`, and perhaps `id`, `subject` and `choices`.
 
-    Raises UsageError, naming `source` and the row, for what is no question, and where there is none.
+    `answer_is` says how to read answers beside choices (`answer_places.FORMS`); without it the whole set tells. Where
+    the source is not `typed`, every value is a text, and may be JSON. Raises UsageError, naming `source` and the row,
+    for what is no question, and where there is none.
     """
-    questions = list(_questions(rows, source))
+    questions: list[Question] = []
+    cases: dict[int, Case] = {}
+    ids: set[str] = set()
+    subjects: dict[str, str] = {}  # one string a subject, however many questions
+    notes: dict[str, None] = {}
+    for number, (where, row) in enumerate(rows):
+        place = f"{source}, {where}"
+        question = _question(row, number, place, as_json=not typed and answer_is != "text")
+        if question.subject:
+            question = replace(question, subject=subjects.setdefault(question.subject, question.subject))
+        if question.id in ids:
+            raise UsageError(f"{place}: the id {question.id!r} was there before", "ids tell questions apart")
+        ids.add(question.id)
+        choices = _choices(row, place)
+        if choices:
+            cases[number] = Case(where, question.answers, choices)
+        notes |= dict.fromkeys(_notes(row, choices))
+        questions.append(question)
     if not questions:
         raise UsageError(f"data set {source} holds no question", "a row a question, with prompt and answer")
-    _check_ids(questions, source)
-    return questions
+    if not cases:
+        if answer_is not in {None, "text"}:
+            raise UsageError(f"{source} has no choices, so no answer can be a place", "leave --answer-is out")
+        return Read(questions, None, tuple(notes))
+    settled = settle(list(cases.values()), source, answer_is)
+    for (number, case), places in zip(cases.items(), settled.places, strict=True):
+        questions[number] = _with_choices(questions[number], case.choices.texts, sorted(places))
+    return Read(questions, settled, tuple(notes))
 
 
-def _questions(rows: Iterable[Row], source: object) -> Iterable[Question]:
-    subjects: dict[str, str] = {}  # one string a subject, however many questions
-    for number, (where, row) in enumerate(rows):
-        for column in REQUIRED:
-            if row.get(column) is None or row[column] == "":
-                found = ", ".join(sorted(str(name) for name in row)) or "nothing"
-                what = f"no value for {column!r}" if column in row else f"no column {column!r}; it has {found}"
-                raise UsageError(f"{source}, {where}: {what}", "every question needs prompt and answer")
-        subject = row.get("subject")
-        identity = row.get("id")
-        question = Question(
-            id=str(number) if identity in (None, "") else str(identity),
-            subject=None if subject in (None, "") else subjects.setdefault(str(subject), str(subject)),
-            prompt=str(row["prompt"]),
-            answer=_text(row["answer"]),
-        )
-        choices = row.get("choices")
-        yield question if choices in (None, "") else _with_choices(question, choices, f"{source}, {where}")
+def _question(row: Mapping[str, Any], number: int, place: str, *, as_json: bool) -> Question:
+    """Make a question; its choices are not listed yet."""
+    asked = "question" if "question" in row and "prompt" not in row else "prompt"
+    for column in (asked, "answer"):
+        if column not in row:
+            raise _missing(row, column, place)
+    prompt = _read(row, asked, prompt_of, place)
+    messages = None if isinstance(prompt, str) else prompt
+    answer, *aliases = _read(row, "answer", _cell_texts if as_json else texts_of, place)
+    return Question(
+        id=_read(row, "id", text_of, place) if _given(row, "id") else str(number),
+        subject=_read(row, "subject", text_of, place) if _given(row, "subject") else None,
+        prompt=_as_text(messages) if messages else str(prompt),
+        answer=answer,
+        aliases=tuple(aliases),
+        messages=messages,
+    )
 
 
-def _with_choices(question: Question, choices: Any, where: str) -> Question:
-    """List the choices below the prompt, and turn the answer (its text, its letter, its place from 0) to a letter."""
-    if not isinstance(choices, Sequence) or isinstance(choices, str) or not 2 <= len(choices) <= len(LETTERS):
-        raise UsageError(f"{where}: choices is no list of 2 to {len(LETTERS)} texts", 'like ["red", "green"]')
-    texts = tuple(_text(choice) for choice in choices)
-    letters = LETTERS[: len(texts)]
-    answer = question.answer.strip()
-    if answer in texts:
-        letter = letters[texts.index(answer)]
-    elif len(answer) == 1 and answer.upper() in letters:
-        letter = answer.upper()
-    elif answer.isascii() and answer.isdigit() and int(answer) < len(texts):
-        letter = letters[int(answer)]
-    else:
-        raise UsageError(
-            f"{where}: the answer {answer[:40]!r} is none of the choices", "give its text, letter or place from 0"
-        )
-    listed = "\n".join(f"{letter}. {text}" for letter, text in zip(letters, texts, strict=True))
-    prompt = f"{question.prompt}\n\n{listed}\n\nAnswer with the letter alone."
-    return replace(question, prompt=prompt, answer=letter, choices=texts)
+def _choices(row: Mapping[str, Any], place: str) -> Choices | None:
+    """Read the choices from a column of that name, or from columns that are called A, B and so on."""
+    if _given(row, "choices"):
+        return _read(row, "choices", choices_of, place)
+    lettered = {name: row[name] for name in takewhile(lambda name: _given(row, name), LETTERED)}
+    if len(lettered) > 1:
+        return _read({"choices": lettered}, "choices", choices_of, place)
+    if alike := [name for name in row if str(name).lower() in CHOICES_LIKE]:
+        raise UsageError(f"{place}: the column {str(alike[0])!r} looks like choices, and is not read",
+                         f"{TAKES['choices']}, in one column of that name")  # fmt: skip
+    return None
 
 
-def _text(value: Any) -> str:
-    """Numbers of JSON and Parquet as people write them: 15.0 is 15."""
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+def _notes(row: Mapping[str, Any], choices: Choices | None) -> Iterable[str]:
+    if "prompt" in row and _given(row, "question") and row["question"] != row["prompt"]:
+        yield "the column 'prompt' is asked, and 'question' is left out"
+    if choices and not _given(row, "choices"):
+        yield "the choices are those of the columns A, B and so on"
 
 
-def _check_ids(questions: Sequence[Question], source: object) -> None:
-    seen: set[str] = set()
-    for question in questions:
-        if question.id in seen:
-            raise UsageError(
-                f"{source}: the id {question.id!r} is there twice", "ids tell questions apart: make them so"
-            )
-        seen.add(question.id)
+def _read(row: Mapping[str, Any], column: str, read: Callable[[Any], T], place: str) -> T:
+    try:
+        return read(row[column])
+    except NotReadableError as error:
+        hint = TAKES.get(column, TAKES["prompt"] if column == "question" else "a text or a number")
+        are = "choices are" if column == "choices" else f"{column} is"
+        raise UsageError(f"{place}: the {are} {error}", hint) from None
+
+
+def _given(row: Mapping[str, Any], column: str) -> bool:
+    value = row.get(column)
+    return value is not None and not (isinstance(value, str) and not value.strip())
+
+
+def _missing(row: Mapping[str, Any], column: str, place: str) -> UsageError:
+    found = ", ".join(sorted(str(name) for name in row)) or "nothing"
+    known = (*OTHER_NAMES[column], column, *(["question"] if column == "prompt" else []))
+    alike = [str(name) for name in row if str(name).lower() in known]
+    hint = f"is {alike[0]!r} meant? Then call it {column}" if alike else "every question needs prompt and answer"
+    return UsageError(f"{place}: no column {column!r}; it has {found}", hint)
+
+
+def _cell_texts(text: Any) -> tuple[str, ...]:
+    try:
+        return texts_of(cell_value(text) if isinstance(text, str) else text)
+    except NotReadableError as error:
+        more = "; --answer-is text takes it as it stands" if isinstance(text, str) and text.strip() else ""
+        raise NotReadableError(f"{error}{more}") from None
+
+
+def _with_choices(question: Question, texts: Sequence[str], places: Sequence[int]) -> Question:
+    """List the choices below the prompt, and turn the answer to a letter."""
+    letter, *others = (LETTERS[place] for place in places)
+    listed = "\n".join(f"{name}. {text}" for name, text in zip(LETTERS, texts, strict=False))
+    below = f"\n\n{listed}\n\nAnswer with the letter alone."
+    messages = question.messages
+    if messages:
+        content = messages[-1]["content"]
+        content = content + below if isinstance(content, str) else [*content, {"type": "text", "text": below}]
+        messages = (*messages[:-1], {**messages[-1], "content": content})
+    return replace(
+        question,
+        prompt=question.prompt + below,
+        answer=letter,
+        aliases=tuple(others),
+        choices=tuple(texts),
+        messages=messages,
+    )
+
+
+def _as_text(messages: Sequence[Message]) -> str:
+    """Messages as people read them, for judges and pages."""
+    texts = [
+        content if isinstance(content := message["content"], str) else "".join(part["text"] for part in content)
+        for message in messages
+    ]
+    return "\n\n".join(f"{message['role']}: {text}" for message, text in zip(messages, texts, strict=True))

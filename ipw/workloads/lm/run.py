@@ -29,6 +29,11 @@ class Plan(NamedTuple):
     dataset: Dataset
     scorer: str
 
+    @property
+    def scorer_reason(self) -> str:
+        """Why this scorer, in words."""
+        return "as was asked" if self.parameters.scorer else self.dataset.scorer_reason
+
 
 def plan(parameters: Parameters) -> Plan:
     """Load the data set, check the scorer and the latency targets. Raises UsageError."""
@@ -36,9 +41,11 @@ def plan(parameters: Parameters) -> Plan:
         latency_targets(parameters.slo)
     if parameters.judge_url:
         server_url(parameters.judge_url)  # which refuses one with a secret in it, before it is written anywhere
-    dataset = load(parameters.dataset, limit=parameters.limit, seed=parameters.seed)
+    dataset = load(parameters.dataset, limit=parameters.limit, seed=parameters.seed, answer_is=parameters.answer_is)
     scorer = parameters.scorer or dataset.scorer_default
     check_scorer(scorer, dataset.questions)
+    if parameters.api == "completions" and any(question.messages for question in dataset.questions):
+        raise UsageError("prompts of chat messages cannot be asked by --api completions", "leave --api out")
     if parameters.shard:
         part, parts = shard(parameters.shard)
         dataset = replace(dataset, questions=dataset.questions[part - 1 :: parts])
@@ -131,7 +138,7 @@ class _Asker:
 
     async def ask(self, question: Question, kind: str) -> Answer:
         """Ask outside the measured window."""
-        answer = await ask(self._transport, self._endpoint.model, question.prompt, self._limits, self._endpoint.key)
+        answer = await ask(self._transport, self._endpoint.model, question.sent, self._limits, self._endpoint.key)
         self._book.append(kind, self._record(question, answer, 1))
         return answer
 
@@ -140,7 +147,7 @@ class _Asker:
         self._in_flight += 1
         in_flight = self.parameters.in_flight if due_ns is None else self._in_flight
         try:
-            answer = await ask(self._transport, self._endpoint.model, question.prompt, self._limits, self._endpoint.key)
+            answer = await ask(self._transport, self._endpoint.model, question.sent, self._limits, self._endpoint.key)
         finally:
             self._in_flight -= 1
         record = self._record(question, answer, in_flight) | {"scheduled_ns": due_ns}
@@ -161,6 +168,7 @@ class _Asker:
             "subject": question.subject,
             **answer._asdict(),
             "answer": question.answer,
+            **({"aliases": question.aliases} if question.aliases else {}),
             "score": mine.score,
             "parsed": mine.parsed,
             "concurrency": concurrency,

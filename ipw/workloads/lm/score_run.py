@@ -75,7 +75,7 @@ def _scorer(run: RunDir, scorer: str, stack: ExitStack) -> Callable[[Record], Sc
         from ipw.workloads.lm.math_scoring import MathScorer
 
         by_meaning = stack.enter_context(MathScorer())
-        return lambda record: by_meaning(_text(record, "response"), _text(record, "answer"))
+        return lambda record: by_meaning(_text(record, "response"), *_question(record).answers)
     if scorer == "lm-eval":
         from ipw.workloads.lm.harness_tasks import Task
 
@@ -119,7 +119,8 @@ async def _judge(run: RunDir, scorer: str, by: Judge, told: Told) -> None:
         if record.get("status") != "ok":
             return record, Scored(0.0), {}
         question = questions[str(record["query_id"])]
-        case = judge.Case(question.prompt, question.answer, _text(record, "response"))
+        reference = question.answer if scorer == "judge-pair" else "\nor: ".join(question.answers)
+        case = judge.Case(question.prompt, reference, _text(record, "response"))
         answers = [await _asked(transport, model, prompt, key) for prompt in judge.prompts(scorer, case)]
         verdict, verdicts = judge.verdict(scorer, [answer.response for answer in answers])
         said = [answer.response[-LONGEST_KEPT:] for answer in answers]
@@ -158,7 +159,9 @@ def _append(scores: ScoreFile, record: Record, mine: Scored, more: Mapping[str, 
 
 
 def _question(record: Record) -> Question:
-    return Question(str(record["query_id"]), None, "", _text(record, "answer"))
+    aliases = record.get("aliases")
+    texts = tuple(alias for alias in aliases if isinstance(alias, str)) if isinstance(aliases, list) else ()
+    return Question(str(record["query_id"]), None, "", _text(record, "answer"), aliases=texts)
 
 
 def _text(record: Record, name: str) -> str:

@@ -6,6 +6,8 @@ place in the journal. A scoring that was interrupted goes on where it stopped.
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 from collections.abc import Iterator, Mapping
 from itertools import islice
@@ -15,8 +17,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ipw.errors import IpwError
 from ipw.runs.directory import RunDir
+from ipw.runs.files import appending, unwritable
 
 Floats = npt.NDArray[np.float64]
 
@@ -33,14 +35,13 @@ class ScoreFile:
 
     def __init__(self, path: Path, facts: Mapping[str, Any]) -> None:
         self.path = path
-        self.done = 0
-        if path.is_file():
-            lines = path.read_bytes().splitlines(keepends=True)
-            whole = [line for line in lines if line.endswith(b"\n")]
-            self.done = len(whole) - 1
-            path.write_bytes(b"".join(whole))  # a torn tail is scored again
-        self._file = path.open("ab")
-        if self.done == 0:
+        with self._told():
+            file = appending(path, lines=True)  # a torn tail is scored again
+            with path.open("rb") as written:
+                lines = sum(1 for _ in written)
+            self._file = io.BufferedWriter(file)
+        self.done = max(0, lines - 1)
+        if lines == 0:
             self._line(facts)
 
     def append(self, row: Mapping[str, Any]) -> None:
@@ -49,18 +50,25 @@ class ScoreFile:
         self.done += 1
 
     def _line(self, record: Mapping[str, Any]) -> None:
-        try:
+        with self._told():
             self._file.write(json.dumps(record, separators=(",", ":")).encode() + b"\n")
-        except OSError as error:
-            raise IpwError(f"cannot write {self.path}: {error.strerror}", "is the disk full?") from None
 
     def flush(self) -> None:
         """Hand what was written to the operating system, so that a crash keeps it."""
-        self._file.flush()
+        with self._told():
+            self._file.flush()
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        with self._told():
+            self._file.close()
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise unwritable(self.path, error) from None
 
 
 def open_scores(run: RunDir, facts: Mapping[str, Any]) -> ScoreFile:

@@ -1,4 +1,7 @@
-"""Is the response right? Pure functions from 0 to 1, offline; a response that is missing is wrong."""
+"""Is the response right? Pure functions from 0 to 1, offline; a response that is missing is wrong.
+
+Where a question has several right answers, any of them is right, to every scorer.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,10 @@ from importlib.util import find_spec
 from typing import NamedTuple
 
 from ipw.errors import MissingExtraError, UsageError
-from ipw.workloads.lm.questions import LETTERS, Question
+from ipw.workloads.lm.dataset_values import LETTERS
+from ipw.workloads.lm.questions import Question
 
-NUMBER = re.compile(r"(?<![\w.])[-+]?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|(?<![\w.])[-+]?\.\d+")
+NUMBER = re.compile(r"(?<![\w.])[-+]?(?:(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+)(?:[eE][-+]?\d{1,4}(?!\w))?")
 MINUS = str.maketrans({"\u2212": "-", "\u2010": "-", "\u2011": "-", "\u2013": "-"})
 
 
@@ -47,15 +51,20 @@ def check_scorer(scorer: str, questions: Sequence[Question]) -> None:
     if scorer == "math":
         require_math()
     for question in questions:
-        if scorer == "number" and last_number(question.answer) is None:
+        if scorer == "number" and all(last_number(answer) is None for answer in question.answers):
             raise UsageError(f"question {question.id}: the answer holds no number", "choose another --scorer")
-        if scorer == "choice" and not (len(question.answer) == 1 and question.answer.upper() in LETTERS):
-            raise UsageError(f"question {question.id}: the answer is no letter", "choose another --scorer")
+        if scorer == "choice" and not all(len(each) == 1 and each.upper() in LETTERS for each in question.answers):
+            raise UsageError(f"question {question.id}: the answer is not a letter", "choose another --scorer")
         if scorer == "regex":
-            try:
-                re.compile(question.answer)
-            except re.error as error:
-                raise UsageError(f"question {question.id}: the answer is no regular expression: {error}") from None
+            for answer in question.answers:
+                _check_pattern(question.id, answer)
+
+
+def _check_pattern(question_id: str, pattern: str) -> None:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise UsageError(f"question {question_id}: the answer is not a regular expression: {error}") from None
 
 
 def require_math() -> None:
@@ -66,33 +75,34 @@ def require_math() -> None:
 
 def exact(response: str, question: Question) -> float:
     """The whole response is the answer, white space around it left out."""
-    return float(response.strip() == question.answer.strip())
+    return float(response.strip() in {answer.strip() for answer in question.answers})
 
 
 def contains(response: str, question: Question) -> float:
     """The answer stands in the response as whole words, in any case."""
-    words = re.escape(" ".join(question.answer.split()).casefold())
-    return float(re.search(rf"(?<!\w){words}(?!\w)", " ".join(response.split()).casefold()) is not None)
+    said = " ".join(response.split()).casefold()
+    words = "|".join(re.escape(" ".join(answer.split()).casefold()) for answer in question.answers)
+    return float(re.search(rf"(?<!\w)(?:{words})(?!\w)", said) is not None)
 
 
 def number(response: str, question: Question) -> float:
     """The last number of the response equals that of the answer, however written."""
     given = last_number(response)
-    return float(given is not None and given == last_number(question.answer))
+    return float(given is not None and given in [last_number(answer) for answer in question.answers])
 
 
 def choice(response: str, question: Question) -> float:
     """The letter that the response settles on is the answer's; no letter is wrong."""
-    return float(chosen_letter(response, question.choices) == question.answer.upper())
+    return float(chosen_letter(response, question.choices) in [answer.upper() for answer in question.answers])
 
 
 def regex(response: str, question: Question) -> float:
     """The answer, a regular expression, is found in the response."""
-    return float(re.search(question.answer, response) is not None)
+    return float(any(re.search(answer, response) for answer in question.answers))
 
 
 def last_number(text: str) -> Decimal | None:
-    """The last number in a text, with or without thousands' commas, a sign and decimals."""
+    """The last number in a text, with or without thousands' commas, a sign, decimals and a power of ten (1e-7)."""
     last = deque(NUMBER.finditer(text.translate(MINUS)), maxlen=1)
     return Decimal(last[0][0].replace(",", "")) if last else None
 

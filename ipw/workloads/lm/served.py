@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import select
 import shlex
+import signal
 import socket
 import subprocess
 import sys
@@ -12,33 +14,53 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import IO, NamedTuple
+from dataclasses import dataclass
+from typing import IO
 
 from ipw.errors import IpwError, UsageError
 from ipw.workloads.lm.client import get
+from ipw.workloads.lm.death import Death, death_of, exit_text
 from ipw.workloads.lm.endpoint import KEY_VARIABLE
 from ipw.workloads.lm.http_parser import HttpError
 from ipw.workloads.lm.reply import without_key
-from ipw.workloads.lm.server_keeper import GRACE_S, ORPHANS_S
+from ipw.workloads.lm.server_keeper import GRACE_S, ORPHANS_S, end_group
 from ipw.workloads.lm.server_url import ServerUrl, server_url
 from ipw.workloads.lm.transport import Transport
 
-PORT = "{port}"
+PORT, WHAT = "{port}", "the server"
 ASK_EVERY_S, ASK_S = 0.1, 5.0
 TAIL_BYTES, TAIL_LINES, MOST_TAIL = 4096, 3, 400
 
 
-class Served(NamedTuple):
+@dataclass(slots=True)
+class Served:
     """A server that runs."""
 
     url: ServerUrl
     pid: int
     keeper: subprocess.Popen[bytes]
+    log: IO[bytes]
+    key: str | None
+    death: Death | None = None
 
-    def ended(self) -> str | None:
+    def ended(self) -> Death | None:
         """Say how the server has ended by itself; `None` while it runs."""
-        code = self.keeper.poll()
-        return None if code is None else f"the server ended by itself, {_exit_text(code)}"
+        assert self.keeper.stdout is not None
+        if self.death is None and select.select([self.keeper.stdout], [], [], 0)[0]:
+            self.death = self._death(self.keeper.stdout.readline())
+        return self.death
+
+    def last_words(self) -> str | None:
+        """Give the end of its log; `None` where it said nothing."""
+        return _last_words(self.log, self.key) or None
+
+    def _death(self, told: bytes) -> Death:
+        if not told:
+            how = f"its keeper was {exit_text(self.keeper.wait())}, and the server was ended with it"
+            return Death(WHAT, how)
+        death = death_of(WHAT, int(json.loads(told)["exit_code"]))
+        # One that others have ended had no time to say why.
+        return death if death.signal in {signal.SIGKILL, signal.SIGTERM} else death._replace(said=self.last_words())
 
 
 @contextmanager
@@ -68,14 +90,17 @@ def started(command: str, base_url: str | None, timeout_s: float, key: str | Non
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
+            bufsize=0,  # so that `ended` sees whether there is more to read
             start_new_session=True,  # Ctrl-C is for this process, which then ends the server
         )
+        pid = None
         try:
-            served = Served(url, _pid(keeper), keeper)
-            _wait(served, timeout_s, log, key)
+            pid = _pid(keeper)
+            served = Served(url, pid, keeper, log, key)
+            _wait(served, timeout_s)
             yield served
         finally:
-            _stop(keeper)
+            _stop(keeper, pid)
 
 
 def _words(command: str) -> list[str]:
@@ -102,21 +127,17 @@ def _pid(keeper: subprocess.Popen[bytes]) -> int:
     return int(told["pid"])
 
 
-def _wait(served: Served, timeout_s: float, log: IO[bytes], key: str | None) -> None:
+def _wait(served: Served, timeout_s: float) -> None:
     deadline = time.monotonic() + timeout_s
     while not asyncio.run(_ready(served.url)):
-        code = served.keeper.poll()
-        late = time.monotonic() > deadline
-        if code is not None or late:
-            what = (
-                f"is not ready after {timeout_s:g} s"
-                if code is None
-                else f"ended before it was ready, {_exit_text(code)}"
-            )
-            said = _last_words(log, key)
+        if death := served.ended():
+            said = f": {death.said}" if death.said else ""
+            raise IpwError(f"{WHAT} ended before it was ready, {death.how}{said}", "does the command work by itself?")
+        if time.monotonic() > deadline:
+            said = f": {words}" if (words := served.last_words()) else ""
             raise IpwError(
-                f"the server {what}{': ' + said if said else ''}",
-                "give it more time with --serve-timeout" if code is None else "does the command work by itself?",
+                f"{WHAT} is not ready after {timeout_s:g} s{said}",
+                "give it more time with --serve-timeout",
             )
         time.sleep(ASK_EVERY_S)
 
@@ -146,11 +167,8 @@ def _last_words(log: IO[bytes], key: str | None) -> str:
     return "".join(c if c.isprintable() else " " for c in text)[-MOST_TAIL:]
 
 
-def _exit_text(code: int) -> str:
-    return f"killed by signal {code - 128}" if code > 128 else f"exit code {code}"
-
-
-def _stop(keeper: subprocess.Popen[bytes]) -> None:
+def _stop(keeper: subprocess.Popen[bytes], group: int | None) -> None:
+    """Let the keeper end the server, or where it was killed, do it."""
     assert keeper.stdin is not None
     assert keeper.stdout is not None
     keeper.stdin.close()
@@ -159,4 +177,6 @@ def _stop(keeper: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         keeper.kill()
         keeper.wait()
+    if keeper.returncode < 0 and group is not None:
+        end_group(group, GRACE_S)
     keeper.stdout.close()

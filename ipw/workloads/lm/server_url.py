@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import socket
-from ipaddress import ip_address
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -47,26 +45,3 @@ def server_url(text: str) -> ServerUrl:
     tls = parts.scheme == "https"
     path = parts.path.rstrip("/").removesuffix("/chat/completions")
     return ServerUrl(tls, host, port or (443 if tls else 80), path or "/v1")
-
-
-def is_local(host: str) -> bool:
-    """Whether all addresses of a host are this machine's: loopback, or an address that a socket here can be bound to.
-
-    A tunnel's end looks local. A host that cannot be found is not told to be elsewhere: the connection tells.
-    """
-    try:
-        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError):
-        return True
-    return all(_is_own(family, str(address[0])) for family, *_, address in found)
-
-
-def _is_own(family: int, address: str) -> bool:
-    if ip_address(address.partition("%")[0]).is_loopback:
-        return True
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        try:
-            probe.bind((address, 0))
-        except OSError:
-            return False
-    return True

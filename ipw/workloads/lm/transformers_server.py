@@ -20,6 +20,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from queue import Empty, SimpleQueue
 from typing import Any
 
+from ipw.workloads.lm.parent_death import end_with_parent
+
 GATHER_S = 0.005
 """How long a batch waits for more requests when the first is there."""
 SWITCH_S = 0.0005
@@ -242,6 +244,7 @@ def batches(waiting: SimpleQueue[Job], size: int) -> Iterator[list[Job]]:
 
 def main(options: dict[str, Any]) -> None:
     """Serve until standard input ends."""
+    end_with_parent()
     greeting = os.dup(1)
     os.dup2(2, 1)  # whatever a library prints is no greeting
     sys.setswitchinterval(SWITCH_S)
@@ -254,16 +257,9 @@ def main(options: dict[str, Any]) -> None:
     ThreadingHTTPServer.request_queue_size, ThreadingHTTPServer.daemon_threads = 1024, True
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler(model, waiting))
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    threading.Thread(target=_exit_at_end_of_input, daemon=True).start()
     _tell(greeting, {"url": f"http://127.0.0.1:{server.server_port}/v1", **model.facts()})
     for jobs in batches(waiting, options["batch_size"]):
         model.run(jobs)
-
-
-def _exit_at_end_of_input() -> None:
-    while os.read(0, 4096):
-        pass
-    os._exit(0)  # nothing is left to save
 
 
 def _tell(pipe: int, what: dict[str, Any]) -> None:

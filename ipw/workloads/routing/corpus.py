@@ -46,7 +46,8 @@ def read_corpus(source: str, *, limit: int | None = None, seed: int = 0) -> Iter
         return (Text(q.id, q.subject or ONE_DOMAIN, q.prompt, is_prompt=True) for q in questions)
     path = Path(source)
     if path.is_dir():
-        files = sorted(p for p in path.rglob("*") if p.suffix.lower() in (*TEXT_SUFFIXES, *READERS))
+        suffixes = {*TEXT_SUFFIXES, *READERS} - {".json"}  # which in a folder mostly describes the others
+        files = sorted(p for p in path.rglob("*") if p.suffix.lower() in suffixes)
         if not files:
             raise UsageError(f"{path} holds no text: no {', '.join((*TEXT_SUFFIXES, *READERS))} file")
         rounds = chain.from_iterable(zip_longest(*(_read_file(file, path) for file in files)))

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from ipw.errors import UsageError
 from ipw.runs.directory import RunDir
-from ipw.workloads.lm.dataset_files import jsonl_rows
+from ipw.workloads.lm.dataset_files import json_rows
 from ipw.workloads.routing.parameters import Parameters
 from ipw.workloads.routing.trace import Writer, part_path, part_paths, read_part, write_part
 
@@ -97,7 +97,7 @@ def _routed(experts: Ints) -> npt.NDArray[np.bool_]:
 
 def _recorded(source: Path) -> Iterator[Recorded]:
     if source.suffix == ".jsonl":
-        for where, row in jsonl_rows(source):
+        for where, row in json_rows(source):
             yield _response(f"{source}, {where}", row)
         return
     paths = sorted(source.glob("*.npy")) if source.is_dir() else [source]

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ipw.errors import MissingExtraError, UsageError
+from ipw.runs.files import replacing
 from ipw.workloads.routing.caches import checked, checked_bounds
 
 Ints = npt.NDArray[np.integer[Any]]
@@ -98,9 +99,8 @@ def write_part(path: Path, trace: Trace) -> None:
     arrays: dict[str, Ints] = {
         name: np.ascontiguousarray(getattr(trace, name), dtype) for name, dtype in DTYPES.items()
     }
-    part = path.with_name(f".{path.name}.part")
-    safetensors.numpy.save_file(arrays, part, metadata)
-    part.replace(path)
+    with replacing(path, durable=True) as file:
+        file.write(safetensors.numpy.save(arrays, metadata))
 
 
 def read_part(path: Path) -> Trace:

@@ -214,7 +214,6 @@ def main() -> int:
     )  # fmt: skip
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started this one says stop
     signal.signal(signal.SIGTERM, lambda *_: setattr(session, "stopping", True))
-    sys.path.insert(0, str(Path.cwd()))
     store = Path(order["store"]) if parameters.peers > 1 and session.method == "zeroth-order" else None
     status, reason = attempt(session, store, rank)
     jitter = {"in_time_with": session.jitter.found, "pauses": session.jitter.pauses}

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
+from ipw.processes import environment, python
+from ipw.runs.files import appending
 from ipw.workloads.training.parameters import Parameters
 
 LOG = "training.log"
@@ -25,10 +26,11 @@ class Processes:
         count = parameters.peers if method == "zeroth-order" else 1
         order = {"run": str(run), "method": method, "parameters": parameters.as_dict(), "periods_s": dict(periods_s)}
         order["store"] = str(Path(self._folder.name) / "store")
-        self._log = (run / LOG).open("a", encoding="utf-8")
+        self._log = appending(run / LOG)
         self._children = [
             subprocess.Popen(
-                [sys.executable, "-m", "ipw.workloads.training.child", json.dumps(order | {"rank": rank})],
+                python("ipw.workloads.training.child", json.dumps(order | {"rank": rank})),
+                env=environment(),
                 stdout=subprocess.PIPE if rank == 0 else subprocess.DEVNULL,
                 stderr=self._log,
                 stdin=subprocess.DEVNULL,

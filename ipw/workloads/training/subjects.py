@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from copy import deepcopy
 from functools import partial
@@ -219,10 +220,15 @@ class LayeredHead(nn.Module):
 def _of_user(name: str, parameters: Parameters) -> Task:
     """Call `module:function`, which returns `(model, batches, loss_function)` or a Task."""
     module, _, function = name.partition(":")
+    here = str(Path.cwd())
+    sys.path.insert(0, here)  # for this import alone; afterwards nothing there takes the place of a library
     try:
         made = getattr(importlib.import_module(module), function)()
     except (ImportError, AttributeError) as error:
         raise UsageError(f"cannot load {name}: {error}", "give module:function as Python would import it") from None
+    finally:
+        sys.path.remove(here)
+        sys.path.append(here)
     if isinstance(made, Task):
         return made
     if not (isinstance(made, tuple) and len(made) == 3 and isinstance(made[0], nn.Module) and callable(made[2])):

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from ipw.errors import UsageError
-from ipw.workloads.lm.datasets import load
+from ipw.workloads.lm.datasets import Question, load
+from ipw.workloads.lm.questions import questions_digest
 
 
 def jsonl(folder: Path, *rows: Any, name: str = "q.jsonl") -> str:
@@ -69,13 +72,112 @@ def test_parquet(tmp_path: Path) -> None:
     assert (question.answer, question.choices) == ("B", ("3", "4"))
 
 
-@pytest.mark.parametrize(("answer", "letter"), [("green", "B"), ("b", "B"), (1, "B"), ("A", "A")])
+@pytest.mark.parametrize(("answer", "letter"), [("green", "B"), ("b", "B"), ("(B)", "B"), ("a.", "A"), (0, "A")])
 def test_choices_are_listed_and_the_answer_becomes_a_letter(tmp_path: Path, answer: Any, letter: str) -> None:
     dataset = load(jsonl(tmp_path, {"prompt": "Which?", "answer": answer, "choices": ["red", "green"]}))
     (question,) = dataset.questions
     assert question.answer == letter
     assert "A. red\nB. green" in question.prompt
     assert dataset.scorer_default == "choice"
+
+
+def test_question_is_another_name_for_prompt_and_prompt_goes_first(tmp_path: Path) -> None:
+    only = load(jsonl(tmp_path, {"question": "2+2", "answer": "4"}))
+    assert (only.questions[0].prompt, only.notes) == ("2+2", [])
+    both = load(jsonl(tmp_path, {"prompt": "Calculate 2+2", "question": "2+2", "answer": "4"}))
+    assert both.questions[0].prompt == "Calculate 2+2"
+    assert both.notes == ["the column 'prompt' is asked, and 'question' is left out"]
+
+
+@pytest.mark.parametrize(
+    ("row", "hint"),
+    [
+        ({"input": "a", "answer": "b"}, "is 'input' meant? Then call it prompt"),
+        ({"Question": "a", "answer": "b"}, "is 'Question' meant? Then call it prompt"),
+        ({"messages": [], "answer": "b"}, "is 'messages' meant? Then call it prompt"),
+        ({"question": "a", "target": "b"}, "is 'target' meant? Then call it answer"),
+        ({"question": "a", "answerKey": "b"}, "is 'answerKey' meant? Then call it answer"),
+        ({"prompt": "a", "answer": "b", "options": ["a", "b"]}, "choices are a list of 2 to 26 texts, like"),
+        ({"prompt": "a", "answer": "b", "option1": "a"}, "choices are a list of 2 to 26 texts, like"),
+    ],
+)
+def test_names_that_others_use_are_a_hint_and_no_guess(tmp_path: Path, row: dict[str, Any], hint: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        load(jsonl(tmp_path, row))
+    assert caught.value.hint is not None
+    assert caught.value.hint.startswith(hint)
+
+
+def test_chat_messages_stay_messages_and_their_last_one_lists_the_choices(tmp_path: Path) -> None:
+    chat = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Which?"}]
+    plain, listed = load(
+        jsonl(tmp_path, {"prompt": chat, "answer": "4"}, {"prompt": chat, "answer": "b", "choices": ["red", "green"]})
+    ).questions
+    assert plain.sent == tuple(chat)
+    assert plain.prompt == "system: Be brief.\n\nuser: Which?"
+    below = "Which?\n\nA. red\nB. green\n\nAnswer with the letter alone."
+    assert listed.sent == (chat[0], {"role": "user", "content": below})
+    assert listed.answer == "B"
+
+
+def test_choices_may_have_a_column_each(tmp_path: Path) -> None:
+    dataset = load(csv_file(tmp_path, "question,A,B,C,D,answer\nWhich?,red,green,blue,,C\nWhy?,a,b,c,d,d\n"))
+    assert [(question.choices, question.answer) for question in dataset.questions] == [
+        (("red", "green", "blue"), "C"), (("a", "b", "c", "d"), "D"),
+    ]  # fmt: skip
+    assert dataset.notes == ["the choices are those of the columns A, B and so on"]
+
+
+def test_places_are_settled_over_the_whole_set_before_a_limit_is_drawn(tmp_path: Path) -> None:
+    rows = [{"prompt": "?", "answer": answer, "choices": ["x", "y", "z"]} for answer in (1, 2, 0)]
+    dataset = load(jsonl(tmp_path, *rows), limit=1)
+    assert [question.answer for question in dataset.questions] == ["B"]
+    assert (dataset.answer_is, dataset.scorer_default, dataset.scorer_reason) == (
+        "index0", "choice", "every question has choices",
+    )  # fmt: skip
+    assert dataset.notes == ["answers are places counted from 0, as line 3 shows: '0' of 3 choices"]
+    path = jsonl(tmp_path, *rows[:2])
+    with pytest.raises(UsageError, match="may be a place, counted from 0"):
+        load(path)
+    assert [question.answer for question in load(path, answer_is="index1").questions] == ["A", "B"]
+
+
+@pytest.mark.parametrize(
+    ("source", "answer_is", "message"),
+    [
+        ("bundled", "index0", "has no choices"),
+        ("bundled", "place", "cannot be"),
+        ("fixed:9,9", "text", "tells its own"),
+    ],
+)
+def test_what_an_answer_is_can_be_said_only_where_it_can_be_so(source: str, answer_is: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        load(source, answer_is=answer_is)
+
+
+def test_the_scorer_comes_with_its_reason(tmp_path: Path) -> None:
+    assert load("bundled").scorer_reason == "the questions have no choices"
+    mixed = load(jsonl(tmp_path, GOOD, GOOD | {"choices": ["4", "5"]}))
+    assert (mixed.scorer_default, mixed.scorer_reason) == ("exact", "1 of 2 questions have no choices")
+
+
+def test_ids_are_texts_or_numbers_and_none_is_the_place_of_the_row(tmp_path: Path) -> None:
+    rows = [GOOD | {"id": 7}, GOOD | {"id": "b"}, GOOD, GOOD | {"id": None}]
+    assert [question.id for question in load(jsonl(tmp_path, *rows)).questions] == ["7", "b", "2", "3"]
+    for other in (7.0, "7"):
+        with pytest.raises(UsageError, match="line 2: the id '7' was there before"):
+            load(jsonl(tmp_path, GOOD | {"id": 7}, GOOD | {"id": other}))
+    with pytest.raises(UsageError, match="line 1: the id is a list of 1 value"):
+        load(jsonl(tmp_path, GOOD | {"id": ["a"]}))
+    with pytest.raises(UsageError, match="line 1: the subject is NaN"):
+        load(jsonl(tmp_path, GOOD | {"subject": float("nan")}))
+
+
+def test_aliases_and_messages_are_part_of_the_digest_and_plain_questions_keep_theirs(tmp_path: Path) -> None:
+    plain = Question("0", None, "2+2", "4")
+    assert questions_digest([plain]) == "sha256:" + hashlib.sha256(b'["0", "2+2", "4"]').hexdigest()
+    others = [replace(plain, aliases=("four",)), replace(plain, messages=({"role": "user", "content": "2+2"},))]
+    assert len({questions_digest([one]) for one in (plain, *others)}) == 3
 
 
 def test_the_digest_is_that_of_the_file(tmp_path: Path) -> None:
@@ -103,24 +205,24 @@ GOOD = {"prompt": "2+2", "answer": "4"}
         (lambda folder: str(folder / "none.jsonl"), "is not there"),
         (lambda _: "mmlu", "neither 'bundled' nor"),
         (jsonl, "holds no question"),
-        (lambda folder: jsonl(folder, GOOD, "{"), "line 2 is no JSON"),
-        (lambda folder: jsonl(folder, "[" * 100_000), "line 1 is no JSON"),
-        (lambda folder: jsonl(folder, "[1]"), "line 1 is no JSON object"),
-        (
-            lambda folder: jsonl(folder, {"question": "2+2", "answer": "4"}),
-            "no column 'prompt'; it has answer, question",
-        ),
-        (lambda folder: jsonl(folder, GOOD, {"prompt": "2+2", "answer": None}), "line 2: no value for 'answer'"),
-        (lambda folder: jsonl(folder, GOOD | {"id": 1}, GOOD | {"id": "1"}), "'1' is there twice"),
-        (lambda folder: jsonl(folder, GOOD | {"choices": "red"}), "choices is no list"),
+        (lambda folder: jsonl(folder, GOOD, "{"), "line 2 is not JSON"),
+        (lambda folder: jsonl(folder, "[" * 100_000), "line 1 is not JSON"),
+        (lambda folder: jsonl(folder, "[1]"), "row 1 is not a JSON object"),
+        (lambda folder: jsonl(folder, {"input": "2+2", "answer": "4"}), "no column 'prompt'; it has answer, input"),
+        (lambda folder: jsonl(folder, GOOD, {"prompt": "2+2", "answer": None}), "line 2: the answer is null"),
+        (lambda folder: jsonl(folder, GOOD | {"id": 1}, GOOD | {"id": "1"}), "line 2: the id '1' was there before"),
+        (lambda folder: jsonl(folder, GOOD | {"choices": "red"}), "the choices are a text that is no JSON list"),
         (lambda folder: jsonl(folder, GOOD | {"choices": ["1", "2"]}), "none of the choices"),
-        (lambda folder: csv_file(folder, "question,answer\n2+2,4\n"), "no column 'prompt'; it has answer, question"),
-        (lambda folder: csv_file(folder, "prompt,answer\n2+2\n"), "no value for 'answer'"),
+        (lambda folder: csv_file(folder, "input,answer\n2+2,4\n"), "no column 'prompt'; it has answer, input"),
+        (lambda folder: csv_file(folder, "prompt,answer\n2+2\n"), "line 2: the answer is null"),
         (lambda folder: csv_file(folder, "prompt,answer\n2,2,4\n"), "more values than the header"),
-        (lambda folder: csv_file(folder, "prompt,answer,choices\n2,2,red\n"), "choices is no JSON list"),
-        (lambda folder: binary_file(folder, "q.csv", b"prompt,answer\n\xff\xfe,4\n"), "no UTF-8"),
-        (lambda folder: binary_file(folder, "q.jsonl", b'{"prompt": "\xff"}\n'), "no UTF-8"),
-        (lambda folder: binary_file(folder, "q.parquet", b"PAR1 and no more"), "no Parquet file"),
+        (
+            lambda folder: csv_file(folder, "prompt,answer,choices\n2,2,red\n"),
+            "the choices are a text that is no JSON list",
+        ),
+        (lambda folder: binary_file(folder, "q.csv", b"prompt,answer\n\xff\xfe,4\n"), "line 2 is not UTF-8"),
+        (lambda folder: binary_file(folder, "q.jsonl", b'\n{"prompt": "\xff"}\n'), "line 2 is not UTF-8"),
+        (lambda folder: binary_file(folder, "q.parquet", b"PAR1 and no more"), "is not Parquet"),
     ],
 )
 def test_what_cannot_be_asked_is_told_in_one_line(tmp_path: Path, make: Any, message: str) -> None:
@@ -131,8 +233,8 @@ def test_what_cannot_be_asked_is_told_in_one_line(tmp_path: Path, make: Any, mes
 
 
 def test_a_parquet_file_without_the_columns_names_those_it_has(tmp_path: Path) -> None:
-    pq.write_table(pa.table({"question": ["2+2"]}), tmp_path / "q.parquet")
-    with pytest.raises(UsageError, match="no column 'prompt'; it has question"):
+    pq.write_table(pa.table({"input": ["2+2"], "answer": ["4"], "vector": [[0.0]]}), tmp_path / "q.parquet")
+    with pytest.raises(UsageError, match="no column 'prompt'; it has answer, input, vector"):
         load(str(tmp_path / "q.parquet"))
 
 

@@ -116,7 +116,7 @@ def test_any_other_data_set_with_prompt_and_answer_in_the_split_that_is_named(tm
 @pytest.mark.parametrize(
     ("name", "row", "message"),
     [
-        ("mine", {"question": "2+2"}, "no column 'prompt'; it has question"),
+        ("mine", {"question": "2+2"}, "no column 'answer'; it has question"),
         ("gsm8k", {"question": "2+2"}, "row 1 is not as the data set of this name is: KeyError 'answer'"),
     ],
 )

@@ -17,13 +17,15 @@ import pytest
 from doubles.openai_server import Behaviour, Request, Server, serving
 
 from ipw.clock import now_ns
-from ipw.errors import IpwError
+from ipw.errors import IpwError, UsageError
 from ipw.runs.directory import RunDir
 from ipw.runs.journal import Journal
 from ipw.workloads.base import Counters
 from ipw.workloads.lm.engines import serve
 from ipw.workloads.lm.parameters import Parameters
 from ipw.workloads.lm.run import plan, run_lm
+from ipw.workloads.lm.score_run import score_run
+from ipw.workloads.lm.scores import newest_scores
 
 
 class Marks:
@@ -81,6 +83,30 @@ def test_every_question_is_asked_once_and_judged(run: RunDir, tmp_path: Path) ->
     assert records[3]["answer"] == "4"
     assert told[-1] == Counters(total=6, done=6, right=5.0, tokens=6, errors=0)
     assert [counters.done for counters in told] == [1, 2, 3, 4, 5, 6]
+
+
+CHAT = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "2+2?"}]
+
+
+def test_a_chat_is_asked_as_its_messages_and_every_alias_is_right_then_and_later(run: RunDir, tmp_path: Path) -> None:
+    path = tmp_path / "chat.jsonl"
+    path.write_text(json.dumps({"prompt": CHAT, "answer": ["four", "4"]}) + "\n")
+    with serving(Behaviour(["4"])) as server:
+        execute(run, base_url=server.url, dataset=str(path))
+        assert [book.body["messages"] for book in server.books] == [CHAT]
+    (record,) = run.journal("query")
+    assert (record["answer"], record["aliases"], record["score"]) == ("four", ["4"], 1.0)
+    score_run(run, "contains")
+    scores = newest_scores(run, 1)
+    assert scores is not None
+    assert scores[0].score.tolist() == [1.0]
+
+
+def test_a_chat_is_not_asked_as_a_bare_prompt(tmp_path: Path) -> None:
+    path = tmp_path / "chat.jsonl"
+    path.write_text(json.dumps({"prompt": CHAT, "answer": "4"}) + "\n")
+    with pytest.raises(UsageError, match="chat messages cannot be asked by --api completions"):
+        plan(Parameters(dataset=str(path), api="completions"))
 
 
 def test_a_record_holds_what_the_tables_need(run: RunDir, tmp_path: Path) -> None:

@@ -145,7 +145,7 @@ def test_a_data_set_that_has_changed_is_not_judged_by(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("scorer", "message"), [("judge", "asks a model"), ("nonsense", "no scorer"), ("choice", "no letter")]
+    ("scorer", "message"), [("judge", "asks a model"), ("nonsense", "no scorer"), ("choice", "not a letter")]
 )
 def test_what_cannot_score_is_refused(tmp_path: Path, scorer: str, message: str) -> None:
     run = answered(tmp_path)
@@ -163,6 +163,8 @@ def test_mathematics_is_compared_by_what_it_means_whatever_the_answer_does() -> 
         assert scorer("thus $1 + x^2$", "x^2+1") == (1.0, True)
         assert scorer("\\boxed{41}", "42") == (0.0, True)
         assert scorer("no idea", "42") == (0.0, False)
+        assert scorer("\\boxed{0.5}", "2", "1/2") == (1.0, True)
+        assert scorer("\\boxed{3}", "2", "1/2") == (0.0, True)
         assert scorer("(" * 50_000, "1") == (0.0, False)
         process = scorer._process
         assert process is not None

@@ -46,8 +46,38 @@ def test_scorers(scorer: str, answer: str, response: str, right: bool) -> None:
 
 
 @pytest.mark.parametrize(
+    ("scorer", "answers", "right", "wrong"),
+    [
+        ("exact", ("Paris", "paris"), "paris ", "PARIS"),
+        ("contains", ("Big Apple", "New York"), "It is new york.", "It is York."),
+        ("contains", ("a.c", "x"), "an x", "abc"),
+        ("number", ("four", "4", "0.0000001"), "it is 1e-7", "it is 5"),
+        ("number", ("4", "5"), "it is 5", "it is five"),
+        ("choice", ("A", "C"), "C.", "B."),
+        ("regex", ("^x$", r"\d+ m"), "30 m", "xx"),
+    ],
+)
+def test_any_of_several_answers_is_right(scorer: str, answers: tuple[str, ...], right: str, wrong: str) -> None:
+    asked = Question("q", None, "?", answers[0], aliases=answers[1:])
+    check_scorer(scorer, [asked])
+    assert (score(scorer, right, asked), score(scorer, wrong, asked)) == (1.0, 0.0)
+
+
+@pytest.mark.parametrize(
     ("text", "number"),
-    [("x=3", "3"), ("3-5", "5"), (".5", "0.5"), ("1,234,567", "1234567"), ("1,23", "23"), ("v1.2.3", None), ("", None)],
+    [
+        ("x=3", "3"),
+        ("3-5", "5"),
+        (".5", "0.5"),
+        ("1,234,567", "1234567"),
+        ("1,23", "23"),
+        ("v1.2.3", None),
+        ("", None),
+        ("is 1e-7", "1E-7"),
+        ("1.5E3.", "1.5E+3"),
+        ("3e", "3"),
+        ("2e5x", "2"),
+    ],
 )
 def test_the_last_number_of_a_text(text: str, number: str | None) -> None:
     found = last_number(text)

@@ -69,7 +69,7 @@ def eventually(holds: Callable[[], bool]) -> bool:
 def test_a_server_is_started_on_a_free_port_and_ended_with_all_that_it_started(command: str, tmp_path: Path) -> None:
     with serve(Parameters(serve=command)) as endpoint:
         assert endpoint.model == "stand-in"
-        assert endpoint.local
+        assert endpoint.place.local
         assert endpoint.ended is not None
         assert endpoint.ended() is None
         assert endpoint.pid is not None
@@ -83,7 +83,9 @@ def test_a_server_that_dies_meanwhile_is_told(command: str) -> None:
         assert endpoint.ended is not None
         os.kill(endpoint.pid, signal.SIGKILL)
         assert eventually(lambda: endpoint.ended is not None and endpoint.ended() is not None)
-        assert endpoint.ended() == "the server ended by itself, killed by signal 9"
+        death = endpoint.ended()
+        assert death is not None
+        assert (death.told, death.signal) == ("the server died: killed by signal 9 (SIGKILL)", 9)
 
 
 def test_a_server_that_will_not_end_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,11 +1,9 @@
 from __future__ import annotations
 
-import socket
-
 import pytest
 
 from ipw.errors import UsageError
-from ipw.workloads.lm.server_url import is_local, server_url
+from ipw.workloads.lm.server_url import server_url
 
 
 @pytest.mark.parametrize(
@@ -46,17 +44,3 @@ def test_a_url_that_may_hold_a_secret_is_refused_without_repeating_it(given: str
     with pytest.raises(UsageError) as caught:
         server_url(given)
     assert "hidden" not in caught.value.message
-
-
-@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.9.9.9", "::1", "0.0.0.0", socket.gethostname()])
-def test_loopback_and_own_addresses_are_this_machine(host: str) -> None:
-    assert is_local(host)
-
-
-@pytest.mark.parametrize("host", ["192.0.2.1", "2001:db8::1"])
-def test_an_address_that_no_socket_here_can_have_is_another_machine(host: str) -> None:
-    assert not is_local(host)
-
-
-def test_a_host_that_cannot_be_found_is_left_to_the_connection() -> None:
-    assert is_local("no-such-host.invalid")

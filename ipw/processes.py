@@ -1,0 +1,34 @@
+"""Children that run a module of ipw: how they are started, and what they may import."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+ROOT = str(Path(__file__).parents[1])
+"""Where this process found ipw."""
+BOOT = (
+    "import sys, json, runpy; _, module, paths = sys.argv[:3]; sys.path += json.loads(paths); del sys.argv[1:3]; "
+    "runpy.run_module(module, run_name='__main__', alter_sys=True)"
+)
+
+
+def python(module: str, *arguments: str) -> list[str]:
+    """Make the command that runs a module of ipw in a child, to be started with `environment()`.
+
+    The child imports nothing from the working directory, or from the folder of the program that starts it, whatever
+    lies there. What else this process finds, it finds too, behind its own. The environment does not carry the paths: a
+    server that the child starts may be of another Python.
+    """
+    begun_in = set() if sys.flags.safe_path else set(sys.path[:1])
+    found = [path for path in sys.path if Path(path).is_absolute() and path not in begun_in]
+    paths = list(dict.fromkeys([*found, ROOT]))
+    return [sys.executable, "-P", "-c", BOOT, module, json.dumps(paths), *arguments]
+
+
+def environment() -> dict[str, str]:
+    """Make the environment of such a child. An empty entry of PYTHONPATH, mostly an accident, means its folder."""
+    paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
+    return os.environ | {"PYTHONPATH": os.pathsep.join(paths)} if "PYTHONPATH" in os.environ else dict(os.environ)

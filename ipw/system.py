@@ -1,0 +1,102 @@
+"""What the system tells of itself and of its processes. Every fact is optional: what is not told is `None`.
+
+psutil is asked here and nowhere else. It raises errors of many kinds where /proc or /sys is not as on a usual machine:
+in containers and sandboxes, on telephones, as a user whom nobody knows.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+def told(ask: Callable[[], T]) -> T | None:
+    """Ask; whatever goes wrong, the answer is absent."""
+    try:
+        return ask()
+    except Exception:  # noqa: BLE001 - no fact of the host is worth a run
+        return None
+
+
+def cpu_count(*, logical: bool = True) -> int | None:
+    """Count the CPUs, or the cores."""
+    return _positive(told(lambda: _psutil().cpu_count(logical=logical)) or (os.cpu_count() if logical else None))
+
+
+def memory_bytes() -> int | None:
+    """How much memory the machine has."""
+    return _positive(told(lambda: _psutil().virtual_memory().total))
+
+
+def busy_cpu_s() -> float | None:
+    """CPU seconds that all CPUs together have worked since the system started."""
+    times = told(lambda: _psutil().cpu_times())
+    if times is None:
+        return None
+    return float(sum(getattr(times, kind, 0.0) for kind in ("user", "nice", "system", "irq", "softirq")))
+
+
+def busy_share(seconds: float) -> float | None:
+    """Share of all CPUs that is busy, watched for so long."""
+    percent = told(lambda: float(_psutil().cpu_percent(seconds)))
+    return None if percent is None else percent / 100
+
+
+def load_average() -> float | None:
+    """Tasks that ran or waited to run, over the last minute."""
+    return told(lambda: os.getloadavg()[0])
+
+
+def on_mains() -> bool | None:
+    """Whether a charger is connected, as psutil knows it; `None` without a battery."""
+    return told(lambda: bool(_psutil().sensors_battery().power_plugged))
+
+
+def networks() -> list[tuple[str, str, str]]:
+    """List the interfaces' addresses with their masks: `("docker0", "172.17.0.1", "255.255.0.0")`."""
+    interfaces = told(lambda: dict(_psutil().net_if_addrs())) or {}
+    return [(name, str(own.address), str(own.netmask)) for name, all_of_it in interfaces.items() for own in all_of_it]
+
+
+def process_created_s(pid: int) -> float | None:
+    """When a process began, in seconds since 1970; `None` where there is none, or the system does not tell."""
+    return told(lambda: float(_psutil().Process(pid).create_time()))
+
+
+def process_name(pid: int) -> str | None:
+    """Name the program of a process; `None` where it is gone, or in another container."""
+    return told(lambda: str(_psutil().Process(pid).name()))
+
+
+def own_processes() -> set[int]:
+    """List this process and what it and its children started, as far as the system tells."""
+    children = told(lambda: [child.pid for child in _psutil().Process().children(recursive=True)])
+    return {os.getpid(), *(children or [])}
+
+
+def command_line(pid: int) -> list[str]:
+    """Give a process's program and arguments; nothing where the system does not tell."""
+    return told(lambda: [str(word) for word in _psutil().Process(pid).cmdline()]) or []
+
+
+def processes() -> Iterator[int]:
+    """List the ids of all processes that are seen from here."""
+    yield from told(lambda: list(_psutil().pids())) or []
+
+
+def await_end(pid: int, seconds: float) -> None:
+    """Wait for the end of a process, at most so long."""
+    told(lambda: _psutil().Process(pid).wait(seconds))
+
+
+def _positive(number: int | None) -> int | None:
+    return number if isinstance(number, int) and number > 0 else None
+
+
+def _psutil() -> Any:
+    import psutil
+
+    return psutil
