@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from json.encoder import encode_basestring_ascii as quoted
 from pathlib import Path
 from threading import get_ident
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from ipw import accelerator
 from ipw.clock import anchor, now_ns
@@ -16,9 +16,14 @@ from ipw.ranks import Guest, Lead, own_parts, take_seat, this_rank
 from ipw.runs.directory import RunDir
 from ipw.runs.journal import Journal
 from ipw.runs.live_power import LivePower
+from ipw.runs.owner import Owner
 from ipw.runs.readings import READINGS
+from ipw.runs.sweep import sweep, sweep_beside
 
-STATUS_BY_ERROR = {KeyboardInterrupt: "interrupted", SystemExit: "interrupted"}
+if TYPE_CHECKING:
+    from ipw.profilers.sampling import Sampler
+
+STATUS_BY_ERROR: dict[type[BaseException], str] = {KeyboardInterrupt: "interrupted", SystemExit: "interrupted"}
 
 
 class Span:
@@ -77,28 +82,54 @@ class Meter:
     measures = True
 
     def __init__(
-        self, run: RunDir, manifest: Mapping[str, Any], sensors: str = "auto", lead: Lead | None = None
+        self,
+        run: RunDir,
+        manifest: Mapping[str, Any],
+        sensors: str = "auto",
+        lead: Lead | None = None,
+        owner: Owner | None = None,
     ) -> None:
-        """Make the meter of `run`; `lead` where it also measures for other ranks of this host."""
+        """Make the meter of `run`; `lead` where it also measures for other ranks of this host.
+
+        `owner` where the run was taken before: the meter lets go of it when it ends.
+        """
         self.run = run
+        self._owner = owner
         self.journal = Journal(run, lead.rank.number if lead else None)
         self.channels: list[dict[str, Any]] = []
         """What is read, as in the manifest."""
         self._manifest = dict(manifest)
         self._selection = sensors
         self._lead = lead
+        self._sampler: Sampler | None = None
         self.rank = lead and lead.rank
 
     def __enter__(self) -> Self:
+        owner = self._owner or Owner(self.run.path, "measured")
+        try:
+            self._begin()
+        except BaseException:
+            if self._sampler is not None:
+                self._sampler.stop()
+            self.journal.close()
+            if owner is not self._owner:
+                owner.release()
+                sweep(self.run)
+            raise
+        self._owner = owner
+        return self
+
+    def _begin(self) -> None:
         from ipw.host import host_facts, software_versions
         from ipw.profilers.base import Channel
         from ipw.profilers.discovery import choose_basis
         from ipw.profilers.profile import find_profile, stored_profiles, with_profile
         from ipw.profilers.sampling import Sampler
 
+        sweep_beside(self.run.path.parent)
         started = anchor()
-        self._sampler = Sampler.start(self.run.path, self._selection)
-        greeted = self._sampler.channels
+        self._sampler = sampler = Sampler.start(self.run.path, self._selection)
+        greeted = sampler.channels
         if before := self._manifest.get("sensors"):
             self._check_same(before, greeted)
         channels = [Channel(**{k: v for k, v in c.items() if k != "index"}) for c in greeted]
@@ -133,28 +164,38 @@ class Meter:
         self.live = LivePower(
             self.run.path / READINGS, {c["index"]: c["kind"] for c in greeted if c["in_total"] and "index" in c}
         )
-        return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        assert self._owner is not None
+        try:
+            self._close(error)
+        finally:
+            self._owner.release()
+        if isinstance(error, IpwError):
+            sweep(self.run)
+
+    def _close(self, error: BaseException | None) -> None:
+        assert self._sampler is not None
         self.gather()
         stats = self._sampler.stop()
-        self.journal.close()
+        unwritten = _closed(self.journal)
         ended = anchor()
         manifest = self.run.manifest()
         manifest["anchors"].append(list(ended))
         manifest["neighbours"]["end"] = _neighbours(manifest["sensors"])
-        status = "complete" if kind is None else STATUS_BY_ERROR.get(kind, "invalid")
+        why = error or unwritten
+        status = "complete" if why is None else STATUS_BY_ERROR.get(type(why), "invalid")
         changes: dict[str, Any] = {"status": status, "sampler": stats, "ended_ns": ended.monotonic_ns}
-        if kind is not None and status == "invalid":
-            changes["status_reason"] = f"{kind.__name__}: {error}"
+        if status == "invalid":
+            changes["status_reason"] = f"{type(why).__name__}: {why}"
         self.run.write_manifest(manifest | changes)
+        if why is unwritten and unwritten is not None:
+            raise unwritten
 
     def _check_same(self, before: list[dict[str, Any]], now: list[dict[str, Any]]) -> None:
         """Raise IpwError where the sensors are not those with which a run that is resumed began."""
         was, are = ([c["name"] for c in sorted(_read(channels), key=_index)] for channels in (before, now))
         if was != are:
-            self._sampler.stop()
-            self.journal.close()
             different = ", ".join(sorted(set(was) ^ set(are))) or "they are in another order"
             raise IpwError(f"the sensors are not those that the run began with: {different}", "ipw doctor")
 
@@ -222,6 +263,15 @@ class GuestMeter:
     def idle(self, _name: str, seconds: float) -> None:
         """Sit still while the rank that measures does."""
         time.sleep(seconds)
+
+
+def _closed(journal: Journal) -> IpwError | None:
+    """Close it; returns why the disk did not take it."""
+    try:
+        journal.close()
+    except IpwError as error:
+        return error
+    return None
 
 
 def _claim(journal: Journal, *, ended: bool) -> None:

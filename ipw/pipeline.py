@@ -10,6 +10,7 @@ from typing import Any
 from ipw.errors import UsageError
 from ipw.processes import environment, python
 from ipw.runs.directory import PAGE, RunDir
+from ipw.runs.owner import Owner
 
 Metrics = dict[str, dict[str, Any]]
 
@@ -17,19 +18,20 @@ Metrics = dict[str, dict[str, Any]]
 def derive(run: RunDir) -> dict[str, Any]:
     """Make tables and summary from the raw files of `run`, write them, and return the summary.
 
-    Raises UsageError for a run that another tool measured.
+    Raises UsageError for a run that another tool measured, BusyError for one that another process works on.
     """
     from ipw.reports.metrics import summarize
 
     if "imported" in run.manifest():
         raise UsageError(f"{run} was imported: it holds no raw data to derive from", f"ipw report {run}")
-    metrics, by_method = _derive_tables(run)
-    summary = summarize(run)
-    summary["metrics"] |= metrics
-    if by_method:
-        summary["by_method"] = by_method
-    run.write_summary(summary)
-    run.pack_readings()
+    with Owner(run.path, "derived"):
+        metrics, by_method = _derive_tables(run)
+        summary = summarize(run)
+        summary["metrics"] |= metrics
+        if by_method:
+            summary["by_method"] = by_method
+        run.write_summary(summary)
+        run.pack_readings()
     return summary
 
 

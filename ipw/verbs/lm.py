@@ -13,6 +13,7 @@ from ipw.clock import boot_id
 from ipw.errors import IpwError
 from ipw.meter import Meter
 from ipw.runs.directory import RunDir
+from ipw.runs.owner import Owner
 from ipw.system import process_created_s
 from ipw.verbs.conclude import conclude
 from ipw.verbs.options import IDLE, JSON, OUT, SENSORS, STRICT, levels
@@ -106,11 +107,15 @@ def measure_into(
     endpoint: Endpoint,
     planned: Plan,
     finished: Collection[str] = frozenset(),
+    owner: Owner | None = None,
 ) -> bool:
-    """Ask what is not `finished` and keep it in `run`; returns whether it was interrupted."""
+    """Ask what is not `finished` and keep it in `run`, which `owner` has where somebody took it before.
+
+    Returns whether it was interrupted.
+    """
     idle_s = manifest["workload"]["parameters"]["idle_s"]
     try:
-        with Meter(run, manifest, manifest["sensors_asked"]) as meter:
+        with Meter(run, manifest, manifest["sensors_asked"], owner=owner) as meter:
             bar = Bar(label(endpoint), meter.live, estimated=meter.basis == "estimate")
             with bar.shown():
                 meter.idle("idle before", idle_s)

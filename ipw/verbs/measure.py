@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
+from ipw.errors import UsageError
 from ipw.meter import Meter
 from ipw.pipeline import finish
 from ipw.runs.directory import RunDir
@@ -34,6 +36,8 @@ def measure_command(
     """Run `command` under the meter; returns the run, and the command's exit code."""
     from ipw.workloads.command import run_command
 
+    if shutil.which(command[0]) is None:
+        raise UsageError(f"cannot start {command[0]}: there is no such program", "give a program on the PATH after --")
     run = RunDir.create(out, Path(command[0]).name)
     workload = {"kind": "command", "parameters": {"command": list(command), "idle_s": idle_s}}
     with Meter(run, {"workload": workload}, sensors) as meter:

@@ -12,6 +12,7 @@ import click
 from ipw.clock import boot_id
 from ipw.errors import IpwError, UsageError
 from ipw.runs.directory import RunDir
+from ipw.runs.owner import Owner
 from ipw.runs.reopen import prepare, restored_on_error
 from ipw.system import command_line, process_created_s
 from ipw.verbs.conclude import conclude
@@ -28,6 +29,13 @@ NEW_RUN = "start a new run: what had finished stays in the old one"
 def resume(*, run: Path, as_json: bool, strict: bool) -> int:
     """Finish an interrupted run. Raises UsageError and IpwError where it cannot go on as it began."""
     opened = RunDir.open(run)
+    with Owner(opened.path, "resumed") as owner:
+        interrupted = _finish(opened, run, owner)
+    return conclude(opened, interrupted=interrupted, as_json=as_json, strict=strict)
+
+
+def _finish(opened: RunDir, run: Path, owner: Owner) -> bool:
+    """Ask what was not asked yet; returns whether that was interrupted."""
     manifest = opened.manifest()
     parameters, idle_s = stored_parameters(manifest, run)
     _check_ended(manifest, run)
@@ -37,13 +45,12 @@ def resume(*, run: Path, as_json: bool, strict: bool) -> int:
         if manifest["status"] == "complete":
             raise UsageError(f"{run} is complete: nothing is left to ask", f"ipw report {run}")
         opened.update_manifest(status="complete")
-        return conclude(opened, interrupted=False, as_json=as_json, strict=strict)
+        return False
     with serve(parameters) as endpoint:
         _check_same(manifest, describe(endpoint, planned, idle_s), run)
         with restored_on_error(opened):
             prepare(opened)
-            interrupted = measure_into(opened, _continued(manifest), endpoint, planned, finished)
-    return conclude(opened, interrupted=interrupted, as_json=as_json, strict=strict)
+            return measure_into(opened, _continued(manifest), endpoint, planned, finished, owner)
 
 
 def stored_parameters(manifest: Mapping[str, Any], run: Path) -> tuple[Parameters, float]:

@@ -16,6 +16,7 @@ from ipw.reports.metric import mapping, number
 from ipw.reports.ranking import Summary
 from ipw.reports.trend import Prediction, Step, predict, steps
 from ipw.runs.directory import RunDir
+from ipw.runs.owner import BusyError
 from ipw.verbs.options import JSON, TOML
 
 SCHEMA_VERSION = 1
@@ -30,10 +31,18 @@ def trend(*, runs: Sequence[Path], metric: str | None, chart: Path | None, as_js
 
     opened = [RunDir.open(path) for path in runs]
     dated = sorted(((str(run.manifest().get("started") or ""), run) for run in opened), key=lambda each: each[0])
-    summaries = [(started, run.summary() or derive(run)) for started, run in dated]
+    summaries, busy = [], []
+    for started, run in dated:
+        try:
+            summaries.append((started, run.summary() or derive(run)))
+        except BusyError as error:  # it is still being measured
+            busy.append({"run_id": run.path.name, "started": started or None, "reason": error.message})
+    if not summaries:
+        raise UsageError("none of the runs has ended", "ipw watch")
     _check_alike([summary for _, summary in summaries])
     definition = _definition(metric, summaries[-1][1])
     entries, left_out = _entries(summaries, definition.name)
+    left_out += busy
     if len(entries) < 2:
         why = f": {left_out[0]['run_id']}: {left_out[0]['reason']}" if left_out else ""
         raise UsageError(f"a trend of {definition.name} needs two runs that have it{why}")

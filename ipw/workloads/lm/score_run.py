@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from ipw.errors import IpwError, UsageError
 from ipw.runs.directory import RunDir
+from ipw.runs.owner import Owner
 from ipw.workloads.lm import judge
 from ipw.workloads.lm.client import Limits, ask
 from ipw.workloads.lm.endpoint import api_key, find_model
@@ -49,15 +50,17 @@ class Judge(NamedTuple):
 def score_run(run: RunDir, scorer: str, by: Judge | None = None, told: Told = lambda _: None) -> None:
     """Score every query of `run` into a new file of scores, which from then on is what counts.
 
-    Raises UsageError where the scorer is not known or needs what is not there, IpwError where the judge is not.
+    Raises UsageError where the scorer is not known or needs what is not there, IpwError where the judge is not,
+    BusyError where another process works on the run.
     """
     check_scorer(scorer, ())
     if scorer in JUDGES:
         if by is None:
             raise UsageError(f"the scorer {scorer!r} asks a model", "give its server with --judge-url")
-        asyncio.run(_judge(run, scorer, by, told))
+        with Owner(run.path, "scored"):
+            asyncio.run(_judge(run, scorer, by, told))
         return
-    with ExitStack() as stack:
+    with Owner(run.path, "scored"), ExitStack() as stack:
         one = _scorer(run, scorer, stack)
         scores = open_scores(run, {"scorer": scorer})
         stack.callback(scores.close)
