@@ -23,6 +23,7 @@ from ipw.verbs.terminal import console
 from ipw.workloads.lm.endpoint import Endpoint
 from ipw.workloads.lm.engines import serve
 from ipw.workloads.lm.identity import digest, questions_digest
+from ipw.workloads.lm.length_fit import fitted, told
 from ipw.workloads.lm.parameters import Parameters, latency_targets
 from ipw.workloads.lm.run import Plan, plan
 from ipw.workloads.lm.run import run_lm as run_workload
@@ -97,6 +98,10 @@ def measure_served(
 ) -> tuple[RunDir, bool]:
     """Ask a server that is ready everything; returns the run, and whether it was interrupted."""
     manifest = describe(endpoint, planned, idle_s, series) | {"sensors_asked": sensors} | process_facts()
+    planned, lengths = fitted(endpoint, planned)
+    if lengths:
+        manifest["fixed_lengths"] = lengths
+        console().print(told(lengths), markup=False, soft_wrap=True)
     run = RunDir.create(out, label(endpoint))
     return run, measure_into(run, manifest, endpoint, planned)
 

@@ -20,6 +20,7 @@ from ipw.verbs.lm import describe, measure_into, process_facts
 from ipw.verbs.options import JSON, STRICT
 from ipw.workloads.lm.engines import serve
 from ipw.workloads.lm.identity import digest
+from ipw.workloads.lm.length_fit import fitted
 from ipw.workloads.lm.parameters import Parameters
 from ipw.workloads.lm.run import plan
 
@@ -48,6 +49,7 @@ def _finish(opened: RunDir, run: Path, owner: Owner) -> bool:
         return False
     with serve(parameters) as endpoint:
         _check_same(manifest, describe(endpoint, planned, idle_s), run)
+        planned, _ = fitted(endpoint, planned)
         with restored_on_error(opened):
             prepare(opened)
             return measure_into(opened, _continued(manifest), endpoint, planned, finished, owner)

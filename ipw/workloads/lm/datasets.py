@@ -71,10 +71,12 @@ def load(source: str, *, limit: int | None = None, seed: int = 0, answer_is: str
         digest = questions_digest(task.questions)
         return Dataset(source, digest, task.questions, "lm-eval", "the task's own", request=task.request)
     if source.startswith(FIXED):
-        from ipw.workloads.lm.fixed_lengths import fixed_questions
+        from ipw.workloads.lm.fixed_lengths import COUNT, fixed_questions, lengths_of
 
-        questions, request = fixed_questions(source.removeprefix(FIXED), limit, seed)
-        return Dataset(source, questions_digest(questions), questions, "none", "nothing can be right", request=request)
+        lengths = lengths_of(source.removeprefix(FIXED))
+        questions = fixed_questions(lengths, limit or COUNT, seed)
+        digest = questions_digest(questions)
+        return Dataset(source, digest, questions, "none", "nothing can be right", request=lengths.request)
     return _load_file(Path(source), Path(source).name, limit, seed, answer_is)
 
 
