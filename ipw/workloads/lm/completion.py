@@ -47,8 +47,10 @@ class CompletionStream(EventStream):
         self._failed_finish: str | None = None
         self._complaint: str | None = None
         """What the server said that is no part of an answer; progress, or why there will be none."""
+        self._text: str | None = None
+        """What came that is no JSON."""
         self._unknown: str | None = None
-        """What came besides."""
+        """What came that is JSON, and nothing that is known."""
 
     # --- what is known when all has come ----------------------------------------------------------------------------
 
@@ -75,7 +77,15 @@ class CompletionStream(EventStream):
     @property
     def explained(self) -> bool:
         """Whether the server has said that this is its end, or something else in place of an answer."""
-        return bool(self.done or self._whole or self.finish_reason or self.told or self._complaint or self._unknown)
+        return bool(
+            self.done
+            or self._whole
+            or self.finish_reason
+            or self.told
+            or self._complaint
+            or self._text
+            or self._unknown
+        )
 
     def fault(self) -> str | None:
         """Say why this is no answer, or not yet; `None` if it is one.
@@ -89,10 +99,10 @@ class CompletionStream(EventStream):
         if self._complaint and (unfinished or not self.said):
             return self._complaint
         whole = self.done or self._whole or not unfinished
-        if whole and (self.said or explains(self.finish_reason)):
+        if whole and (self.said or (explains(self.finish_reason) and not self._text)):
             return None
         told = None if unfinished else f"its reason to finish is {self.finish_reason!r}"
-        return ": ".join(filter(None, (BROKE_OFF if self.said else NO_COMPLETION, told or self._unknown)))
+        return ": ".join(filter(None, (BROKE_OFF if self.said else NO_COMPLETION, told or self._text or self._unknown)))
 
     # --- what the stream gives --------------------------------------------------------------------------------------
 
@@ -146,7 +156,18 @@ class CompletionStream(EventStream):
         except (ValueError, RecursionError):
             chunks = []
         if not chunks:
-            self._unknown = self._unknown or plain_words(text)
+            self._text = plain_words(text)
+            self._find_error(body)
+
+    def _find_error(self, body: bytes) -> None:
+        """Look for an error in a line of its own, among others that are no JSON."""
+        for line in body.split(b"\n"):
+            try:
+                found = json.loads(line)
+            except (ValueError, RecursionError):
+                continue
+            if isinstance(found, dict) and tells_error(found):
+                self._fail(error_message(found))
 
     def take(self, chunk: dict[str, Any], t_ns: int) -> None:
         """Take one decoded chunk, or the whole object of an answer that was not streamed."""
