@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from ipw.energy.arrays import Ints
+from ipw.energy.believed import counter_doubt, power_doubt
 from ipw.energy.curve import Curve, counter_curve, power_curve
+from ipw.energy.knots import IMPOSSIBLE, sorted_out
+from ipw.energy.limits import most_power_w
 from ipw.energy.shape import shaped
 from ipw.runs.directory import RunDir
 
 Readings = npt.NDArray[np.void]
 """As RunDir.readings() gives them."""
+NEVER_NOTHING = {"gpu", "module", "package", "soc", "system", "wall"}
+"""Scopes of what always draws something."""
+OF_PARTS = {"soc", "system"}
+"""Scopes of what may be measured as several parts."""
 
 
 def of_channel(readings: Readings, channel: Mapping[str, Any]) -> Readings:
@@ -24,9 +33,21 @@ def of_channel(readings: Readings, channel: Mapping[str, Any]) -> Readings:
 
 
 def with_shapes(channels: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Put in place of each name of a shaping channel the channel itself, for `channel_curve`."""
+    """Put in place of each name of a shaping channel the channel itself, and say what adds up beside a part of a whole.
+
+    For `channel_curve`.
+    """
     by_name = {channel.get("name"): channel for channel in channels}
-    return [dict(channel) | {"shape": by_name.get(channel.get("shape"))} for channel in channels]
+    summed = Counter(_whole(channel) for channel in channels if channel.get("in_total"))
+    return [
+        dict(channel) | {"shape": by_name.get(channel.get("shape")), "beside": summed[_whole(channel)] - 1}
+        for channel in channels
+    ]
+
+
+def _whole(channel: Mapping[str, Any]) -> tuple[str, str]:
+    """Name what a channel may be one of several parts of."""
+    return str(channel.get("name")).partition("/")[0], str(channel.get("scope"))
 
 
 def channel_curve(readings: Readings, channel: Mapping[str, Any]) -> Curve:
@@ -40,18 +61,51 @@ def _own_curve(readings: Readings, channel: Mapping[str, Any]) -> Curve:
     mine = of_channel(readings, channel)
     columns = (mine["t_ns"], mine["value"], mine["status"], mine["uncertainty_ns"])
     gain_rel = _number(channel.get("gain_rel")) or 0.0
+    most_w = most_power_w(channel.get("scope"), channel.get("max_power_w"))
     if channel.get("kind") == "counter":
         return counter_curve(
             *columns,
             ticks=bool(channel.get("ticks")),
             sparse=channel.get("shape") is not None,
             range_j=_number(channel.get("range_j")),
-            max_power_w=_number(channel.get("max_power_w")),
+            max_power_w=most_w,
             resolution_j=_number(channel.get("resolution_j")),
             update_period_s=_number(channel.get("update_period_s")),
             gain_rel=gain_rel,
         )
-    return power_curve(*columns, update_period_s=_number(channel.get("update_period_s")), gain_rel=gain_rel)
+    return power_curve(
+        *columns,
+        update_period_s=_number(channel.get("update_period_s")),
+        max_power_w=most_w,
+        may_rest=_may_rest(channel),
+        gain_rel=gain_rel,
+    )
+
+
+def refused(readings: Readings, channel: Mapping[str, Any]) -> Ints:
+    """Moments of readings of a channel that came and cannot be true: beyond its limit, or a stand-in for no value."""
+    mine = of_channel(readings, channel)
+    most_w = most_power_w(channel.get("scope"), channel.get("max_power_w"))
+    doubt = power_doubt(most_w, may_rest=_may_rest(channel))
+    if channel.get("kind") == "counter":
+        range_j, resolution_j, period_s = (
+            _number(channel.get(name)) for name in ("range_j", "resolution_j", "update_period_s")
+        )
+        doubt = counter_doubt(range_j, most_w, resolution_j, period_s)
+    *_, t_ns, codes = sorted_out(mine["t_ns"], mine["value"], mine["status"], mine["uncertainty_ns"], doubt)
+    impossible: Ints = t_ns[codes == IMPOSSIBLE]
+    return impossible
+
+
+def _may_rest(channel: Mapping[str, Any]) -> bool:
+    """Whether a device may draw nothing.
+
+    What is a part of another may, and one of several that add up to a whole: the rail of a Jetson's vision engine, the
+    second of two batteries. What is measured as a whole may not.
+    """
+    scope = channel.get("scope")
+    part = channel.get("included_in") is not None or scope not in NEVER_NOTHING
+    return part or (scope in OF_PARTS and channel.get("beside", 0) > 0)
 
 
 def curves(run: RunDir) -> dict[str, Curve]:

@@ -161,9 +161,7 @@ class Meter:
             self._manifest["ranks"] = {"on_this_host": self._lead.rank.local_size}
             _claim(self.journal, ended=False)
         self.run.write_manifest(self._manifest)
-        self.live = LivePower(
-            self.run.path / READINGS, {c["index"]: c["kind"] for c in greeted if c["in_total"] and "index" in c}
-        )
+        self.live = LivePower(self.run.path / READINGS, [c for c in greeted if c["in_total"]])
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         assert self._owner is not None

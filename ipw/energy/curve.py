@@ -9,8 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ipw.energy.arrays import Floats, Ints, checked
+from ipw.energy.believed import counter_doubt, power_doubt
 from ipw.energy.delta import OK, REASONS, deltas
 from ipw.energy.knots import Outages, between, ticks_of, updates, usable
+from ipw.energy.renewal import seldom_renewed, waited
 
 __all__ = [
     "STRAY",
@@ -70,19 +72,23 @@ def counter_curve(
 ) -> Curve:
     """Curve of an energy counter from its readings: moment, joules, status code (0 is good), half-width of the read.
 
-    With `ticks` the knots are the moments at which the value was seen to change, each between the last read of the old
-    value and the first of the new one; of a `sparse` one, those that were looked for. Without, they are the reads,
+    With `ticks`, and where it is read far oftener than it is renewed, the knots are the moments at which the value was
+    seen to change, each between the last read of the old value and the first of the new one; of a `sparse` one, those
+    that were looked for. Without, they are the reads,
     whose values are up to `update_period_s` old where that is much shorter than the time between reads (else each read
-    is an update). Wraps are undone where `range_j` is known; resets, impossible power and outages become gaps.
+    is an update). Wraps are undone where `range_j` is known; resets, impossible power and outages become gaps, and
+    values that cannot be true are readings that failed (`ipw.energy.believed`).
     """
-    t, value, half, outages = usable(t_ns, value_j, status, uncertainty_ns)
-    if ticks:
+    doubt = counter_doubt(range_j, max_power_w, resolution_j, update_period_s)
+    t, value, half, outages = usable(t_ns, value_j, status, uncertainty_ns, doubt)
+    waited_ns = waited(t, value, update_period_s)
+    if ticks or seldom_renewed(t, value, resolution_j or 0.0):
         tick_t, tick_value, tick_half = ticks_of(t, value, half, sparse=sparse)
         if tick_t.size >= 2:
-            t, value, half = tick_t, tick_value, tick_half
+            t, value, half, waited_ns = tick_t, tick_value, tick_half, np.zeros(tick_t.size - 1)
     elif t.size > 1 and update_period_s is not None and 2e9 * update_period_s < np.median(np.diff(t)):
         t, half = t - np.int64(update_period_s * 5e8), half + update_period_s * 5e8
-    energy, code = deltas(value, t, half, range_j=range_j, max_power_w=max_power_w)
+    energy, code = deltas(value, t, half, waited_ns=waited_ns, range_j=range_j, max_power_w=max_power_w)
     reasons = {int(k): REASONS[code[k]] for k in np.flatnonzero(code != OK)}
     return _curve(t, energy, half, resolution_j or 0.0, reasons, outages, gain_rel)
 
@@ -95,6 +101,8 @@ def power_curve(
     *,
     update_period_s: float | None = None,
     max_gap_s: float | None = None,
+    max_power_w: float | None = None,
+    may_rest: bool = True,
     gain_rel: float = 0.05,
 ) -> Curve:
     """Curve of a power sensor by integration of its readings.
@@ -102,9 +110,10 @@ def power_curve(
     With `update_period_s` each new value is the mean over the update that it ends, as sensors with a boxcar window give
     it: the knots are the updates, and each value counts for the time before it. Without, readings are samples of a
     continuous power and the trapezoid rule joins them. Readings further apart than `max_gap_s` (by default 2 s, or five
-    times the usual spacing if that is longer) leave a gap with no energy.
+    times the usual spacing if that is longer) leave a gap with no energy. Values that cannot be true, among them 0 W of
+    what may not rest, are readings that failed.
     """
-    t, power, half, outages = usable(t_ns, power_w, status, uncertainty_ns)
+    t, power, half, outages = usable(t_ns, power_w, status, uncertainty_ns, power_doubt(max_power_w, may_rest=may_rest))
     spacing = float(np.median(np.diff(t))) if t.size > 1 else 0.0
     limit_ns = max(2e9, 5 * spacing) if max_gap_s is None else max_gap_s * 1e9
     wide_t = t[1:][np.diff(t) > limit_ns]

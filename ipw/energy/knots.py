@@ -6,9 +6,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ipw.energy.arrays import Floats, Ints, checked
+from ipw.energy.believed import Doubt
 from ipw.energy.grid import AROUND, on_grid
 
-STATUS_NAMES = ("ok", "permission", "unsupported", "absent", "lost")
+STATUS_NAMES = ("ok", "permission", "unsupported", "absent", "lost", "impossible values")
+IMPOSSIBLE = 5
+"""The status of a reading that came, and cannot be true."""
 OUTAGE_S = 1.0
 """A failed read that is made good within this time loses nothing: a counter goes on counting."""
 CLOSEST, BLURRED = 0.02, 5.0
@@ -20,9 +23,30 @@ Outages = list[tuple[int, int, str]]
 
 
 def usable(
-    t_ns: npt.ArrayLike, value: npt.ArrayLike, status: npt.ArrayLike, uncertainty_ns: npt.ArrayLike
+    t_ns: npt.ArrayLike,
+    value: npt.ArrayLike,
+    status: npt.ArrayLike,
+    uncertainty_ns: npt.ArrayLike,
+    doubt: Doubt | None = None,
 ) -> tuple[Ints, Floats, Floats, Outages]:
     """Good readings in order of time, and the outages between them: (last good, next good, status)."""
+    t, values, half, bad_t, bad_codes = sorted_out(t_ns, value, status, uncertainty_ns, doubt)
+    after = np.searchsorted(t, bad_t)
+    outages = []
+    for k, code in zip(*_first_of_each(after, bad_codes), strict=True):
+        if 0 < k < t.size and t[k] - t[k - 1] > OUTAGE_S * 1e9:
+            outages.append((int(t[k - 1]), int(t[k]), STATUS_NAMES[code] if code < len(STATUS_NAMES) else "lost"))
+    return t, values, half, outages
+
+
+def sorted_out(
+    t_ns: npt.ArrayLike,
+    value: npt.ArrayLike,
+    status: npt.ArrayLike,
+    uncertainty_ns: npt.ArrayLike,
+    doubt: Doubt | None = None,
+) -> tuple[Ints, Floats, Floats, Ints, Ints]:
+    """Sort readings by time: moments, values and half-widths of the good ones, each once; moments and status of bad."""
     t = checked(t_ns, "t_ns")
     values, codes = np.asarray(value, np.float64), np.asarray(status, np.int64)
     half = np.asarray(uncertainty_ns, np.float64)
@@ -35,12 +59,14 @@ def usable(
     t, values, half = t[good], values[good], half[good]
     first = np.diff(t, prepend=t[:1] - 1) > 0
     t, values, half = t[first], values[first], half[first]
-    after = np.searchsorted(t, bad_t)
-    outages = []
-    for k, code in zip(*_first_of_each(after, bad_codes), strict=True):
-        if 0 < k < t.size and t[k] - t[k - 1] > OUTAGE_S * 1e9:
-            outages.append((int(t[k - 1]), int(t[k]), STATUS_NAMES[code] if code < len(STATUS_NAMES) else "lost"))
-    return t, values, half, outages
+    if doubt is not None and t.size:
+        refused = doubt(t, values)
+        bad_t = np.concatenate([bad_t, t[refused]])
+        bad_codes = np.concatenate([bad_codes, np.full(int(refused.sum()), IMPOSSIBLE)])
+        order = np.argsort(bad_t, kind="stable")
+        bad_t, bad_codes = bad_t[order], bad_codes[order]
+        t, values, half = t[~refused], values[~refused], half[~refused]
+    return t, values, half, bad_t, bad_codes
 
 
 def ticks_of(t: Ints, value: Floats, half: Floats, *, sparse: bool = False) -> tuple[Ints, Floats, Floats]:

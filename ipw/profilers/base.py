@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, NamedTuple, Protocol
 
 from ipw.clock import now_ns
+from ipw.energy.limits import most_power_w
 from ipw.runs.readings import Kind, Status
 
 Scope = Literal["gpu", "module", "memory", "package", "core", "uncore", "dram", "ane", "soc", "system", "wall"]
@@ -35,7 +36,8 @@ class Channel:
     range_j: float | None = None
     """A counter that starts again at 0 does so after this many joules; `None`: it never does."""
     max_power_w: float | None = None
-    """More than this is impossible for the device."""
+    """The most that the device can draw by its own limit; without one, or with nonsense, that of its class. Of what is
+    neither a counter nor a power it is not asked."""
     resolution_j: float | None = None
     update_period_s: float | None = None
     """How often the hardware renews the value, where known before it is measured."""
@@ -53,6 +55,11 @@ class Channel:
     """Whether the user named this device, as CUDA_VISIBLE_DEVICES does: without it a run is not what was asked for."""
     note: str | None = None
     """What a reader must know: a MIG instance measured as its parent, a vendor's model behind the number."""
+
+    def __post_init__(self) -> None:
+        """See to it that there is no counter and no power of which anything is believed."""
+        if self.kind != "gauge":
+            object.__setattr__(self, "max_power_w", most_power_w(self.scope, self.max_power_w))
 
     def as_dict(self) -> dict[str, Any]:
         """For the manifest and the sampler's greeting."""

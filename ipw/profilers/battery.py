@@ -14,6 +14,8 @@ from ipw.sysfs import printable, read_text
 
 WAITING = {"Not charging", "Full", "Unknown"}
 HINT = "unplug the charger"
+MAX_POWER_W = 300.0
+"""A battery of 100 Wh, the most that aeroplanes take, emptied in 20 minutes."""
 NOTE = "the whole system, screen and disks included; the battery renews it every 1 to 30 s: measure for 10 min or more"
 
 
@@ -42,6 +44,7 @@ def _of_a_mac() -> Sensor:
             device="AppleSmartBattery",
             unit="W",
             poll_s=1.0,
+            max_power_w=MAX_POWER_W,
             note=NOTE,
         )
     )
@@ -56,6 +59,7 @@ def _source(root: Path, path: Path) -> Source:
         device=str(path),
         unit="W",
         poll_s=1.0,
+        max_power_w=MAX_POWER_W,
         note=NOTE,
     )
     return probed(channel, partial(timed, partial(_watts, root, path)), HINT)

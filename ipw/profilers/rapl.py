@@ -19,8 +19,6 @@ ZONE = re.compile(r"intel-rapl(-mmio)?:\d+(:\d+)?")
 """AMD's zones are called so too."""
 PACKAGE = re.compile(r"package-(\d+(-die-\d+)?)")
 PARTS: dict[str, Scope] = {"core": "core", "uncore": "uncore", "dram": "dram", "psys": "system"}
-MAX_POWER_W = 2000.0
-"""Where a zone names no limit of its own."""
 HINT = (
     """echo 'SUBSYSTEM=="powercap", ACTION=="add", RUN+="/bin/chmod a+r /sys%p/energy_uj"' """
     "| sudo tee /etc/udev/rules.d/70-ipw-rapl.rules && sudo udevadm control --reload "
@@ -131,12 +129,13 @@ def _told(error: OSError) -> SensorError:
     return SensorError("absent" if isinstance(error, FileNotFoundError) else "lost", f"energy_uj: {error.strerror}")
 
 
-def _max_power_w(zone: Path) -> float:
+def _max_power_w(zone: Path) -> float | None:
     """Twice the highest limit that the zone names: more than it can draw over the time between two readings."""
     limits = (
         _micro(path) for pattern in ("max_power", "power_limit") for path in zone.glob(f"constraint_?_{pattern}_uw")
     )
-    return 2 * max((limit for limit in limits if limit), default=MAX_POWER_W / 2)
+    most_w = max((limit for limit in limits if limit), default=None)
+    return None if most_w is None else 2 * most_w
 
 
 def _text(path: Path) -> str:

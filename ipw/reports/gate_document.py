@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ipw.errors import FAILURE, INCONCLUSIVE, INVALID, OK, REGRESSION
+from ipw.reports.check import Check
 from ipw.reports.definitions import DEFINITIONS
 from ipw.reports.gate import Verdict
 from ipw.reports.gate_family import Decision
@@ -18,7 +19,6 @@ from ipw.reports.gate_judging import log_ratios, values
 from ipw.reports.gate_policy import ACCURACY, Rule
 from ipw.reports.gate_validity import ArmName, Observed
 from ipw.reports.metric import mapping
-from ipw.reports.validity import Check
 
 SCHEMA_VERSION = 1
 Document = dict[str, Any]

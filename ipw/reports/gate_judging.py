@@ -8,13 +8,13 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 
 from ipw.errors import UsageError, near
+from ipw.reports.check import Check
 from ipw.reports.gate import Verdict, judge
 from ipw.reports.gate_accuracy import judge_accuracy
 from ipw.reports.gate_policy import ACCURACY, Rule
 from ipw.reports.gate_validity import ArmName, Observed
 from ipw.reports.metric import mapping, number
 from ipw.reports.stats import Array
-from ipw.reports.validity import Check
 
 Ratios = tuple[list[float], list[int]]
 """Log of candidate over base, one a pair in running order, and the start of each pair."""

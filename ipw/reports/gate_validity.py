@@ -10,11 +10,12 @@ from typing import Any, Literal
 import numpy as np
 
 from ipw.channel_curves import Readings, of_channel
+from ipw.reports.check import Check
 from ipw.reports.gate_policy import EQUAL
 from ipw.reports.metric import mapping, mappings, number, sensors
 from ipw.reports.queries import Queries, load_queries
 from ipw.reports.readings import total_channels
-from ipw.reports.validity import Check, measured_window
+from ipw.reports.validity import measured_window
 from ipw.runs.directory import RunDir
 
 ArmName = Literal["base", "candidate"]

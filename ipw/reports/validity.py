@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from ipw.channel_curves import Readings, channel_curve, of_channel
+from ipw.channel_curves import Readings, channel_curve, of_channel, refused
 from ipw.clock import Anchor, wall_step_ns
 from ipw.energy.curve import Curve, coverage, energy_between
+from ipw.reports.check import Check, made
+from ipw.reports.failed_reads import failed_reads
 from ipw.reports.metric import mapping, mappings, number, sensors
 from ipw.reports.readings import total_channels
 from ipw.reports.window import LEAST_COVERAGE, measured_windows
 from ipw.unseen import unseen
 
 Window = tuple[int, int]
-Check = dict[str, Any]
-"""`check`, `ok`, `detail`, and `level`: a failed `error` makes the run invalid, a failed `warning` is told."""
 
-MOST_FAILED_READS = 0.01
 MOST_DISAGREEMENT = 0.05
 """Between a counter and the power beside it: the gain that vendors state."""
 MOST_SLOWED = 0.01
@@ -42,10 +40,6 @@ def check_run(manifest: Mapping[str, Any], readings: Readings) -> list[Check]:
     ]
 
 
-def _check(name: str, ok: bool, detail: str, level: Literal["error", "warning"] = "warning") -> Check:
-    return {"check": name, "ok": ok, "detail": detail, "level": level}
-
-
 def measured_window(manifest: Mapping[str, Any]) -> Window | None:
     """From the start of the measured window to its end, or to that of the last where the run was resumed."""
     windows = measured_windows(manifest)
@@ -56,23 +50,23 @@ def _sensors(manifest: Mapping[str, Any]) -> Iterator[Check]:
     names = ", ".join(str(c.get("name")) for c in total_channels(manifest))
     reason = manifest.get("basis_reason") or "no sensor could be read"
     recorded_elsewhere = mapping(mapping(manifest.get("workload")).get("parameters")).get("trace") is not None
-    yield _check("sensors", bool(names), names or str(reason), "warning" if recorded_elsewhere else "error")
+    yield made("sensors", bool(names), names or str(reason), "warning" if recorded_elsewhere else "error")
     if names and not mapping(manifest.get("attribution")):
         missing = manifest.get("attribution_reason") or "energy was not attributed"
-        yield _check("attribution", ok=False, detail=str(missing), level="error")
+        yield made("attribution", ok=False, detail=str(missing), level="error")
 
 
 def _server(manifest: Mapping[str, Any]) -> Iterator[Check]:
     """Say where the server is, and whether it lasted; and that a run was measured in several parts."""
     server = mapping(manifest.get("server"))
     if reason := unseen(manifest):
-        yield _check("server" if not server.get("local", True) else "model", ok=False, detail=reason)
+        yield made("server" if not server.get("local", True) else "model", ok=False, detail=reason)
     elif server.get("ended"):
-        yield _check("server", ok=False, detail=str(server["ended"]))
+        yield made("server", ok=False, detail=str(server["ended"]))
     parts = mappings(manifest.get("resumed"))
     if parts:
         told = f"measured in {len(parts) + 1} parts; what was in flight when the run was cut off was asked again"
-        yield _check("resumed", ok=True, detail=told)
+        yield made("resumed", ok=True, detail=told)
 
 
 def _sampler(manifest: Mapping[str, Any]) -> Iterator[Check]:
@@ -81,11 +75,11 @@ def _sampler(manifest: Mapping[str, Any]) -> Iterator[Check]:
         died = stats.get("died")
         cpu, wall = number(stats.get("cpu_s")), number(stats.get("wall_s"))
         cost = f"took {100 * cpu / wall:.2g} % of one core" if cpu is not None and wall else "ran to the end"
-        yield _check("sampler", not died, str(died) if died else cost, "error")
+        yield made("sampler", not died, str(died) if died else cost, "error")
         total = {c.get("name") for c in total_channels(manifest)}
         failures = [f for f in mappings(stats.get("failures")) if f.get("channel") in total]
         told = [f"{f.get('channel')}: {f.get('reason')}" for f in failures]
-        yield _check("failures", not told, _first(told) or "none")
+        yield made("failures", not told, _first(told) or "none")
 
 
 def _readings(manifest: Mapping[str, Any], readings: Readings) -> Iterator[Check]:
@@ -98,16 +92,13 @@ def _readings(manifest: Mapping[str, Any], readings: Readings) -> Iterator[Check
     covered = {name: _covered(curve, windows) for name, curve in curves.items()}
     least = min(covered, key=lambda name: covered[name][0])
     share = covered[least][0]
-    yield _check("coverage", share >= LEAST_COVERAGE, f"{100 * share:.2f} % of the window ({least})", "error")
+    yield made("coverage", share >= LEAST_COVERAGE, f"{100 * share:.2f} % of the window ({least})", "error")
     longest = max(covered, key=lambda name: covered[name][1])
     gap_s, limit_s = covered[longest][1], max(2.0, 0.05 * seconds, 1.2 * _update_period_s(total, longest))
-    yield _check("largest gap", gap_s <= limit_s, f"{gap_s:.3g} s without news ({longest})")
+    yield made("largest gap", gap_s <= limit_s, f"{gap_s:.3g} s without news ({longest})")
     lost = [f"{name}: {text}" for name, curve in curves.items() for each in windows for text in _losses(curve, each)]
-    yield _check("losses", not lost, _first(lost) or "none")
-    inside = readings[_within(readings["t_ns"], windows)]
-    inside = inside[np.isin(inside["channel"], [c["index"] for c in total])]
-    failed = int((inside["status"] != 0).sum())
-    yield _check("failed reads", failed <= MOST_FAILED_READS * len(inside), f"{failed} of {len(inside)}")
+    yield made("losses", not lost, _first(lost) or "none")
+    yield from failed_reads(readings, total, windows)
     window = max(windows, key=lambda each: each[1] - each[0])
     for channel in total:
         yield from _against_power(manifest, readings, channel, curves[str(channel.get("name"))], window)
@@ -124,11 +115,6 @@ def _covered(curve: Curve, windows: Sequence[Window]) -> tuple[float, float]:
     return sum(length * share for length, share, _ in found) / sum(length for length, *_ in found), max(
         gap_s for *_, gap_s in found
     )
-
-
-def _within(t_ns: npt.NDArray[np.int64], windows: Sequence[Window]) -> npt.NDArray[np.bool_]:
-    found: npt.NDArray[np.bool_] = np.any([(t_ns >= start) & (t_ns <= end) for start, end in windows], axis=0)
-    return found
 
 
 def _losses(curve: Curve, window: Window) -> Iterator[str]:
@@ -151,11 +137,12 @@ def _against_power(
         counted, low, high = (float(x[0]) for x in energy_between(curve, window[0], window[1]))
         integrated = float(energy_between(power, window[0], window[1])[0][0])
         differs = integrated - counted
-        sampling_j = _sampling_error_j(of_channel(readings, channel), window)
+        mine = of_channel(readings, channel)
+        sampling_j = _sampling_error_j(mine[~np.isin(mine["t_ns"], refused(readings, channel))], window)
         allowed = max(MOST_DISAGREEMENT * counted, high - low + 2 * sampling_j)
         share = f"{100 * differs / counted:+.1f} %" if counted else f"{differs:+.3g} J, and the counter stands still"
         agrees = abs(differs) <= allowed
-        yield _check(
+        yield made(
             "counter against power", agrees, f"{channel.get('name')}: {share}", "warning" if counted else "error"
         )
 
@@ -180,17 +167,17 @@ def _conditions(manifest: Mapping[str, Any], readings: Readings) -> Iterator[Che
     told = list(dict.fromkeys(f"pid {each.get('pid')} ({each.get('name') or 'unknown'})" for each in found))
     if isinstance(neighbours.get("start"), list):
         others = "used the same GPUs; unless that is the measured server, these joules hold its work too"
-        yield _check("other processes", not told, f"{_first(told)} {others}" if told else "none")
+        yield made("other processes", not told, f"{_first(told)} {others}" if told else "none")
     flags = mapping(manifest.get("attribution")).get("flags")
     if isinstance(flags, list) and flags:
-        yield _check("attribution", ok=False, detail="; ".join(map(str, flags)))
+        yield made("attribution", ok=False, detail="; ".join(map(str, flags)))
     source = mapping(manifest.get("host")).get("power_source")
     if source is not None:
-        yield _check("power source", source != "battery", str(source))
+        yield made("power source", source != "battery", str(source))
     anchors = manifest.get("anchors")
     if isinstance(anchors, list) and len(anchors) > 1:
         step_s = wall_step_ns(Anchor(*anchors[0]), Anchor(*anchors[-1])) / 1e9
-        yield _check("wall clock", abs(step_s) <= MOST_CLOCK_STEP_S, f"stepped by {step_s:+.3f} s during the run")
+        yield made("wall clock", abs(step_s) <= MOST_CLOCK_STEP_S, f"stepped by {step_s:+.3f} s during the run")
 
 
 def _gauge(channel: Mapping[str, Any], good: Readings, window: Window) -> Iterator[Check]:
@@ -208,11 +195,11 @@ def _gauge(channel: Mapping[str, Any], good: Readings, window: Window) -> Iterat
     elif unit == "C" and len(inside) >= 4:
         quarter = len(inside) // 4
         warming = float(np.median(inside[-quarter:]) - np.median(inside[:quarter]))
-        yield _check("temperature", abs(warming) <= MOST_WARMING_C, f"{name}: {warming:+.1f} °C")
+        yield made("temperature", abs(warming) <= MOST_WARMING_C, f"{name}: {warming:+.1f} °C")
 
 
 def _throttling(share: float, detail: str) -> Check:
-    return _check("throttling", share <= 0, detail, "error" if share > MOST_SLOWED else "warning")
+    return made("throttling", share <= 0, detail, "error" if share > MOST_SLOWED else "warning")
 
 
 def _first(told: list[str]) -> str:

@@ -9,11 +9,11 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ipw.reports.check import Check
 from ipw.reports.gate_family import Decision, decide, stage_alpha
 from ipw.reports.gate_judging import check_metrics, judge_rules, log_ratios
 from ipw.reports.gate_policy import ACCURACY, Policy
 from ipw.reports.gate_validity import Observed, check_session, invalid
-from ipw.reports.validity import Check
 from ipw.verbs.calibration_file import Calibrated
 from ipw.verbs.interleave import Arms, Start, measure, plan
 from ipw.verbs.settle import Settle

@@ -20,7 +20,7 @@ from ipw.runs.directory import MANIFEST, RunDir
 from ipw.runs.journal import JOURNAL
 from ipw.runs.live_journal import LiveJournal, Standing
 from ipw.runs.live_power import LivePower
-from ipw.runs.readings import READINGS, Kind
+from ipw.runs.readings import READINGS
 from ipw.verbs.options import JSON, RUNS
 from ipw.verbs.study_book import STUDY, read_study
 from ipw.verbs.terminal import console
@@ -91,9 +91,7 @@ class Watcher:
         sensors = [c for c in run.manifest().get("sensors", []) if "index" in c]
         self._names = {c["index"]: str(c["name"]) for c in sensors}
         self._gauges = {c["index"]: str(c.get("unit", "")) for c in sensors if c.get("kind") == "gauge"}
-        # Of a gauge the last value counts, as of a power reading.
-        kinds: dict[int, Kind] = {c["index"]: "counter" if c.get("kind") == "counter" else "power" for c in sensors}
-        self._power = LivePower(run.path / READINGS, kinds)
+        self._power = LivePower(run.path / READINGS, sensors)
         self._journal = LiveJournal(run.path / JOURNAL)
 
     def snapshot(self) -> dict[str, Any]:

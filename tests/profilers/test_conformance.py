@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -16,6 +18,7 @@ from doubles.machines import MACHINES, NOTHING
 from doubles.reading import failure, opened, reading
 
 from ipw.clock import now_ns
+from ipw.energy.limits import OF_SCOPE
 from ipw.profilers.base import Channel, Method, Scope, Sensor, SensorError
 from ipw.profilers.discovery import SENSORS, choose_basis, find
 from ipw.runs.readings import Kind, Status
@@ -56,6 +59,22 @@ def test_channels_are_well_formed(name: str, sensor: Sensor) -> None:
         assert channel.poll_s > 0
         assert channel.name.startswith(f"{name}/") or name == "replay"
         assert json.loads(json.dumps(channel.as_dict(), allow_nan=False)) == channel.as_dict()
+
+
+@ALL
+def test_every_counter_and_every_power_has_a_limit_of_its_own_or_of_its_class(name: str, sensor: Sensor) -> None:
+    for channel in energies(sensor):
+        assert channel.max_power_w is not None
+        assert 1.0 <= channel.max_power_w <= 4 * OF_SCOPE[channel.scope].power_w
+
+
+@pytest.mark.parametrize("told", [None, 0.0, -5.0, math.nan, math.inf, 1e-3, 1e9, 2.0**64, 4294967.295, True])
+@pytest.mark.parametrize("scope", get_args(Scope))
+def test_a_limit_that_is_nonsense_is_no_limit(scope: Scope, told: float | None) -> None:
+    channel = Channel(name="a/b", kind="power", scope=scope, method="integrated_power", max_power_w=told)
+    assert channel.max_power_w == OF_SCOPE[scope].power_w
+    assert replace(channel, max_power_w=70.0).max_power_w == 70.0
+    assert replace(channel, kind="gauge", max_power_w=told).max_power_w is told
 
 
 @ALL

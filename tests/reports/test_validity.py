@@ -80,6 +80,27 @@ def test_many_failed_reads_are_told(tmp_path: Path) -> None:
     assert failed(run)["failed reads"] in {"30 of 601", "31 of 601"}
 
 
+@pytest.mark.parametrize(("every", "valid"), [(10, False), (200, True)])
+def test_values_that_cannot_be_true_are_told_and_many_of_them_make_the_run_invalid(
+    tmp_path: Path, every: int, *, valid: bool
+) -> None:
+    run = make_run(tmp_path)
+    readings = run.readings().copy()
+    readings["value"][60::every] = 4294967.295
+    (run.path / READINGS).write_bytes(readings.tobytes())
+    wrong = {10: 58, 200: 3}[every]
+    assert failed(run)["impossible values"].startswith(f"{wrong} of 601 of nvml/gpu0 (more than 1,500 W")
+    assert summarize(run)["valid"] == valid
+
+
+def test_one_failed_read_is_never_too_many(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    readings = run.readings()[::20].copy()
+    readings["status"][15] = 4
+    (run.path / READINGS).write_bytes(readings.tobytes())
+    assert "failed reads" not in failed(run)
+
+
 def test_a_gpu_that_was_slowed_by_heat_is_told(tmp_path: Path) -> None:
     run = make_run(tmp_path)
     add_channel(run, [0x1] * 30 + [0x20] * 10, name="nvml/gpu0/clock_events", unit="bits")

@@ -148,7 +148,7 @@ def halfway(mine: Readings) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64
 
 def on_their_grid(mine: Readings) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float64]]:
     """Of each change: when it was first read, where `ipw.energy.knots` puts it, and how far off that may be."""
-    t, value, half, _ = usable(*(mine[name] for name in ("t_ns", "value", "status", "uncertainty_ns")))
+    t, value, half, _ = usable(mine["t_ns"], mine["value"], mine["status"], mine["uncertainty_ns"])
     at, shown, err = ticks_of(t, value, half)
     first = {joules: moment for moment, joules in zip(t[::-1].tolist(), value[::-1].tolist(), strict=True)}
     return np.array([first[joules] for joules in shown.tolist()]), at, err

@@ -1,0 +1,50 @@
+"""Whether too many readings failed: those that gave nothing, and those whose value cannot be true."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ipw.channel_curves import Readings, of_channel, refused
+from ipw.energy.limits import MARGIN, most_power_w
+from ipw.reports.check import Check, made
+
+MOST = 0.01
+"""Of the readings of a channel: more, and its joules are not believed. One that fails is never too many."""
+
+
+def failed_reads(
+    readings: Readings, total: Sequence[Mapping[str, Any]], windows: Sequence[tuple[int, int]]
+) -> Iterator[Check]:
+    """Count, within the windows and by channel of the total, what failed; and tell what came and cannot be true."""
+    counts = [_count(readings, channel, windows) for channel in total]
+    many = any(failed + wrong > max(1.0, MOST * count) for failed, wrong, count in counts)
+    failed, impossible, read = (sum(column) for column in zip(*counts, strict=True))
+    yield made("failed reads", not many, f"{failed + impossible} of {read}", "error")
+    told = [
+        f"{wrong} of {count} of {channel.get('name')} ({_beyond(channel)})"
+        for channel, (_, wrong, count) in zip(total, counts, strict=True)
+        if wrong
+    ]
+    yield made("impossible values", not impossible, "; ".join(told) or "none")
+
+
+def _count(readings: Readings, channel: Mapping[str, Any], windows: Sequence[tuple[int, int]]) -> tuple[int, int, int]:
+    """How many gave nothing, how many cannot be true, and how many there were."""
+    mine = of_channel(readings, channel)
+    inside = mine[_within(mine["t_ns"], windows)]
+    impossible = int(_within(refused(readings, channel), windows).sum())
+    return int((inside["status"] != 0).sum()), impossible, len(inside)
+
+
+def _within(t_ns: npt.NDArray[np.int64], windows: Sequence[tuple[int, int]]) -> npt.NDArray[np.bool_]:
+    found: npt.NDArray[np.bool_] = np.any([(t_ns >= start) & (t_ns <= end) for start, end in windows], axis=0)
+    return found
+
+
+def _beyond(channel: Mapping[str, Any]) -> str:
+    most_w = MARGIN * most_power_w(channel.get("scope"), channel.get("max_power_w"))
+    return f"more than {most_w:,.0f} W, nothing, or a code for no value"
