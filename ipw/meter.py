@@ -123,6 +123,7 @@ class Meter:
         from ipw.host import host_facts, software_versions
         from ipw.profilers.base import Channel
         from ipw.profilers.discovery import choose_basis
+        from ipw.profilers.losses import losses
         from ipw.profilers.profile import find_profile, stored_profiles, with_profile
         from ipw.profilers.sampling import Sampler
 
@@ -148,6 +149,7 @@ class Meter:
             "basis": self.basis,
             "basis_reason": reason,
             "method": self.method,
+            "left_out": [loss.as_dict() for loss in losses(channels, self._selection)],
             "sensors": greeted,
             "host": host_facts(),
             "software": software_versions(),

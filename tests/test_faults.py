@@ -182,13 +182,13 @@ def test_calls_of_2_ms_cost_certainty_and_not_truth(gpu: FakeNvml, tmp_path: Pat
     assert outcome.summary["valid"]
 
 
-def test_a_counter_that_stands_still_beside_a_working_power_reading_is_not_believed(
-    gpu: FakeNvml, tmp_path: Path
-) -> None:
+def test_a_counter_that_stands_still_is_not_believed_and_the_power_beside_it_is(gpu: FakeNvml, tmp_path: Path) -> None:
     gpu.gpu(0).counter_period_ns = double.FOREVER
     outcome = measured(tmp_path, "nvml")
-    assert "the counter stands still" in outcome.told("counter against power")
-    assert not outcome.summary["valid"]
+    assert (outcome.summary["basis"], outcome.summary["method"]) == ("gpu", "integrated_power")
+    assert outcome.energy["value"] == pytest.approx(gpu.energy_j(0, *outcome.window()), rel=ROUGHLY)
+    assert "nvml/gpu0: its energy counter stands still" in outcome.told("left out")
+    assert outcome.summary["valid"]
 
 
 def test_a_counter_that_disagrees_with_the_power_beside_it_is_told(gpu: FakeNvml, tmp_path: Path) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from importlib import import_module
 from typing import Any, NamedTuple
 
 from ipw.errors import UsageError
 from ipw.profilers.base import Channel, Scope, Sensor
+from ipw.profilers.opening import Look
 from ipw.profilers.sources import missing
 
 SENSORS: dict[str, str] = {
@@ -30,6 +31,8 @@ ENTRY_POINTS = "ipw.sensors"
 INSTEAD_OF = {"perf": "rapl", "powermetrics": "ioreport"}
 """A second way to the same quantity, left alone where the first way works."""
 NOT_AUTOMATIC = {"replay", "estimate"}
+BATCHED = {"replay", "ioreport", "powermetrics", "meter", "battery"}
+"""What is renewed too seldom, or plays what was: whether it moves cannot be seen at opening."""
 
 SUMMED: tuple[Scope, ...] = ("gpu", "module", "package", "dram", "soc")
 WHOLE: tuple[Scope, ...] = ("system", "wall")
@@ -61,8 +64,9 @@ def known() -> dict[str, Load]:
 def find(selection: str = "auto") -> list[Sensor]:
     """Open sensors: every measured one (`auto`), or those named, such as `nvml,rapl`.
 
-    What is missing is among them too, with its reason. `auto` opens a second way to a quantity only where the first is
-    closed, and estimates only where nothing is measured. Raises UsageError for a name that nobody knows.
+    What is missing is among them too, with its reason, and so is what stands still. `auto` opens a second way to a
+    quantity only where the first tells nothing, and estimates only where nothing is measured. Raises UsageError for a
+    name that nobody knows.
     """
     if selection != "auto":
         names = [name.strip() for name in selection.split(",") if name.strip()]
@@ -71,17 +75,18 @@ def find(selection: str = "auto") -> list[Sensor]:
         if unknown or not names:
             told = f"unknown sensor: {', '.join(unknown)}" if unknown else "no sensor is named"
             raise UsageError(told, f"known sensors: auto, {', '.join(sensors)}")
-        return [_opened(name, sensors[name]) for name in dict.fromkeys(names)]
+        return _judged([_opened(name, sensors[name]) for name in dict.fromkeys(names)])
     sensors = known()
-    found: dict[str, Sensor] = {}
+    looks: dict[str, Look] = {}
     for name, load in sensors.items():
-        first = found.get(INSTEAD_OF.get(name, ""))
-        if name in NOT_AUTOMATIC or (first and _measures(first)):
+        first = looks.get(INSTEAD_OF.get(name, ""))
+        if name in NOT_AUTOMATIC or (first and _measures(first.judged())):
             continue
-        found[name] = _opened(name, load)
-    if not any(_measures(sensor) for sensor in found.values()):
-        found["estimate"] = _opened("estimate", sensors["estimate"])
-    return list(found.values())
+        looks[name] = _opened(name, load)
+    found = _judged(looks.values())
+    if not any(_measures(sensor) for sensor in found):
+        found.append(_opened("estimate", sensors["estimate"]).judged())
+    return found
 
 
 def choose_basis(channels: Sequence[Channel]) -> Basis:
@@ -138,9 +143,14 @@ def _load(target: str) -> Any:
     return getattr(import_module(module), name)
 
 
-def _opened(name: str, load: Load) -> Sensor:
-    """Open a sensor; one that breaks its promise never to raise is told as missing."""
+def _opened(name: str, load: Load) -> Look:
+    """Open a sensor and begin to look at it; one that breaks its promise never to raise is told as missing."""
     try:
-        return load()()
-    except Exception as error:  # noqa: BLE001 - another package's sensor must not take the run down with it
-        return missing(name, "system", "unsupported", f"{type(error).__name__}: {error}")
+        sensor = load()()
+        return Look(sensor, prompt=None if name in BATCHED else name in SENSORS)
+    except Exception as error:  # noqa: BLE001 - no sensor may take the run or the others down with it
+        return Look(missing(name, "system", "unsupported", f"{type(error).__name__}: {error}"))
+
+
+def _judged(looks: Iterable[Look]) -> list[Sensor]:
+    return [look.judged() for look in looks]

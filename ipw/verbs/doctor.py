@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import Any
 
@@ -13,6 +14,7 @@ from rich.text import Text
 from ipw.errors import OK
 from ipw.profilers.base import Channel
 from ipw.profilers.discovery import choose_basis, find, known
+from ipw.profilers.losses import Loss, losses
 from ipw.verbs.options import JSON, SENSORS
 from ipw.verbs.terminal import console
 
@@ -31,18 +33,20 @@ def doctor(sensors: str, *, probe: bool, seconds: float, as_json: bool) -> int:
     for sensor in opened:
         sensor.close()
     basis, in_total, reason = choose_basis(channels)
+    left_out = losses(channels, sensors)
     extras = {extra: find_spec(module) is not None for extra, module in EXTRAS.items()}
     if as_json:
         answer = {
             "basis": basis,
             "basis_reason": reason,
+            "left_out": [loss.as_dict() for loss in left_out],
             "channels": [channel.as_dict() | {"in_total": channel.name in in_total} for channel in channels],
             "extras": extras,
             "warnings": warnings(),
         }
         click.echo(json.dumps(answer | probed))
     else:
-        _tell(channels, in_total, basis, extras)
+        _tell(channels, in_total, basis, left_out, extras)
     return OK
 
 
@@ -54,7 +58,13 @@ def warnings() -> list[str]:
     return found
 
 
-def _tell(channels: list[Channel], in_total: frozenset[str], basis: str | None, extras: dict[str, bool]) -> None:
+def _tell(
+    channels: list[Channel],
+    in_total: frozenset[str],
+    basis: str | None,
+    left_out: Sequence[Loss],
+    extras: dict[str, bool],
+) -> None:
     out = console()
     readable = [channel for channel in channels if channel.status == "ok"]
     table = Table(box=None, header_style="bold", pad_edge=False)
@@ -65,10 +75,7 @@ def _tell(channels: list[Channel], in_total: frozenset[str], basis: str | None, 
         name = Text(channel.name, style="bold" if channel.name in in_total else "")
         table.add_row(name, channel.unit, channel.scope, Text(device))
     out.print(table)
-    if basis == "estimate":
-        out.print("\nNo sensor can be read: every joule will be [bold]estimated[/] (±50 %) and labelled so.")
-    elif basis:
-        out.print(f"\nEnergy of a run: [bold]{basis}[/] = {' + '.join(sorted(in_total))}")
+    _tell_basis(basis, in_total, left_out)
     out.print("\n[bold]not readable[/]")
     for channel in channels:
         if channel.status != "ok":
@@ -79,6 +86,17 @@ def _tell(channels: list[Channel], in_total: frozenset[str], basis: str | None, 
             out.print(f"extra {extra} (absent)\n    try: pip install 'ipw[{extra}]'", markup=False)
     for warning in warnings():
         out.print(f"warning: {warning}", markup=False)
+
+
+def _tell_basis(basis: str | None, in_total: frozenset[str], left_out: Sequence[Loss]) -> None:
+    out = console()
+    if basis == "estimate":
+        out.print("\nNo sensor can be read: every joule will be [bold]estimated[/] (±50 %) and labelled so.")
+    elif basis:
+        out.print(f"\nEnergy of a run: [bold]{basis}[/] = {' + '.join(sorted(in_total))}")
+    for loss in left_out:
+        level = {"error": "not valid: ", "warning": "mind: ", "info": "another channel holds its joules: "}[loss.level]
+        out.print(Text(f"{level}{loss.channel} is left out: {loss.reason}"), soft_wrap=True)
 
 
 @click.command("doctor")

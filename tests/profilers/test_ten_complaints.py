@@ -19,6 +19,7 @@ from doubles.powermetrics import install
 from doubles.reading import named, opened, read, reading, value
 
 from ipw.energy.curve import counter_curve, energy_between, power_curve
+from ipw.profilers import nvml, rapl
 from ipw.profilers.base import Channel, Reading, Sensor
 from ipw.profilers.discovery import choose_basis, find
 
@@ -28,6 +29,11 @@ Gpus = Callable[[int], FakeNvml]
 def open_one(name: str) -> Sensor:
     (sensor,) = find(name)
     return sensor
+
+
+def open_unseen(name: str) -> Sensor:
+    """Open a sensor before it is looked at: its counters may stand still."""
+    return rapl.open_sensor() if name == "rapl" else nvml.open_sensor()
 
 
 @pytest.fixture
@@ -65,7 +71,7 @@ def test_2_a_counter_that_wraps_is_never_negative_nor_huge(range_is_readable: bo
     if not range_is_readable:
         (tree.root / "intel-rapl:0/max_energy_range_uj").write_text("")
     readings = []
-    with opened(open_one("rapl")) as sensor:
+    with opened(open_unseen("rapl")) as sensor:
         channel = named(sensor, "rapl/package-0")
         for second in range(40):
             tree.set("intel-rapl:0", 65_000_000_000 + second * 100_000_000)
@@ -131,7 +137,7 @@ def test_4_ranks_that_see_one_gpu_each_count_every_gpu_once(gpus: Gpus, monkeypa
 
 def test_5_rapl_is_packages_and_memory_without_psys_parts_or_duplicates(tree: Powercap) -> None:
     watts = {"package": 100.0, "core": 60.0, "uncore": 10.0, "dram": 20.0, "psys": 300.0}
-    with opened(open_one("rapl")) as sensor:
+    with opened(open_unseen("rapl")) as sensor:
         for zone in tree.root.iterdir():
             name = (zone / "name").read_text().strip().partition("-")[0]
             tree.set(zone.name, int(watts[name] * 1e6))
@@ -185,6 +191,8 @@ def test_8_a_counter_that_disagrees_with_the_power_can_be_seen_to(gpus: Gpus) ->
     time.sleep(0.05)
     readings: dict[str, list[Reading]] = {"nvml/gpu0": [], "nvml/gpu0/power": []}
     with opened(open_one("nvml")) as sensor:
+        assert choose_basis(sensor.channels).channels == {"nvml/gpu0/power"}
+    with opened(open_unseen("nvml")) as sensor:
         for _ in range(10):
             time.sleep(0.01)
             for name, seen in readings.items():

@@ -1,0 +1,116 @@
+"""The look at opening: a counter that does not move, or a meter that answers 0 W, is passed over and says why.
+
+Hypervisors show RAPL counters that are always 0, some drivers a GPU's counter that never moves. What does not move for
+several of its own updates is not believed; whether a counter goes on moving is judged from the run.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+
+from ipw.clock import now_ns
+from ipw.profilers.base import Channel, Scope, Sensor
+from ipw.profilers.sources import Read, Source, Sources, unreadable
+
+WHOLE: frozenset[Scope] = frozenset({"gpu", "module", "package", "dram", "soc", "system"})
+"""Scopes of what is never without power. A core, a graphics unit or a rail may sleep."""
+SLOWEST_S = 0.15
+"""A counter that is renewed more seldom is not judged at opening: its next update would have to be waited for."""
+LEAST_S, TICKING_S = 0.3, 0.5
+"""So long a counter is looked at before it is said to stand still: many of its updates, or five of a GPU's."""
+BUSY_NS = 10_000_000
+"""First without a pause, which costs a CPU some millijoules: 160 times what a RAPL counter can tell apart."""
+PAUSE_S = 0.004
+POWER_POLL_S = 0.02
+"""How often power is read that is all that there is of a device."""
+STILL = "its energy counter stands still"
+ZERO = "it answers 0 W"
+HINT = "if this is a virtual machine, measure on its host"
+
+
+class Look:
+    """A look at one sensor, from when it was opened."""
+
+    def __init__(self, sensor: Sensor, *, prompt: bool | None = True) -> None:
+        """Begin to look. A counter that tells no update period is renewed soon if `prompt`; `None`: judge nothing."""
+        self._sensor = sensor
+        self._reads: Sequence[Read] = (
+            sensor.reads
+            if isinstance(sensor, Sources)
+            else [partial(sensor.read, place) for place in range(len(sensor.channels))]
+        )
+        self._still: dict[int, float] = {}
+        """What is looked at and has not moved, by its place: the first value."""
+        for place, channel in enumerate(sensor.channels):
+            value = self._value(place) if prompt is not None and _is_judged(channel, prompt=prompt) else None
+            if value is not None and (channel.kind == "counter" or value == 0):
+                self._still[place] = value
+        self._from_ns = now_ns()
+        self._limit_s = max((_limit_s(channel) for channel in self._watched()), default=0.0)
+
+    def judged(self) -> Sensor:
+        """Look until all has moved or time is up. Returns the sensor; what stood still is failed, with the reason."""
+        while self._still and (looked_ns := now_ns() - self._from_ns) < self._limit_s * 1e9:
+            for place, first in list(self._still.items()):
+                if self._value(place) != first:
+                    del self._still[place]
+            quick = any(not channel.ticks for channel in self._watched())
+            if self._still and not (quick and looked_ns < BUSY_NS):
+                time.sleep(PAUSE_S)
+        if self._still:
+            self._sensor = self._without(set(self._still))
+            self._still = {}
+        return self._sensor
+
+    def _watched(self) -> list[Channel]:
+        return [self._sensor.channels[place] for place in self._still]
+
+    def _value(self, place: int) -> float | None:
+        """Read; what fails, or is a stream without news, is not judged here."""
+        try:
+            reading = self._reads[place]()
+        except Exception:  # noqa: BLE001 - the sampler will tell
+            return None
+        return None if reading is None else reading.value
+
+    def _without(self, still: set[int]) -> Sensor:
+        """Fail the channels at these places; the power that is read beside a counter takes its place."""
+        channels = self._sensor.channels
+        instead = {channels[place].name: _beside(channels[place], channels) for place in still}
+        sources: list[Source] = []
+        for place, (channel, read) in enumerate(zip(channels, self._reads, strict=True)):
+            stand_in = instead.get(channel.included_in or "")
+            if place in still:
+                reason = STILL if channel.kind == "counter" else ZERO
+                sources.append(unreadable(replace(channel, status="unsupported", reason=reason, hint=HINT)))
+            elif stand_in is channel:
+                outer = next(c.included_in for c in channels if c.name == channel.included_in)
+                sources.append((replace(channel, included_in=outer, poll_s=min(channel.poll_s, POWER_POLL_S)), read))
+            elif stand_in is not None:
+                sources.append((replace(channel, included_in=stand_in.name), read))
+            else:
+                sources.append((channel, read))
+        return Sources(sources, self._sensor.close)
+
+
+def _is_judged(channel: Channel, *, prompt: bool) -> bool:
+    if channel.status != "ok" or channel.scope not in WHOLE:
+        return False
+    if channel.kind == "power":
+        return channel.method == "integrated_power" and channel.scope != "soc" and channel.included_in is None
+    known = prompt if channel.update_period_s is None else channel.update_period_s <= SLOWEST_S
+    return channel.kind == "counter" and channel.method == "counter" and known
+
+
+def _limit_s(channel: Channel) -> float:
+    return TICKING_S if channel.ticks else max(LEAST_S, 3 * (channel.update_period_s or 0.0))
+
+
+def _beside(counter: Channel, channels: Sequence[Channel]) -> Channel | None:
+    """Find the power of the same device, where it can be read."""
+    found = [c for c in channels if c.included_in == counter.name and c.scope == counter.scope and c.kind == "power"]
+    readable = [c for c in found if c.status == "ok"]
+    return next((c for c in readable if c.name == f"{counter.name}/power"), readable[0] if readable else None)

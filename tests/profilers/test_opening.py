@@ -1,0 +1,208 @@
+"""The look at opening: what does not move is passed over, and what moves is not waited for."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from doubles.nvml import ENERGY, NOT_SUPPORTED, FakeNvml
+from doubles.powercap import Powercap
+from doubles.reading import failure, named, opened, value
+
+from ipw.clock import now_ns
+from ipw.profilers import discovery, opening
+from ipw.profilers.base import Channel, Reading, Sensor, SensorError
+from ipw.profilers.discovery import choose_basis, find
+from ipw.profilers.opening import STILL, ZERO, Look
+from ipw.profilers.sources import Sources, missing
+
+Machine = Callable[[str], None]
+COUNTER = Channel(name="made/a", kind="counter", scope="package", method="counter", update_period_s=1e-3)
+POWER = Channel(name="made/a/power", kind="power", scope="package", method="integrated_power", unit="W")
+
+
+def made(*channels: tuple[Channel, Callable[[], float | None]]) -> Sources:
+    def reader(ask: Callable[[], float | None]) -> Callable[[], Reading | None]:
+        return lambda: None if (told := ask()) is None else Reading(now_ns(), told, 0)
+
+    return Sources([(channel, reader(ask)) for channel, ask in channels])
+
+
+def statuses(sensor: Sensor) -> dict[str, str]:
+    return {channel.name: channel.reason or channel.status for channel in sensor.channels}
+
+
+def since_now(watts: float) -> Callable[[], float]:
+    start = time.monotonic()
+    return lambda: watts * (time.monotonic() - start)
+
+
+def test_a_counter_that_never_moves_is_failed_with_its_reason() -> None:
+    sensor = Look(made((COUNTER, lambda: 5.0))).judged()
+    channel = named(sensor, "made/a")
+    assert (channel.status, channel.reason) == ("unsupported", STILL)
+    assert channel.hint
+    assert failure(sensor, "made/a").reason == STILL
+
+
+def test_a_counter_that_moves_is_believed_at_once_and_left_as_it_is() -> None:
+    sensor = made((COUNTER, since_now(20.0)))
+    look = Look(sensor)
+    before = time.process_time()
+    assert look.judged() is sensor
+    assert time.process_time() - before < opening.LEAST_S
+
+
+def test_one_that_is_renewed_late_is_waited_for() -> None:
+    start = time.monotonic()
+    channel = replace(COUNTER, update_period_s=None, ticks=True)
+    sensor = Look(made((channel, lambda: float(time.monotonic() - start > 0.1)))).judged()
+    assert statuses(sensor) == {"made/a": "ok"}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"update_period_s": 2.0},
+        {"scope": "core"},
+        {"scope": "uncore"},
+        {"scope": "memory"},
+        {"method": "model_estimate"},
+        {"method": "external_meter", "scope": "wall"},
+        {"kind": "gauge"},
+    ],
+    ids=str,
+)
+def test_what_may_stand_still_is_not_judged(changes: dict[str, Any]) -> None:
+    asked = []
+
+    def ask() -> float:
+        asked.append(1)
+        return 5.0
+
+    assert statuses(Look(made((replace(COUNTER, **changes), ask))).judged()) == {"made/a": "ok"}
+    assert not asked
+
+
+def test_a_counter_of_another_package_is_judged_by_the_period_that_it_tells() -> None:
+    unknown = replace(COUNTER, update_period_s=None)
+    assert statuses(Look(made((unknown, lambda: 5.0)), prompt=False).judged()) == {"made/a": "ok"}
+    assert statuses(Look(made((COUNTER, lambda: 5.0)), prompt=False).judged()) == {"made/a": STILL}
+    assert statuses(Look(made((COUNTER, lambda: 5.0)), prompt=None).judged()) == {"made/a": "ok"}
+
+
+def test_a_stream_without_news_and_a_read_that_fails_are_left_to_the_run() -> None:
+    def fail() -> float:
+        raise SensorError("lost", "just now")
+
+    other = replace(COUNTER, name="made/b")
+    assert statuses(Look(made((COUNTER, lambda: None), (other, fail))).judged()) == {"made/a": "ok", "made/b": "ok"}
+
+
+def test_a_sensor_of_any_kind_that_raises_anything_is_left_to_the_run() -> None:
+    class Odd:
+        def __init__(self) -> None:
+            self.channels: Sequence[Channel] = (COUNTER, replace(COUNTER, name="made/b"))
+            self.closed = False
+
+        def read(self, index: int) -> Reading:
+            if index:
+                raise ZeroDivisionError
+            return Reading(now_ns(), 5.0, 0)
+
+        def close(self) -> None:
+            self.closed = True
+
+    odd = Odd()
+    sensor = Look(odd).judged()
+    assert statuses(sensor) == {"made/a": STILL, "made/b": "ok"}
+    with pytest.raises(ZeroDivisionError):
+        sensor.read(1)
+    sensor.close()
+    assert odd.closed
+
+
+@pytest.mark.parametrize("scope", ["gpu", "module", "package", "system"])
+def test_a_meter_of_something_whole_that_answers_0_watts_is_passed_over(scope: Any) -> None:
+    assert statuses(Look(made((replace(POWER, scope=scope), lambda: 0.0))).judged()) == {POWER.name: ZERO}
+
+
+def test_a_rail_and_a_part_may_rest() -> None:
+    rail, part = replace(POWER, scope="soc"), replace(POWER, name="made/b", included_in="made/a/power")
+    assert set(statuses(Look(made((rail, lambda: 0.0), (part, lambda: 0.0))).judged()).values()) == {"ok"}
+
+
+def test_a_meter_that_begins_with_0_is_waited_for() -> None:
+    start = time.monotonic()
+    sensor = Look(made((POWER, lambda: 100.0 * (time.monotonic() - start > 0.05)))).judged()
+    assert statuses(sensor) == {POWER.name: "ok"}
+
+
+def test_the_power_beside_takes_the_place_of_a_counter_and_is_read_often(gpus: Callable[[int], FakeNvml]) -> None:
+    fake = gpus(2)
+    fake.gpu(0).counter_period_ns = 2**60
+    with opened(find("nvml")[0]) as sensor:
+        assert choose_basis(sensor.channels).channels == {"nvml/gpu0/power", "nvml/gpu1"}
+        assert named(sensor, "nvml/gpu0/power").poll_s == opening.POWER_POLL_S
+        assert named(sensor, "nvml/gpu1/power").included_in == "nvml/gpu1"
+
+
+def test_samples_and_memory_of_a_gpu_are_not_counted_beside_its_power(gpus: Callable[[int], FakeNvml]) -> None:
+    fake = gpus(1)
+    fake.gpu(0).counter_period_ns, fake.gpu(0).energy_latency_ns, fake.gpu(0).memory_share = 2**60, 3_000_000, 0.2
+    time.sleep(0.15)  # until there are samples
+    with opened(find("nvml")[0]) as sensor:
+        assert {c.name for c in sensor.channels} >= {"nvml/gpu0/samples", "nvml/gpu0/memory"}
+        assert choose_basis(sensor.channels).channels == {"nvml/gpu0/power"}
+
+
+def test_a_gpu_whose_counter_stands_still_and_that_tells_no_power_is_no_basis(gpus: Callable[[int], FakeNvml]) -> None:
+    fake = gpus(1)
+    fake.gpu(0).gain = 0.0
+    with opened(find("nvml")[0]) as sensor:
+        assert choose_basis(sensor.channels).name is None
+    fake.fail(0, ENERGY, NOT_SUPPORTED)
+    with opened(find("nvml")[0]) as sensor:
+        assert choose_basis(sensor.channels).name is None
+
+
+def test_auto_falls_back_from_a_tree_of_zeros_to_perf_and_then_to_the_estimate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Powercap.server(tmp_path / "powercap")
+    monkeypatch.setenv("IPW_POWERCAP", str(tmp_path / "powercap"))
+    channels = [channel for sensor in find("auto") for channel in sensor.channels]
+    assert choose_basis(channels).name == "estimate"
+    reasons = {channel.name: channel.reason for channel in channels}
+    assert reasons["rapl/package-0"] == reasons["rapl/psys"] == STILL
+    assert "perf" in reasons
+    monkeypatch.setitem(discovery.SENSORS, "perf", "profilers_opening_perf:open_sensor")
+    stand_in = tmp_path / "profilers_opening_perf.py"
+    stand_in.write_text("def open_sensor():\n    return MADE\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    import profilers_opening_perf  # type: ignore[import-not-found]
+
+    profilers_opening_perf.MADE = made((replace(COUNTER, name="perf/package-0"), since_now(50.0)))
+    channels = [channel for sensor in find("auto") for channel in sensor.channels]
+    assert choose_basis(channels).channels == {"perf/package-0"}
+
+
+def test_a_frozen_socket_of_two_is_failed_and_the_other_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree = Powercap(tmp_path / "powercap")
+    for package in (0, 1):
+        tree.zone(f"intel-rapl:{package}", f"package-{package}", energy_uj=123_456)
+    monkeypatch.setenv("IPW_POWERCAP", str(tree.root))
+    with tree.drawing({"intel-rapl:0": 50.0}), opened(find("rapl")[0]) as sensor:
+        assert statuses(sensor) == {"rapl/package-0": "ok", "rapl/package-1": STILL}
+        assert value(sensor, "rapl/package-0") >= 0
+
+
+def test_a_sensor_that_is_missing_is_not_looked_at() -> None:
+    sensor = missing("made", "package", "absent", "not here")
+    assert Look(sensor).judged() is sensor
