@@ -143,6 +143,14 @@ def test_a_failed_cell_does_not_stop_the_others_and_a_second_start_does_only_wha
     assert (tmp_path / "runs" / "a-study" / "report.html").is_file()
 
 
+def test_a_study_may_lie_in_the_folder_where_one_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = commands_suite(tmp_path)
+    (tmp_path / "mended").touch()
+    monkeypatch.chdir(tmp_path)
+    assert start(Path(), path) == 0
+    assert [cell["status"] for cell in read_study(Path("runs/a-study"))["cells"]] == ["done"] * 3
+
+
 def test_what_ran_when_the_study_was_killed_waits_again_and_a_run_that_is_gone_is_made_again(tmp_path: Path) -> None:
     path = commands_suite(tmp_path)
     found = read_suite(path, WORKLOADS)

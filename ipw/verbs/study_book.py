@@ -12,7 +12,7 @@ from ipw.clock import anchor
 from ipw.errors import UsageError
 from ipw.reports.metric import mapping, number
 from ipw.runs.directory import MANIFEST, RunDir
-from ipw.runs.files import replacing
+from ipw.runs.files import absolute, replacing
 from ipw.verbs.suite import Planned, Suite
 
 STUDY = "study.json"
@@ -25,7 +25,7 @@ class StudyBook:
 
     def __init__(self, folder: Path, suite: Suite) -> None:
         """Open the study's folder, or make it. What is done there stays done; what ran when it died waits again."""
-        self.folder = folder
+        self.folder = absolute(folder)  # as the paths of its runs are
         folder.mkdir(parents=True, exist_ok=True)
         before = {entry["key"]: entry for entry in read_study(folder)["cells"]} if (folder / STUDY).is_file() else {}
         self._name = suite.name
