@@ -114,7 +114,7 @@ class CompletionStream(EventStream):
             self.done = True
             return True
         try:
-            chunk = _decoded(payload.decode())
+            chunk = _decoded(payload.decode("utf-8", "replace"))
             if chunk.__class__ is not dict:
                 return False
             self._framed = True
@@ -129,7 +129,8 @@ class CompletionStream(EventStream):
             self._fail(plain_words(payload.decode(errors="replace")) or self._unknown or f"an event {name!r} came")
         elif not self.data(payload, t_ns):
             for line in payload.split(b"\n"):
-                if not self.data(line, t_ns) and self.finish_reason is None:
+                framed_twice = line.removeprefix(b"data:").strip()  # as happens between a server and its library
+                if not self.data(framed_twice, t_ns) and self.finish_reason is None:
                     words = plain_words(line.decode(errors="replace"))
                     self._fail(f"a chunk of the stream is no JSON object: {words}")
 

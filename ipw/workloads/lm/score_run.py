@@ -18,11 +18,12 @@ from ipw.workloads.lm.endpoint import api_key, find_model
 from ipw.workloads.lm.identity import questions_digest
 from ipw.workloads.lm.parameters import Parameters
 from ipw.workloads.lm.questions import Question
+from ipw.workloads.lm.refusals import hint
 from ipw.workloads.lm.reply import Answer
 from ipw.workloads.lm.run import plan
 from ipw.workloads.lm.scores import ScoreFile, open_scores
 from ipw.workloads.lm.scoring import DEFERRED, Scored, check_scorer, scored
-from ipw.workloads.lm.server_url import server_url
+from ipw.workloads.lm.server_url import ServerUrl, server_url
 from ipw.workloads.lm.transport import Transport
 
 JUDGES = tuple(judge.PROMPTS)
@@ -124,7 +125,7 @@ async def _judge(run: RunDir, scorer: str, by: Judge, told: Told) -> None:
         question = questions[str(record["query_id"])]
         reference = question.answer if scorer == "judge-pair" else "\nor: ".join(question.answers)
         case = judge.Case(question.prompt, reference, _text(record, "response"))
-        answers = [await _asked(transport, model, prompt, key) for prompt in judge.prompts(scorer, case)]
+        answers = [await _asked(transport, url, model, prompt, key) for prompt in judge.prompts(scorer, case)]
         verdict, verdicts = judge.verdict(scorer, [answer.response for answer in answers])
         said = [answer.response[-LONGEST_KEPT:] for answer in answers]
         return record, verdict, {"verdicts": verdicts, "said": said}
@@ -140,7 +141,7 @@ async def _judge(run: RunDir, scorer: str, by: Judge, told: Told) -> None:
         scores.close()
 
 
-async def _asked(transport: Transport, model: str | None, prompt: str, key: str | None) -> Answer:
+async def _asked(transport: Transport, url: ServerUrl, model: str | None, prompt: str, key: str | None) -> Answer:
     """Ask the judge, a few times where it fails: that is no fault of the answer's. Raises IpwError in the end."""
     for pause_s in (*PAUSES_S, None):
         answer = await ask(transport, model, prompt, JUDGE_LIMITS, key)
@@ -148,7 +149,9 @@ async def _asked(transport: Transport, model: str | None, prompt: str, key: str 
             break
         await asyncio.sleep(pause_s)
     if answer.status != "ok":
-        raise IpwError(f"the judge fails: {answer.error}", "the same `ipw score` goes on where this one stopped")
+        remedy = hint(answer.error or "", url, key=key is not None)
+        goes_on = "the same `ipw score` goes on where this one stopped"
+        raise IpwError(f"the judge fails: {answer.error}", f"{remedy}; {goes_on}" if remedy else goes_on)
     return answer
 
 

@@ -180,7 +180,7 @@ def responses(draw: st.DrawFn) -> tuple[bytes, bytes]:
 
 
 def objects(body: bytes) -> Iterator[tuple[Any, bool]]:
-    """All JSON values that can be found in a body, up to `[DONE]`, which comes as such; whether it starts a line."""
+    """All JSON values that can be found in a body, and `[DONE]` as such; and whether each starts a line."""
     text = body.decode(errors="replace").removeprefix("\ufeff")
     bare = [re.sub(r"^data: ?", "", line) for line in re.split(r"\r\n|\n|\r", text)]
     at = 0
@@ -189,7 +189,6 @@ def objects(body: bytes) -> Iterator[tuple[Any, bool]]:
         starts = joined[:at].rstrip(" ")[-1:] in ("", "\n")
         if starts and joined.startswith("[DONE]", at):
             yield "[DONE]", starts
-            return
         try:
             value, at = json.JSONDecoder().raw_decode(joined, at)
             yield value, starts
@@ -205,8 +204,8 @@ def whole(body: bytes) -> bool:
     said = False
     reasons: set[str] = set()
     for value, starts in objects(body):
-        if value == "[DONE]":
-            return said or not reasons.isdisjoint(EXPLAIN)
+        if value == "[DONE]" and (said or not reasons.isdisjoint(EXPLAIN)):
+            return True
         choices = value.get("choices") if isinstance(value, dict) else None
         if starts and isinstance(value, dict) and (value.get("error") or value.get("object") == "error"):
             return False

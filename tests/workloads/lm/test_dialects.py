@@ -143,6 +143,8 @@ UNUSUAL = {
     "one document without a reason to finish": [json.dumps({"choices": [{"message": {"content": "4"}}]}).encode()],
     "one document as an event": [event(WHOLE), DONE],
     "a list of parts": [event(delta(content=[{"type": "text", "text": "4"}])), STOP, DONE],
+    "events framed twice": [b"data: " + TEXT.replace(b"\n", b"\ndata: ") + b"\n\n", b"data: " + STOP, b"data: " + DONE],
+    "bytes that are no UTF-8": [TEXT.replace(b"{", b'{"by": "\xe9", ', 1), STOP, DONE],
     "nonsense behind the end": [TEXT, STOP, event(b"bye"), DONE],
 }
 

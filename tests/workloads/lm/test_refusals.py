@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
-import pytest
+import json
+from pathlib import Path
 
+import pytest
+from doubles.openai_server import Behaviour, serving
+from workloads.lm.test_run import execute, sums
+
+from ipw.errors import IpwError
+from ipw.runs.directory import RunDir
 from ipw.workloads.lm.refusals import hint
 from ipw.workloads.lm.server_url import server_url
 
@@ -78,3 +85,22 @@ def test_what_nobody_can_mend_from_here_has_no_hint() -> None:
 def test_a_missing_template_and_a_busy_server_have_their_options() -> None:
     assert "--api completions" in (hint("HTTP 400: the model has no chat template", URL, key=False) or "")
     assert "--concurrency" in (hint("HTTP 429: slow down", URL, key=False) or "")
+
+
+@pytest.mark.parametrize(
+    ("status", "words", "remedy"),
+    [
+        (401, "no key", "OPENAI_API_KEY"),
+        (400, "maximum context length is 64 tokens. However, you requested 70 tokens (6 in the messages, 64 in", "58"),
+        (404, "no such place", "--base-url"),
+        (500, "out of memory", "log"),
+    ],
+)
+def test_a_warm_up_that_is_refused_ends_the_run_with_what_may_mend_it(
+    status: int, words: str, remedy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    refusal = Behaviour(status=status, body=[json.dumps({"error": {"message": words}}).encode()])
+    with serving(refusal) as server, pytest.raises(IpwError, match=words[:12]) as caught:
+        execute(RunDir.create(tmp_path, "test"), base_url=server.url, dataset=sums(tmp_path, 1), warmup=1)
+    assert remedy in (caught.value.hint or "")
