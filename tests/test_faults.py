@@ -124,7 +124,7 @@ def assert_kept_but_partial(outcome: Outcome) -> None:
 def test_a_gpu_lost_midway_leaves_what_was_seen_and_the_reason(gpu: FakeNvml, tmp_path: Path) -> None:
     outcome = measured(tmp_path, "nvml", fault=partial(gpu.fail, 0, double.ANY, double.GPU_IS_LOST))
     assert_kept_but_partial(outcome)
-    assert outcome.told("failures") == "nvml/gpu0: NVML: GPU is lost"
+    assert outcome.told("sensor failures") == "nvml/gpu0: NVML: GPU is lost"
     assert outcome.told("coverage")
     truth = gpu.energy_j(0, *outcome.window())
     assert 0.3 * truth < outcome.energy["low"] < 0.7 * truth
@@ -262,7 +262,7 @@ def test_an_energy_file_that_stops_being_readable_is_lost_with_the_reason(tree: 
     with tree.drawing({}):
         outcome = _drawing_until(tree, ended, tmp_path)
     assert_kept_but_partial(outcome)
-    assert outcome.told("failures") == "rapl/package-0: energy_uj holds no number"
+    assert outcome.told("sensor failures") == "rapl/package-0: energy_uj holds no number"
 
 
 def _drawing_until(tree: Powercap, ended: Callable[[], object], folder: Path) -> Outcome:
@@ -318,7 +318,7 @@ def test_a_powermetrics_that_fails_midway_leaves_what_it_said(
     monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
     outcome = measured(tmp_path, "powermetrics", 1.2)
     assert_kept_but_partial(outcome)
-    assert outcome.told("failures").startswith(f"powermetrics/soc: {reason}")
+    assert outcome.told("sensor failures").startswith(f"powermetrics/soc: {reason}")
 
 
 def test_without_powermetrics_there_is_a_reason_and_no_joule(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from ipw.reports.axes import (
 )
 from ipw.reports.markup import Markup, join, tag
 from ipw.reports.stats import Array
-from ipw.reports.text import clean, scale_for
+from ipw.reports.text import clean, scale_for, shortened
 
 WIDTH, LEFT, RIGHT = 760, 64, 740
 Box = tuple[float, float, float, float]
@@ -47,6 +47,7 @@ class Spot(NamedTuple):
     accuracy: Value
     series: Series
     estimated: bool
+    valid: bool = True
 
 
 class Sample(NamedTuple):
@@ -89,7 +90,7 @@ def accuracy_energy(spots: Sequence[Spot], key: str, *, front: bool = True) -> M
         parts += [line(left, at_y, right, at_y, s.series[0], 1.5), line(at_x, low, at_x, high, s.series[0], 1.5)]
         whiskers += [(left, at_y - 1, right, at_y + 1), (at_x - 1, high, at_x + 1, low)]
     for s, (at_x, at_y) in zip(spots, places, strict=True):
-        name = clean(s.name, 28) + (" (estimated)" if s.estimated else "")
+        name = shortened(s.name, 28) + (" (estimated)" if s.estimated else "")
         parts.append(marker(at_x, at_y, s.series, hollow=s.estimated))
         parts.append(_beside(name, at_x, at_y, markers, whiskers, top))
     told = "; ".join(f"{s.name}: {100 * s.accuracy.value:.1f} % at {s.energy_j.value:.3g} J" for s in spots[:20])
@@ -97,9 +98,9 @@ def accuracy_energy(spots: Sequence[Spot], key: str, *, front: bool = True) -> M
 
 
 def pareto_front(spots: Iterable[Spot]) -> list[Spot]:
-    """Keep the measured ones that no other beats in both energy and accuracy, by rising energy."""
+    """Keep the measured ones that can be believed and that no other beats in energy and accuracy, by rising energy."""
     front: list[Spot] = []
-    measured = (s for s in spots if not s.estimated)
+    measured = (s for s in spots if s.valid and not s.estimated)
     for spot in sorted(measured, key=lambda s: (s.energy_j.value, -s.accuracy.value)):
         if not front or spot.accuracy.value > front[-1].accuracy.value:
             front.append(spot)
@@ -146,7 +147,7 @@ def distributions(samples: Sequence[Sample], title: str, key: str) -> Markup:
             if q == 0.5:
                 parts.append(label(at + 4, base - 44, f"p50 {float(np.quantile(values, q)):.3g}", fill="currentColor"))
         parts.append(marker(10, base - 16, sample.series, size=5))
-        parts.append(label(22, base - 12, clean(sample.name, 23), fill="currentColor"))
+        parts.append(label(22, base - 12, shortened(sample.name, 23), fill="currentColor"))
     told = "; ".join(f"{s.name}: median {np.median(s.values):.3g} s of {len(s.values)}" for s in samples[:20])
     return figure(WIDTH, int(bottom) + 46, title, told, parts, key)
 

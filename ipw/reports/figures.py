@@ -15,7 +15,7 @@ from ipw.errors import MissingExtraError, UsageError
 from ipw.reports.charts import Spot, pareto_front
 from ipw.reports.metric import mapping
 from ipw.reports.sections import value_of
-from ipw.reports.text import clean, scale_for
+from ipw.reports.text import scale_for, shortened
 from ipw.reports.view import View
 from ipw.runs.files import replacing
 
@@ -71,7 +71,7 @@ def accuracy_energy(views: Sequence[View]) -> Figure | None:
         metrics = mapping(view.summary.get("metrics"))
         energy, accuracy = (value_of(metrics.get(name)) for name in ("energy_per_query_j", "accuracy"))
         if energy and accuracy and energy.value > 0:
-            spots.append(Spot(view.name, energy, accuracy, view.series, view.estimated))
+            spots.append(Spot(view.name, energy, accuracy, view.series, view.estimated, view.valid))
     if not spots or len({str(view.manifest.get("basis")) for view in views}) > 1:
         return None  # joules of different bases do not share an axis
     scale = scale_for("J", [s.energy_j.value for s in spots])
@@ -80,7 +80,7 @@ def accuracy_energy(views: Sequence[View]) -> Figure | None:
         x, y = (np.array(v) * f for v, f in ((s.energy_j, scale.factor), (s.accuracy, 100.0)))
         axes.errorbar(
             x[0], y[0], xerr=_sides(x), yerr=_sides(y), **_look(i), linestyle="none", elinewidth=1,
-            markerfacecolor="none" if s.estimated else None, label=clean(s.name, 40),
+            markerfacecolor="none" if s.estimated else None, label=shortened(s.name, 40),
         )  # fmt: skip
     front = pareto_front(spots)
     if len(front) > 1:
@@ -111,7 +111,7 @@ def latency(views: Sequence[View]) -> Figure | None:
     scale = scale_for("s", [float(np.median(times)) for _, _, times in samples])
     figure, axes = _figure(f"latency, {scale.unit}", "part of the queries, %")
     for i, view, times in samples:
-        axes.ecdf(times * scale.factor, color=_look(i)["color"], label=clean(view.name, 40))
+        axes.ecdf(times * scale.factor, color=_look(i)["color"], label=shortened(view.name, 40))
     axes.set_yticks(np.linspace(0, 1, 6), [f"{x:.0f}" for x in np.linspace(0, 100, 6)])
     axes.legend()
     return figure
@@ -125,7 +125,7 @@ def power(views: Sequence[View]) -> Figure | None:
     scale = scale_for("W", [float(np.nanmax(t.mean_w)) for _, _, t in drawn if np.isfinite(t.mean_w).any()])
     figure, axes = _figure("seconds from the start of the measured window", f"power, {scale.unit}{_estimated(views)}")
     for i, view, data in drawn:
-        axes.stairs(data.mean_w * scale.factor, data.edges_s, color=_look(i)["color"], label=clean(view.name, 40),
+        axes.stairs(data.mean_w * scale.factor, data.edges_s, color=_look(i)["color"], label=shortened(view.name, 40),
                     baseline=None)  # fmt: skip
     axes.set_ylim(bottom=0)
     axes.legend()
@@ -156,7 +156,7 @@ def _against_tokens(views: Sequence[View], column: str, unit: str, title: str) -
     for i, view, tokens, values in clouds:
         look = _look(i)
         axes.scatter(tokens, values * scale.factor, s=8, alpha=0.4, linewidths=0, rasterized=len(tokens) > 2000,
-                     color=look["color"], marker=look["marker"], label=clean(view.name, 40))  # fmt: skip
+                     color=look["color"], marker=look["marker"], label=shortened(view.name, 40))  # fmt: skip
         if np.ptp(tokens) > 0:
             ends = np.array([tokens.min(), tokens.max()])
             slope, offset = np.polyfit(tokens, values * scale.factor, 1)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
+from ipw.reports.accounting_text import first_line, unfinished
 from ipw.reports.metric import mapping, number
 from ipw.reports.ranking import RANKED_BY, Group, Row, clearly_ahead
 from ipw.reports.text import scale_for, value_text
@@ -13,7 +14,24 @@ MOST_TOLD = 2
 
 
 def headline(found: Sequence[Group]) -> str:
-    """Say what came out: of one run its accuracy and energy, of several which gets most right per joule."""
+    """Say what came out: of one run its accuracy and energy, of several which gets most right per joule.
+
+    What must be known before any number comes first.
+    """
+    return "; ".join([*_warnings([row for group in found for row in group.rows]), _result(found)])
+
+
+def _warnings(rows: Sequence[Row]) -> Iterator[str]:
+    """Of one run what became of its questions, where that is not all well; of several, which ones that concerns."""
+    each = [(row.name, "; ".join(filter(None, (first_line(row.summary), unfinished(row.summary))))) for row in rows]
+    told = [(name, text) for name, text in each if text]
+    if len(told) > MOST_TOLD:
+        yield f"{len(told)} of {len(rows)} runs lack answers"
+    else:
+        yield from (text if len(rows) == 1 else f"{name}: {text}" for name, text in told)
+
+
+def _result(found: Sequence[Group]) -> str:
     rows = [row for group in found for row in group.rows]
     if not rows:
         return "Nothing was measured"

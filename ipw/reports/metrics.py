@@ -6,9 +6,12 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
+from ipw.reports.definitions import PERPLEXITY
 from ipw.reports.load import judged, load_metrics, slo_of
-from ipw.reports.metric import Metric, energy_facts, mapping, number
+from ipw.reports.metric import Metric, energy_facts, mapping, metric, number
 from ipw.reports.queries import load_queries
+from ipw.reports.question_checks import with_questions
+from ipw.reports.ranking import IMPORTED
 from ipw.reports.ratios import UNSCORED, query_metrics, rates, shared_error
 from ipw.reports.readings import total_channels
 from ipw.reports.utilisation import utilisation
@@ -18,6 +21,7 @@ from ipw.runs.directory import RunDir
 from ipw.unseen import unseen
 
 SCHEMA_VERSION = 1
+NO_LOGPROBS = "the server sent no log-probabilities"
 
 
 def summarize(run: RunDir) -> dict[str, Any]:
@@ -47,10 +51,13 @@ def summarize(run: RunDir) -> dict[str, Any]:
             by_subject[subject] = query_metrics(part, energy, error, seed_of(f"{run_id}/{subject}"))
         for found in (metrics, *by_subject.values()):
             say_why_unscored(found, manifest)
+        if mapping(workload.get("parameters")).get("logprobs") is True:
+            metrics = {d.name: metric(d, None, reason=NO_LOGPROBS) for d in PERPLEXITY} | metrics
     checks = check_run(manifest, readings)
-    return {
+    summary = {
         "schema_version": SCHEMA_VERSION,
         "run_id": run_id,
+        "status": manifest.get("status"),
         "workload": workload,
         "model": manifest.get("model"),
         "basis": manifest.get("basis"),
@@ -61,6 +68,23 @@ def summarize(run: RunDir) -> dict[str, Any]:
         "metrics": metrics,
         "by_subject": by_subject,
     }
+    return with_questions(summary, run, manifest) if workload.get("kind") == "lm" else summary
+
+
+def stored_summary(run: RunDir) -> dict[str, Any] | None:
+    """Read the summary of `run`, `None` where it was never derived.
+
+    One of an earlier version does not tell what became of the questions; that is then found in the run's tables.
+    """
+    stored = run.summary()
+    kind = mapping(mapping(stored).get("workload")).get("kind")
+    if stored is None or kind != "lm" or "questions" in stored or str(stored.get("basis")).startswith(IMPORTED):
+        return stored
+    manifest = run.manifest()
+    try:
+        return with_questions(stored | {"status": manifest.get("status")}, run, manifest)
+    except (ValueError, OSError):  # the stored numbers stand, also where the tables are damaged
+        return stored
 
 
 def say_why_unscored(metrics: dict[str, Metric], manifest: Mapping[str, Any]) -> None:

@@ -8,12 +8,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from ipw.reports import details, routing, sections, token_sections, training
+from ipw.reports.accounting_text import unfinished
 from ipw.reports.carbon import carbon
 from ipw.reports.facts import NO_FACTS, Facts
 from ipw.reports.headline import headline
 from ipw.reports.markup import Markup, join, tag
 from ipw.reports.metric import mapping, mappings, sensors
-from ipw.reports.ranking import groups
+from ipw.reports.ranking import groups, row_names
 from ipw.reports.series import series
 from ipw.reports.study_sections import studies
 from ipw.reports.text import clean
@@ -103,8 +104,9 @@ def _banners(views: Sequence[View]) -> Iterator[Markup]:
         remedy = [" To measure: ", join((tag("code", hint) for hint in hints), ", "), "."] if hints else []
         said = " Joules and watts of these runs come from a model of the load, good to ±50 % at best."
         yield tag("p", tag("b", "Estimated, not measured."), said, *remedy, class_="banner estimate", role="note")
-    for view in views:
-        named = tag("bdi", view.name)
+    names = row_names([view.summary for view in views])
+    for view, name in zip(views, names, strict=True):
+        named = tag("bdi", name)
         failed = [c for c in mappings(view.summary.get("validity")) if not c.get("ok")]
         errors = [f"{c.get('check')}: {c.get('detail')}" for c in failed if c.get("level", "error") == "error"]
         warnings = [f"{c.get('check')}: {c.get('detail')}" for c in failed if c.get("level", "error") != "error"]
@@ -114,7 +116,8 @@ def _banners(views: Sequence[View]) -> Iterator[Markup]:
             yield tag("p", tag("b", "Mind: ", named, ". "), "; ".join(warnings), class_="banner", role="note")
         status = view.manifest.get("status")
         if status not in {None, "complete", "imported"}:
-            what = f"This run is {clean(status, 30)}; what had finished is shown."
+            stopped = unfinished(view.summary) or clean(status, 30)
+            what = f"This run is {stopped}; what had finished is shown."
             yield tag("p", tag("b", named, ". "), what, class_="banner", role="note")
         if view.problems:
             yield tag("p", tag("b", named, ". "), "; ".join(view.problems), class_="banner bad", role="note")

@@ -104,10 +104,10 @@ def load_queries(run: RunDir) -> Queries:
     absent = pa.nulls(table.num_rows)
     columns = {name: table[name] if name in table.column_names else absent for name in (*NUMBERS, *TEXTS)}
     numbers = {name: columns[name].cast(pa.float64()).to_numpy(zero_copy_only=False) for name in NUMBERS}
-    return derived(numbers, {name: _shared(columns[name]) for name in TEXTS})
+    return derived(numbers, {name: shared_texts(columns[name]) for name in TEXTS})
 
 
-def _shared(column: pa.ChunkedArray) -> npt.NDArray[np.object_]:
+def shared_texts(column: pa.ChunkedArray) -> npt.NDArray[np.object_]:
     """Texts as an array in which equal ones are one object."""
     import pyarrow as pa
 

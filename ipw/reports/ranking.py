@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from ipw.reports.accounting_text import marks
 from ipw.reports.definitions import DEFINITIONS
 from ipw.reports.metric import Metric, mapping, number
 from ipw.reports.stats import in_quadrature
@@ -27,6 +28,12 @@ class Row(NamedTuple):
     metrics: dict[str, Metric]
     rank: int | None
     """`None` for estimates, imports and invalid runs, and where there is nothing to compare with."""
+
+    @property
+    def marked(self) -> str:
+        """The name, with all that sets the run apart from one that can be believed as it stands."""
+        found = marks(self.summary)
+        return f"{self.name} ({', '.join(found)})" if found else self.name
 
 
 class Group(NamedTuple):

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ipw.reports.accounting_text import marks
 from ipw.reports.answers import MOST_WRONG
 from ipw.reports.axes import SERIES, Series, marker
 from ipw.reports.charts import Sample, Spot, SubjectRow, Value, accuracy_energy, distributions, subjects
@@ -74,8 +75,8 @@ def _head(column: Column) -> Markup:
 
 def _name(row: Row, view: View) -> Markup:
     rank = tag("span", f"{row.rank}", class_="rank") if row.rank else None
-    invalid = None if row.summary.get("valid") else tag("small", "not valid", class_="bad")
-    return tag("th", rank, swatch(view), tag("bdi", row.name), invalid, scope="row")
+    marked = [tag("small", mark, class_="bad") for mark in marks(row.summary)]
+    return tag("th", rank, swatch(view), tag("bdi", row.name), *marked, scope="row")
 
 
 def _cell(column: Column, row: Row) -> Markup:
@@ -138,7 +139,7 @@ def tradeoff(views: Sequence[View], found: Sequence[Group]) -> Markup | None:
     charts = []
     for index, group in enumerate(found):
         placed = [(row, views[row.position]) for row in group.rows]
-        spots = [s for row, v in placed if (s := _spot(row.name, row.metrics, v.series, estimated=v.estimated))]
+        spots = [s for row, v in placed if (s := _spot(v.name, row.metrics, v))]
         if spots:
             several = tag("h3", group.title) if len(found) > 1 else None
             charts.append(join([several, chart(accuracy_energy(spots, f"tradeoff{index}"))]))
@@ -152,7 +153,7 @@ def _tradeoff_by_subject(view: View) -> Markup | None:
     spots = [
         spot
         for i, (name, metrics) in enumerate(tables[:MOST_SUBJECTS])
-        if (spot := _spot(name, mapping(metrics), SERIES[i % len(SERIES)], estimated=view.estimated))
+        if (spot := _spot(name, mapping(metrics), view, SERIES[i % len(SERIES)]))
     ]
     if len(spots) < 2:
         return None
@@ -162,11 +163,11 @@ def _tradeoff_by_subject(view: View) -> Markup | None:
     )
 
 
-def _spot(name: str, metrics: Mapping[str, Any], series: Series, *, estimated: bool) -> Spot | None:
+def _spot(name: str, metrics: Mapping[str, Any], view: View, series: Series | None = None) -> Spot | None:
     energy, accuracy = (value_of(metrics.get(metric)) for metric in ("energy_per_query_j", "accuracy"))
     if energy is None or accuracy is None or energy.value <= 0:
         return None
-    return Spot(name, energy, accuracy, series, estimated)
+    return Spot(name, energy, accuracy, series or view.series, view.estimated, view.valid)
 
 
 def value_of(metric: object) -> Value | None:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ipw.reports.accounting_text import short_mark
 from ipw.reports.axes import MUTED, axis_over, figure, frame, label, line, marker, polyline
 from ipw.reports.definitions import DEFINITIONS
 from ipw.reports.markup import Markup, tag
@@ -69,12 +70,17 @@ def _sweep(places: Sequence[Place], key: str) -> list[Markup]:
         marked = ", estimated" if estimated and DEFINITIONS[name].is_energy else ""
         heads.append(f"{DEFINITIONS[name].label} ({scales[name].unit}{marked})")
     rows = [
-        [tag("th", f"{place.level}", scope="row"), *(_cell(place, name, scales[name]) for name in names)]
+        [tag("th", f"{place.level}", _mark(place), scope="row"), *(_cell(place, name, scales[name]) for name in names)]
         for place in places
     ]
     title = tag("h3", "Sweep over the requests in flight: ", tag("bdi", _model(places[0])))
     drawn = _curve(places, key)
     return [title, *([chart(drawn)] if drawn else []), grid(heads, rows, "numbers plain")]
+
+
+def _mark(place: Place) -> Markup | None:
+    mark = short_mark(place.view.summary).strip(" ()")
+    return tag("small", mark, class_="bad") if mark else None
 
 
 def _cell(place: Place, name: str, scale: Any) -> Markup:
@@ -84,7 +90,7 @@ def _cell(place: Place, name: str, scale: Any) -> Markup:
 
 
 def _curve(places: Sequence[Place], key: str) -> Markup | None:
-    """Joules per output token against throughput, one point a run, a line through the means of the levels."""
+    """Joules per output token against throughput, one point a run, a line through the means of valid ones."""
     points = [
         (place, rate, joules)
         for place in places
@@ -98,11 +104,11 @@ def _curve(places: Sequence[Place], key: str) -> Markup | None:
     x, y = axis_over([rate for _, rate, _ in points], 64, 740, zero=True), axis_over(shown, 300, 36, zero=True)
     estimated = ", estimated" if any(place.view.estimated for place, *_ in points) else ""
     parts: list[Markup] = [frame(x, y, "output tokens per second", f"energy per output token, {scale.unit}{estimated}")]
-    levels = sorted({place.level for place, *_ in points})
-    means = [
-        np.mean([(rate, joules) for place, rate, joules in points if place.level == one], axis=0) for one in levels
-    ]
-    parts.append(polyline([(x.at(rate), y.at(scale.factor * joules)) for rate, joules in means], MUTED, 1.5))
+    valid = [point for point in points if point[0].view.valid]
+    levels = sorted({place.level for place, *_ in valid})
+    means = [np.mean([(rate, joules) for place, rate, joules in valid if place.level == one], axis=0) for one in levels]
+    if len(means) > 1:
+        parts.append(polyline([(x.at(rate), y.at(scale.factor * joules)) for rate, joules in means], MUTED, 1.5))
     for place, rate, joules in points:
         at_x, at_y = x.at(rate), y.at(scale.factor * joules)
         low, high = (number(mapping(place.metrics.get(JOULES)).get(end)) for end in ("low", "high"))
@@ -110,18 +116,20 @@ def _curve(places: Sequence[Place], key: str) -> Markup | None:
             colour = place.view.series[0]
             parts.append(line(at_x, y.at(scale.factor * low), at_x, y.at(scale.factor * high), colour, 1.5))
         parts.append(marker(at_x, at_y, place.view.series, hollow=place.view.estimated))
-        parts.append(label(at_x + 9, at_y - 8, f"\N{MULTIPLICATION SIGN}{place.level}", fill="currentColor"))
+        named = f"\N{MULTIPLICATION SIGN}{place.level}{short_mark(place.view.summary)}"
+        parts.append(label(at_x + 9, at_y - 8, named, fill="currentColor"))
     told = "; ".join(
-        f"{place.level} in flight: {rate:.4g} tokens/s at {joules:.3g} J" for place, rate, joules in points
+        f"{place.level} in flight{short_mark(place.view.summary)}: {rate:.4g} tokens/s at {joules:.3g} J"
+        for place, rate, joules in points
     )
     return figure(760, 350, "Energy per output token against throughput", told, parts, key)
 
 
 def _repetitions(places: Sequence[Place]) -> list[Markup]:
-    """Means over the runs of each level, with an interval from their spread."""
+    """Means over the runs of each level that are valid, with an interval from their spread."""
     rows = []
     for level in sorted({place.level for place in places}):
-        alike = [place for place in places if place.level == level]
+        alike = [place for place in places if place.level == level and place.view.valid]
         for name in REPEATED:
             values = [value for place in alike if (value := _value(place, name)) is not None]
             if len(values) > 1:
@@ -129,9 +137,11 @@ def _repetitions(places: Sequence[Place]) -> list[Markup]:
     if not rows:
         return []
     title = tag("h3", "Repetitions: ", tag("bdi", _model(places[0])))
+    bad = sum(not place.view.valid for place in places)
+    left_out = f" {bad} not valid {'run is' if bad == 1 else 'runs are'} left out." if bad else ""
     note = "Mean over the runs with its 95 % interval by Student's t; the spread is their standard deviation."
     heads = ["In flight", "Metric", "Mean", "95 % interval", "Spread", "Runs"]
-    return [title, grid(heads, rows, "numbers plain"), tag("p", note, class_="note")]
+    return [title, grid(heads, rows, "numbers plain"), tag("p", note + left_out, class_="note")]
 
 
 def _mean_row(level: int, name: str, values: Sequence[float]) -> list[object]:

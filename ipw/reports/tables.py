@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from ipw.reports.accounting_text import account_notes, marks
 from ipw.reports.definitions import DEFINITIONS
 from ipw.reports.metric import Metric, number
 from ipw.reports.ranking import Group, Row, Summary, groups
@@ -83,9 +84,9 @@ def terminal(summaries: Sequence[Summary], console: Console) -> None:
             table.add_column(_heading(column), justify="right", no_wrap=True)
         for row in group.rows:
             name = f"{row.rank}. {row.name}" if ranked and row.rank else row.name
-            marks = Text(name, style="" if row.summary.get("valid") else "yellow")
-            marks.append("" if row.summary.get("valid") else "\nnot valid", style="yellow")
-            table.add_row(marks, *(_cell(column, row) for column in shown))
+            marked = marks(row.summary)
+            shown_name = Text("\n".join([name, *marked]), style="yellow" if marked else "")
+            table.add_row(shown_name, *(_cell(column, row) for column in shown))
         console.print(table)
         for note in notes(group):
             console.print(Text(note, style="dim"))
@@ -99,6 +100,7 @@ def notes(group: Group) -> Iterator[str]:
         yield f"Imported: the figures of {group.source} as it tells them, without intervals. Imports are not ranked."
     if group.across_devices:
         yield "Different devices: the intervals of joules and watts include the gain of their sensors."
+    yield from account_notes([(row.name, row.summary) for row in group.rows])
 
 
 def markdown(summaries: Sequence[Summary]) -> str:
@@ -131,9 +133,9 @@ def _markdown_table(group: Group) -> str:
     lines = [f"**{_escaped(group.title)}**", "", _markdown_row(heads), _markdown_row(["---", *["---:"] * len(shown)])]
     for row in group.rows:
         cells = [" ".join((c.value(row), interval_text(c.metric(row), c.scale))).strip() for c in shown]
-        name = _escaped(row.name) + ("" if row.summary.get("valid") else " (not valid)")
+        name = _escaped(row.marked)
         lines.append(_markdown_row([f"{row.rank}. {name}" if row.rank else name, *cells]))
-    return "\n".join([*lines, "", *(f"{note}\n" for note in notes(group))])
+    return "\n".join([*lines, "", *(f"{_escaped(note)}\n" for note in notes(group))])
 
 
 def _markdown_row(cells: Sequence[str]) -> str:

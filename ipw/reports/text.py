@@ -118,6 +118,12 @@ def clean(text: object, most: int = 200, *, keep_lines: bool = False) -> str:
     return shown + ("…" if len(cut) > most else "")
 
 
+def shortened(name: str, most: int) -> str:
+    """Cut a run's name to about `most` characters, but never its mark, which stands in brackets at the end."""
+    head, opened, mark = name.rpartition(" (") if name.endswith(")") else (name, "", "")
+    return clean(head, max(most - len(mark) - len(opened), 8)) + opened + clean(mark)
+
+
 def _shown(c: str, *, keep_lines: bool) -> str:
     if c in "\n\t\r\u2028\u2029":
         return c if keep_lines and c == "\n" else " "

@@ -12,7 +12,7 @@ from ipw.reports.markup import Markup, join, tag
 from ipw.reports.metric import Metric, mapping
 from ipw.reports.ranking import Group
 from ipw.reports.sections import chart, grid, origin, section, swatch
-from ipw.reports.text import clean, quantity, scale_for
+from ipw.reports.text import quantity, scale_for, shortened
 from ipw.reports.token_charts import Cloud, against_tokens
 from ipw.reports.view import View
 
@@ -87,7 +87,7 @@ def _bars(known: Sequence[tuple[View, tuple[float, float]]]) -> Markup:
     for row, (view, (prefill, decode)) in enumerate(known):
         y, opacity = top + row_px * row + 6, 0.45 if view.estimated else None
         edge, end = x.at(scale.factor * prefill), x.at(scale.factor * (prefill + decode))
-        parts.append(label(name_px - 12, y + 13, clean(view.name, 24), "end", "currentColor"))
+        parts.append(label(name_px - 12, y + 13, shortened(view.name, 24), "end", "currentColor"))
         for left, right, colour in ((x.start_px, edge, PREFILL), (edge, end, DECODE)):
             width = round(max(right - left, 0.0), 2)
             parts.append(tag("rect", x=left, y=y, width=width, height=18, fill=colour, opacity=opacity))

@@ -81,7 +81,7 @@ def _sampler(manifest: Mapping[str, Any]) -> Iterator[Check]:
         total = {c.get("name") for c in total_channels(manifest)}
         failures = [f for f in mappings(stats.get("failures")) if f.get("channel") in total]
         told = [f"{f.get('channel')}: {f.get('reason')}" for f in failures]
-        yield made("failures", not told, _first(told) or "none")
+        yield made("sensor failures", not told, _first(told) or "none")
 
 
 def _readings(manifest: Mapping[str, Any], readings: Readings) -> Iterator[Check]:

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from ipw.errors import IpwError
+from ipw.reports.accounting_text import short_mark
 from ipw.reports.answers import Answer, wrong_answers
 from ipw.reports.axes import SERIES, Series
 from ipw.reports.metric import mapping
-from ipw.reports.metrics import summarize
+from ipw.reports.metrics import stored_summary, summarize
 from ipw.reports.queries import Queries, from_records, load_queries
 from ipw.reports.ranking import row_names
 from ipw.reports.spans import load_spans
@@ -31,6 +32,7 @@ class View:
     key: str
     """Unique on the page, fit for an id."""
     name: str
+    """With a mark behind it, where the run cannot be believed as it stands."""
     series: Series
     path: str
     manifest: dict[str, Any]
@@ -48,13 +50,19 @@ class View:
         """Whether its joules come from a model of the load."""
         return "model_estimate" in str(self.summary.get("method"))
 
+    @property
+    def valid(self) -> bool:
+        """Whether its numbers can be believed."""
+        return bool(self.summary.get("valid"))
+
 
 def load_views(runs: Sequence[RunDir]) -> list[View]:
     """Read every run as far as it can be read."""
     stretches = FINE if len(runs) <= FEW else COARSE
     with ThreadPoolExecutor(min(len(runs), os.cpu_count() or 1) or 1) as pool:  # what reads and sums lets others run
         parts = list(pool.map(lambda run: _read(run, stretches), runs))
-    names = row_names([part["summary"] for part in parts])
+    summaries = [part["summary"] for part in parts]
+    names = [name + short_mark(each) for name, each in zip(row_names(summaries), summaries, strict=True)]
     return [View(f"r{i}", names[i], SERIES[i % len(SERIES)], str(runs[i]), **part) for i, part in enumerate(parts)]
 
 
@@ -75,7 +83,7 @@ def _read(run: RunDir, stretches: int) -> dict[str, Any]:
     version = manifest.get("schema_version")
     if manifest and version != SCHEMA_VERSION:
         problems.append(f"schema version {version!r} is not one that this ipw knows; what it understands is shown")
-    derived: dict[str, Any] = attempt("summary", lambda: run.summary() or summarize(run), {})
+    derived: dict[str, Any] = attempt("summary", lambda: stored_summary(run) or summarize(run), {})
     summary = derived or {"run_id": run.path.name, "metrics": {}, "valid": False}
     no_answers: list[Answer] = []
     queries = attempt("queries", lambda: load_queries(run), from_records([]))

@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from ipw.reports.accounting import questions_of
 from ipw.reports.definitions import DEFINITIONS
 from ipw.reports.ranking import Group, Row, Summary, groups
 from ipw.reports.tables import columns, notes
@@ -57,8 +58,10 @@ def _record(group: Group, row: Row) -> dict[str, Any]:
     about = {
         "run": row.name, "run_id": summary.get("run_id"), "workload": group.kind, "dataset": group.dataset,
         "basis": summary.get("basis"), "method": summary.get("method"), "estimated": group.estimated,
-        "valid": summary.get("valid"), "rank": row.rank,
+        "valid": summary.get("valid"), "rank": row.rank, "status": summary.get("status"),
     }  # fmt: skip
+    told = questions_of(summary)
+    about |= {} if told is None else {f"questions_{name}": value for name, value in told.as_dict().items()}
     numbers: dict[str, Any] = {}
     for name, metric in row.metrics.items():
         if name in DEFINITIONS or metric.get("value") is not None:
@@ -82,9 +85,7 @@ def _latex_table(group: Group) -> Iterator[str]:
     yield _latex_row(units)
     yield r"\midrule"
     for row in group.rows:
-        yield _latex_row(
-            [row.name + ("" if row.summary.get("valid") else " (not valid)"), *(c.value(row) for c in shown)]
-        )
+        yield _latex_row([row.marked, *(c.value(row) for c in shown)])
         ends = [interval_text(c.metric(row), c.scale) for c in shown]
         if any(ends):
             yield (

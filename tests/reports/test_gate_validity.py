@@ -103,7 +103,15 @@ def test_prompts_that_one_server_had_at_hand_make_a_comparison_invalid_unless_al
 
 def test_an_arm_that_produced_nothing_is_invalid_and_so_is_one_whose_requests_fail(tmp_path: Path) -> None:
     assert {"nothing", "failed requests"} <= set(faults(session(tmp_path, scores=(None,) * 12)))
-    assert faults(session(tmp_path / "some", scores=(1.0, 0.0) * 5 + (1.0, None))) == ["failed requests"]
+    assert faults(session(tmp_path / "some", scores=(1.0, 0.0) * 30 + (None,))) == ["failed requests"]
+    assert faults(session(tmp_path / "many", scores=(1.0, 0.0) * 5 + (1.0, None))) == ["measurement", "failed requests"]
+
+
+def test_an_arm_whose_answers_are_empty_or_cut_is_not_comparable_and_no_fast_one(tmp_path: Path) -> None:
+    empty = {"response": [""] * 6 + ["said"] * 6}
+    cut = {"finish_reason": ["length"] * 6 + ["stop"] * 6}
+    for name, columns in (("empty", empty), ("cut", cut)):
+        assert faults(session(tmp_path / name, columns=columns)) == ["measurement"]
 
 
 @pytest.mark.parametrize(

@@ -155,7 +155,7 @@ def test_why_a_channel_of_the_total_failed_is_told_and_others_do_not_matter(tmp_
         {"channel": "nvml/gpu0/temperature", "status": "unsupported", "reason": "NVML: Not Supported", "t_ns": 1},
     ]
     run = make_run(tmp_path, manifest={"sampler": {"cpu_s": 0.1, "wall_s": 66.0, "failures": failures}})
-    assert failed(run) == {"failures": "nvml/gpu0: NVML: GPU is lost"}
+    assert failed(run) == {"sensor failures": "nvml/gpu0: NVML: GPU is lost"}
 
 
 @pytest.mark.parametrize(("bits", "valid"), [([0x20] * 10, False), ([0x80] * 10, False), ([0x4] * 10, True)])

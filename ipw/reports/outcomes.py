@@ -1,0 +1,88 @@
+"""What became of each question: the little that the accounting needs of every answer, read a part at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from ipw.reports.queries import shared_texts
+from ipw.reports.stats import Array
+from ipw.rundir import RunDir
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Texts = npt.NDArray[np.object_]
+Bools = npt.NDArray[np.bool_]
+TEXTS = ("status", "error", "finish_reason", "tokens_source")
+NUMBERS = ("score", "parsed", "logprob_tokens")
+ANSWERS = ("response", "reasoning")
+"""Of the answers' texts only this is kept: whether they are white space alone. A text that is not there is not known."""
+ROWS = 1 << 14
+"""Read at once: the answers of all queries may be gigabytes."""
+
+
+class Outcomes(NamedTuple):
+    """A row a question that was asked in the measured window. Absent text is '', an absent number NaN."""
+
+    status: Texts
+    error: Texts
+    finish_reason: Texts
+    tokens_source: Texts
+    score: Array
+    """As it was given: a question that nobody scored is NaN here, also where others were."""
+    parsed: Array
+    logprob_tokens: Array
+    blank: Bools
+    """Whether the answer is there and says nothing."""
+    thinking: Bools
+    """Whether there is thinking beside it."""
+
+
+def load_outcomes(run: RunDir) -> Outcomes:
+    """Read them from `queries.parquet`, or from the journal where a crash came before the tables.
+
+    Raises ValueError or OSError where the table is damaged.
+    """
+    parts = [_columns(table) for table in _tables(run)]
+    return Outcomes(*(np.concatenate([part[i] for part in parts]) for i in range(len(Outcomes._fields))))
+
+
+def _tables(run: RunDir) -> Iterator[pa.Table]:
+    import pyarrow as pa
+
+    columns = (*TEXTS, *NUMBERS, *ANSWERS)
+    yield pa.table({name: pa.nulls(0) for name in columns})
+    if (run.path / "queries.parquet").is_file():
+        yield from run.read_parts("queries", columns, ROWS)
+        return
+    rows = [[_plain(record.get(name), name) for name in columns] for record in run.journal("query")]
+    if rows:
+        yield pa.table(dict(zip(columns, zip(*rows, strict=True), strict=True)))
+
+
+def _plain(x: object, name: str) -> object:
+    if name in NUMBERS:
+        return float(x) if isinstance(x, bool | int | float) else None
+    if not isinstance(x, str):
+        return None
+    text = x.encode(errors="replace").decode()
+    return text.strip()[:1] if name in ANSWERS else text
+
+
+def _columns(table: pa.Table) -> list[npt.NDArray[np.generic]]:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    def column(name: str, kind: pa.DataType) -> pa.ChunkedArray:
+        found = table[name] if name in table.column_names else pa.nulls(table.num_rows)
+        return pa.chunked_array(found.cast(kind))
+
+    texts = [shared_texts(column(name, pa.string())) for name in TEXTS]
+    numbers = [column(name, pa.float64()).to_numpy(zero_copy_only=False) for name in NUMBERS]
+    response, reasoning = (pc.utf8_trim_whitespace(column(name, pa.string())) for name in ANSWERS)
+    said = pc.equal(response, ""), pc.not_equal(reasoning, "")
+    return [*texts, *numbers, *(each.fill_null(False).to_numpy() for each in said)]

@@ -1,0 +1,64 @@
+"""Whether a run's answers can be believed: too many without one, not scored, not understood, not what was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ipw.reports.accounting import NO_SCORER, Questions, account
+from ipw.reports.accounting_text import shortfall
+from ipw.reports.metric import mapping, mappings
+from ipw.reports.outcomes import Outcomes, load_outcomes
+from ipw.reports.validity import Check
+from ipw.rundir import RunDir
+
+MOST_NOT_UNDERSTOOD = 0.05
+"""Of the answers: a scorer that finds nothing to judge in more of them may not suit what was asked."""
+QUESTIONS = "questions"
+"""Name of the check that makes a run not valid."""
+
+
+def with_questions(summary: Mapping[str, Any], run: RunDir, manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """Add to a summary what became of the questions, and what that says of the run.
+
+    Raises ValueError or OSError where the table of the queries is damaged.
+    """
+    outcomes = load_outcomes(run)
+    told = account(outcomes, manifest)
+    checks = list(check_questions(told, outcomes, manifest))
+    return {
+        **summary,
+        "valid": bool(summary.get("valid")) and not told.invalid,
+        "validity": [*checks, *mappings(summary.get("validity"))],
+        "questions": told.as_dict(),
+    }
+
+
+def check_questions(told: Questions, outcomes: Outcomes, manifest: Mapping[str, Any]) -> Iterator[Check]:
+    """All checks of what became of the questions."""
+    if told.asked:
+        yield _whole(told)
+    if told.scorer != NO_SCORER and told.answered:
+        detail = f"{told.unscored} of {told.answered} answers were not scored: {told.unscored_because}"
+        yield _check("scores", not told.unscored, detail if told.unscored else f"by {told.scorer}")
+    if told.unparsed is not None:
+        ok = told.unparsed <= MOST_NOT_UNDERSTOOD * told.answered
+        detail = f"in {told.unparsed} of {told.answered} answers the scorer {told.scorer} found nothing to judge"
+        yield _check("answers understood", ok, detail)
+    if mapping(mapping(manifest.get("workload")).get("parameters")).get("logprobs") is True and told.answered:
+        known = int((outcomes.logprob_tokens[outcomes.status == "ok"] > 0).sum())
+        detail = f"the server sent them for {known} of {told.answered} answers"
+        yield _check("log-probabilities", known == told.answered, detail)
+
+
+def _whole(told: Questions) -> Check:
+    detail = shortfall(told) or f"{told.answered} of {told.asked} answered"
+    if told.cut and told.cut_is_fault:
+        detail += ": give a larger --max-tokens, or the server a longer context"
+    if told.invalid:
+        detail += f" (more than {told.max_failed_percent:g} % of the questions: --max-failed)"
+    return _check(QUESTIONS, not told.told_first, detail) | {"level": "error" if told.invalid else "warning"}
+
+
+def _check(name: str, ok: bool, detail: str) -> Check:
+    return {"check": name, "ok": ok, "detail": detail, "level": "warning"}
