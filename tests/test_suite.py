@@ -184,7 +184,7 @@ def test_a_study_can_be_watched(tmp_path: Path, capsys: pytest.CaptureFixture[st
     start(tmp_path, commands_suite(tmp_path))
     capsys.readouterr()
     assert watch(path=tmp_path / "runs" / "a-study", once=True, as_json=False) == 0
-    shown = capsys.readouterr().err
+    shown = capsys.readouterr().out
     assert "2 done, 1 failed" in shown
     assert "letter=b" in shown
     assert watch(path=tmp_path / "runs" / "a-study", once=False, as_json=False) == 0  # nothing waits: it ends

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from ipw.errors import UsageError
+from ipw.reports.accounting_text import marks, unfinished
 from ipw.reports.definitions import RATIOS, Definition
 from ipw.reports.gate_accuracy import difference_bounds
-from ipw.reports.metric import energy_facts, mapping
+from ipw.reports.metric import energy_facts, mapping, mappings
+from ipw.reports.metrics import stored_summary, summarize
 from ipw.reports.queries import Queries, load_queries
+from ipw.reports.question_checks import QUESTIONS
 from ipw.reports.stats import Array, student_t975
 from ipw.runs.directory import RunDir
 
 SCHEMA_VERSION = 1
+ARMS = ("base", "candidate")
 MEANS = (
     Definition("latency_mean_s", "Mean latency", "s", "lower", "mean latency of a query", "latency_s", "one"),
     Definition("ttft_mean_s", "Mean time to first token", "s", "lower", "mean over the queries", "ttft_s", "one"),
@@ -60,20 +64,47 @@ def compare(base: RunDir, candidate: RunDir, start_sd: Mapping[str, float] | Non
     absent = next((facts.absent for facts in map(energy_facts, manifests) if facts.method is None), None)
     known = start_sd or {}
     devices = [_devices(manifest) for manifest in manifests]
+    summaries = [_summary(run) for run in (base, candidate)]
     return {
         "schema_version": SCHEMA_VERSION,
-        "base": {"run_id": manifests[0].get("run_id"), "model": mapping(manifests[0].get("model")).get("name")},
-        "candidate": {"run_id": manifests[1].get("run_id"), "model": mapping(manifests[1].get("model")).get("name")},
+        "base": _about(manifests[0], summaries[0]),
+        "candidate": _about(manifests[1], summaries[1]),
         "basis": manifests[0].get("basis"),
         "paired_by": "query_id",
         "questions": len(both.base["one"]),
         "left_out": both.left_out,
         "notes": [
+            *(f"{arm}: {doubt}" for arm, each in zip(ARMS, summaries, strict=True) for doubt in _doubts(each)),
             *([] if known else [UNSEEN]),
             *([] if devices[0] == devices[1] else ["different devices: the gain of their sensors does not cancel"]),
         ],
         "rows": [compare_metric(definition, both, known.get(definition.name), absent) for definition in COMPARED],
     }
+
+
+def _summary(run: RunDir) -> dict[str, Any]:
+    """The run's summary: what was derived, or else what can be found now."""
+    try:
+        return stored_summary(run) or summarize(run)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{run.path}: its queries cannot be read: {error}", "was the run copied whole?") from None
+
+
+def _about(manifest: Mapping[str, Any], summary: Mapping[str, Any]) -> dict[str, Any]:
+    """Say which run it is, and what sets it apart from one that can be believed as it stands."""
+    name = mapping(manifest.get("model")).get("name")
+    return {"run_id": manifest.get("run_id"), "model": name, "marks": marks(summary)}
+
+
+def _doubts(summary: Mapping[str, Any]) -> Iterator[str]:
+    """Say what a reader of the comparison must know of one of its runs."""
+    failed = [check for check in mappings(summary.get("validity")) if not check.get("ok")]
+    for check in failed:
+        if check.get("level") == "error" or check.get("check") == QUESTIONS:
+            judged = "not valid: " if check.get("level") == "error" else ""
+            yield f"{judged}{check.get('check')}: {check.get('detail')}"
+    if stopped := unfinished(summary):
+        yield stopped
 
 
 def pair_queries(base: Queries, candidate: Queries) -> Both:

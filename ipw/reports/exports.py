@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from ipw.reports.accounting_text import short_mark
 from ipw.reports.definitions import DEFINITIONS
 from ipw.reports.facts import JOULES_PER_KWH, NO_FACTS, Facts
 from ipw.reports.metric import mapping, mappings, number
@@ -68,7 +69,7 @@ def _codecarbon(run: Run, facts: Facts) -> dict[str, Any]:
     memory, gpus = number(host.get("memory_bytes")), _devices(run, "gpu")
     row = {
         "timestamp": str(run.manifest.get("started") or "").removesuffix("Z"),
-        "project_name": plain_name(run.summary) + (" (estimated)" if run.estimated else ""),
+        "project_name": plain_name(run.summary) + (" (estimated)" if run.estimated else "") + short_mark(run.summary),
         "run_id": run.summary.get("run_id"),
         "duration": duration_s,
         "emissions": kg,

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import datetime as dt
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -69,6 +69,14 @@ class Facts:
 
 
 NO_FACTS = Facts()
+
+
+def unmatched(facts: Facts, names: Collection[str]) -> str | None:
+    """Say which models of the facts no run is of, and the names that would have matched; `None` where all are found."""
+    lost = [name for name in facts.models if name not in names]
+    if not lost:
+        return None
+    return f"no run is of {', '.join(map(repr, lost))}; a name must be the run's: {', '.join(map(repr, names))}"
 
 
 def read_facts(path: Path) -> Facts:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from ipw.reports.queries import shared_texts
 from ipw.reports.stats import Array
-from ipw.rundir import RunDir
+from ipw.runs.directory import RunDir
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -20,7 +20,7 @@ Bools = npt.NDArray[np.bool_]
 TEXTS = ("status", "error", "finish_reason", "tokens_source")
 NUMBERS = ("score", "parsed", "logprob_tokens")
 ANSWERS = ("response", "reasoning")
-"""Of the answers' texts only this is kept: whether they are white space alone. A text that is not there is not known."""
+"""Of these texts only this is kept: whether they are white space alone. A text that is not there is not known."""
 ROWS = 1 << 14
 """Read at once: the answers of all queries may be gigabytes."""
 

@@ -10,7 +10,7 @@ from ipw.reports.accounting_text import shortfall
 from ipw.reports.metric import mapping, mappings
 from ipw.reports.outcomes import Outcomes, load_outcomes
 from ipw.reports.validity import Check
-from ipw.rundir import RunDir
+from ipw.runs.directory import RunDir
 
 MOST_NOT_UNDERSTOOD = 0.05
 """Of the answers: a scorer that finds nothing to judge in more of them may not suit what was asked."""
@@ -56,7 +56,7 @@ def _whole(told: Questions) -> Check:
     if told.cut and told.cut_is_fault:
         detail += ": give a larger --max-tokens, or the server a longer context"
     if told.invalid:
-        detail += f" (more than {told.max_failed_percent:g} % of the questions: --max-failed)"
+        detail += f" (more than {told.max_failed_percent:g} % of the questions, --max-failed)"
     return _check(QUESTIONS, not told.told_first, detail) | {"level": "error" if told.invalid else "warning"}
 
 

@@ -92,15 +92,21 @@ def row_names(summaries: Sequence[Summary]) -> list[str]:
 
 
 def plain_name(summary: Summary) -> str:
-    """Name what was measured."""
+    """Name what was measured, with the requests in flight where they were swept."""
+    workload = mapping(summary.get("workload"))
+    swept = len(mapping(workload.get("series")).get("levels") or ()) > 1
+    in_flight = mapping(workload.get("parameters")).get("concurrency")
+    return model_name(summary) + (f" \N{MULTIPLICATION SIGN}{clean(in_flight, 8)}" if swept else "")
+
+
+def model_name(summary: Summary) -> str:
+    """Name the model, or whatever else was measured: what facts of a model are found by."""
     model = summary.get("model")
     parameters = mapping(mapping(summary.get("workload")).get("parameters"))
     command = parameters.get("command")
     named = model.get("name") if isinstance(model, dict) else model
     named = named or parameters.get("block") or (" ".join(map(str, command)) if isinstance(command, list) else command)
-    swept = len(mapping(mapping(summary.get("workload")).get("series")).get("levels") or ()) > 1
-    level = f" \N{MULTIPLICATION SIGN}{clean(parameters.get('concurrency'), 8)}" if swept else ""
-    return clean(named or summary.get("run_id") or MISSING, 60) + level
+    return clean(named or summary.get("run_id") or MISSING, 60)
 
 
 def clearly_ahead(first: Row, second: Row, name: str = RANKED_BY) -> bool:

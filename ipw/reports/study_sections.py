@@ -12,7 +12,7 @@ from ipw.reports.facts import Facts
 from ipw.reports.hybrid import Expense, Saving, route
 from ipw.reports.markup import Markup, tag
 from ipw.reports.metric import mapping, number
-from ipw.reports.ranking import Group, plain_name
+from ipw.reports.ranking import Group, model_name
 from ipw.reports.sections import chart, grid, section, swatch, value_of
 from ipw.reports.study import Aligned, Duel, Share, align, coverage, difficulty, duel, gain
 from ipw.reports.text import MISSING, clean
@@ -239,4 +239,4 @@ def _named(view: View) -> Markup:
 
 
 def _model(view: View) -> str:
-    return plain_name(view.summary)
+    return model_name(view.summary)

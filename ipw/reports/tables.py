@@ -76,7 +76,7 @@ def terminal(summaries: Sequence[Summary], console: Console) -> None:
 
     for group in groups(summaries):
         ranked = any(row.rank for row in group.rows)
-        table = Table(box=box.SIMPLE_HEAD, title=Text(group.title, style="bold"), title_justify="left", pad_edge=False)
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
         table.padding = (0, 1 if console.width >= WIDE else 0, 0, 0)
         table.add_column(Text("Model" if group.kind == "lm" else "Run"), overflow="fold", min_width=8)
         shown = [c for c in columns(group) if console.width >= WIDE or c.name != LEFT_OUT_WHEN_NARROW]
@@ -87,6 +87,7 @@ def terminal(summaries: Sequence[Summary], console: Console) -> None:
             marked = marks(row.summary)
             shown_name = Text("\n".join([name, *marked]), style="yellow" if marked else "")
             table.add_row(shown_name, *(_cell(column, row) for column in shown))
+        console.print(Text(group.title, style="bold"))
         console.print(table)
         for note in notes(group):
             console.print(Text(note, style="dim"))

@@ -24,6 +24,7 @@ from ipw.verbs.lazy import WORKLOADS
 from ipw.verbs.options import CALIBRATION, JSON, ONE_SENSORS, PAIRS, SETTLE, STARTS, TOML
 from ipw.verbs.runfile import Cell, Commands, load, read_toml
 from ipw.verbs.settle import Settle
+from ipw.verbs.terminal import console
 
 
 def ab(
@@ -95,8 +96,9 @@ def ab(
     if as_json:
         click.echo(json.dumps(found | {"out": str(out)}))
     else:
+        shown = console()
         for line in [*terminal(found), f"written to {out}"]:
-            click.echo(line, err=True)
+            shown.print(line, markup=False, soft_wrap=True)
     return OK if shadow else int(found["exit_code"])
 
 

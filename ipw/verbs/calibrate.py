@@ -25,6 +25,7 @@ from ipw.verbs.lazy import WORKLOADS
 from ipw.verbs.options import CALIBRATION, JSON, ONE_SENSORS, PAIRS, SETTLE, STARTS, TOML
 from ipw.verbs.runfile import Commands, load
 from ipw.verbs.settle import Settle
+from ipw.verbs.terminal import console
 
 LEFT_OUT = {ACCURACY, "errors", "queries"}
 """Counts and scores: judged question by question, or not at all."""
@@ -68,7 +69,7 @@ def calibrate(
         click.echo(json.dumps(answer))
     else:
         _tell(table, pairs, len(alike))
-        click.echo(f"written to {calibration}", err=True)
+        console().print(f"written to {calibration}", markup=False, soft_wrap=True)
     return OK
 
 
@@ -110,12 +111,16 @@ def _tell(table: Sequence[dict[str, Any]], pairs: int, jobs: int) -> None:
 
     columns = ("repetition_sd", "start_sd", "job_sd", "smallest_effect")
     width = max((len(row["metric"]) for row in table), default=0)
-    click.echo(f"{'':{width}}  repetition     start       job  smallest change seen by {pairs} pairs", err=True)
+    out = console()
+    head = f"{'':{width}}  repetition     start       job  smallest change seen by {pairs} pairs"
+    out.print(head, markup=False, soft_wrap=True)
     for row in table:
         cells = "  ".join(f"{percent(row[column]):>9}" for column in columns)
-        click.echo(f"{row['metric']:{width}}  {cells}", err=True)
+        out.print(f"{row['metric']:{width}}  {cells}", markup=False, soft_wrap=True)
     if jobs < 3:
-        click.echo(f"noise from job to job shows from the third job on; this is job {jobs}", err=True)
+        out.print(
+            f"noise from job to job shows from the third job on; this is job {jobs}", markup=False, soft_wrap=True
+        )
 
 
 @click.command("calibrate")

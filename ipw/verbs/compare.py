@@ -47,15 +47,15 @@ def _show(found: dict[str, Any]) -> None:
     from ipw.verbs.terminal import console
 
     out = console()
-    names = [clean(found[arm]["model"] or found[arm]["run_id"], 28) for arm in ("base", "candidate")]
+    arms = [found[arm] for arm in ("base", "candidate")]
+    names = ["\n".join([clean(arm["model"] or arm["run_id"], 28), *arm["marks"]]) for arm in arms]
     basis = f"basis {found['basis']}" if found["basis"] else "no energy"
     title = f"{found['questions']} questions that both were asked, {basis}"
-    table = Table(
-        "", *map(escape, names), "change [95 %]", title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False
-    )
+    table = Table("", *map(escape, names), "change [95 %]", box=SIMPLE_HEAD, pad_edge=False)
     table.columns[0].no_wrap = True
     for row in found["rows"]:
         table.add_row(row["label"], *_values(row), Text(_change(row)))
+    out.print(title, markup=False, soft_wrap=True)
     out.print(table)
     left_out = [f"{found['left_out']} questions were asked of one run only"] if found["left_out"] else []
     for note in [*left_out, *found["notes"]]:

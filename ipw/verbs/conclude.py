@@ -23,7 +23,7 @@ def conclude(run: RunDir, *, interrupted: bool, as_json: bool, strict: bool) -> 
     if as_json:
         click.echo(json.dumps(summary | {"run": str(run)}))
     else:
-        show([summary], run.path / PAGE)
+        show([summary], run.path / PAGE, [run.path])
     if interrupted:
         return INTERRUPTED
     return INVALID if strict and not summary["valid"] else OK

@@ -13,6 +13,7 @@ from ipw.errors import OK, UsageError
 from ipw.pipeline import derive
 from ipw.reports.exports import Run, as_codecarbon, as_ml_energy, as_prometheus
 from ipw.reports.facts import NO_FACTS
+from ipw.reports.metrics import stored_summary
 from ipw.runs.directory import RunDir
 from ipw.runs.files import replacing
 
@@ -35,7 +36,7 @@ def export(*, runs: Sequence[Path], format_: str, output: Path | None, grid_g_co
 
 
 def _read(run: RunDir) -> Run:
-    stored = run.summary()
+    stored = stored_summary(run)
     return Run(run.manifest(), derive(run) if stored is None else stored)
 
 

@@ -32,11 +32,13 @@ def list_runs(*, out: Path, as_json: bool) -> int:
     for column in ("run", "what", "started", "status", "basis", "valid"):
         table.add_column(column, overflow="fold")
     for run in found:
-        table.add_row(*(Text(clean(MISSING if run[key] is None else run[key], 80)) for key in COLUMNS))
+        table.add_row(*(Text(clean(MISSING if run[key] is None else run[key], MOST_SHOWN)) for key in COLUMNS))
     console().print(table)
     return OK
 
 
+MOST_SHOWN = 4096
+"""Characters of a cell: a path that is cut cannot be copied."""
 COLUMNS = ("path", "what", "started", "status", "basis", "valid")
 
 

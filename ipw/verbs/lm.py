@@ -233,6 +233,15 @@ def process_facts() -> dict[str, Any]:
     help="Without a byte, in the middle of an answer.",
 )
 @click.option("--max-tokens", type=click.IntRange(1), default=512, show_default=True)
+@click.option(
+    "--max-failed",
+    "max_failed_percent",
+    type=click.FloatRange(0, 100),
+    default=5.0,
+    show_default=True,
+    metavar="PERCENT",
+    help="Of the questions: where more fail, stay empty or are cut, the run is not valid.",
+)
 @click.option("--temperature", type=click.FloatRange(0, 5), default=0.0, show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--batch-size", type=click.IntRange(1), help="Of the transformers engine; default: as --concurrency.")

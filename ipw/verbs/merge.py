@@ -22,7 +22,7 @@ from ipw.verbs.options import JSON, OUT, STRICT
 
 GAP_NS = 60_000_000_000
 """Between two parts: nobody knows what was drawn then, and nothing of it is counted."""
-OWN = frozenset({"shard", "limit", "seed", "base_url", "serve"})
+OWN = frozenset({"shard", "limit", "seed", "base_url", "serve", "max_failed_percent"})
 """Parameters in which parts of one data set may differ."""
 
 

@@ -13,7 +13,7 @@ from ipw.profilers.loads import Load, gpu_load
 from ipw.profilers.probe import probe
 from ipw.profilers.profile import Profile, save
 from ipw.reports.text import MISSING, scale_for
-from ipw.verbs.terminal import console
+from ipw.verbs.terminal import aside, console
 
 
 def probe_sensors(sensors: Sequence[Sensor], seconds: float, *, as_json: bool) -> dict[str, Any]:
@@ -26,7 +26,7 @@ def probe_sensors(sensors: Sequence[Sensor], seconds: float, *, as_json: bool) -
             return "nothing here puts a known load on it"
         return load_of(channel.device)
 
-    profiles = probe(sensors, load_for, seconds, lambda line: out.print(f"probing: {line}", markup=False)).profiles
+    profiles = probe(sensors, load_for, seconds, lambda line: aside().print(f"probing: {line}", markup=False)).profiles
     path = save(profiles) if profiles else None
     if not as_json:
         out.print(probe_table(profiles))

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from ipw.runs.live_power import LivePower
-from ipw.verbs.terminal import console
+from ipw.verbs.terminal import aside
 
 REDRAW_S = 0.25
 
@@ -29,14 +29,16 @@ class Bar:
     def __init__(self, label: str, live: LivePower, *, estimated: bool) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+        out = aside()
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
             TextColumn("{task.fields[facts]}"),
             TimeRemainingColumn(),
-            console=console(),
+            console=out,
             transient=True,
+            disable=not out.is_terminal,
         )
         self._task = self._progress.add_task(label, total=None, facts="")
         self._live = live

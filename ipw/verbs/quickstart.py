@@ -14,7 +14,7 @@ from ipw.pipeline import derive
 from ipw.runs.directory import RunDir
 from ipw.verbs.lm import measure_lm
 from ipw.verbs.options import JSON, OUT, SENSORS
-from ipw.verbs.terminal import console, show
+from ipw.verbs.terminal import aside, show
 from ipw.workloads.lm.engines import BUNDLED
 from ipw.workloads.lm.parameters import Parameters
 
@@ -31,7 +31,7 @@ def quickstart(*, sensors: str, out: Path, limit: int | None, as_json: bool) -> 
     runs = []
     for model in BUNDLED:
         if not as_json:
-            console().print(f"measuring {model} …")
+            aside().print(f"measuring {model} …")
         run, interrupted = measure_lm(Parameters(model=model, limit=limit, warmup=8), sensors, IDLE_S, out)
         if interrupted:
             return INTERRUPTED
@@ -43,14 +43,14 @@ def quickstart(*, sensors: str, out: Path, limit: int | None, as_json: bool) -> 
                 return INTERRUPTED
             runs.append(run)
     elif not as_json:
-        console().print("expert routing and training are left out: pip install 'ipw[torch]' adds them", markup=False)
+        aside().print("expert routing and training are left out: pip install 'ipw[torch]' adds them", markup=False)
     summaries = [derive(run) for run in runs]
     page = out / PAGE_NAME
     write_page(runs, page)
     if as_json:
         click.echo(json.dumps({"page": str(page), "runs": [str(run) for run in runs], "summaries": summaries}))
     else:
-        show(summaries, page)
+        show(summaries, page, [run.path for run in runs])
     return OK
 
 

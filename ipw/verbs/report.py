@@ -32,13 +32,17 @@ def report(
     **grid: Any,
 ) -> int:
     """Show stored runs, deriving what was never derived (or everything, with `recompute`)."""
-    from ipw.reports.facts import NO_FACTS, read_facts
+    from ipw.reports.facts import NO_FACTS, read_facts, unmatched
+    from ipw.reports.metrics import stored_summary
     from ipw.reports.page import write_page
+    from ipw.reports.ranking import model_name
+    from ipw.reports.text import clean
+    from ipw.verbs.terminal import aside, console, show
 
     told = read_facts(facts) if facts else NO_FACTS
     told = dataclasses.replace(told, **{name: value for name, value in grid.items() if value is not None})
     opened = [RunDir.open(path) for path in runs]
-    summaries = [derive(run) if recompute or (stored := run.summary()) is None else stored for run in opened]
+    summaries = [derive(run) if recompute or (stored := stored_summary(run)) is None else stored for run in opened]
     target = page or (opened[0].path / PAGE if len(opened) == 1 else Path("comparison.html"))
     write_page(opened, target, told)
     if figures:
@@ -52,9 +56,10 @@ def report(
     elif table:
         click.echo(_tables()[table](summaries), nl=False)
     else:
-        from ipw.verbs.terminal import show
-
-        show(summaries, target)
+        show(summaries, target, [run.path for run in opened])
+    if lost := unmatched(told, list(dict.fromkeys(map(model_name, summaries)))):
+        out = aside() if as_json or table else console()
+        out.print(f"mind: {facts}: {clean(lost, 500)}", markup=False, soft_wrap=True)
     return INVALID if strict and not all(summary["valid"] for summary in summaries) else OK
 
 

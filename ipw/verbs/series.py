@@ -54,7 +54,7 @@ def conclude_series(runs: Sequence[RunDir], out: Path, *, interrupted: bool, as_
     if as_json:
         click.echo(json.dumps({"page": str(page), "runs": [str(run) for run in runs], "summaries": summaries}))
     else:
-        show(summaries, page)
+        show(summaries, page, [run.path for run in runs])
     if interrupted:
         return INTERRUPTED
     return INVALID if strict and not all(summary["valid"] for summary in summaries) else OK

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import click
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
@@ -21,7 +22,7 @@ from ipw.verbs.options import JSON, OUT
 from ipw.verbs.runfile import Commands
 from ipw.verbs.study_book import Entry, StudyBook, study_folder
 from ipw.verbs.suite import Placement, Planned, Suite, read_suite
-from ipw.verbs.terminal import console
+from ipw.verbs.terminal import aside, console
 
 STYLES = {"done": "green", "failed": "red", "running": "yellow", "waiting": "dim"}
 
@@ -70,7 +71,7 @@ def _outcomes(study: Suite, book: StudyBook, cluster: str | None, storage: str |
     waiting = book.waiting(study.cells)
     if cluster in {None, "none"}:
         if any(planned.placement != Placement(shards=planned.placement.shards) for planned in waiting):
-            console().print("mind: cells run on this machine; what [placement] asks for is not looked at", markup=False)
+            aside().print("mind: cells run on this machine; what [placement] asks for is not looked at", markup=False)
         return one_after_another(waiting, book)
     from ipw.verbs.cluster.driver import on_cluster
 
@@ -81,7 +82,7 @@ def _outcomes(study: Suite, book: StudyBook, cluster: str | None, storage: str |
 def one_after_another(cells: Sequence[Planned], book: StudyBook) -> Iterator[Outcome]:
     """Run each cell here, in a process of its own."""
     for count, planned in enumerate(cells, start=1):
-        console().print(f"cell {count} of {len(cells)}: {planned.cell.name}", markup=False)
+        aside().print(f"cell {count} of {len(cells)}: {planned.cell.name}", markup=False)
         book.begin(planned, "here")
         try:
             yield Outcome(planned, run_in_child(planned.cell, book.folder), None)
@@ -100,7 +101,7 @@ def _note(book: StudyBook, outcome: Outcome, *, as_json: bool) -> None:
     book.failed(outcome.planned, error.message, error.hint)
     if not as_json:
         hint = f"\n  try: {error.hint}" if error.hint else ""
-        console().print(f"failed: {outcome.planned.cell.name}: {error.message}{hint}", markup=False)
+        aside().print(f"failed: {outcome.planned.cell.name}: {error.message}{hint}", markup=False)
 
 
 def _report(book: StudyBook) -> Path | None:
@@ -128,29 +129,30 @@ def _list(study: Suite, *, as_json: bool) -> int:
     return OK
 
 
-def drawn(name: str, entries: Sequence[Entry]) -> Table:
+def drawn(name: str, entries: Sequence[Entry]) -> Group:
     """Lay a study's state out for people."""
     counts = Counter(str(entry["status"]) for entry in entries)
     joules = [entry["energy_j"] for entry in entries if entry.get("energy_j") is not None]
     total = quantity({"value": sum(joules), "unit": "J"}) if joules else "no joules"
     mark = " (estimated)" if any(entry.get("estimated") for entry in entries) else ""
     told = ", ".join(f"{count} {status}" for status, count in counts.items())
-    table = Table(box=None, header_style="bold", pad_edge=False, title_justify="left")
-    table.title = Text(f"{clean(name, 60)}: {told}; {total}{mark} so far", style="bold")
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    heading = Text(f"{clean(name, 60)}: {told}; {total}{mark} so far", style="bold")
     for column in ("cell", "status", "node", "energy", "run, or why there is none"):
         table.add_column(column, overflow="fold")
     for entry in entries:
         status = str(entry["status"])
         energy = entry.get("energy_j")
         shown = MISSING if energy is None else quantity({"value": energy, "unit": "J"})
+        marks = [clean(mark, 60) for mark in entry.get("marks") or ()]
         table.add_row(
             Text(clean(entry.get("cell"), 80)),
-            Text(status, style=STYLES.get(status, "")),
+            Text("\n".join([status, *marks]), style="yellow" if marks else STYLES.get(status, "")),
             Text(clean(entry.get("node") or MISSING, 40)),
             Text(shown),
             Text(clean(entry.get("run") or entry.get("error") or MISSING, 160)),
         )
-    return table
+    return Group(heading, table)
 
 
 @click.command("study")

@@ -10,6 +10,7 @@ from typing import Any
 
 from ipw.clock import anchor
 from ipw.errors import UsageError
+from ipw.reports.accounting_text import marks
 from ipw.reports.metric import mapping, number
 from ipw.runs.directory import MANIFEST, RunDir
 from ipw.runs.files import absolute, replacing
@@ -53,6 +54,7 @@ class StudyBook:
             "energy_j": number(energy.get("value")),
             "estimated": "model_estimate" in str(summary.get("method")),
             "valid": summary.get("valid"),
+            "marks": marks(summary),
         }
         self._write()
 

@@ -1,33 +1,79 @@
-"""What people see: tables and a live bar, on standard error."""
+"""What people see. The answer goes to standard output; progress and what is said on the way go to standard error."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from shlex import quote
+from typing import Any, NoReturn
 
 from rich.console import Console
 
+UNBROKEN = 10_000
+"""Columns where nobody looks at a terminal: a line that goes into a file or a pipe is found and copied whole."""
+
+
+class _Answers(Console):
+    def on_broken_pipe(self) -> NoReturn:
+        """Leave it to the command line, as for any other text: `ipw list runs | head` is no failure."""
+        raise BrokenPipeError
+
 
 def console() -> Console:
-    """Make the console for people: standard error, so that standard output stays the machine's."""
+    """Make the console for the answer, where people are to read it: standard output.
+
+    With `--json` or `--table` the machine's answer stands there alone, and nothing is printed here.
+    """
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a character that the terminal lacks ends no report
+    out = _Answers(highlight=False)
+    return out if out.is_terminal else _Answers(highlight=False, width=UNBROKEN)
+
+
+def aside() -> Console:
+    """Make the console for progress, and for what people are told beside an answer: standard error."""
     return Console(stderr=True, highlight=False)
 
 
-def show(summaries: Sequence[dict[str, Any]], page: Path) -> None:
-    """Print the ranking table, what is not valid, and where the page is."""
+def show(summaries: Sequence[dict[str, Any]], page: Path, runs: Sequence[Path] = ()) -> None:
+    """Print what must be known first, the ranking table, what is not valid, and where the page is.
+
+    `runs` are the folders of the `summaries`, for the command that goes on with one.
+    """
+    from ipw.reports.question_checks import QUESTIONS
+    from ipw.reports.ranking import row_names
     from ipw.reports.tables import terminal
     from ipw.reports.training_table import training_table
 
     out = console()
+    names = row_names(summaries) if len(summaries) > 1 else [None]
+    for index, (name, summary) in enumerate(zip(names, summaries, strict=True)):
+        for line in _first(summary, runs[index] if runs else None):
+            out.print(f"{name}: {line}" if name else line, markup=False, soft_wrap=True, style="bold yellow")
     terminal(summaries, out)
     for summary in summaries:
         training_table(summary, out)
     for summary in summaries:
         for check in summary["validity"]:
-            if not check["ok"]:
-                out.print(f"{judgement(check)}: {summary['run_id']}: {check['check']}: {check['detail']}", markup=False)
+            if not check["ok"] and check["check"] != QUESTIONS:
+                told = f"{judgement(check)}: {summary['run_id']}: {check['check']}: {check['detail']}"
+                out.print(told, markup=False, soft_wrap=True)
     out.print(f"report: {page.resolve()}", markup=False, soft_wrap=True)
+
+
+def _first(summary: Mapping[str, Any], run: Path | None) -> list[str]:
+    """What must be known before any number: where a run stopped, and that its questions have no answers."""
+    from ipw.reports.accounting_text import unfinished
+    from ipw.reports.metric import mapping
+    from ipw.reports.question_checks import QUESTIONS
+
+    checks = [check for check in summary["validity"] if check["check"] == QUESTIONS and not check["ok"]]
+    found = [f"{judgement(check)}: {check['detail']}" for check in checks]
+    if stopped := unfinished(summary):
+        resumable = mapping(summary.get("workload")).get("kind") == "lm" and run is not None
+        found.append(f"{stopped}" + (f": ipw resume {quote(str(run))}" if resumable else ""))
+    return found
 
 
 def judgement(check: Mapping[str, Any]) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from ipw.errors import OK, UsageError
+from ipw.reports.accounting_text import marks
 from ipw.reports.charts import Value
 from ipw.reports.definitions import DEFINITIONS, Definition
 from ipw.reports.metric import mapping, number
@@ -22,19 +23,20 @@ from ipw.verbs.options import JSON, TOML
 SCHEMA_VERSION = 1
 ALPHA = 0.05
 Entry = dict[str, Any]
-"""`run_id`, `started`, `value`, `low`, `high`."""
+"""`run_id`, `started`, `marks` (what sets it apart), `value`, `low`, `high`."""
 
 
 def trend(*, runs: Sequence[Path], metric: str | None, chart: Path | None, as_json: bool) -> int:
     """Show a metric over time; runs that are invalid or lack it are left out and named."""
     from ipw.pipeline import derive
+    from ipw.reports.metrics import stored_summary
 
     opened = [RunDir.open(path) for path in runs]
     dated = sorted(((str(run.manifest().get("started") or ""), run) for run in opened), key=lambda each: each[0])
     summaries, busy = [], []
     for started, run in dated:
         try:
-            summaries.append((started, run.summary() or derive(run)))
+            summaries.append((started, stored_summary(run) or derive(run)))
         except BusyError as error:  # it is still being measured
             busy.append({"run_id": run.path.name, "started": started or None, "reason": error.message})
     if not summaries:
@@ -88,7 +90,7 @@ def _entries(summaries: Sequence[tuple[str, Summary]], name: str) -> tuple[list[
     for started, summary in summaries:
         entry = mapping(mapping(summary.get("metrics")).get(name))
         value = number(entry.get("value"))
-        about = {"run_id": summary.get("run_id"), "started": started or None}
+        about = {"run_id": summary.get("run_id"), "started": started or None, "marks": marks(summary)}
         if not summary.get("valid"):
             left_out.append(about | {"reason": "the measurement is not valid"})
         elif value is None or value <= 0:
@@ -159,13 +161,12 @@ def _show(
     out = console()
     scale = scale_for(definition.unit, [entry["value"] for entry in entries])
     at = {step.at: step for step in found}
-    table = Table(
-        "run", "started", definition.label, "step", title=definition.formula, title_justify="left", box=SIMPLE_HEAD
-    )
+    table = Table("run", "started", definition.label, "step", box=SIMPLE_HEAD)
     for index, entry in enumerate(entries):
         step = f"{100 * at[index].change:+.1f} % (p = {at[index].p:.2g})" if index in at else ""
-        shown = quantity(entry | {"unit": definition.unit}, scale)
+        shown = "\n".join([quantity(entry | {"unit": definition.unit}, scale), *entry["marks"]])
         table.add_row(*map(Text, (clean(entry["run_id"], 40), clean(entry["started"] or "", 20), shown, step)))
+    out.print(definition.formula, markup=False, soft_wrap=True)
     out.print(table)
     for entry in left_out:
         out.print(f"left out: {clean(entry['run_id'], 60)}: {clean(entry['reason'])}", markup=False, soft_wrap=True)

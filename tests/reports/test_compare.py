@@ -33,7 +33,7 @@ def test_a_run_compared_with_itself_changed_by_nothing(tmp_path: Path) -> None:
         assert each["change"] == pytest.approx(0)
         assert each["low"] <= 0 <= each["high"]
     assert row(found, "energy_per_query_j")["high"] < 1e-9
-    assert "not seen" in found["notes"][0]
+    assert any("not seen" in note for note in found["notes"])
 
 
 def test_pairing_sees_through_questions_that_differ_much_more_than_the_runs(tmp_path: Path) -> None:
@@ -51,7 +51,7 @@ def test_a_calibration_widens_intervals_by_what_lies_between_starts(tmp_path: Pa
     run = make_run(tmp_path, readings=False)
     found = row(compare(run, run, {"energy_per_query_j": 0.01}), "energy_per_query_j")
     assert found["high"] == pytest.approx(math.expm1(1.98 * math.sqrt(2) * 0.01), rel=0.01)
-    assert compare(run, run, {"energy_per_query_j": 0.01})["notes"] == []
+    assert not any("not seen" in note for note in compare(run, run, {"energy_per_query_j": 0.01})["notes"])
 
 
 def test_accuracy_is_compared_question_by_question_in_points(tmp_path: Path) -> None:

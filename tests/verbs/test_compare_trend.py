@@ -53,9 +53,9 @@ def test_a_comparison_is_one_json_document(history: list[Path]) -> None:
 def test_people_see_a_table_and_what_to_mind(history: list[Path]) -> None:
     result = ipw("compare", history[0], history[12])
     assert result.return_value == 0
-    assert "Energy per query" in result.stderr
-    assert "not seen" in result.stderr
-    assert result.stdout == ""
+    assert "Energy per query" in result.stdout
+    assert "not seen" in result.stdout
+    assert result.stderr == ""
 
 
 def test_a_missing_run_and_a_missing_calibration_are_refused(history: list[Path], tmp_path: Path) -> None:
@@ -83,8 +83,8 @@ def test_a_trend_tells_the_step_and_what_the_last_run_is(history: list[Path], tm
 def test_people_see_the_runs_and_the_judgement(history: list[Path]) -> None:
     result = ipw("trend", *history[:9])
     assert result.return_value == 0
-    assert "the last run is as expected" in result.stderr
-    assert "left out: run-03" in result.stderr
+    assert "the last run is as expected" in result.stdout
+    assert "left out: run-03" in result.stdout
 
 
 def test_an_unknown_metric_is_refused(history: list[Path]) -> None:

@@ -55,6 +55,8 @@ class Parameters:
     timeout_s: float = 600.0
     stall_s: float = 120.0
     max_tokens: int | None = 1024
+    max_failed_percent: float = 5.0
+    """Of the questions: where more fail, stay empty or are cut, the run is not valid (reports/accounting.py)."""
     temperature: float = 0.0
     logprobs: bool = False
     """Ask the server for the log-probability of each token of an answer, for perplexity."""
