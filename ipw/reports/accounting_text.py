@@ -115,8 +115,9 @@ def _length(told: Questions) -> str:
 
 
 def _tokens(told: Questions) -> str:
-    if not told.tokens_counted:
-        return "tokens from usage" if told.tokens_by_usage else ""
-    if not told.tokens_by_usage:
-        return "tokens counted"
-    return f"tokens of {told.tokens_by_usage:,} from usage, of {told.tokens_counted:,} counted"
+    unknown = told.answered - told.tokens_by_usage - told.tokens_counted
+    ways = ((told.tokens_by_usage, "from usage"), (told.tokens_counted, "counted"), (unknown, "not known"))
+    found = [(count, way) for count, way in ways if count > 0]
+    if len(found) == 1:
+        return f"tokens {found[0][1]}"
+    return "tokens of " + ", of ".join(f"{count:,} {way}" for count, way in found) if found else ""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 Texts = npt.NDArray[np.object_]
 Bools = npt.NDArray[np.bool_]
-TEXTS = ("status", "error", "finish_reason", "tokens_source")
+TEXTS = ("status", "error", "finish_reason", "tokens_source", "usage_doubt")
 NUMBERS = ("score", "parsed", "logprob_tokens")
 ANSWERS = ("response", "reasoning")
 """Of these texts only this is kept: whether they are white space alone. A text that is not there is not known."""
@@ -32,6 +32,8 @@ class Outcomes(NamedTuple):
     error: Texts
     finish_reason: Texts
     tokens_source: Texts
+    usage_doubt: Texts
+    """What speaks against the server's own count of tokens."""
     score: Array
     """As it was given: a question that nobody scored is NaN here, also where others were."""
     parsed: Array

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ipw.reports.accounting import NO_SCORER, Questions, account
+from ipw.reports.accounting import NO_SCORER, Questions, account, commonest
 from ipw.reports.accounting_text import shortfall
 from ipw.reports.metric import mapping, mappings
 from ipw.reports.outcomes import Outcomes, load_outcomes
@@ -14,6 +14,8 @@ from ipw.runs.directory import RunDir
 
 MOST_NOT_UNDERSTOOD = 0.05
 """Of the answers: a scorer that finds nothing to judge in more of them may not suit what was asked."""
+MOST_DOUBTED = 0.01
+"""Of the answers: where something speaks against the server's own count of tokens in more of them, it is told."""
 QUESTIONS = "questions"
 """Name of the check that makes a run not valid."""
 
@@ -45,6 +47,10 @@ def check_questions(told: Questions, outcomes: Outcomes, manifest: Mapping[str, 
         ok = told.unparsed <= MOST_NOT_UNDERSTOOD * told.answered
         detail = f"in {told.unparsed} of {told.answered} answers the scorer {told.scorer} found nothing to judge"
         yield _check("answers understood", ok, detail)
+    doubts = [each for each in outcomes.usage_doubt[outcomes.status == "ok"].tolist() if each]
+    if doubts:
+        detail = f"of {len(doubts)} of {told.answered} answers the server's count is doubtful: {commonest(doubts)[0]}"
+        yield _check("token counts", len(doubts) <= MOST_DOUBTED * told.answered, detail)
     if mapping(mapping(manifest.get("workload")).get("parameters")).get("logprobs") is True and told.answered:
         known = int((outcomes.logprob_tokens[outcomes.status == "ok"] > 0).sum())
         detail = f"the server sent them for {known} of {told.answered} answers"

@@ -15,9 +15,9 @@ from reports.made_runs import make_run, write_journal
 from ipw.reports.accounting import Questions, account, commonest, questions_of
 from ipw.reports.accounting_text import account_line, account_notes, first_line, marks, shortfall, unfinished
 from ipw.reports.metrics import stored_summary, summarize
-from ipw.reports.outcomes import Outcomes, load_outcomes
+from ipw.reports.outcomes import NUMBERS, TEXTS, Outcomes, load_outcomes
 
-Record = Mapping[str, Any]
+Record = dict[str, Any]
 RIGHT: Record = {"status": "ok", "score": 1.0, "response": "4", "finish_reason": "stop", "tokens_source": "usage"}
 EMPTY: Record = RIGHT | {"score": 0.0, "response": " \n"}
 CUT: Record = RIGHT | {"score": 0.0, "response": "let me see", "finish_reason": "length"}
@@ -36,8 +36,8 @@ def outcomes(records: Sequence[Record]) -> Outcomes:
 
     blank = np.array([not str(record.get("response", "x")).strip() for record in records], bool)
     thinking = np.array([bool(record.get("reasoning")) for record in records], bool)
-    names = ("status", "error", "finish_reason", "tokens_source")
-    return Outcomes(*map(texts, names), numbers("score"), numbers("parsed"), numbers("logprob_tokens"), blank, thinking)
+    kept = {name: texts(name) for name in TEXTS} | {name: numbers(name) for name in NUMBERS}
+    return Outcomes(**kept, blank=blank, thinking=thinking)
 
 
 def manifest(scorer: str | None = "exact", planned: int | None = None, **parameters: Any) -> dict[str, Any]:
@@ -251,6 +251,18 @@ def test_logprobs_that_were_asked_for_and_did_not_come_are_told(tmp_path: Path) 
     assert not check["ok"]
     assert check["detail"] == "the server sent them for 0 of 120 answers"
     assert summary["metrics"]["perplexity"]["reason"] == "the server sent no log-probabilities"
+
+
+def test_a_server_whose_count_of_tokens_cannot_be_is_told(tmp_path: Path) -> None:
+    doubts = [f"usage tells {i} tokens of an answer in {90 + i} chunks" for i in range(20)] + [None] * 80
+    run = make_run(tmp_path, scores=[1.0] * 100, columns={"usage_doubt": doubts, "tokens_source": ["counted"] * 100})
+    summary = summarize(run)
+    check = next(check for check in summary["validity"] if check["check"] == "token counts")
+    assert (check["ok"], check["level"]) == (False, "warning")
+    assert check["detail"] == (
+        "of 20 of 100 answers the server's count is doubtful: usage tells 0 tokens of an answer in 90 chunks"
+    )
+    assert summary["questions"]["tokens_counted"] == 100
 
 
 def test_a_scorer_that_understands_few_answers_is_told(tmp_path: Path) -> None:
