@@ -7,9 +7,9 @@ from typing import Any
 
 from ipw.reports.accounting import NO_SCORER, Questions, account, commonest
 from ipw.reports.accounting_text import shortfall
+from ipw.reports.check import Check, made
 from ipw.reports.metric import mapping, mappings
 from ipw.reports.outcomes import Outcomes, load_outcomes
-from ipw.reports.validity import Check
 from ipw.runs.directory import RunDir
 
 MOST_NOT_UNDERSTOOD = 0.05
@@ -42,19 +42,19 @@ def check_questions(told: Questions, outcomes: Outcomes, manifest: Mapping[str, 
         yield _whole(told)
     if told.scorer != NO_SCORER and told.answered:
         detail = f"{told.unscored} of {told.answered} answers were not scored: {told.unscored_because}"
-        yield _check("scores", not told.unscored, detail if told.unscored else f"by {told.scorer}")
+        yield made("scores", not told.unscored, detail if told.unscored else f"by {told.scorer}")
     if told.unparsed is not None:
         ok = told.unparsed <= MOST_NOT_UNDERSTOOD * told.answered
         detail = f"in {told.unparsed} of {told.answered} answers the scorer {told.scorer} found nothing to judge"
-        yield _check("answers understood", ok, detail)
+        yield made("answers understood", ok, detail)
     doubts = [each for each in outcomes.usage_doubt[outcomes.status == "ok"].tolist() if each]
     if doubts:
         detail = f"of {len(doubts)} of {told.answered} answers the server's count is doubtful: {commonest(doubts)[0]}"
-        yield _check("token counts", len(doubts) <= MOST_DOUBTED * told.answered, detail)
+        yield made("token counts", len(doubts) <= MOST_DOUBTED * told.answered, detail)
     if mapping(mapping(manifest.get("workload")).get("parameters")).get("logprobs") is True and told.answered:
         known = int((outcomes.logprob_tokens[outcomes.status == "ok"] > 0).sum())
         detail = f"the server sent them for {known} of {told.answered} answers"
-        yield _check("log-probabilities", known == told.answered, detail)
+        yield made("log-probabilities", known == told.answered, detail)
 
 
 def _whole(told: Questions) -> Check:
@@ -63,8 +63,4 @@ def _whole(told: Questions) -> Check:
         detail += ": give a larger --max-tokens, or the server a longer context"
     if told.invalid:
         detail += f" (more than {told.max_failed_percent:g} % of the questions, --max-failed)"
-    return _check(QUESTIONS, not told.told_first, detail) | {"level": "error" if told.invalid else "warning"}
-
-
-def _check(name: str, ok: bool, detail: str) -> Check:
-    return {"check": name, "ok": ok, "detail": detail, "level": "warning"}
+    return made(QUESTIONS, not told.told_first, detail, "error" if told.invalid else "warning")

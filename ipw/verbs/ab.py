@@ -24,7 +24,7 @@ from ipw.verbs.lazy import WORKLOADS
 from ipw.verbs.options import CALIBRATION, JSON, ONE_SENSORS, PAIRS, SETTLE, STARTS, TOML
 from ipw.verbs.runfile import Cell, Commands, load, read_toml
 from ipw.verbs.settle import Settle
-from ipw.verbs.terminal import console
+from ipw.verbs.terminal import output
 
 
 def ab(
@@ -96,7 +96,7 @@ def ab(
     if as_json:
         click.echo(json.dumps(found | {"out": str(out)}))
     else:
-        shown = console()
+        shown = output()
         for line in [*terminal(found), f"written to {out}"]:
             shown.print(line, markup=False, soft_wrap=True)
     return OK if shadow else int(found["exit_code"])

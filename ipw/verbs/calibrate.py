@@ -25,7 +25,7 @@ from ipw.verbs.lazy import WORKLOADS
 from ipw.verbs.options import CALIBRATION, JSON, ONE_SENSORS, PAIRS, SETTLE, STARTS, TOML
 from ipw.verbs.runfile import Commands, load
 from ipw.verbs.settle import Settle
-from ipw.verbs.terminal import console
+from ipw.verbs.terminal import output
 
 LEFT_OUT = {ACCURACY, "errors", "queries"}
 """Counts and scores: judged question by question, or not at all."""
@@ -69,7 +69,7 @@ def calibrate(
         click.echo(json.dumps(answer))
     else:
         _tell(table, pairs, len(alike))
-        console().print(f"written to {calibration}", markup=False, soft_wrap=True)
+        output().print(f"written to {calibration}", markup=False, soft_wrap=True)
     return OK
 
 
@@ -111,7 +111,7 @@ def _tell(table: Sequence[dict[str, Any]], pairs: int, jobs: int) -> None:
 
     columns = ("repetition_sd", "start_sd", "job_sd", "smallest_effect")
     width = max((len(row["metric"]) for row in table), default=0)
-    out = console()
+    out = output()
     head = f"{'':{width}}  repetition     start       job  smallest change seen by {pairs} pairs"
     out.print(head, markup=False, soft_wrap=True)
     for row in table:

@@ -44,9 +44,9 @@ def _show(found: dict[str, Any]) -> None:
     from rich.text import Text
 
     from ipw.reports.text import clean
-    from ipw.verbs.terminal import console
+    from ipw.verbs.terminal import output
 
-    out = console()
+    out = output()
     arms = [found[arm] for arm in ("base", "candidate")]
     names = ["\n".join([clean(arm["model"] or arm["run_id"], 28), *arm["marks"]]) for arm in arms]
     basis = f"basis {found['basis']}" if found["basis"] else "no energy"

@@ -16,7 +16,7 @@ from ipw.profilers.base import Channel
 from ipw.profilers.discovery import choose_basis, find, known
 from ipw.profilers.losses import Loss, losses
 from ipw.verbs.options import JSON, SENSORS
-from ipw.verbs.terminal import console
+from ipw.verbs.terminal import output
 
 EXTRAS = {"llamacpp": "xllamacpp", "torch": "torch", "figures": "matplotlib"}
 
@@ -65,7 +65,7 @@ def _tell(
     left_out: Sequence[Loss],
     extras: dict[str, bool],
 ) -> None:
-    out = console()
+    out = output()
     readable = [channel for channel in channels if channel.status == "ok"]
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in ("channel", "unit", "scope", "device"):

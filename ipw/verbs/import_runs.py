@@ -19,7 +19,7 @@ from ipw.reports.ranking import plain_name
 from ipw.reports.text import clean
 from ipw.runs.directory import MANIFEST, RunDir
 from ipw.verbs.options import JSON, OUT
-from ipw.verbs.terminal import console
+from ipw.verbs.terminal import output
 
 MOST_BYTES, MOST_ROWS = 64 << 20, 10_000
 KNOWN = "codecarbon's emissions.csv, `llama-bench -o json`, or a run directory of the paper's harness"
@@ -35,7 +35,7 @@ def import_runs(*, paths: Sequence[Path], out: Path, as_json: bool) -> int:
         click.echo(json.dumps(told))
         return OK
     for run, (_, each) in zip(written, read, strict=True):
-        console().print(f"{run}  {clean(each.name, 60)}, from {each.source}", markup=False, soft_wrap=True)
+        output().print(f"{run}  {clean(each.name, 60)}, from {each.source}", markup=False, soft_wrap=True)
     return OK
 
 

@@ -17,7 +17,7 @@ from rich.text import Text
 from ipw.errors import OK
 from ipw.verbs.lazy import LazyGroup, Verb
 from ipw.verbs.options import JSON
-from ipw.verbs.terminal import console
+from ipw.verbs.terminal import output
 
 Row = tuple[str, str, str]
 """Name, what it is, and when it is used."""
@@ -34,7 +34,7 @@ def list_known(kind: str, *, as_json: bool) -> int:
     for name, about, used in rows:
         told = Text(about)
         table.add_row(Text(name, style="bold"), told.append(f" ({used})", style="dim") if used else told)
-    console().print(table)
+    output().print(table)
     return OK
 
 

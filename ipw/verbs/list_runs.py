@@ -16,7 +16,7 @@ from ipw.reports.ranking import plain_name
 from ipw.reports.text import MISSING, clean
 from ipw.runs.directory import MANIFEST, RunDir
 from ipw.verbs.options import JSON, WHERE
-from ipw.verbs.terminal import console
+from ipw.verbs.terminal import output
 
 
 def list_runs(*, out: Path, as_json: bool) -> int:
@@ -26,14 +26,14 @@ def list_runs(*, out: Path, as_json: bool) -> int:
         click.echo(json.dumps(found))
         return OK
     if not found:
-        console().print(f"no runs in {out}", markup=False)
+        output().print(f"no runs in {out}", markup=False)
         return OK
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in ("run", "what", "started", "status", "basis", "valid"):
         table.add_column(column, overflow="fold")
     for run in found:
         table.add_row(*(Text(clean(MISSING if run[key] is None else run[key], MOST_SHOWN)) for key in COLUMNS))
-    console().print(table)
+    output().print(table)
     return OK
 
 

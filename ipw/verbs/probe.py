@@ -13,12 +13,12 @@ from ipw.profilers.loads import Load, gpu_load
 from ipw.profilers.probe import probe
 from ipw.profilers.profile import Profile, save
 from ipw.reports.text import MISSING, scale_for
-from ipw.verbs.terminal import aside, console
+from ipw.verbs.terminal import console, output
 
 
 def probe_sensors(sensors: Sequence[Sensor], seconds: float, *, as_json: bool) -> dict[str, Any]:
     """Probe what can be read, keep the profiles, and return them for the machine's answer."""
-    out = console()
+    out = output()
     load_of = cache(gpu_load)
 
     def load_for(channel: Channel) -> Load | str:
@@ -26,7 +26,9 @@ def probe_sensors(sensors: Sequence[Sensor], seconds: float, *, as_json: bool) -
             return "nothing here puts a known load on it"
         return load_of(channel.device)
 
-    profiles = probe(sensors, load_for, seconds, lambda line: aside().print(f"probing: {line}", markup=False)).profiles
+    profiles = probe(
+        sensors, load_for, seconds, lambda line: console().print(f"probing: {line}", markup=False)
+    ).profiles
     path = save(profiles) if profiles else None
     if not as_json:
         out.print(probe_table(profiles))

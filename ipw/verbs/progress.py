@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from ipw.runs.live_power import LivePower
-from ipw.verbs.terminal import aside
+from ipw.verbs.terminal import console
 
 REDRAW_S = 0.25
 
@@ -29,7 +29,7 @@ class Bar:
     def __init__(self, label: str, live: LivePower, *, estimated: bool) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-        out = aside()
+        out = console()
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),

@@ -14,7 +14,7 @@ from ipw.pipeline import derive
 from ipw.runs.directory import RunDir
 from ipw.verbs.lm import measure_lm
 from ipw.verbs.options import JSON, OUT, SENSORS
-from ipw.verbs.terminal import aside, show
+from ipw.verbs.terminal import console, show
 from ipw.workloads.lm.engines import BUNDLED
 from ipw.workloads.lm.parameters import Parameters
 
@@ -31,7 +31,7 @@ def quickstart(*, sensors: str, out: Path, limit: int | None, as_json: bool) -> 
     runs = []
     for model in BUNDLED:
         if not as_json:
-            aside().print(f"measuring {model} …")
+            console().print(f"measuring {model} …")
         run, interrupted = measure_lm(Parameters(model=model, limit=limit, warmup=8), sensors, IDLE_S, out)
         if interrupted:
             return INTERRUPTED
@@ -43,7 +43,7 @@ def quickstart(*, sensors: str, out: Path, limit: int | None, as_json: bool) -> 
                 return INTERRUPTED
             runs.append(run)
     elif not as_json:
-        aside().print("expert routing and training are left out: pip install 'ipw[torch]' adds them", markup=False)
+        console().print("expert routing and training are left out: pip install 'ipw[torch]' adds them", markup=False)
     summaries = [derive(run) for run in runs]
     page = out / PAGE_NAME
     write_page(runs, page)

@@ -37,7 +37,7 @@ def report(
     from ipw.reports.page import write_page
     from ipw.reports.ranking import model_name
     from ipw.reports.text import clean
-    from ipw.verbs.terminal import aside, console, show
+    from ipw.verbs.terminal import console, output, show
 
     told = read_facts(facts) if facts else NO_FACTS
     told = dataclasses.replace(told, **{name: value for name, value in grid.items() if value is not None})
@@ -58,7 +58,7 @@ def report(
     else:
         show(summaries, target, [run.path for run in opened])
     if lost := unmatched(told, list(dict.fromkeys(map(model_name, summaries)))):
-        out = aside() if as_json or table else console()
+        out = console() if as_json or table else output()
         out.print(f"mind: {facts}: {clean(lost, 500)}", markup=False, soft_wrap=True)
     return INVALID if strict and not all(summary["valid"] for summary in summaries) else OK
 

@@ -22,7 +22,7 @@ from ipw.verbs.options import JSON, OUT
 from ipw.verbs.runfile import Commands
 from ipw.verbs.study_book import Entry, StudyBook, study_folder
 from ipw.verbs.suite import Placement, Planned, Suite, read_suite
-from ipw.verbs.terminal import aside, console
+from ipw.verbs.terminal import console, output
 
 STYLES = {"done": "green", "failed": "red", "running": "yellow", "waiting": "dim"}
 
@@ -61,9 +61,9 @@ def run_suite(
     if as_json:
         click.echo(json.dumps({"study": str(book.folder), "page": page and str(page), "cells": book.entries}))
     else:
-        console().print(drawn(study.name, book.entries))
+        output().print(drawn(study.name, book.entries))
         if page:
-            console().print(f"report: {page.resolve()}", markup=False, soft_wrap=True)
+            output().print(f"report: {page.resolve()}", markup=False, soft_wrap=True)
     return INTERRUPTED if interrupted else FAILURE if counts["failed"] else OK
 
 
@@ -71,7 +71,7 @@ def _outcomes(study: Suite, book: StudyBook, cluster: str | None, storage: str |
     waiting = book.waiting(study.cells)
     if cluster in {None, "none"}:
         if any(planned.placement != Placement(shards=planned.placement.shards) for planned in waiting):
-            aside().print("mind: cells run on this machine; what [placement] asks for is not looked at", markup=False)
+            console().print("mind: cells run on this machine; what [placement] asks for is not looked at", markup=False)
         return one_after_another(waiting, book)
     from ipw.verbs.cluster.driver import on_cluster
 
@@ -82,7 +82,7 @@ def _outcomes(study: Suite, book: StudyBook, cluster: str | None, storage: str |
 def one_after_another(cells: Sequence[Planned], book: StudyBook) -> Iterator[Outcome]:
     """Run each cell here, in a process of its own."""
     for count, planned in enumerate(cells, start=1):
-        aside().print(f"cell {count} of {len(cells)}: {planned.cell.name}", markup=False)
+        console().print(f"cell {count} of {len(cells)}: {planned.cell.name}", markup=False)
         book.begin(planned, "here")
         try:
             yield Outcome(planned, run_in_child(planned.cell, book.folder), None)
@@ -101,7 +101,7 @@ def _note(book: StudyBook, outcome: Outcome, *, as_json: bool) -> None:
     book.failed(outcome.planned, error.message, error.hint)
     if not as_json:
         hint = f"\n  try: {error.hint}" if error.hint else ""
-        aside().print(f"failed: {outcome.planned.cell.name}: {error.message}{hint}", markup=False)
+        console().print(f"failed: {outcome.planned.cell.name}: {error.message}{hint}", markup=False)
 
 
 def _report(book: StudyBook) -> Path | None:

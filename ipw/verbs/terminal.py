@@ -14,24 +14,24 @@ UNBROKEN = 10_000
 """Columns where nobody looks at a terminal: a line that goes into a file or a pipe is found and copied whole."""
 
 
-class _Answers(Console):
+class _Output(Console):
     def on_broken_pipe(self) -> NoReturn:
         """Leave it to the command line, as for any other text: `ipw list runs | head` is no failure."""
         raise BrokenPipeError
 
 
-def console() -> Console:
+def output() -> Console:
     """Make the console for the answer, where people are to read it: standard output.
 
     With `--json` or `--table` the machine's answer stands there alone, and nothing is printed here.
     """
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")  # a character that the terminal lacks ends no report
-    out = _Answers(highlight=False)
-    return out if out.is_terminal else _Answers(highlight=False, width=UNBROKEN)
+    out = _Output(highlight=False)
+    return out if out.is_terminal else _Output(highlight=False, width=UNBROKEN)
 
 
-def aside() -> Console:
+def console() -> Console:
     """Make the console for progress, and for what people are told beside an answer: standard error."""
     return Console(stderr=True, highlight=False)
 
@@ -46,7 +46,7 @@ def show(summaries: Sequence[dict[str, Any]], page: Path, runs: Sequence[Path] =
     from ipw.reports.tables import terminal
     from ipw.reports.training_table import training_table
 
-    out = console()
+    out = output()
     names = row_names(summaries) if len(summaries) > 1 else [None]
     for index, (name, summary) in enumerate(zip(names, summaries, strict=True)):
         for line in _first(summary, runs[index] if runs else None):

@@ -14,7 +14,7 @@ from ipw.runs.directory import RunDir
 from ipw.verbs.conclude import conclude
 from ipw.verbs.options import IDLE, JSON, OUT, SENSORS, STRICT
 from ipw.verbs.progress import Bar
-from ipw.verbs.terminal import aside
+from ipw.verbs.terminal import console
 from ipw.workloads.training.parameters import METHODS, Parameters
 from ipw.workloads.training.run import ENDED_WELL, Ended
 from ipw.workloads.training.run import run_training as run_workload
@@ -26,7 +26,7 @@ def run_train(*, sensors: str, idle_s: float, out: Path, as_json: bool, strict: 
     code = conclude(run, interrupted=interrupted, as_json=as_json, strict=strict)
     failed = [each for each in ended if each.status not in ENDED_WELL]
     for each in failed:
-        aside().print(f"{each.method}: {each.status.replace('_', ' ')}: {each.reason}", markup=False, soft_wrap=True)
+        console().print(f"{each.method}: {each.status.replace('_', ' ')}: {each.reason}", markup=False, soft_wrap=True)
     if code != OK or not failed:
         return code
     return USAGE if all(each.status == "unfit" for each in failed) else FAILURE

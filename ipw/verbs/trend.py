@@ -156,9 +156,9 @@ def _show(
     from rich.text import Text
 
     from ipw.reports.text import clean, quantity, scale_for
-    from ipw.verbs.terminal import console
+    from ipw.verbs.terminal import output
 
-    out = console()
+    out = output()
     scale = scale_for(definition.unit, [entry["value"] for entry in entries])
     at = {step.at: step for step in found}
     table = Table("run", "started", definition.label, "step", box=SIMPLE_HEAD)

@@ -23,7 +23,7 @@ from ipw.runs.live_power import LivePower
 from ipw.runs.readings import READINGS
 from ipw.verbs.options import JSON, RUNS
 from ipw.verbs.study_book import STUDY, read_study
-from ipw.verbs.terminal import console
+from ipw.verbs.terminal import output
 
 REDRAW_S = 0.5
 Watched = tuple[
@@ -41,9 +41,9 @@ def watch(*, path: Path, once: bool, as_json: bool) -> int:
     if as_json:
         click.echo(json.dumps(look()))
     elif once:
-        console().print(draw(look()))
+        output().print(draw(look()))
     else:
-        with Live(console=console(), refresh_per_second=4) as live:
+        with Live(console=output(), refresh_per_second=4) as live:
             while True:
                 snapshot = look()
                 live.update(draw(snapshot))
