@@ -89,7 +89,7 @@ def _tell(
 
 
 def _tell_basis(basis: str | None, in_total: frozenset[str], left_out: Sequence[Loss]) -> None:
-    out = console()
+    out = output()
     if basis == "estimate":
         out.print("\nNo sensor can be read: every joule will be [bold]estimated[/] (±50 %) and labelled so.")
     elif basis:
