@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 MOST_BYTES = 4096
@@ -27,6 +28,11 @@ def read_number(path: Path) -> int | None:
     """Read a whole number; `None` where there is none."""
     text = read_text(path)
     return int(text) if text.isascii() and text.removeprefix("-").isdecimal() else None
+
+
+def slug(label: str) -> str:
+    """Make a part of a channel's name of a label."""
+    return re.sub(r"[^a-z0-9]+", "-", label.lower()).strip("-")
 
 
 def listed(root: Path, pattern: str = "*") -> list[Path]:
