@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from json.encoder import encode_basestring_ascii as quoted
 from pathlib import Path
 from threading import get_ident
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 from ipw import accelerator
 from ipw.clock import anchor, now_ns
 from ipw.errors import IpwError, UsageError
-from ipw.ranks import Guest, Lead, own_parts, take_seat, this_rank
+from ipw.ranks import Guest, Lead, launcher, own_parts, take_seat, this_rank
 from ipw.runs.directory import RunDir
 from ipw.runs.journal import Journal
 from ipw.runs.live_power import LivePower
@@ -88,10 +88,12 @@ class Meter:
         sensors: str = "auto",
         lead: Lead | None = None,
         owner: Owner | None = None,
+        own: Sequence[int] = (),
     ) -> None:
         """Make the meter of `run`; `lead` where it also measures for other ranks of this host.
 
-        `owner` where the run was taken before: the meter lets go of it when it ends.
+        `owner` where the run was taken before: the meter lets go of it when it ends. `own` are processes that are the
+        workload's although this one did not start them: a server that is measured.
         """
         self.run = run
         self._owner = owner
@@ -101,6 +103,7 @@ class Meter:
         self._manifest = dict(manifest)
         self._selection = sensors
         self._lead = lead
+        self._own = [*own, *(launcher() if lead else ())]
         self._sampler: Sampler | None = None
         self.rank = lead and lead.rank
 
@@ -129,7 +132,7 @@ class Meter:
 
         sweep_beside(self.run.path.parent)
         started = anchor()
-        self._sampler = sampler = Sampler.start(self.run.path, self._selection)
+        self._sampler = sampler = Sampler.start(self.run.path, self._selection, self._own)
         greeted = sampler.channels
         if before := self._manifest.get("sensors"):
             self._check_same(before, greeted)
@@ -153,7 +156,7 @@ class Meter:
             "sensors": greeted,
             "host": host_facts(),
             "software": software_versions(),
-            "neighbours": {"start": _neighbours(greeted)},
+            "neighbours": {"start": _neighbours(greeted, self._own)},
             # A run that is resumed keeps what it began with.
             "anchors": [*self._manifest.get("anchors", []), list(started)],
             "started": self._manifest.get("started")
@@ -182,7 +185,7 @@ class Meter:
         ended = anchor()
         manifest = self.run.manifest()
         manifest["anchors"].append(list(ended))
-        manifest["neighbours"]["end"] = _neighbours(manifest["sensors"])
+        manifest["neighbours"]["end"] = _neighbours(manifest["sensors"], self._own)
         why = error or unwritten
         status = "complete" if why is None else STATUS_BY_ERROR.get(type(why), "invalid")
         changes: dict[str, Any] = {"status": status, "sampler": stats, "ended_ns": ended.monotonic_ns}
@@ -194,7 +197,7 @@ class Meter:
 
     def _check_same(self, before: list[dict[str, Any]], now: list[dict[str, Any]]) -> None:
         """Raise IpwError where the sensors are not those with which a run that is resumed began."""
-        was, are = ([c["name"] for c in sorted(_read(channels), key=_index)] for channels in (before, now))
+        was, are = ([c["name"] for c in sorted(_sensed(channels), key=_index)] for channels in (before, now))
         if was != are:
             different = ", ".join(sorted(set(was) ^ set(are))) or "they are in another order"
             raise IpwError(f"the sensors are not those that the run began with: {different}", "ipw doctor")
@@ -291,8 +294,9 @@ def open_meter(out: Path, slug: str, manifest: Mapping[str, Any], sensors: str =
     return Meter(seat.run, manifest, sensors, seat) if isinstance(seat, Lead) else GuestMeter(seat)
 
 
-def _read(channels: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [channel for channel in channels if "index" in channel]
+def _sensed(channels: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """List the channels that are read, but those of the load, which come last and are no sensor's."""
+    return [channel for channel in channels if "index" in channel and not channel["name"].startswith("load/")]
 
 
 def _index(channel: dict[str, Any]) -> int:
@@ -304,12 +308,13 @@ def _method(channels: list[dict[str, Any]]) -> str | None:
     return "+".join(methods) or None
 
 
-def _neighbours(channels: list[dict[str, Any]]) -> list[dict[str, Any]] | None:
-    """List who else computes on the NVIDIA GPUs that are measured: not this process, nor what it started."""
+def _neighbours(channels: list[dict[str, Any]], own: Sequence[int]) -> list[dict[str, Any]] | None:
+    """List who else computes on the NVIDIA GPUs that are measured: not we, `own`, or what was started by either."""
     if not any(c["name"].startswith("nvml/") and c["status"] == "ok" for c in channels):
         return None
+    from ipw.profilers.host_load import tree
     from ipw.profilers.nvml_gpus import foreign_processes
     from ipw.system import own_processes, process_name
 
-    found = foreign_processes(own_processes())
+    found = foreign_processes(own_processes() | set(tree(Path("/proc"), own)))
     return [{"gpu": each.uuid, "pid": each.pid, "name": process_name(each.pid)} for each in found]

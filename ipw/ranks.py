@@ -69,6 +69,12 @@ class Guest(NamedTuple):
     journal: Journal
 
 
+def launcher() -> tuple[int, ...]:
+    """Give the process that started the ranks of this host, whose children they all are; none where nobody is left."""
+    parent = os.getppid()
+    return (parent,) if parent > 1 else ()
+
+
 def this_rank() -> Rank | None:
     """Which rank this process is, by the environment that torchrun makes; `None` where there is but one process."""
     known = os.environ

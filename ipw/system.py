@@ -7,7 +7,8 @@ in containers and sandboxes, on telephones, as a user whom nobody knows.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -75,6 +76,25 @@ def own_processes() -> set[int]:
     """List this process and what it and its children started, as far as the system tells."""
     children = told(lambda: [child.pid for child in _psutil().Process().children(recursive=True)])
     return {os.getpid(), *(children or [])}
+
+
+def tree_cpu_s(pids: Iterable[int]) -> float | None:
+    """CPU seconds of these processes and of all that they started; `None` where the system does not tell.
+
+    One that is gone adds nothing. Slow: it asks for all processes of the machine.
+    """
+
+    def ask() -> float:
+        found: dict[int, Any] = {}
+        for pid in pids:
+            root = told(partial(_psutil().Process, pid))
+            family = [root, *(told(partial(root.children, recursive=True)) or [])] if root else []
+            found |= {process.pid: process for process in family}
+        times = [told(process.cpu_times) for process in found.values()]
+        kinds = ("user", "system", "children_user", "children_system")
+        return sum(float(getattr(each, kind, 0.0)) for each in times for kind in kinds)
+
+    return told(ask)
 
 
 def command_line(pid: int) -> list[str]:

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from ipw.clock import now_ns
+from ipw.energy.load_model import BASE_W, WATTS_PER_CPU
 from ipw.profilers.base import Channel, SensorError, timed
 from ipw.profilers.sources import Sources, missing
 from ipw.system import busy_cpu_s, cpu_count
 
-BASE_W = 10.0
-"""What the package is said to draw when nothing runs."""
-WATTS_PER_CPU = 4.0
-"""What each busy logical CPU adds."""
 NOTE = (
     "estimated from CPU load, not measured: {base:.0f} W and {each:.0f} W for each of {cpus} busy logical CPUs; "
     "such models were wrong by 20 to 60 % against measured packages"

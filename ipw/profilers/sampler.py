@@ -25,6 +25,7 @@ from ipw.clock import now_ns
 from ipw.errors import FAILURE, OK, IpwError
 from ipw.profilers.base import Sensor
 from ipw.profilers.discovery import find
+from ipw.profilers.host_load import open_load
 from ipw.profilers.recording import MOST_FAILURES, Lane, PowerFile
 from ipw.profilers.sources import Sources
 from ipw.profilers.ticks import MS, Cadence, TickFollower
@@ -193,16 +194,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m ipw.profilers.sampler", description="Read sensors into a file.")
     parser.add_argument("--out", type=Path, required=True, help="the run directory")
     parser.add_argument("--sensors", default="auto", help="names, separated by commas")
+    parser.add_argument("--own", type=int, nargs="*", default=[], help="processes of this run beside the parent")
     asked = parser.parse_args(arguments)
     with os.fdopen(os.dup(1), "w") as out:
         os.dup2(2, 1)  # what a library prints must not get between the two lines
-        return _sample(asked.out, asked.sensors, out)
+        return _sample(asked.out, asked.sensors, [os.getppid(), *asked.own], out)
 
 
-def _sample(folder: Path, selection: str, out: TextIO) -> int:
+def _sample(folder: Path, selection: str, own: Sequence[int], out: TextIO) -> int:
     stopped = _stop_condition()
     try:
         sensors = find(selection)
+        load = open_load(own)
+        sensors += [load] if load else []
         file = PowerFile(folder / READINGS)
     except IpwError as error:
         _say(out, {"error": error.message, "hint": error.hint, "exit_code": error.exit_code})

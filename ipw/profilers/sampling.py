@@ -9,6 +9,7 @@ import selectors
 import signal
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any, Self
 
@@ -34,13 +35,15 @@ class Sampler:
         self._stats: dict[str, Any] | None = None
 
     @classmethod
-    def start(cls, folder: Path, sensors: str = "auto") -> Self:
+    def start(cls, folder: Path, sensors: str = "auto", own: Sequence[int] = ()) -> Self:
         """Start sampling into `folder`, and wait until every channel was read once and every counter has ticked.
 
-        Raises UsageError for a sensor that nobody knows, IpwError where the sampler does not start.
+        `own` are processes whose work is the run's, beside this one and what it starts. Raises UsageError for a sensor
+        that nobody knows, IpwError where the sampler does not start.
         """
         log = folder / LOG
         command = python("ipw.profilers.sampler", "--out", str(folder), "--sensors", sensors)
+        command += ["--own", *map(str, own)] if own else []
         try:
             with appending(log) as stderr:  # its own session: Ctrl-C in the terminal stops the parent, which stops it
                 process = subprocess.Popen(

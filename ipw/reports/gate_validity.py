@@ -19,7 +19,7 @@ from ipw.reports.validity import measured_window
 from ipw.runs.directory import RunDir
 
 ArmName = Literal["base", "candidate"]
-WORSE_IN_A_GATE = {"losses", "largest gap", "failed reads", "sensor failures", "throttling"}
+WORSE_IN_A_GATE = {"losses", "largest gap", "failed reads", "sensor failures", "throttling", "other load"}
 """Warnings of a run that a comparison cannot live with."""
 MOST_FAILED = 0.01
 MOST_CACHED_APART = 0.01

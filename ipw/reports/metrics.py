@@ -9,6 +9,7 @@ from typing import Any
 from ipw.reports.definitions import PERPLEXITY
 from ipw.reports.load import judged, load_metrics, slo_of
 from ipw.reports.metric import Metric, energy_facts, mapping, metric, number
+from ipw.reports.other_load import idle_spans, other_load, other_load_check
 from ipw.reports.queries import load_queries
 from ipw.reports.question_checks import with_questions
 from ipw.reports.ranking import IMPORTED
@@ -32,14 +33,16 @@ def summarize(run: RunDir) -> dict[str, Any]:
     manifest = run.manifest()
     workload = mapping(manifest.get("workload"))
     run_id = str(manifest.get("run_id", run.path.name))
+    readings = run.readings()
+    load = other_load(manifest, readings, idle_spans(run))
     energy = energy_facts(manifest)
+    energy = load.widened_facts(energy) if load else energy
     queries = judged(load_queries(run), slo_of(manifest))
     duration_s = window_s(manifest, queries)
     measured = measured_energy(manifest)
-    readings = run.readings()
     if unseen(manifest):
         queries, measured = queries.without_energy(), None
-    metrics = window_metrics(run, measured, energy, duration_s)
+    metrics = window_metrics(run, measured, energy, duration_s, load)
     by_subject = {}
     if workload.get("kind") == "lm":
         seed = seed_of(run_id)
@@ -53,7 +56,7 @@ def summarize(run: RunDir) -> dict[str, Any]:
             say_why_unscored(found, manifest)
         if mapping(workload.get("parameters")).get("logprobs") is True:
             metrics = {d.name: metric(d, None, reason=NO_LOGPROBS) for d in PERPLEXITY} | metrics
-    checks = check_run(manifest, readings)
+    checks = [*check_run(manifest, readings), *other_load_check(manifest, load)]
     summary = {
         "schema_version": SCHEMA_VERSION,
         "run_id": run_id,
@@ -65,6 +68,7 @@ def summarize(run: RunDir) -> dict[str, Any]:
         "devices": devices(manifest),
         "valid": not any(check["level"] == "error" and not check["ok"] for check in checks),
         "validity": checks,
+        "other_load": load._asdict() if load else None,
         "metrics": metrics,
         "by_subject": by_subject,
     }

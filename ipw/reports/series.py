@@ -13,6 +13,7 @@ from ipw.reports.definitions import DEFINITIONS
 from ipw.reports.markup import Markup, tag
 from ipw.reports.metric import mapping, number
 from ipw.reports.ranking import Group
+from ipw.reports.repeats import apart
 from ipw.reports.sections import chart, grid, section
 from ipw.reports.stats import student_t975
 from ipw.reports.text import MISSING, clean, interval_text, scale_for, value_text
@@ -141,7 +142,8 @@ def _repetitions(places: Sequence[Place]) -> list[Markup]:
     left_out = f" {bad} not valid {'run is' if bad == 1 else 'runs are'} left out." if bad else ""
     note = "Mean over the runs with its 95 % interval by Student's t; the spread is their standard deviation."
     heads = ["In flight", "Metric", "Mean", "95 % interval", "Spread", "Runs"]
-    return [title, grid(heads, rows, "numbers plain"), tag("p", note + left_out, class_="note")]
+    minds = [tag("p", f"Mind: {told}.", class_="note") for told in apart([place.view.summary for place in places])]
+    return [title, grid(heads, rows, "numbers plain"), tag("p", note + left_out, class_="note"), *minds]
 
 
 def _mean_row(level: int, name: str, values: Sequence[float]) -> list[object]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -13,6 +13,9 @@ from ipw.reports.metric import BELOW_RESOLUTION, EnergyFacts, Metric, mapping, m
 from ipw.reports.queries import Queries
 from ipw.reports.stats import in_quadrature
 from ipw.runs.directory import RunDir
+
+if TYPE_CHECKING:
+    from ipw.reports.other_load import OtherLoad
 
 LEAST_COVERAGE = 0.99
 """Of the window, by readings: with less there is no energy of the whole."""
@@ -55,13 +58,19 @@ def window_s(manifest: Mapping[str, Any], queries: Queries) -> float | None:
 
 
 def window_metrics(
-    run: RunDir, measured: Estimate | None, energy: EnergyFacts, duration_s: float | None
+    run: RunDir,
+    measured: Estimate | None,
+    energy: EnergyFacts,
+    duration_s: float | None,
+    load: OtherLoad | None = None,
 ) -> dict[str, Metric]:
-    """Energy, net energy, power over time, idle power and length of the measured window."""
+    """Energy, net energy, power over time, idle power and length of the measured window, beside others' load."""
     attribution = mapping(run.manifest().get("attribution"))
     idle = _estimate(mapping(attribution.get("idle_power_w")))
     power = measured.scaled(1 / duration_s) if measured and duration_s else None
     net = measured.minus(idle.scaled(duration_s)) if measured and idle and duration_s else None
+    if load is not None and duration_s:
+        idle, net = load.widened_floor(idle), load.widened_net(net, duration_s)
     partly = _partly(attribution)
     if measured and partly:
         mean_w = number(attribution.get("mean_power_w"))

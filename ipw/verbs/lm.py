@@ -28,6 +28,7 @@ from ipw.workloads.lm.parameters import Parameters, latency_targets
 from ipw.workloads.lm.run import Plan, plan
 from ipw.workloads.lm.run import run_lm as run_workload
 from ipw.workloads.lm.score_run import JUDGES, Judge, score_run, scored_later
+from ipw.workloads.lm.server_processes import Found, server_processes
 
 
 def run_lm(
@@ -119,14 +120,17 @@ def measure_into(
     Returns whether it was interrupted.
     """
     idle_s = manifest["workload"]["parameters"]["idle_s"]
+    theirs = server_processes(endpoint.url.host, endpoint.url.port) if endpoint.place.local else Found()
+    server = dict(manifest["server"]) | ({"processes_unseen": theirs.reason} if theirs.reason else {})
+    manifest = {**manifest, "server": server}
     try:
-        with Meter(run, manifest, manifest["sensors_asked"], owner=owner) as meter:
+        with Meter(run, manifest, manifest["sensors_asked"], owner=owner, own=theirs.pids) as meter:
             bar = Bar(label(endpoint), meter.live, estimated=meter.basis == "estimate")
             with bar.shown():
                 meter.idle("idle before", idle_s)
                 run_workload(meter, meter.journal, endpoint, planned, bar, finished)
                 if endpoint.ended and (why := endpoint.ended()):
-                    meter.note(server=manifest["server"] | {"ended": why.told})
+                    meter.note(server=server | {"ended": why.told})
                 meter.idle("idle after", idle_s)
         score_later(run, planned)
     except KeyboardInterrupt:

@@ -14,7 +14,7 @@ import click
 from ipw.errors import INTERRUPTED, INVALID, OK, UsageError
 from ipw.pipeline import finish
 from ipw.runs.directory import RunDir
-from ipw.verbs.terminal import show
+from ipw.verbs.terminal import console, show
 from ipw.workloads.lm.parameters import Parameters
 
 
@@ -47,14 +47,19 @@ def members(parameters: Parameters, levels: Sequence[int], repeat: int) -> list[
 def conclude_series(runs: Sequence[RunDir], out: Path, *, interrupted: bool, as_json: bool, strict: bool) -> int:
     """Derive all, write the page on which they stand side by side, tell, and choose the exit code."""
     from ipw.reports.page import write_page
+    from ipw.reports.repeats import apart
 
     summaries = [finish(run) for run in runs]
+    warnings = apart(summaries)
     page = out / f"{runs[0].path.name}-series.html"
     write_page(runs, page)
     if as_json:
-        click.echo(json.dumps({"page": str(page), "runs": [str(run) for run in runs], "summaries": summaries}))
+        told = {"page": str(page), "runs": [str(run) for run in runs], "summaries": summaries, "warnings": warnings}
+        click.echo(json.dumps(told))
     else:
         show(summaries, page, [run.path for run in runs])
+        for warning in warnings:
+            console().print(f"mind: {warning}", markup=False, soft_wrap=True)
     if interrupted:
         return INTERRUPTED
     return INVALID if strict and not all(summary["valid"] for summary in summaries) else OK

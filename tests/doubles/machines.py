@@ -21,6 +21,7 @@ NOTHING = {
     "IPW_POWER_SUPPLY": "/nonexistent/power_supply",
     "IPW_EVENT_SOURCE": "/nonexistent/event_source",
     "XDG_CONFIG_HOME": "/nonexistent/config",
+    "IPW_PROC": "/nonexistent/proc",
 }
 """The environment of a machine without any sensor but the load of its CPU."""
 

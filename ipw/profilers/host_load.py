@@ -1,0 +1,127 @@
+"""How busy the CPUs are, and how busy with this run: two gauges beside the sensors, looked at once a second.
+
+What all CPUs have worked comes from /proc/stat. What this run has is the time of the processes that it began in and of
+all that they started, ended children included, and of a measured server that was there before. The rest is others'.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from functools import partial
+from pathlib import Path
+
+from ipw.clock import now_ns
+from ipw.profilers.base import Channel, Reading, SensorError
+from ipw.profilers.sources import Sources
+from ipw.system import busy_cpu_s, tree_cpu_s
+
+PROC = "/proc"
+HOST, OWN = "load/host", "load/own"
+POLL_S, SLOW_POLL_S = 1.0, 5.0
+"""The second where processes are to be had through psutil only, which asks for all of the machine's."""
+SHARED_NS = 50_000_000
+"""Both gauges tell of one look."""
+MOST_PROCESSES = 4096
+BUSY = (1, 2, 3, 6, 7)
+"""Of the first line of /proc/stat: user, nice, system, irq and softirq. Guests are in user; stolen time is no work."""
+TIMES = slice(11, 15)
+"""Of a process's stat, behind its name: its own time, and that of children that it waited for, in user and kernel."""
+
+
+def open_load(roots: Iterable[int]) -> Sources | None:
+    """Open the gauges of a run whose processes are these and what they start; `None` where the system tells no load."""
+    looks = _Looks(Path(os.environ.get("IPW_PROC", PROC)), tuple(dict.fromkeys(roots)))
+    if looks.take() is None:
+        return None
+    sources = []
+    for name, place, note in ((HOST, 0, "all that the CPUs worked"), (OWN, 1, "what they worked for this run")):
+        channel = Channel(
+            name=name,
+            kind="gauge",
+            scope="system",
+            method="counter",
+            unit="s",
+            poll_s=POLL_S if looks.fast else SLOW_POLL_S,
+            note=f"CPU seconds: {note}",
+        )
+        sources.append((channel, partial(looks.read, place)))
+    return Sources(sources)
+
+
+class _Looks:
+    """Looks at both at once."""
+
+    def __init__(self, proc: Path, roots: tuple[int, ...]) -> None:
+        self._proc, self._roots = proc, roots
+        self.fast = (proc / "stat").is_file()
+        self._slow = not self.fast and "IPW_PROC" not in os.environ
+        self._seen_s = self._lost_s = 0.0
+        self._last: tuple[int, int, tuple[float, float]] | None = None
+
+    def read(self, place: int) -> Reading:
+        """Give one of the two."""
+        if self._last is None or now_ns() - self._last[0] > SHARED_NS:
+            before = now_ns()
+            told = self.take()
+            if told is None:
+                raise SensorError("lost", "the system no longer tells how busy its CPUs are")
+            half = (now_ns() - before) // 2
+            self._last = (before + half, half, told)
+        t_ns, half, values = self._last
+        return Reading(t_ns, values[place], half)
+
+    def take(self) -> tuple[float, float] | None:
+        """Tell CPU seconds of the host and of this run; `None` where the system does not."""
+        host_s = host_cpu_s(self._proc) if self.fast else busy_cpu_s() if self._slow else None
+        own_s = processes_cpu_s(self._proc, self._roots) if self.fast else tree_cpu_s(self._roots)
+        if host_s is None or own_s is None:
+            return None
+        # A process whose end nobody waited for takes its time with it.
+        self._lost_s += max(self._seen_s - own_s, 0.0)
+        self._seen_s = own_s
+        return host_s, own_s + self._lost_s
+
+
+def host_cpu_s(proc: Path) -> float | None:
+    """Read what all CPUs have worked since the start; `None` where that cannot be."""
+    try:
+        with (proc / "stat").open("rb") as file:
+            words = file.readline().split()
+        return sum(int(words[k]) for k in BUSY) / _ticks_per_s()
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def processes_cpu_s(proc: Path, roots: Iterable[int]) -> float:
+    """Sum what these processes, and all that they started, have worked. One that is gone adds nothing."""
+    ticks = 0
+    for pid in tree(proc, roots):
+        try:
+            stat = (proc / str(pid) / "stat").read_bytes()
+            ticks += sum(map(int, stat[stat.rindex(b")") + 2 :].split()[TIMES]))
+        except (OSError, ValueError):
+            continue
+    return ticks / _ticks_per_s()
+
+
+def tree(proc: Path, roots: Iterable[int]) -> Iterator[int]:
+    """Yield processes and all that they started, each once."""
+    left = list(roots)
+    seen: set[int] = set()
+    while left and len(seen) < MOST_PROCESSES:
+        pid = left.pop()
+        if pid in seen:
+            continue
+        seen.add(pid)
+        yield pid
+        try:
+            for thread in os.scandir(proc / str(pid) / "task"):
+                with open(f"{thread.path}/children", "rb") as file:  # noqa: PTH123 - it is asked every second
+                    left += map(int, file.read().split())
+        except (OSError, ValueError):
+            continue
+
+
+def _ticks_per_s() -> int:
+    return os.sysconf("SC_CLK_TCK")

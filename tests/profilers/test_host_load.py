@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from doubles.proc import Proc
+from doubles.reading import opened, value
+
+from ipw.profilers.base import SensorError
+from ipw.profilers.host_load import OWN, open_load, processes_cpu_s, tree
+from ipw.profilers.sampling import Sampler
+from ipw.profilers.sources import Sources
+
+
+@pytest.fixture
+def proc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Proc:
+    made = Proc(tmp_path / "proc")
+    monkeypatch.setenv("IPW_PROC", str(made.root))
+    monkeypatch.setattr("ipw.profilers.host_load.SHARED_NS", -1)
+    return made
+
+
+def load(*roots: int) -> Sources:
+    found = open_load(roots)
+    assert found is not None
+    return found
+
+
+def test_what_the_host_worked_leaves_out_waiting_stolen_time_and_guests(proc: Proc) -> None:
+    with opened(load(10)) as gauges:
+        proc.host(12.5)
+        assert value(gauges, "load/host") == 12.5
+        proc.host(13.5, idle_s=5000)
+        assert value(gauges, "load/host") == 13.5
+
+
+def test_what_is_ours_is_a_process_and_all_that_it_and_its_threads_started_each_once(proc: Proc) -> None:
+    proc.process(10, own_s=1.0, main=[11], worker=[12, 13])
+    proc.process(11, own_s=2.0)
+    proc.process(12, own_s=4.0, main=[14])
+    proc.process(13, own_s=8.0)
+    proc.process(14, own_s=16.0)
+    proc.process(20, own_s=99.0)
+    assert sorted(tree(proc.root, [10, 12])) == [10, 11, 12, 13, 14]
+    with opened(load(10, 12)) as gauges:
+        assert value(gauges, OWN) == 31.0
+
+
+def test_children_that_ended_are_counted_through_who_waited_for_them(proc: Proc) -> None:
+    proc.process(10, own_s=1.0, main=[11])
+    proc.process(11, own_s=5.0)
+    with opened(load(10)) as gauges:
+        assert value(gauges, OWN) == 6.0
+        proc.end(11)
+        proc.process(10, own_s=1.5, waited_s=5.0)
+        assert value(gauges, OWN) == 6.5
+
+
+def test_a_process_that_nobody_waited_for_takes_no_time_back(proc: Proc) -> None:
+    proc.process(10, own_s=1.0, main=[11])
+    proc.process(11, own_s=50.0)
+    with opened(load(10)) as gauges:
+        assert value(gauges, OWN) == 51.0
+        proc.end(11)
+        proc.process(10, own_s=2.0)
+        before = value(gauges, OWN)
+        proc.process(10, own_s=4.0)
+        assert before >= 51.0
+        assert value(gauges, OWN) - before == 2.0
+
+
+@pytest.mark.parametrize("text", ["", "cpu\n", "cpu  a b c d e f g h\n", "intr 5\n", "\0" * 100])
+def test_a_system_that_tells_no_load_has_no_gauges(proc: Proc, text: str) -> None:
+    (proc.root / "stat").write_text(text)
+    assert open_load([10]) is None
+
+
+def test_a_system_that_tells_it_no_longer_is_lost(proc: Proc) -> None:
+    with opened(load(10)) as gauges:
+        (proc.root / "stat").unlink()
+        with pytest.raises(SensorError, match="no longer tells"):
+            gauges.read(0)
+
+
+def test_processes_that_are_gone_or_say_nonsense_add_nothing(proc: Proc) -> None:
+    proc.process(10, own_s=1.0, main=[11, 12])
+    proc.process(11, own_s=1.0)
+    (proc.root / "11" / "stat").write_text("11 nonsense")
+    assert processes_cpu_s(proc.root, [10, 4711]) == 1.0
+
+
+def test_circles_end(proc: Proc) -> None:
+    proc.process(10, own_s=1.0, main=[11])
+    proc.process(11, own_s=1.0, main=[10, 11])
+    assert processes_cpu_s(proc.root, [10]) == 2.0
+
+
+@pytest.mark.skipif(not Path("/proc/stat").is_file(), reason="no /proc")
+def test_the_true_proc_tells_what_a_child_worked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IPW_PROC", "/proc")
+    monkeypatch.setattr("ipw.profilers.host_load.SHARED_NS", -1)
+    with opened(load(os.getpid())) as gauges:
+        host, own = value(gauges, "load/host"), value(gauges, OWN)
+        work = "import time\nwhile time.process_time() < 0.3: pass"
+        subprocess.run([sys.executable, "-c", work], check=True)
+        assert value(gauges, OWN) - own == pytest.approx(0.35, abs=0.25)
+        assert value(gauges, "load/host") - host > 0.1
+
+
+def test_without_proc_psutil_tells_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ipw.profilers.host_load.PROC", "/nonexistent")
+    monkeypatch.delenv("IPW_PROC")
+    with opened(load(os.getpid())) as gauges:
+        assert value(gauges, "load/host") > 0
+        assert value(gauges, OWN) > 0
+        assert gauges.channels[0].poll_s > 1
+
+
+def test_the_sampler_records_both_behind_all_channels_for_this_process_and_the_servers(
+    proc: Proc, tmp_path: Path
+) -> None:
+    proc.process(os.getpid(), own_s=3.0)
+    proc.process(77, own_s=4.0)
+    sampler = Sampler.start(tmp_path, "estimate", own=[77])
+    stats = sampler.stop()
+    names = [channel["name"] for channel in sampler.channels]
+    assert names == ["estimate/cpu", "load/host", "load/own"]
+    assert [channel["index"] for channel in sampler.channels] == [0, 1, 2]
+    assert stats["failures"] == []
