@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ipw.errors import UsageError
+from ipw.reports.accounting_text import marks
 from ipw.reports.markup import Markup, tag
 from ipw.reports.text import clean, quantity
 from ipw.runs.directory import RunDir
@@ -68,7 +69,7 @@ def _validity(run: RunDir) -> str:
         summary = None
     if summary is None:
         return "; not derived yet"
-    return "" if summary.get("valid") else "; not valid"
+    return "".join(f"; {mark}" for mark in marks(summary))
 
 
 def _estimated(facts: Mapping[str, Any]) -> bool:

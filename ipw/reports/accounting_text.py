@@ -9,6 +9,7 @@ from ipw.reports.accounting import Questions, questions_of
 from ipw.reports.text import clean
 
 LONGEST_REASON = 120
+NOT_VALID = "not valid"
 Summary = Mapping[str, Any]
 
 
@@ -73,13 +74,13 @@ def marks(summary: Summary) -> list[str]:
     told = questions_of(summary)
     found = [] if told is None or not told.told_first else [_share(told)]
     stopped = unfinished(summary)
-    return found + ([stopped] if stopped else []) + ([] if summary.get("valid") else ["not valid"])
+    return found + ([stopped] if stopped else []) + ([] if summary.get("valid") else [NOT_VALID])
 
 
 def short_mark(summary: Summary) -> str:
     """The gravest mark behind a name in a chart, ` (not valid)`; '' where there is none."""
     if not summary.get("valid"):
-        return " (not valid)"
+        return f" ({NOT_VALID})"
     found = marks(summary)
     return f" ({found[0].partition(' after ')[0]})" if found else ""
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from ipw.reports.accounting_text import account_notes, marks
+from ipw.reports.asked_for import asked_for
 from ipw.reports.definitions import DEFINITIONS
 from ipw.reports.metric import Metric, number
 from ipw.reports.ranking import Group, Row, Summary, groups
@@ -101,6 +102,8 @@ def notes(group: Group) -> Iterator[str]:
         yield f"Imported: the figures of {group.source} as it tells them, without intervals. Imports are not ranked."
     if group.across_devices:
         yield "Different devices: the intervals of joules and watts include the gain of their sensors."
+    for row in group.rows:
+        yield from (told if len(group.rows) == 1 else f"{row.name}: {told}" for told in asked_for(row.summary))
     yield from account_notes([(row.name, row.summary) for row in group.rows])
 
 

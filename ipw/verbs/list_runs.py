@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ipw.errors import OK, UsageError
+from ipw.reports.accounting_text import NOT_VALID, marks
 from ipw.reports.ranking import plain_name
 from ipw.reports.text import MISSING, clean
 from ipw.runs.directory import MANIFEST, RunDir
@@ -32,7 +33,9 @@ def list_runs(*, out: Path, as_json: bool) -> int:
     for column in ("run", "what", "started", "status", "basis", "valid"):
         table.add_column(column, overflow="fold")
     for run in found:
-        table.add_row(*(Text(clean(MISSING if run[key] is None else run[key], MOST_SHOWN)) for key in COLUMNS))
+        why = ", ".join(mark for mark in run["marks"] if mark != NOT_VALID)
+        told = run | {"valid": f"{run['valid']} ({why})" if why else run["valid"]}
+        table.add_row(*(Text(clean(MISSING if told[key] is None else told[key], MOST_SHOWN)) for key in COLUMNS))
     output().print(table)
     return OK
 
@@ -50,7 +53,7 @@ def runs_in(folder: Path) -> Iterator[dict[str, Any]]:
             manifest, summary = run.manifest(), run.summary()
         except UsageError as error:
             yield {"path": str(path), "what": error.message, "started": None, "status": "unreadable", "basis": None,
-                   "valid": None}  # fmt: skip
+                   "valid": None, "marks": []}  # fmt: skip
             continue
         yield {
             "path": str(path),
@@ -59,6 +62,7 @@ def runs_in(folder: Path) -> Iterator[dict[str, Any]]:
             "status": manifest.get("status"),
             "basis": manifest.get("basis"),
             "valid": None if summary is None else summary.get("valid"),
+            "marks": [] if summary is None else marks(summary),
         }
 
 
