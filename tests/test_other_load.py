@@ -23,7 +23,7 @@ def test_a_busy_neighbour_is_told_with_what_it_used_and_the_run_is_not_valid(
     summary = finish(run)
     (check,) = [each for each in summary["validity"] if each["check"] == "other load"]
     cpus = run.manifest()["host"]["threads"]
-    assert f"others used 1.0 while idle and 1.0 in the window of {cpus} CPUs" in check["detail"]
+    assert f"others used 1.0 of {cpus} CPUs while idle and 1.0 in the window" in check["detail"]
     assert "% of these joules are theirs" in check["detail"]
     assert check["level"] == "error"
     assert not summary["valid"]

@@ -33,7 +33,7 @@ EQUAL = ("model", "prompt_tokens", "completion_tokens", "responses")
 """What may be said to be the same in both arms; host, basis, sensors and data set always are."""
 CHECKS = (
     "measurement", "failed requests", "nothing", "host", "basis", "sensors", "data set", "software", "power source",
-    *EQUAL, "cached tokens", "other processes", "power limit", "clocks", "start temperature",
+    *EQUAL, "cached tokens", "other processes", "other load", "power limit", "clocks", "start temperature",
 )  # fmt: skip
 """Names of the checks that runs of two arms must pass; all but MUST may be told only."""
 MUST = ("nothing", "host", "basis", "sensors", "data set")

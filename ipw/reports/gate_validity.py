@@ -11,15 +11,17 @@ import numpy as np
 
 from ipw.channel_curves import Readings, of_channel
 from ipw.reports.check import Check
+from ipw.reports.gate_load import load_faults
 from ipw.reports.gate_policy import EQUAL
 from ipw.reports.metric import mapping, mappings, number, sensors
+from ipw.reports.other_load import LOAD_CHECK
 from ipw.reports.queries import Queries, load_queries
 from ipw.reports.readings import total_channels
 from ipw.reports.validity import measured_window
 from ipw.runs.directory import RunDir
 
 ArmName = Literal["base", "candidate"]
-WORSE_IN_A_GATE = {"losses", "largest gap", "failed reads", "sensor failures", "throttling", "other load"}
+WORSE_IN_A_GATE = {"losses", "largest gap", "failed reads", "sensor failures", "throttling"}
 """Warnings of a run that a comparison cannot live with."""
 MOST_FAILED = 0.01
 MOST_CACHED_APART = 0.01
@@ -101,7 +103,9 @@ def _each(observed: Sequence[Observed]) -> Iterator[Check]:
         f"{each.label}: {check.get('check')}: {check.get('detail')}"
         for each in observed
         for check in mappings(each.summary.get("validity"))
-        if not check.get("ok") and (check.get("level") == "error" or check.get("check") in WORSE_IN_A_GATE)
+        if not check.get("ok")
+        and check.get("check") != LOAD_CHECK
+        and (check.get("level") == "error" or check.get("check") in WORSE_IN_A_GATE)
     ]
     yield _check("measurement", faults, f"{len(observed)} runs, each valid")
 
@@ -185,6 +189,7 @@ def _conditions(observed: Sequence[Observed]) -> Iterator[Check]:
     """Heat, clocks, power limits, and who else was there."""
     neighbours = [(each, _neighbours(each)) for each in observed]
     yield _check("other processes", _differences(neighbours), "the same in every run")
+    yield _check(LOAD_CHECK, list(load_faults(observed)), "little, and alike within each pair")
     limits, clocks, heat = [], [], []
     for name in dict.fromkeys(name for each in observed for name in each.gauges):
         unit = next(each.gauges[name][0] for each in observed if name in each.gauges)

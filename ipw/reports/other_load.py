@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from ipw.channel_curves import Readings, of_channel
 from ipw.energy.load_model import WATTS_PER_CPU
+from ipw.reports.check import Check, made
 from ipw.reports.metric import EnergyFacts, mapping, number, sensors
 from ipw.reports.readings import total_channels
 from ipw.reports.window import Estimate, measured_windows
@@ -17,14 +18,18 @@ from ipw.runs.directory import RunDir
 Window = tuple[int, int]
 HOST, OWN = "load/host", "load/own"
 SHORTEST_S = 1.0
-"""A stretch that is shorter says nothing: the CPUs' time is told in hundredths of a second, about once a second."""
+"""Stretches that are shorter together say nothing by themselves: CPUs are looked at about once a second, and their time
+is told in hundredths of one. They are told by the looks around them."""
 FEW_CPUS = 0.1
 """Others that use less are the system itself."""
 MOST_W = 20.0
 """Of a busy logical CPU, at most: desktop cores at full boost. It bounds what little load on a large host can draw."""
-MOST_HELD, HELD_IN_VAIN = 0.05, 0.2
-"""Share of the joules that others may hold: told above the first, which is what sensors agree to; above the second the
-joules are not the run's, since most differences that anybody looks for are smaller."""
+MOST_HELD = 0.05
+"""Share of the joules that others may hold before it is told: what sensors agree to."""
+IN_VAIN, ESTIMATED_IN_VAIN = 0.2, 0.5
+"""Above this share the joules are not the run's: most differences that anybody looks for are smaller. The interval of
+an estimate reaches down to half in any case."""
+LOAD_CHECK = "other load"
 FULL, CROWDED = 0.9, 0.25
 """CPUs that are so busy, and others that use so much of them, make the run slower than it is."""
 CPU_SCOPES = {"package", "dram", "soc", "system", "wall", "module"}
@@ -87,16 +92,14 @@ def other_load(manifest: Mapping[str, Any], readings: Readings, idle_ns: Sequenc
     return OtherLoad(cpus, others_idle, others, mine, share, idle_share, each_w)
 
 
-def other_load_check(manifest: Mapping[str, Any], load: OtherLoad | None) -> list[dict[str, Any]]:
+def other_load_check(manifest: Mapping[str, Any], load: OtherLoad | None) -> list[Check]:
     """Judge it: an error where the joules are not the run's, a warning where they hold others' work too."""
     if load is None or (load.idle is None and load.window is None):
         return []
-    told = [
-        f"{cpus:.1f} {when}"
-        for cpus, when in ((load.idle, "while idle"), (load.window, "in the window"))
-        if cpus is not None
-    ]
-    detail = f"others used {' and '.join(told)} of {load.cpus} CPUs"
+    used = [(load.idle, "while idle"), (load.window, "in the window")]
+    first, *more = [(cpus, when) for cpus, when in used if cpus is not None]
+    detail = f"others used {first[0]:.1f} of {load.cpus} CPUs {first[1]}"
+    detail += "".join(f" and {cpus:.1f} {when}" for cpus, when in more)
     unseen = mapping(manifest.get("server")).get("processes_unseen")
     if unseen:
         detail += f"; in the window they cannot be told from the server: {unseen}"
@@ -108,8 +111,9 @@ def other_load_check(manifest: Mapping[str, Any], load: OtherLoad | None) -> lis
     if crowded:
         detail += "; the CPUs were full, so the run was slower than it is alone"
     ok = not (noisy and (load.share > MOST_HELD or load.idle_share > MOST_HELD or crowded))
-    level = "error" if noisy and load.share > HELD_IN_VAIN else "warning"
-    return [{"check": "other load", "ok": ok, "detail": detail, "level": level}]
+    limit = ESTIMATED_IN_VAIN if manifest.get("method") == "model_estimate" else IN_VAIN
+    level: Literal["error", "warning"] = "error" if noisy and load.share > limit else "warning"
+    return [made(LOAD_CHECK, ok, detail, level)]
 
 
 def idle_spans(run: RunDir) -> list[Window]:
@@ -123,11 +127,19 @@ def _cpus(counter: Readings, stretches: Sequence[Window]) -> float | None:
         return None
     t, value = counter["t_ns"], counter["value"]
     inside = [(a, b) for a, b in stretches if a >= t[0] and b <= t[-1]]
+    if sum(end - start for start, end in inside) < SHORTEST_S * 1e9:
+        inside = [_looks_around(t, *stretch) for stretch in inside]
     seconds = sum(end - start for start, end in inside) / 1e9
-    if seconds < SHORTEST_S:
+    if seconds < SHORTEST_S / 2:
         return None
     spent = sum(float(np.diff(np.interp([start - t[0], end - t[0]], t - t[0], value))[0]) for start, end in inside)
     return spent / seconds
+
+
+def _looks_around(t: Any, start: int, end: int) -> Window:
+    """Give the last moment of `t` up to the start, and the first from the end on."""
+    first = int(np.searchsorted(t, start, "right")) - 1
+    return int(t[first]), int(t[int(np.searchsorted(t, end))])
 
 
 def _cpu_basis(manifest: Mapping[str, Any]) -> bool:

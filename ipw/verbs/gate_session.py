@@ -12,6 +12,7 @@ from pathlib import Path
 from ipw.reports.check import Check
 from ipw.reports.gate_family import Decision, decide, stage_alpha
 from ipw.reports.gate_judging import check_metrics, judge_rules, log_ratios
+from ipw.reports.gate_load import told_only
 from ipw.reports.gate_policy import ACCURACY, Policy
 from ipw.reports.gate_validity import Observed, check_session, invalid
 from ipw.verbs.calibration_file import Calibrated
@@ -97,7 +98,7 @@ def _measure(session: Session, planned: Sequence[Start], settle: Settle) -> bool
 
 def _checks(session: Session) -> list[Check]:
     policy = session.policy
-    checks = check_session(session.observed, policy.equal, policy.allow)
+    checks = check_session(session.observed, policy.equal, policy.allow | told_only(policy.rules))
     # A run that is not valid may lack metrics for that reason, which is then the one to tell.
     return checks if invalid(checks) else [*checks, check_metrics(session.observed, policy.rules)]
 

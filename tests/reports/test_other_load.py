@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from reports.made_runs import BUSY_W, IDLE_S, IDLE_W, SECOND, START_NS, make_run, write_journal
 
-from ipw.reports.gate_validity import WORSE_IN_A_GATE
+from ipw.reports.gate_load import told_only
+from ipw.reports.gate_policy import Rule
+from ipw.reports.gate_validity import ArmName, Observed, check_session, invalid, observe
 from ipw.reports.metrics import summarize
 from ipw.runs.directory import RunDir
 from ipw.runs.readings import READINGS, RECORD_FIELDS
@@ -59,7 +61,7 @@ def test_a_quiet_machine_is_told_and_fine(tmp_path: Path) -> None:
     check = told(busy_run(tmp_path, idle=0.02, window=0.04))
     assert check is not None
     assert check["ok"]
-    assert check["detail"] == "others used 0.0 while idle and 0.0 in the window of 2 CPUs"
+    assert check["detail"] == "others used 0.0 of 2 CPUs while idle and 0.0 in the window"
 
 
 def test_a_neighbour_that_holds_a_core_of_two_makes_the_joules_not_the_runs(tmp_path: Path) -> None:
@@ -68,7 +70,7 @@ def test_a_neighbour_that_holds_a_core_of_two_makes_the_joules_not_the_runs(tmp_
     check = told(run)
     assert check is not None
     assert (check["ok"], check["level"]) == (False, "error")
-    assert "others used 1.0 while idle and 0.9 in the window of 2 CPUs: up to 50 % of these joules" in check["detail"]
+    assert "others used 1.0 of 2 CPUs while idle and 0.9 in the window: up to 50 % of these joules" in check["detail"]
     assert "the CPUs were full" in check["detail"]
     assert not summary["valid"]
     assert summary["other_load"]["window"] == pytest.approx(0.95)
@@ -83,8 +85,42 @@ def test_a_little_load_is_told_and_valid(tmp_path: Path) -> None:
     assert summarize(run)["valid"]
 
 
-def test_a_comparison_cannot_live_with_others_work() -> None:
-    assert "other load" in WORSE_IN_A_GATE
+def observed(folder: Path, base: float, candidate: float, method: str = "counter") -> list[Observed]:
+    """One pair, beside so much load in each arm."""
+    arms: dict[ArmName, float] = {"base": base, "candidate": candidate}
+    found = []
+    for arm, others in arms.items():
+        run = busy_run(folder / arm, idle=others, window=others, own=1.5, threads=8, method=method)
+        run.write_summary(summarize(run))
+        found.append(observe(run, arm, 0, 0))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("base", "candidate", "method", "fault"),
+    [
+        (0.02, 0.02, "counter", None),
+        (0.2, 0.2, "counter", "base 1: others used 0.2 of 8 CPUs"),
+        (0.02, 0.2, "counter", "candidate 1: others used"),
+        (0.8, 0.8, "model_estimate", None),
+        (0.1, 0.8, "model_estimate", "pair 1: others may hold 2 % of the base's joules and 16 % of the candidate's"),
+    ],
+)
+def test_a_gate_judges_no_joules_that_others_hold(
+    tmp_path: Path, base: float, candidate: float, method: str, fault: str | None
+) -> None:
+    pair = observed(tmp_path, base, candidate, method)
+    (check,) = [check for check in check_session(pair) if check["check"] == "other load"]
+    assert check["ok"] == (fault is None)
+    assert fault is None or fault in check["detail"]
+    assert [each["check"] for each in invalid(check_session(pair))] == ([] if fault is None else ["other load"])
+
+
+def test_a_gate_on_accuracy_and_tokens_does_not_mind_others(tmp_path: Path) -> None:
+    harmless = [Rule("accuracy", 0.01, "lower"), Rule("output_tokens", 0.01, "higher")]
+    assert told_only(harmless) == {"other load"}
+    assert told_only([*harmless, Rule("energy_per_query_j", 0.05, "higher")]) == frozenset()
+    assert invalid(check_session(observed(tmp_path, 0.02, 0.9), allow=told_only(harmless))) == []
 
 
 def test_what_little_a_few_cpus_of_a_large_host_draw_is_fine(tmp_path: Path) -> None:
@@ -134,6 +170,7 @@ def test_an_estimate_is_widened_by_what_others_hold_of_it(tmp_path: Path) -> Non
         summarize(busy_run(tmp_path / f"{others}", idle=others, window=others, method="model_estimate"))
         for others in (0.0, 0.5)
     )
+    assert loud["valid"]
     for name in ("energy_j", "energy_per_query_j"):
         assert quiet["metrics"][name]["gain_rel"] == 0.5
         assert loud["metrics"][name]["gain_rel"] == pytest.approx(0.5 + 4.0 * 0.5 / BUSY_W)
@@ -167,11 +204,14 @@ def test_a_server_whose_processes_are_not_seen_is_not_taken_for_others(tmp_path:
     assert summarize(run)["other_load"]["window"] is None
 
 
-def test_a_system_that_tells_no_load_and_a_stretch_too_short_for_it_are_no_fault(tmp_path: Path) -> None:
+def test_a_system_that_tells_no_load_is_no_fault(tmp_path: Path) -> None:
     assert told(make_run(tmp_path / "untold")) is None
-    short = told(busy_run(tmp_path / "short", idle=5.0, window=0.0, idle_s=0.3))
-    assert short is not None
-    assert short["detail"] == "others used 0.0 in the window of 2 CPUs"
+
+
+def test_a_stretch_between_two_looks_is_told_by_them(tmp_path: Path) -> None:
+    check = told(busy_run(tmp_path, idle=1.5, window=0.0, own=2.0, threads=4, idle_s=0.3))
+    assert check is not None
+    assert check["detail"] == "others used 1.5 of 4 CPUs while idle and 0.0 in the window"
 
 
 def test_a_load_that_was_lost_for_a_while_is_told_from_what_was_read(tmp_path: Path) -> None:
