@@ -11,6 +11,7 @@ import click
 
 from ipw import __version__
 from ipw.errors import FAILURE, INTERRUPTED, OK, IpwError
+from ipw.printable import clean
 from ipw.verbs.lazy import LazyGroup, Verb
 
 UNWRITTEN = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG}
@@ -90,7 +91,7 @@ def _misused(error: click.ClickException) -> int:
 def _fail(message: str, hint: str | None, code: int) -> int:
     if "--json" in sys.argv:
         click.echo(json.dumps({"error": message, "hint": hint, "exit_code": code}))
-    click.echo(f"ipw: {message}" + (f"\n  try: {hint}" if hint else ""), err=True)
+    click.echo(f"ipw: {clean(message, 2000)}" + (f"\n  try: {clean(hint, 2000)}" if hint else ""), err=True)
     return code
 
 

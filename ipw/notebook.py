@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ipw.errors import UsageError
+from ipw.printable import clean
 from ipw.reports.accounting_text import marks
 from ipw.reports.markup import Markup, tag
-from ipw.reports.text import clean, quantity
+from ipw.reports.text import quantity
 from ipw.runs.directory import RunDir
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from ipw.printable import clean
 from ipw.reports.accounting import Questions, questions_of
-from ipw.reports.text import clean
 
 LONGEST_REASON = 120
 NOT_VALID = "not valid"

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ipw.printable import clean
 from ipw.reports.axes import (
     CHARACTER_PX,
     MUTED,
@@ -24,7 +25,7 @@ from ipw.reports.axes import (
 )
 from ipw.reports.markup import Markup, join, tag
 from ipw.reports.stats import Array
-from ipw.reports.text import clean, scale_for, shortened
+from ipw.reports.text import scale_for, shortened
 
 WIDTH, LEFT, RIGHT = 760, 64, 740
 Box = tuple[float, float, float, float]

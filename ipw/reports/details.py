@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from ipw.printable import clean
 from ipw.reports.definitions import DEFINITIONS
 from ipw.reports.markup import Markup, join, tag
 from ipw.reports.metric import mapping, mappings, number, sensors
 from ipw.reports.ranking import Group
 from ipw.reports.sections import grid, origin, section, swatch
-from ipw.reports.text import MISSING, clean, interval_text, scale_for, value_text
+from ipw.reports.text import MISSING, interval_text, scale_for, value_text
 from ipw.reports.view import View, workload_of
 
 INTERVALS = """Intervals hold the truth in 95 of 100 cases. Those of means and of ratios of means come from one \

@@ -10,12 +10,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from ipw.printable import cell, clean
 from ipw.reports.accounting_text import short_mark
 from ipw.reports.definitions import DEFINITIONS
 from ipw.reports.facts import JOULES_PER_KWH, NO_FACTS, Facts
 from ipw.reports.metric import mapping, mappings, number
 from ipw.reports.ranking import plain_name
-from ipw.reports.written import harmless
 
 CODECARBON = (
     "timestamp", "project_name", "run_id", "experiment_id", "duration", "emissions", "emissions_rate", "cpu_power",
@@ -29,7 +29,7 @@ CODECARBON = (
 SCOPES = {"package": "cpu", "dram": "ram", "gpu": "gpu"}
 """Its name for each scope of ours; it has no column for a whole chip, board or socket."""
 UNITS = {"j": "joules", "w": "watts", "s": "seconds"}
-LINE_ENDS = dict.fromkeys(map(ord, "\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"), "?")
+MOST_LABEL = 1000
 PROMETHEUS_NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
@@ -57,7 +57,7 @@ def as_codecarbon(runs: Sequence[Run], facts: Facts = NO_FACTS) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, CODECARBON, restval="", lineterminator="\n")
     writer.writeheader()
-    writer.writerows({key: harmless(value) for key, value in _codecarbon(run, facts).items()} for run in runs)
+    writer.writerows({key: cell(value) for key, value in _codecarbon(run, facts).items()} for run in runs)
     return text.getvalue()
 
 
@@ -160,9 +160,9 @@ def as_prometheus(runs: Sequence[Run]) -> str:
 
 
 def escaped(value: str) -> str:
-    r"""A label's value between quotes. Line ends other than `\n`, and what is no text, become question marks."""
-    plain = value.encode(errors="replace").decode().translate(LINE_ENDS)
-    return plain.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
+    """A label's value between quotes, in one line."""
+    plain = clean(value, MOST_LABEL)
+    return plain.replace("\\", r"\\").replace('"', r"\"")
 
 
 def prometheus_name(name: str) -> str:

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 from xml.etree import ElementTree as ET
 
+from ipw.printable import clean
 from ipw.reports.gate_document import Document
-from ipw.reports.text import clean
 
 MOST_ANNOTATIONS = 10
 """GitHub shows no more of a step."""

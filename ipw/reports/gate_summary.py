@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from ipw.printable import clean
 from ipw.reports.gate_document import Document
 from ipw.reports.gate_formats import change_text, margin_text
-from ipw.reports.text import MISSING, clean, quantity
+from ipw.reports.text import MISSING, quantity
 
 MOST_BYTES = 1_000_000
 """GitHub drops a summary of more than 1 MiB."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable
 
-from ipw.reports.text import clean
+from ipw.printable import clean
 
 VOID = {"meta", "br", "hr", "img"}
 LONGEST_TEXT = 2000

@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from ipw.printable import clean
 from ipw.reports import details, routing, sections, token_sections, training
 from ipw.reports.accounting_text import unfinished
 from ipw.reports.carbon import carbon
@@ -17,7 +18,6 @@ from ipw.reports.metric import mapping, mappings, sensors
 from ipw.reports.ranking import groups, row_names
 from ipw.reports.series import series
 from ipw.reports.study_sections import studies
-from ipw.reports.text import clean
 from ipw.reports.view import View, load_views, workload_of
 from ipw.runs.directory import RunDir
 from ipw.runs.files import replacing

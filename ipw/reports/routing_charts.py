@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from ipw.printable import clean
 from ipw.reports.axes import (
     MUTED,
     SERIES,
@@ -22,7 +23,6 @@ from ipw.reports.axes import (
     polyline,
 )
 from ipw.reports.markup import Markup, tag
-from ipw.reports.text import clean
 
 WIDTH, LEFT, RIGHT = 760, 64, 740
 MAP_WIDTH = 1120

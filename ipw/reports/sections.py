@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ipw.printable import clean
 from ipw.reports.accounting_text import marks
 from ipw.reports.answers import MOST_WRONG
 from ipw.reports.axes import SERIES, Series, marker
@@ -17,7 +18,7 @@ from ipw.reports.metric import Metric, mapping, number
 from ipw.reports.power_chart import power_timeline
 from ipw.reports.ranking import Group, Row
 from ipw.reports.tables import Column, columns, notes
-from ipw.reports.text import clean, interval_text, quantity, scale_for, value_text
+from ipw.reports.text import interval_text, quantity, scale_for, value_text
 from ipw.reports.view import View
 
 MOST_SUBJECTS = 60

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ipw.printable import clean
 from ipw.reports.accounting_text import short_mark
 from ipw.reports.axes import MUTED, axis_over, figure, frame, label, line, marker, polyline
 from ipw.reports.definitions import DEFINITIONS
@@ -16,7 +17,7 @@ from ipw.reports.ranking import Group
 from ipw.reports.repeats import apart
 from ipw.reports.sections import chart, grid, section
 from ipw.reports.stats import student_t975
-from ipw.reports.text import MISSING, clean, interval_text, scale_for, value_text
+from ipw.reports.text import MISSING, interval_text, scale_for, value_text
 from ipw.reports.view import View, workload_of
 
 RATE, JOULES = "output_tokens_per_s", "energy_per_output_token_j"

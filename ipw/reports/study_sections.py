@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ipw.printable import clean
 from ipw.reports.facts import Facts
 from ipw.reports.hybrid import Expense, Saving, route
 from ipw.reports.markup import Markup, tag
@@ -15,7 +16,7 @@ from ipw.reports.metric import mapping, number
 from ipw.reports.ranking import Group, model_name
 from ipw.reports.sections import chart, grid, section, swatch, value_of
 from ipw.reports.study import Aligned, Duel, Share, align, coverage, difficulty, duel, gain
-from ipw.reports.text import MISSING, clean
+from ipw.reports.text import MISSING
 from ipw.reports.view import View, workload_of
 from ipw.reports.years_chart import Release, over_years
 

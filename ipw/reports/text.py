@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+from ipw.printable import clean
 from ipw.reports.metric import BELOW_RESOLUTION, number
 
 MISSING = "\N{EN DASH}"
-BIDI = {*"\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"}
 PREFIXES = {-6: "µ", -3: "m", 0: "", 3: "k", 6: "M", 9: "G"}
 SCALED_UNITS = {"J": (-6, 9), "W": (-3, 6), "s": (-6, 0), "1/J": (0, 9), "1/W": (0, 6)}
 """Units that take prefixes, and the range of powers of ten that read well."""
@@ -107,24 +106,7 @@ def spread_text(metric: Mapping[str, Any], scale: Scale) -> str:
     return f"±{share:.2g} %" if share < 99.5 else f"\N{MULTIPLICATION SIGN}{1 + share / 100:.2g}"
 
 
-def clean(text: object, most: int = 200, *, keep_lines: bool = False) -> str:
-    """Make text from anywhere fit to show: one line of at most `most` characters, nothing that steers a terminal.
-
-    Control characters, lone surrogates and marks that turn the direction of writing become a replacement character.
-    """
-    text = str(text)
-    cut = text[: most + 1]
-    shown = "".join(_shown(c, keep_lines=keep_lines) for c in cut[:most])
-    return shown + ("…" if len(cut) > most else "")
-
-
 def shortened(name: str, most: int) -> str:
     """Cut a run's name to about `most` characters, but never its mark, which stands in brackets at the end."""
     head, opened, mark = name.rpartition(" (") if name.endswith(")") else (name, "", "")
     return clean(head, max(most - len(mark) - len(opened), 8)) + opened + clean(mark)
-
-
-def _shown(c: str, *, keep_lines: bool) -> str:
-    if c in "\n\t\r\u2028\u2029":
-        return c if keep_lines and c == "\n" else " "
-    return "\ufffd" if c in BIDI or unicodedata.category(c) in {"Cc", "Cs", "Cn"} else c

@@ -8,11 +8,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ipw.printable import clean
 from ipw.reports.axes import Series, axis_over, figure, frame, label, marker, polyline
 from ipw.reports.charts import LEFT, RIGHT, WIDTH
 from ipw.reports.markup import Markup, tag
 from ipw.reports.stats import Array, student_t975
-from ipw.reports.text import clean, scale_for
+from ipw.reports.text import scale_for
 
 MOST_POINTS = 300
 """Of a run: more cannot be told apart. They are spread evenly over the run."""

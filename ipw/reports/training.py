@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from ipw.printable import clean
 from ipw.reports.axes import SERIES
 from ipw.reports.markup import Markup, join, tag
 from ipw.reports.metric import mapping, mappings, number
 from ipw.reports.ranking import Group
 from ipw.reports.routing_charts import Curve, Point, Texts, curves
 from ipw.reports.sections import chart, grid, section
-from ipw.reports.text import MISSING, clean, quantity, scale_for
+from ipw.reports.text import MISSING, quantity, scale_for
 from ipw.reports.training_charts import Split, splits
 from ipw.reports.training_definitions import DEFINITIONS
 from ipw.reports.training_table import columns, methods_of

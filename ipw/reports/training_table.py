@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ipw.printable import clean
 from ipw.reports.metric import Metric, mapping, number
-from ipw.reports.text import Scale, clean, interval_text, scale_for, spread_text, value_text
+from ipw.reports.text import Scale, interval_text, scale_for, spread_text, value_text
 
 if TYPE_CHECKING:
     from rich.console import Console

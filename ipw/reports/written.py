@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from ipw.printable import cell
 from ipw.reports.accounting import questions_of
 from ipw.reports.definitions import DEFINITIONS
 from ipw.reports.ranking import Group, Row, Summary, groups
@@ -37,9 +38,9 @@ def as_csv(summaries: Sequence[Summary]) -> str:
     rows = records(summaries)
     heads = list(dict.fromkeys(name for row in rows for name in row))
     text = io.StringIO()
-    writer = csv.DictWriter(text, heads, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({name: harmless(value) for name, value in row.items()} for row in rows)
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(map(cell, heads))
+    writer.writerows([cell(row.get(name, "")) for name in heads] for row in rows)
     return text.getvalue()
 
 
@@ -67,11 +68,6 @@ def _record(group: Group, row: Row) -> dict[str, Any]:
         if name in DEFINITIONS or metric.get("value") is not None:
             numbers |= {name if end == "value" else f"{name}_{end}": metric.get(end) for end in ENDS}
     return about | numbers
-
-
-def harmless(value: object) -> object:
-    """Put a quote before text that a spreadsheet would take for a formula."""
-    return f"'{value}" if isinstance(value, str) and value[:1] in "=+-@\t\r" and value else value
 
 
 def _latex_table(group: Group) -> Iterator[str]:

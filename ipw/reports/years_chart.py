@@ -6,10 +6,11 @@ import datetime as dt
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from ipw.printable import clean
 from ipw.reports.axes import MUTED, Axis, Series, axis_over, figure, label, line, marker, plain
 from ipw.reports.charts import LEFT, RIGHT, WIDTH, Value
 from ipw.reports.markup import Markup
-from ipw.reports.text import clean, scale_for
+from ipw.reports.text import scale_for
 
 TOP, BOTTOM = 36.0, 260.0
 

@@ -24,7 +24,7 @@ from ipw.verbs.lazy import WORKLOADS
 from ipw.verbs.options import CALIBRATION, JSON, ONE_SENSORS, PAIRS, SETTLE, STARTS, TOML
 from ipw.verbs.runfile import Cell, Commands, load, read_toml
 from ipw.verbs.settle import Settle
-from ipw.verbs.terminal import output
+from ipw.verbs.terminal import output, say
 
 
 def ab(
@@ -89,7 +89,7 @@ def ab(
     except Exception as error:  # Python would exit with 1, and a defect must not pass for a regression
         session.decision = None
         write_files(document(f"{type(error).__name__}: {error}"), out)
-        click.echo(traceback.format_exc(), err=True)
+        _say(traceback.format_exc())
         raise IpwError(f"a defect ended the gate: {type(error).__name__}: {error}", "please report it") from error
     found = document()
     write_files(found, out)
@@ -114,7 +114,7 @@ def with_sensors(cell: Cell, sensors: str | None) -> Cell:
 
 
 def _say(text: str) -> None:
-    click.echo(text, err=True)
+    say(text, err=True)
 
 
 def _silent(_text: str) -> None:

@@ -25,7 +25,7 @@ from ipw.verbs.lazy import WORKLOADS
 from ipw.verbs.options import CALIBRATION, JSON, ONE_SENSORS, PAIRS, SETTLE, STARTS, TOML
 from ipw.verbs.runfile import Commands, load
 from ipw.verbs.settle import Settle
-from ipw.verbs.terminal import output
+from ipw.verbs.terminal import output, say
 
 LEFT_OUT = {ACCURACY, "errors", "queries"}
 """Counts and scores: judged question by question, or not at all."""
@@ -53,7 +53,7 @@ def calibrate(
             for pair in measured:
                 observed += pair
                 if not as_json:
-                    click.echo(f"pair {len(observed) // 2} of {pairs}", err=True)
+                    say(f"pair {len(observed) // 2} of {pairs}", err=True)
     if faults := invalid(check_session(observed)):
         raise InvalidMeasurementError(
             f"the runs cannot be compared: {faults[0]['check']}: {faults[0]['detail']}", "nothing was calibrated"

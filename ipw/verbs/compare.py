@@ -43,7 +43,7 @@ def _show(found: dict[str, Any]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from ipw.reports.text import clean
+    from ipw.printable import clean
     from ipw.verbs.terminal import output
 
     out = output()

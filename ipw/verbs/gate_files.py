@@ -15,6 +15,7 @@ from ipw.reports.gate_document import Document
 from ipw.reports.gate_formats import action_benchmark, badge, bencher, github_annotations, junit
 from ipw.reports.gate_summary import markdown
 from ipw.runs.files import replacing
+from ipw.verbs.terminal import say
 
 
 def _json(make: Callable[[Document], Any]) -> Callable[[Document], str]:
@@ -47,7 +48,7 @@ def write_files(document: Document, out: Path) -> None:
             with Path(summary).open("a", encoding="utf-8") as file:
                 file.write(markdown(document))
         except OSError as error:
-            click.echo(f"GITHUB_STEP_SUMMARY cannot be written: {error.strerror}", err=True)
+            say(f"GITHUB_STEP_SUMMARY cannot be written: {error.strerror}", err=True)
     if os.environ.get("GITHUB_ACTIONS") == "true":
         for line in github_annotations(document):
             click.echo(line, err=True)  # the runner reads both streams, and standard output is the machine's

@@ -12,9 +12,10 @@ from rich.table import Table
 from rich.text import Text
 
 from ipw.errors import OK, UsageError
+from ipw.printable import clean
 from ipw.reports.accounting_text import NOT_VALID, marks
 from ipw.reports.ranking import plain_name
-from ipw.reports.text import MISSING, clean
+from ipw.reports.text import MISSING
 from ipw.runs.directory import MANIFEST, RunDir
 from ipw.verbs.options import JSON, WHERE
 from ipw.verbs.terminal import output

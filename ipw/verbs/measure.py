@@ -14,7 +14,7 @@ from ipw.meter import Meter
 from ipw.pipeline import finish
 from ipw.runs.directory import RunDir
 from ipw.verbs.options import IDLE, JSON, OUT, SENSORS
-from ipw.verbs.terminal import judgement
+from ipw.verbs.terminal import judgement, say
 
 
 def measure(*, command: Sequence[str], sensors: str, idle_s: float, out: Path, as_json: bool) -> int:
@@ -82,13 +82,11 @@ def _tell(run: RunDir, summary: dict[str, Any]) -> None:
         ("idle_power_w", "idle power"),
         ("duration_s", "duration"),
     ):
-        click.echo(
-            f"{label:>12}  {quantity(summary['metrics'][name])}{estimated if name != 'duration_s' else ''}", err=True
-        )
+        say(f"{label:>12}  {quantity(summary['metrics'][name])}{estimated if name != 'duration_s' else ''}", err=True)
     for check in summary["validity"]:
         if not check["ok"]:
-            click.echo(f"{judgement(check):>12}  {check['check']}: {check['detail']}", err=True)
-    click.echo(f"         run  {run}", err=True)
+            say(f"{judgement(check):>12}  {check['check']}: {check['detail']}", err=True)
+    say(f"         run  {run}", err=True)
 
 
 @click.command("measure", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})

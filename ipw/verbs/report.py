@@ -32,12 +32,12 @@ def report(
     **grid: Any,
 ) -> int:
     """Show stored runs, deriving what was never derived (or everything, with `recompute`)."""
+    from ipw.printable import clean
     from ipw.reports.facts import NO_FACTS, read_facts, unmatched
     from ipw.reports.metrics import stored_summary
     from ipw.reports.page import write_page
     from ipw.reports.ranking import model_name
-    from ipw.reports.text import clean
-    from ipw.verbs.terminal import console, output, show
+    from ipw.verbs.terminal import console, output, say, show
 
     told = read_facts(facts) if facts else NO_FACTS
     told = dataclasses.replace(told, **{name: value for name, value in grid.items() if value is not None})
@@ -50,7 +50,7 @@ def report(
         from ipw.reports.view import load_views
 
         for path in write_figures(load_views(opened), figures, style):
-            click.echo(str(path), err=True)
+            say(str(path), err=True)
     if as_json:
         click.echo(json.dumps(summaries[0] if len(summaries) == 1 else summaries))
     elif table:

@@ -14,7 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 from ipw.errors import FAILURE, INTERRUPTED, OK, IpwError, UsageError
-from ipw.reports.text import MISSING, clean, quantity
+from ipw.printable import clean
+from ipw.reports.text import MISSING, quantity
 from ipw.runs.directory import PAGE, RunDir
 from ipw.verbs.cells import run_in_child
 from ipw.verbs.lazy import WORKLOADS
@@ -22,7 +23,7 @@ from ipw.verbs.options import JSON, OUT
 from ipw.verbs.runfile import Commands
 from ipw.verbs.study_book import Entry, StudyBook, study_folder
 from ipw.verbs.suite import Placement, Planned, Suite, read_suite
-from ipw.verbs.terminal import console, output
+from ipw.verbs.terminal import console, output, say
 
 STYLES = {"done": "green", "failed": "red", "running": "yellow", "waiting": "dim"}
 
@@ -125,7 +126,7 @@ def _list(study: Suite, *, as_json: bool) -> int:
         return OK
     for planned in study.cells:
         again = f" (repetition {planned.repetition + 1})" if planned.repetition else ""
-        click.echo(f"{planned.key}  {planned.cell.name}{again}")
+        say(f"{planned.key}  {planned.cell.name}{again}")
     return OK
 
 

@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from shlex import quote
 from typing import Any, NoReturn
 
-from rich.console import Console
+import click
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
+
+from ipw.printable import printable
 
 UNBROKEN = 10_000
 """Columns where nobody looks at a terminal: a line that goes into a file or a pipe is found and copied whole."""
 
 
-class _Output(Console):
+class _Printable(Console):
+    """What comes from a model, a server or a run steers nothing, wherever it stands in what is printed."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(printable(segment.text), segment.style)
+
+
+class _Output(_Printable):
     def on_broken_pipe(self) -> NoReturn:
         """Leave it to the command line, as for any other text: `ipw list runs | head` is no failure."""
         raise BrokenPipeError
@@ -33,7 +45,12 @@ def output() -> Console:
 
 def console() -> Console:
     """Make the console for progress, and for what people are told beside an answer: standard error."""
-    return Console(stderr=True, highlight=False)
+    return _Printable(stderr=True, highlight=False)
+
+
+def say(text: str, *, err: bool = False) -> None:
+    """Print plain lines for people."""
+    click.echo(printable(text), err=err)
 
 
 def show(summaries: Sequence[dict[str, Any]], page: Path, runs: Sequence[Path] = ()) -> None:

@@ -155,7 +155,8 @@ def _show(
     from rich.table import Table
     from rich.text import Text
 
-    from ipw.reports.text import clean, quantity, scale_for
+    from ipw.printable import clean
+    from ipw.reports.text import quantity, scale_for
     from ipw.verbs.terminal import output
 
     out = output()

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ipw.errors import OK, UsageError
-from ipw.reports.text import clean
+from ipw.printable import clean
 from ipw.runs.directory import MANIFEST, RunDir
 from ipw.runs.journal import JOURNAL
 from ipw.runs.live_journal import LiveJournal, Standing
