@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ipw.profilers.base import Channel, SensorError, timed
-from ipw.profilers.sources import Source, Sources, missing, probed, unreadable
+from ipw.profilers.sources import Source, Sources, missing, probed
+from ipw.profilers.sysfs_power import micro
 from ipw.profilers.visible_gpus import Gpu, select
+from ipw.sysfs import listed, printable, read_text
+
+T = TypeVar("T")
 
 ROOT = "/sys/class/hwmon"
 POWER_KEYS = ("current_socket_power", "socket_power", "average_socket_power")
 """Which of these a GPU tells depends on its generation and on ROCm; the others are missing or the string N/A."""
-SETTLE_S = 0.05
-"""A counter that does not move for this long is frozen, as some versions of ROCm leave it."""
 
 
 def open_sensor() -> Sources:
@@ -29,10 +30,14 @@ def open_sensor() -> Sources:
 
         amdsmi.amdsmi_init()
     except Exception as error:  # noqa: BLE001 - amdsmi raises what its shared library's absence happens to cause
-        sources = [_from_driver(path) for path in sorted(root.glob("hwmon*")) if _name(path) == "amdgpu"]
+        sources = [_from_driver(path) for path in listed(root, "hwmon*") if read_text(path / "name") == "amdgpu"]
         why = f"amdsmi is not usable ({type(error).__name__}) and the driver shows no AMD GPU"
         return Sources(sources) if sources else missing("amd", "gpu", "absent", why)
-    sources = list(_sources(amdsmi))
+    try:
+        sources = list(_sources(amdsmi))
+    except SensorError as error:
+        amdsmi.amdsmi_shut_down()
+        return missing("amd", "gpu", error.status, error.reason)
     if sources:
         return Sources(sources, amdsmi.amdsmi_shut_down)
     amdsmi.amdsmi_shut_down()
@@ -40,23 +45,31 @@ def open_sensor() -> Sources:
 
 
 def _sources(smi: Any) -> Iterator[Source]:
-    """Probe each visible GPU once."""
-    handles = smi.amdsmi_get_processor_handles()
+    """Probe each visible GPU once. Raises SensorError where amdsmi has no list."""
+    handles = _asked(smi.amdsmi_get_processor_handles)
     gpus = [_gpu(smi, index, handle) for index, handle in enumerate(handles)]
+    named = False
     for variable in ("ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES"):
-        chosen = select(os.environ.get(variable), gpus, variable=variable).indices
-        gpus = [gpu for gpu in gpus if gpu.index in chosen]
+        selection = select(os.environ.get(variable), gpus, variable=variable)
+        gpus, named = [gpu for gpu in gpus if gpu.index in selection.indices], named or selection.named
     for gpu in gpus:
-        joules, watts = partial(_joules, smi, handles[gpu.index]), partial(_watts, smi, handles[gpu.index])
+        handle = handles[gpu.index]
+        joules, watts = partial(_joules, smi, handle), partial(_watts, smi, handle)
         counter = Channel(
             name=f"amd/gpu{gpu.index}",
             kind="counter",
             scope="gpu",
             method="counter",
-            device=f"{gpu.name} {gpu.bus_id} {gpu.uuid}",
+            device=" ".join(filter(None, (gpu.name, gpu.bus_id, gpu.uuid))),
             resolution_j=15.3e-6,
+            asked=named,
+            note="; ".join(gpu.notes) or None,
         )
-        source = _moving(counter, joules)
+        if _is_second_die(gpu, gpus, joules):
+            note = f"the second die of amd/gpu{gpu.index - 1}, whose counter holds both"
+            yield probed(replace(counter, kind="gauge", note=note), partial(timed, joules))
+            continue
+        source = probed(counter, partial(timed, joules))
         counted = source[0].status == "ok"
         yield source
         power = replace(counter, name=f"{counter.name}/power", kind="power", unit="W", method="integrated_power")
@@ -64,42 +77,58 @@ def _sources(smi: Any) -> Iterator[Source]:
 
 
 def _gpu(smi: Any, index: int, handle: Any) -> Gpu:
-    asic = smi.amdsmi_get_gpu_asic_info(handle)
-    serial = str(asic.get("asic_serial", "")).lower().removeprefix("0x")
-    return Gpu(index, f"GPU-{serial}", smi.amdsmi_get_gpu_device_bdf(handle), str(asic.get("market_name", "")))
+    """Learn who a GPU is; a fact that it does not tell costs itself."""
+    asic: Mapping[str, Any] = {}
+    bus_id, notes = "", []
+    try:
+        asic = dict(_asked(lambda: smi.amdsmi_get_gpu_asic_info(handle)))
+    except SensorError as error:
+        notes.append(f"its name and serial number are not told ({error.reason})")
+    try:
+        bus_id = printable(str(_asked(lambda: smi.amdsmi_get_gpu_device_bdf(handle))))
+    except SensorError as error:
+        notes.append(f"its PCI place is not told ({error.reason})")
+    serial = printable(str(asic.get("asic_serial", ""))).lower().removeprefix("0x")
+    uuid = f"GPU-{serial}" if serial else ""
+    return Gpu(index, uuid, bus_id, printable(str(asic.get("market_name", ""))), notes=tuple(notes))
 
 
-def _moving(channel: Channel, joules: Callable[[], float]) -> Source:
-    """Trust a counter only once it has moved: an idle GPU draws watts, so a second reading must be higher."""
-    channel, read = probed(channel, partial(timed, joules))
-    if channel.status == "ok":
-        first = joules()
-        time.sleep(SETTLE_S)
-        if not joules() > first:
-            return unreadable(replace(channel, status="unsupported", reason="its energy counter stands still"))
-    return channel, read
+def _is_second_die(gpu: Gpu, gpus: Sequence[Gpu], joules: Callable[[], float]) -> bool:
+    """Whether this is one of an MI250's dies, of which the first tells the energy of both and the second 0."""
+    if "MI250" not in gpu.name or gpu.index % 2 == 0 or all(other.index != gpu.index - 1 for other in gpus):
+        return False
+    try:
+        return joules() == 0
+    except SensorError:
+        return False
 
 
 def _joules(smi: Any, handle: Any) -> float:
     """Steps of the accumulator times their size in microjoules; the accumulator was called `power` before ROCm 6.2."""
-    try:
+
+    def ask() -> float:
         answer = smi.amdsmi_get_energy_count(handle)
         steps = answer.get("energy_accumulator", answer.get("power"))
         return float(steps) * float(answer["counter_resolution"]) * 1e-6
-    except Exception as error:
-        raise _told(error) from error
+
+    return _asked(ask)
 
 
 def _watts(smi: Any, handle: Any) -> float:
-    try:
-        answer = smi.amdsmi_get_power_info(handle)
-    except Exception as error:
-        raise _told(error) from error
+    answer = _asked(lambda: dict(smi.amdsmi_get_power_info(handle)))
     for key in POWER_KEYS:
         value = answer.get(key)
         if isinstance(value, int | float) and 0 < value < 1e5:  # all bits set means N/A too
             return float(value)
     raise SensorError("unsupported", "amdsmi tells no power")
+
+
+def _asked(call: Callable[[], T]) -> T:
+    """Make a call. Raises SensorError, whatever it is that goes wrong."""
+    try:
+        return call()
+    except Exception as error:
+        raise _told(error) from error
 
 
 def _told(error: Exception) -> SensorError:
@@ -111,7 +140,7 @@ def _told(error: Exception) -> SensorError:
 
 def _from_driver(path: Path) -> Source:
     """Make the one reading that the amdgpu driver offers without ROCm."""
-    device = (path / "device").resolve().name
+    device = (path / "device").resolve().name if (path / "device").exists() else path.name
     channel = Channel(
         name=f"amd/{device}",
         kind="power",
@@ -125,17 +154,4 @@ def _from_driver(path: Path) -> Source:
         (path / name for name in ("power1_average", "power1_input") if (path / name).exists()), path / "power1_input"
     )
 
-    def watts() -> float:
-        try:
-            return int(file.read_text()) * 1e-6
-        except (OSError, ValueError) as error:
-            raise SensorError("lost", f"{file.name}: {error}") from error
-
-    return probed(channel, partial(timed, watts))
-
-
-def _name(path: Path) -> str:
-    try:
-        return (path / "name").read_text().strip()
-    except OSError:
-        return ""
+    return probed(channel, partial(timed, partial(micro, file)))

@@ -7,11 +7,13 @@ import os
 import platform
 import struct
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from ipw.profilers.base import Channel, Reading, Scope, SensorError, timed
-from ipw.profilers.sources import Read, Source, Sources, missing, probed
+from ipw.profilers.sources import Read, Source, Sources, missing, probed, unreadable
+from ipw.sysfs import read_text
 
 ROOT = "/sys/bus/event_source/devices"
 EVENTS: dict[str, Scope] = {
@@ -52,25 +54,37 @@ def _sources(pmu: Path, descriptors: list[int]) -> Iterator[Source]:
     kind = int((pmu / "type").read_text())
     cpus = list(cpu_list((pmu / "cpumask").read_text()))
     for event, scope in EVENTS.items():
-        path = pmu / "events" / event
-        if not path.exists():
-            continue
-        config = int(path.read_text().strip().partition("event=")[2], 16)
-        scale = float((pmu / "events" / f"{event}.scale").read_text())
-        for socket, cpu in enumerate(cpus):
-            whole = scope in {"package", "dram", "system"}
-            channel = Channel(
-                name=f"perf/{'psys' if scope == 'system' else scope}-{socket}",
-                kind="counter",
-                scope=scope,
-                method="counter",
-                device=f"{event} on CPU {cpu}",
-                included_in=None if whole else f"perf/package-{socket}",
-                resolution_j=scale,
-                update_period_s=1e-3,
-                poll_s=0.1 if scope in {"package", "dram"} else 1.0,
-            )
-            yield probed(channel, _reader(kind, config, cpu, scale, descriptors), HINT)
+        if (pmu / "events" / event).exists():
+            for socket, cpu in enumerate(cpus):
+                yield _source(pmu, event, scope, (kind, cpu, socket), descriptors)
+
+
+def _source(pmu: Path, event: str, scope: Scope, where: tuple[int, int, int], descriptors: list[int]) -> Source:
+    """Open one event on one CPU; one that is garbled costs itself."""
+    kind, cpu, socket = where
+    whole = scope in {"package", "dram", "system"}
+    channel = Channel(
+        name=f"perf/{'psys' if scope == 'system' else scope}-{socket}",
+        kind="counter",
+        scope=scope,
+        method="counter",
+        device=f"{event} on CPU {cpu}",
+        included_in=None if whole else f"perf/package-{socket}",
+        update_period_s=1e-3,
+        poll_s=0.1 if scope in {"package", "dram"} else 1.0,
+    )
+    try:
+        config = _config(read_text(pmu / "events" / event))
+        scale = float(read_text(pmu / "events" / f"{event}.scale"))
+    except ValueError as error:
+        return unreadable(replace(channel, status="unsupported", reason=f"the event is not described: {error}"))
+    return probed(replace(channel, resolution_j=scale), _reader(kind, config, cpu, scale, descriptors), HINT)
+
+
+def _config(described: str) -> int:
+    """Read `event=0x02`, among other terms. Raises ValueError."""
+    terms = dict(term.strip().partition("=")[::2] for term in described.split(","))
+    return int(terms.get("event", ""), 16)
 
 
 def _reader(kind: int, config: int, cpu: int, scale: float, descriptors: list[int]) -> Read:

@@ -3,38 +3,27 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
+from itertools import count
 from pathlib import Path
-from typing import NamedTuple
 
 from ipw.clock import now_ns
-from ipw.profilers.base import Channel, Reading, Scope, SensorError
+from ipw.profilers.base import Channel, Reading, SensorError
+from ipw.profilers.powercap_tree import Zone, leads_nowhere, zones
 from ipw.profilers.sources import Read, Source, Sources, missing, probed
+from ipw.sysfs import listed, read_number
 
 ROOT = "/sys/class/powercap"
-ZONE = re.compile(r"intel-rapl(-mmio)?:\d+(:\d+)?")
-"""AMD's zones are called so too."""
-PACKAGE = re.compile(r"package-(\d+(-die-\d+)?)")
-PARTS: dict[str, Scope] = {"core": "core", "uncore": "uncore", "dram": "dram", "psys": "system"}
+SUMMED = {"package", "dram"}
+MOUNT = "docker run -v /sys/devices/virtual/powercap:/powercap:ro -e IPW_POWERCAP=/powercap …"
 HINT = (
     """echo 'SUBSYSTEM=="powercap", ACTION=="add", RUN+="/bin/chmod a+r /sys%p/energy_uj"' """
     "| sudo tee /etc/udev/rules.d/70-ipw-rapl.rules && sudo udevadm control --reload "
-    "&& sudo udevadm trigger --subsystem-match=powercap --action=add"
+    "&& sudo udevadm trigger --subsystem-match=powercap --action=add; in a container the capability DAC_READ_SEARCH "
+    "suffices (docker run --cap-add DAC_READ_SEARCH), which a user other than root needs in effect"
 )
-
-
-class Zone(NamedTuple):
-    """One counter of the tree."""
-
-    path: Path
-    channel: str
-    """`rapl/package-0`, `rapl/dram-0`, `rapl/core-1-die-1`: the same for the same thing however it is reached."""
-    scope: Scope
-    within: str | None
-    """The package's channel, of a part of it."""
 
 
 def open_sensor() -> Sources:
@@ -42,16 +31,19 @@ def open_sensor() -> Sources:
     root = Path(os.environ.get("IPW_POWERCAP", ROOT))
     found = list(zones(root))
     if not found:
-        reason = f"no RAPL zones in {root}: a virtual machine, a container without it, or another kind of CPU"
-        return missing("rapl", "package", "absent", reason, "sudo modprobe intel_rapl_msr")
-    psys = [zone.channel for zone in found if zone.scope == "system"]
+        return _none(root)
+    outer = "rapl/psys" if sum(zone.scope == "system" for zone in found) == 1 else None
     descriptors: list[int] = []
     best: dict[str, Source] = {}
+    names: dict[str, str] = {}
+    """By zone: the channel that shows it."""
     for zone in found:
-        if zone.channel not in best or best[zone.channel][0].status != "ok":
-            source = _source(zone, psys, descriptors)
-            if source[0].status == "ok" or zone.channel not in best:
-                best[zone.channel] = source
+        within = outer if zone.scope in SUMMED else names.get(zone.parent or "")
+        source = _source(zone, within, descriptors)
+        name = _its_name(zone, source, best)
+        names[zone.path.name] = name
+        if name not in best or (best[name][0].status != "ok" and source[0].status == "ok"):
+            best[name] = (replace(source[0], name=name), source[1])
 
     def close() -> None:
         for descriptor in descriptors:
@@ -60,25 +52,40 @@ def open_sensor() -> Sources:
     return Sources(best.values(), close)
 
 
-def zones(root: Path) -> Iterator[Zone]:
-    """Walk a powercap tree, flat or nested, each zone once; those read through MSRs before their MMIO duplicates."""
-    paths = {path.name: path for pattern in ("*/*/*", "*/*", "*") for path in sorted(root.glob(pattern))}
-    names = {zone: _text(path / "name") for zone, path in paths.items() if ZONE.fullmatch(zone)}
-    for zone in sorted(names, key=lambda zone: ("-mmio" in zone, zone)):
-        own, package = PACKAGE.fullmatch(names[zone]), PACKAGE.fullmatch(names.get(zone.rpartition(":")[0], ""))
-        part = names[zone]
-        if own:
-            yield Zone(paths[zone], f"rapl/{part}", "package", None)
-        elif part in PARTS and package:
-            yield Zone(paths[zone], f"rapl/{part}-{package[1]}", PARTS[part], f"rapl/{package[0]}")
-        elif part in PARTS:
-            yield Zone(paths[zone], f"rapl/{part}", PARTS[part], None)
+def _none(root: Path) -> Sources:
+    if leads_nowhere(root):
+        reason = f"the zones in {root} are links that lead nowhere, as where a container hides what they lead to"
+        return missing("rapl", "package", "absent", reason, MOUNT)
+    reason = f"no RAPL zones in {root}: a virtual machine, a container without it, or another kind of CPU"
+    return missing("rapl", "package", "absent", reason, "sudo modprobe intel_rapl_msr")
 
 
-def _source(zone: Zone, psys: list[str], descriptors: list[int]) -> Source:
+def _its_name(zone: Zone, source: Source, best: Mapping[str, Source]) -> str:
+    """Name a zone's channel. Of two of one name each has its own, unless they show the same counter."""
+    name = zone.channel
+    for number in count(2):
+        if name not in best or zone.mmio or zone.scope == "system" or _same(best[name], source):
+            return name
+        name = f"{zone.channel}-{number}"
+    raise AssertionError
+
+
+def _same(one: Source, other: Source) -> bool:
+    """Whether two zones show one counter: then the other's value lies between two of the one. Unreadable: they may."""
+    if one[0].status != "ok" or other[0].status != "ok":
+        return True
+    try:
+        before, between, after = one[1](), other[1](), one[1]()
+    except SensorError:
+        return True
+    assert before
+    assert between
+    assert after
+    return before.value <= between.value <= after.value
+
+
+def _source(zone: Zone, within: str | None, descriptors: list[int]) -> Source:
     """Open one zone's counter and keep it open."""
-    summed = zone.scope in {"package", "dram"}
-    outer = psys[0] if len(psys) == 1 and zone.scope != "system" else None
     range_j = _micro(zone.path / "max_energy_range_uj")
     channel = Channel(
         name=zone.channel,
@@ -86,12 +93,12 @@ def _source(zone: Zone, psys: list[str], descriptors: list[int]) -> Source:
         scope=zone.scope,
         method="counter",
         device=str(zone.path),
-        included_in=outer if summed else zone.within,
+        included_in=within,
         range_j=range_j,
         max_power_w=_max_power_w(zone.path),
         resolution_j=61e-6,
         update_period_s=1e-3,
-        poll_s=0.1 if summed else 1.0,
+        poll_s=0.1 if zone.scope in SUMMED else 1.0,
         note=None if range_j else "the counter's range cannot be read: where it starts again is a gap",
     )
     try:
@@ -132,19 +139,13 @@ def _told(error: OSError) -> SensorError:
 def _max_power_w(zone: Path) -> float | None:
     """Twice the highest limit that the zone names: more than it can draw over the time between two readings."""
     limits = (
-        _micro(path) for pattern in ("max_power", "power_limit") for path in zone.glob(f"constraint_?_{pattern}_uw")
+        _micro(path) for pattern in ("max_power", "power_limit") for path in listed(zone, f"constraint_?_{pattern}_uw")
     )
     most_w = max((limit for limit in limits if limit), default=None)
     return None if most_w is None else 2 * most_w
 
 
-def _text(path: Path) -> str:
-    with suppress(OSError):
-        return path.read_text().strip()
-    return ""
-
-
 def _micro(path: Path) -> float | None:
     """Read a positive number of millionths."""
-    text = _text(path)
-    return int(text) / 1e6 if text.isdecimal() and int(text) > 0 else None
+    number = read_number(path)
+    return number / 1e6 if number is not None and number > 0 else None

@@ -10,6 +10,7 @@ from doubles.reading import failure, named, opened, reading, value
 
 from ipw.profilers.base import Sensor
 from ipw.profilers.discovery import choose_basis, find
+from ipw.profilers.losses import losses
 
 
 @pytest.fixture
@@ -95,3 +96,92 @@ def test_without_rocm_the_drivers_own_power_is_read(tmp_path: Path, monkeypatch:
     with opened(open_amd()) as sensor:
         assert value(sensor, "amd/0000:03:00.0") == 85.0
         assert choose_basis(sensor.channels).name == "gpu"
+
+
+ODD = (
+    RuntimeError("AMDSMI_STATUS_UNKNOWN_ERROR"),
+    KeyError("market_name"),
+    UnicodeDecodeError("utf-8", b"\xff", 0, 1, "x"),
+)
+
+
+@pytest.mark.parametrize("error", ODD, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("call", ["amdsmi_get_gpu_asic_info", "amdsmi_get_gpu_device_bdf", "amdsmi_get_power_info"])
+def test_a_gpu_that_hides_one_fact_is_measured_with_the_others(
+    amdsmi: Any, monkeypatch: pytest.MonkeyPatch, call: str, error: Exception
+) -> None:
+    well = getattr(amdsmi, call)
+
+    def odd(handle: int) -> Any:
+        if handle == 1:
+            raise error
+        return well(handle)
+
+    monkeypatch.setattr(amdsmi, call, odd)
+    with opened(open_amd()) as sensor:
+        assert choose_basis(sensor.channels).channels == {"amd/gpu0", "amd/gpu1"}
+        note = named(sensor, "amd/gpu1").note
+        assert call == "amdsmi_get_power_info" or "not told" in (note or "")
+        assert named(sensor, "amd/gpu0").note is None
+
+
+def test_a_dead_gpu_of_two_is_listed_and_the_other_goes_on(amdsmi: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    for call in (
+        "amdsmi_get_gpu_asic_info",
+        "amdsmi_get_gpu_device_bdf",
+        "amdsmi_get_energy_count",
+        "amdsmi_get_power_info",
+    ):
+        well = getattr(amdsmi, call)
+
+        def dead(handle: int, well: Any = well) -> Any:
+            if handle == 1:
+                raise amdsmi.AmdSmiLibraryException("AMDSMI_STATUS_DRM_ERROR")
+            return well(handle)
+
+        monkeypatch.setattr(amdsmi, call, dead)
+    with opened(open_amd()) as sensor:
+        assert choose_basis(sensor.channels).channels == {"amd/gpu0"}
+        assert named(sensor, "amd/gpu1").reason == "amdsmi: AMDSMI_STATUS_DRM_ERROR"
+        assert [(loss.channel, loss.level) for loss in losses(sensor.channels)] == [("amd/gpu1", "warning")]
+    monkeypatch.setenv("HIP_VISIBLE_DEVICES", "0,1")
+    with opened(open_amd()) as sensor:
+        assert [(loss.channel, loss.level) for loss in losses(sensor.channels)] == [("amd/gpu1", "error")]
+
+
+def test_a_library_that_lists_nothing_is_told(amdsmi: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise amdsmi.AmdSmiLibraryException("AMDSMI_STATUS_NOT_INIT")
+
+    monkeypatch.setattr(amdsmi, "amdsmi_get_processor_handles", fail)
+    (channel,) = open_amd().channels
+    assert (channel.status, channel.reason) == ("lost", "amdsmi: AMDSMI_STATUS_NOT_INIT")
+
+
+def test_the_second_die_of_an_mi250_is_within_the_first(amdsmi: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    counted = amdsmi.amdsmi_get_energy_count
+
+    def of_the_first(handle: int) -> Any:
+        return counted(handle) if handle == 0 else {"energy_accumulator": 0, "counter_resolution": 15.3}
+
+    monkeypatch.setattr(amdsmi, "amdsmi_get_energy_count", of_the_first)
+    monkeypatch.setattr(amdsmi, "amdsmi_get_gpu_asic_info", lambda _: {"market_name": "AMD Instinct MI250X"})
+    monkeypatch.setenv("HIP_VISIBLE_DEVICES", "0,1")
+    with opened(open_amd()) as sensor:
+        assert choose_basis(sensor.channels).channels == {"amd/gpu0"}
+        assert named(sensor, "amd/gpu1").kind == "gauge"
+        assert losses(sensor.channels) == []
+    monkeypatch.setenv("HIP_VISIBLE_DEVICES", "1")
+    with opened(open_amd()) as sensor:
+        assert choose_basis(sensor.channels).channels == {"amd/gpu1/power"}
+
+
+def test_a_driver_whose_name_is_no_utf_8_hides_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number, name in enumerate((b"\xff\xfe\n", b"amdgpu\n")):
+        meter = tmp_path / f"hwmon/hwmon{number}"
+        meter.mkdir(parents=True)
+        (meter / "name").write_bytes(name)
+        (meter / "power1_average").write_text("85000000\n")
+    monkeypatch.setenv("IPW_HWMON", str(tmp_path / "hwmon"))
+    with opened(open_amd()) as sensor:
+        assert [channel.name for channel in sensor.channels] == ["amd/hwmon1"]

@@ -48,3 +48,16 @@ def test_a_garbled_tree_of_events_is_absent(machine: Machine, tmp_path: Path) ->
 def test_the_kernels_lists_of_cpus_are_read() -> None:
     assert list(cpu_list("0,18\n")) == [0, 18]
     assert list(cpu_list("0-2,5\n")) == [0, 1, 2, 5]
+
+
+def test_one_event_that_is_garbled_costs_itself(machine: Machine, tmp_path: Path) -> None:
+    machine("perf")
+    events = tmp_path / "devices/power/events"
+    (events / "energy-ram").write_bytes(b"\xff\xfe\n")
+    (events / "energy-ram.scale").write_text("1e-9\n")
+    (events / "energy-psys").write_text("umask=0x01,event=0x00\n")
+    (events / "energy-psys.scale").write_text("one\n")
+    with opened(open_perf()) as sensor:
+        assert named(sensor, "perf/dram-0").status == "unsupported"
+        assert "the event is not described" in (named(sensor, "perf/psys-0").reason or "")
+        assert named(sensor, "perf/package-0").status in {"ok", "permission"}
