@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 OK, REGRESSION, USAGE, INCONCLUSIVE, INVALID, FAILURE, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
 """Exit codes of every verb."""
@@ -18,6 +19,13 @@ class IpwError(Exception):
         self.message = message
         self.hint = hint
 
+    def __str__(self) -> str:
+        return self.message
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give what `--json` prints of it."""
+        return {"error": self.message, "hint": self.hint, "exit_code": self.exit_code}
+
 
 class UsageError(IpwError):
     """The command line, a data set or a configuration asks for what cannot be."""
@@ -29,6 +37,15 @@ class InvalidMeasurementError(IpwError):
     """The numbers exist and cannot be believed; the results were written first."""
 
     exit_code = INVALID
+
+
+class OutageError(IpwError):
+    """What is measured was lost meanwhile: the run ends, keeps what it has, and can be resumed."""
+
+    def __init__(self, message: str, facts: Mapping[str, Any], hint: str | None = None) -> None:
+        super().__init__(message, hint)
+        self.facts: dict[str, Any] = {**facts, "told": message}
+        """For the manifest."""
 
 
 class MissingExtraError(UsageError):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from ipw import accelerator
 from ipw.clock import anchor, now_ns
-from ipw.errors import IpwError, UsageError
+from ipw.errors import IpwError, OutageError, UsageError
 from ipw.ranks import Guest, Lead, launcher, own_parts, take_seat, this_rank
 from ipw.runs.directory import RunDir
 from ipw.runs.journal import Journal
@@ -23,7 +23,11 @@ from ipw.runs.sweep import sweep, sweep_beside
 if TYPE_CHECKING:
     from ipw.profilers.sampling import Sampler
 
-STATUS_BY_ERROR: dict[type[BaseException], str] = {KeyboardInterrupt: "interrupted", SystemExit: "interrupted"}
+STATUS_BY_ERROR: dict[type[BaseException], str] = {
+    KeyboardInterrupt: "interrupted",
+    SystemExit: "interrupted",
+    OutageError: "interrupted",
+}
 
 
 class Span:
@@ -189,7 +193,9 @@ class Meter:
         why = error or unwritten
         status = "complete" if why is None else STATUS_BY_ERROR.get(type(why), "invalid")
         changes: dict[str, Any] = {"status": status, "sampler": stats, "ended_ns": ended.monotonic_ns}
-        if status == "invalid":
+        if isinstance(why, OutageError):
+            changes["status_reason"] = why.message
+        elif status == "invalid":
             changes["status_reason"] = f"{type(why).__name__}: {why}"
         self.run.write_manifest(manifest | changes)
         if why is unwritten and unwritten is not None:

@@ -15,7 +15,7 @@ from ipw.runs.directory import RunDir
 from ipw.runs.journal import Journal
 from ipw.runs.readings import READINGS, RECORD
 from ipw.verbs.merge import merge_runs, shifted
-from ipw.workloads.lm.run import shard
+from ipw.workloads.lm.plan import shard
 
 SECOND = 1_000_000_000
 

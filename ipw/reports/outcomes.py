@@ -11,6 +11,7 @@ import numpy.typing as npt
 from ipw.reports.queries import shared_texts
 from ipw.reports.stats import Array
 from ipw.runs.directory import RunDir
+from ipw.runs.tries import counted
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -61,7 +62,7 @@ def _tables(run: RunDir) -> Iterator[pa.Table]:
     if (run.path / "queries.parquet").is_file():
         yield from run.read_parts("queries", columns, ROWS)
         return
-    rows = [[_plain(record.get(name), name) for name in columns] for record in run.journal("query")]
+    rows = [[_plain(record.get(name), name) for name in columns] for record in counted(run)]
     if rows:
         yield pa.table(dict(zip(columns, zip(*rows, strict=True), strict=True)))
 

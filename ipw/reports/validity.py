@@ -16,6 +16,7 @@ from ipw.reports.left_out import left_out
 from ipw.reports.metric import mapping, mappings, number, sensors
 from ipw.reports.readings import total_channels
 from ipw.reports.window import LEAST_COVERAGE, measured_windows
+from ipw.runs.outages import outage_told
 from ipw.unseen import unseen
 
 Window = tuple[int, int]
@@ -65,10 +66,13 @@ def _server(manifest: Mapping[str, Any]) -> Iterator[Check]:
         yield made("server" if not server.get("local", True) else "model", ok=False, detail=reason)
     elif server.get("ended"):
         yield made("server", ok=False, detail=str(server["ended"]))
+    if lost := outage_told(manifest):
+        yield made("outage", ok=False, detail=lost, level="error")
     parts = mappings(manifest.get("resumed"))
     if parts:
         told = f"measured in {len(parts) + 1} parts; what was in flight when the run was cut off was asked again"
-        yield made("resumed", ok=True, detail=told)
+        outages = [str(mapping(part.get("outage")).get("told")) for part in parts if part.get("outage")]
+        yield made("resumed", ok=True, detail="; ".join([told, *outages]))
 
 
 def _sampler(manifest: Mapping[str, Any]) -> Iterator[Check]:

@@ -7,9 +7,11 @@ from typing import Any
 
 from ipw.runs.directory import RunDir
 
-CUT_OFF = "cut_off"
-"""Kind of the journal's records of questions that were on their way when the run ended, or that a dead server was
-asked: nothing is known of their answers, and they are open. They say what the devices were busy with."""
+CUT_OFF, PROBE = "cut_off", "probe"
+"""Kinds of the journal's records of questions that were on their way when the run ended, or that a lost server was
+asked, so that they are open; and of what a server was asked to see whether it is there."""
+APART = ("warmup", CUT_OFF, PROBE)
+"""What was asked beside the questions that count: it says what the devices were busy with."""
 
 
 def replaced(run: RunDir) -> frozenset[int]:

@@ -15,6 +15,7 @@ from ipw.errors import INTERRUPTED, IpwError, UsageError
 from ipw.pipeline import derive
 from ipw.processes import environment, python
 from ipw.runs.directory import RunDir
+from ipw.runs.outages import outage_error
 from ipw.verbs.runfile import Cell
 
 
@@ -47,7 +48,7 @@ def _served(cell: Cell) -> Iterator[Ready]:
     from ipw.verbs.lm import measure_served
     from ipw.workloads.lm.engines import serve
     from ipw.workloads.lm.parameters import Parameters
-    from ipw.workloads.lm.run import plan
+    from ipw.workloads.lm.plan import plan
 
     options, common = _split(cell)
     planned = plan(Parameters(**options))
@@ -70,6 +71,8 @@ def _derived(run: RunDir, interrupted: bool) -> RunDir:
     derive(run)
     if interrupted:
         raise KeyboardInterrupt
+    if error := outage_error(run):
+        raise error
     return run
 
 

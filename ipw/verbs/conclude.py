@@ -11,6 +11,7 @@ from ipw.errors import INTERRUPTED, INVALID, OK, IpwError
 from ipw.pipeline import finish, finish_apart
 from ipw.runs.directory import PAGE, RunDir
 from ipw.runs.journal import JOURNAL
+from ipw.runs.outages import outage_error
 from ipw.verbs.terminal import show
 
 LARGE = 64 << 20
@@ -18,14 +19,22 @@ LARGE = 64 << 20
 
 
 def conclude(run: RunDir, *, interrupted: bool, as_json: bool, strict: bool) -> int:
-    """Derive and show. An interrupted run is derived too: what had finished is kept and counted."""
+    """Derive and show. A run that was cut short is derived too: what had finished is kept and counted.
+
+    Raises OutageError when it has shown a run whose server was lost.
+    """
     summary = _finished(run)
+    error = outage_error(run)
     if as_json:
-        click.echo(json.dumps(summary | {"run": str(run)}))
+        click.echo(json.dumps(summary | {"run": str(run)} | (error.as_dict() if error else {})))
     else:
         show([summary], run.path / PAGE, [run.path])
     if interrupted:
         return INTERRUPTED
+    if error and as_json:
+        return error.exit_code
+    if error:
+        raise error
     return INVALID if strict and not summary["valid"] else OK
 
 

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
+from ipw.errors import IpwError
 from ipw.reports.gate_validity import ArmName, Observed, observe
 from ipw.verbs.cells import Ready, ready
 from ipw.verbs.runfile import Cell
@@ -67,7 +68,11 @@ def measure(
                 observed = []
                 for arm in pair.order:
                     before_each()
-                    observed.append(observe(up[arm].measure(out), arm, pair.number, booked))
+                    try:
+                        observed.append(observe(up[arm].measure(out), arm, pair.number, booked))
+                    except IpwError as error:
+                        error.message = f"the {arm}, in pair {pair.number + 1}: {error.message}"
+                        raise
                 yield observed
 
 

@@ -3,29 +3,32 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
 
 from ipw.clock import boot_id
-from ipw.errors import IpwError
+from ipw.errors import IpwError, OutageError
 from ipw.meter import Meter
 from ipw.runs.directory import RunDir
+from ipw.runs.outages import outage_error
 from ipw.runs.owner import Owner
 from ipw.system import process_created_s
 from ipw.verbs.conclude import conclude
 from ipw.verbs.options import IDLE, JSON, OUT, SENSORS, STRICT, levels
 from ipw.verbs.progress import Bar
-from ipw.verbs.series import conclude_series, members
+from ipw.verbs.series import Series, conclude_series, members
 from ipw.verbs.terminal import console
+from ipw.workloads.base import Counters, Progress
 from ipw.workloads.lm.endpoint import Endpoint
 from ipw.workloads.lm.engines import serve
 from ipw.workloads.lm.identity import digest, questions_digest
 from ipw.workloads.lm.length_fit import fitted, told
 from ipw.workloads.lm.parameters import Parameters, latency_targets
-from ipw.workloads.lm.run import Plan, plan
+from ipw.workloads.lm.plan import Plan, plan
 from ipw.workloads.lm.run import run_lm as run_workload
 from ipw.workloads.lm.score_run import JUDGES, Judge, score_run, scored_later
 from ipw.workloads.lm.server_processes import Found, server_processes
@@ -46,8 +49,8 @@ def run_lm(
     """Measure one model, derive, show."""
     parameters = Parameters(**options)
     if sweep or repeat > 1:
-        runs, interrupted = measure_series(parameters, sweep, repeat, sensors, idle_s, out, restart=restart)
-        return conclude_series(runs, out, interrupted=interrupted, as_json=as_json, strict=strict)
+        measured = measure_series(parameters, sweep, repeat, sensors, idle_s, out, restart=restart)
+        return conclude_series(measured, out, as_json=as_json, strict=strict)
     run, interrupted = measure_lm(parameters, sensors, idle_s, out)
     return conclude(run, interrupted=interrupted, as_json=as_json, strict=strict)
 
@@ -62,22 +65,30 @@ def measure_lm(parameters: Parameters, sensors: str, idle_s: float, out: Path) -
 
 def measure_series(
     parameters: Parameters, levels: Sequence[int], repeat: int, sensors: str, idle_s: float, out: Path, *, restart: bool
-) -> tuple[list[RunDir], bool]:
-    """Measure several runs of one model, on one server or, with `restart`, on a fresh one each."""
+) -> Series:
+    """Measure several runs of one model, on one server or, with `restart`, on a fresh one each.
+
+    A lost server ends the series, unless the next run has one of its own. Raises IpwError where no run was measured.
+    """
     found = members(parameters, levels, repeat)
     planned = plan(parameters)
     tell(planned)
     widest = max((member.parameters for member in found), key=lambda one: one.slots)
     runs: list[RunDir] = []
-    while len(runs) < len(found):
-        with serve(widest) as endpoint:
-            for member in found[len(runs) : len(runs) + 1] if restart else found:
-                mine = planned._replace(parameters=member.parameters)
-                run, interrupted = measure_served(endpoint, mine, sensors, idle_s, out, member.series)
-                runs.append(run)
-                if interrupted:
-                    return runs, True
-    return runs, False
+    try:
+        while len(runs) < len(found):
+            with serve(widest) as endpoint:
+                for member in found[len(runs) : len(runs) + 1] if restart else found:
+                    mine = planned._replace(parameters=member.parameters)
+                    run, interrupted = measure_served(endpoint, mine, sensors, idle_s, out, member.series)
+                    runs.append(run)
+                    if interrupted or (outage_error(run) and not restart):
+                        return Series(runs, len(found), interrupted=interrupted)
+    except IpwError as error:
+        if not runs:
+            raise
+        return Series(runs, len(found), stopped=error)
+    return Series(runs, len(found))
 
 
 def tell(planned: Plan) -> None:
@@ -126,16 +137,39 @@ def measure_into(
     try:
         with Meter(run, manifest, manifest["sensors_asked"], owner=owner, own=theirs.pids) as meter:
             bar = Bar(label(endpoint), meter.live, estimated=meter.basis == "estimate")
-            with bar.shown():
+            with bar.shown(), noted(meter, planned, bar, finished) as progress:
                 meter.idle("idle before", idle_s)
-                run_workload(meter, meter.journal, endpoint, planned, bar, finished)
+                run_workload(meter, meter.journal, endpoint, planned, progress, finished)
                 if endpoint.ended and (why := endpoint.ended()):
                     meter.note(server=server | {"ended": why.told})
                 meter.idle("idle after", idle_s)
         score_later(run, planned)
     except KeyboardInterrupt:
         return True
+    except OutageError as error:
+        if not error.facts["finished"]:
+            raise  # there is nothing to show
     return False
+
+
+@contextmanager
+def noted(meter: Meter, planned: Plan, bar: Bar, finished: Collection[str]) -> Iterator[Progress]:
+    """Note in the manifest how far the run came, and with what it lost its server, however it ends."""
+    done = 0
+
+    def progress(counters: Counters) -> None:
+        nonlocal done
+        done = counters.done
+        bar(counters)
+
+    try:
+        yield progress
+    except OutageError as error:
+        error.facts["finished"] = len(finished) + done
+        meter.note(outage=error.facts)
+        raise
+    finally:
+        meter.note(progress={"finished": len(finished) + done, "of": len(planned.dataset.questions)})
 
 
 def score_later(run: RunDir, planned: Plan) -> None:

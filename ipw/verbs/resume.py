@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from ipw.errors import IpwError, UsageError
 from ipw.runs.directory import RunDir
 from ipw.runs.owner import Owner
 from ipw.runs.reopen import prepare, restored_on_error
+from ipw.runs.tries import counted
 from ipw.system import command_line, process_created_s
 from ipw.verbs.conclude import conclude
 from ipw.verbs.lm import describe, measure_into, process_facts
@@ -22,29 +24,31 @@ from ipw.workloads.lm.engines import serve
 from ipw.workloads.lm.identity import digest
 from ipw.workloads.lm.length_fit import fitted
 from ipw.workloads.lm.parameters import Parameters
-from ipw.workloads.lm.run import plan
+from ipw.workloads.lm.plan import plan
 
 NEW_RUN = "start a new run: what had finished stays in the old one"
 
 
-def resume(*, run: Path, as_json: bool, strict: bool) -> int:
-    """Finish an interrupted run. Raises UsageError and IpwError where it cannot go on as it began."""
+def resume(*, run: Path, as_json: bool, strict: bool, retry_failed: str = "transport") -> int:
+    """Finish a run that was cut short. Raises UsageError and IpwError where it cannot go on as it began."""
     opened = RunDir.open(run)
     with Owner(opened.path, "resumed") as owner:
-        interrupted = _finish(opened, run, owner)
+        interrupted = _finish(opened, run, owner, retry_failed)
     return conclude(opened, interrupted=interrupted, as_json=as_json, strict=strict)
 
 
-def _finish(opened: RunDir, run: Path, owner: Owner) -> bool:
+def _finish(opened: RunDir, run: Path, owner: Owner, retry_failed: str) -> bool:
     """Ask what was not asked yet; returns whether that was interrupted."""
     manifest = opened.manifest()
     parameters, idle_s = stored_parameters(manifest, run)
     _check_ended(manifest, run)
     planned = plan(parameters)
-    finished = {str(record["query_id"]) for record in opened.journal("query")}
+    finished = settled(opened, retry_failed) & {question.id for question in planned.dataset.questions}
     if all(question.id in finished for question in planned.dataset.questions):
         if manifest["status"] == "complete":
-            raise UsageError(f"{run} is complete: nothing is left to ask", f"ipw report {run}")
+            failed = sum(record.get("status") != "ok" for record in counted(opened))
+            again = f"ipw resume {shlex.quote(str(run))} --retry-failed all, since {failed} questions failed"
+            raise UsageError(f"{run} is complete: nothing is left to ask", again if failed else f"ipw report {run}")
         opened.update_manifest(status="complete")
         return False
     with serve(parameters) as endpoint:
@@ -53,6 +57,22 @@ def _finish(opened: RunDir, run: Path, owner: Owner) -> bool:
         with restored_on_error(opened):
             prepare(opened)
             return measure_into(opened, _continued(manifest), endpoint, planned, finished, owner)
+
+
+def settled(run: RunDir, retry_failed: str) -> set[str]:
+    """Find the ids of the questions that are not asked (again): what was answered, and what shall stay failed."""
+    found: set[str] = set()
+    answered: set[str] = set()
+    for record in run.journal("query"):
+        name = str(record["query_id"])
+        if record.get("status") == "ok":
+            answered.add(name)
+        # Of earlier versions, records do not say how they failed: asking again costs time, and no truth.
+        elif retry_failed == "all" or (retry_failed == "transport" and record.get("failure", "transport") != "answer"):
+            found.discard(name)
+        else:
+            found.add(name)
+    return found | answered
 
 
 def stored_parameters(manifest: Mapping[str, Any], run: Path) -> tuple[Parameters, float]:
@@ -109,16 +129,27 @@ def _check_same(began: Mapping[str, Any], now: Mapping[str, Any], run: Path) -> 
 
 def _continued(manifest: Mapping[str, Any]) -> dict[str, Any]:
     """The manifest of the next part, which remembers how the one before ended."""
-    ended = {name: manifest.get(name) for name in ("status", "status_reason", "ended_ns", "sampler")}
-    derived = ("attribution", "attribution_reason", "status_reason", "sampler", "ended_ns")
+    of_the_part = ("status_reason", "ended_ns", "sampler", "outage", "progress")
+    ended = {name: manifest[name] for name in ("status", *of_the_part) if name in manifest}
+    derived = ("attribution", "attribution_reason", *of_the_part)
     kept = {name: value for name, value in manifest.items() if name not in derived}
+    if "ended" in kept["server"]:
+        ended["server"] = kept["server"]
+        kept["server"] = {name: value for name, value in kept["server"].items() if name != "ended"}
     return kept | {"resumed": [*manifest.get("resumed", []), ended]} | process_facts()
 
 
 @click.command("resume")
 @click.argument("run", type=click.Path(path_type=Path))
+@click.option(
+    "--retry-failed",
+    type=click.Choice(["transport", "all", "none"]),
+    default="transport",
+    show_default=True,
+    help="Which failed questions are asked again: those to which no whole answer came, all, or none.",
+)
 @JSON
 @STRICT
 def command(**options: Any) -> int:
-    """Finish an interrupted run of a language model, where it was cut off."""
+    """Finish a run of a language model that was cut short: ask what is open, and what failed on its way."""
     return resume(**options)

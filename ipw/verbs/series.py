@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 
 import click
 
-from ipw.errors import INTERRUPTED, INVALID, OK, UsageError
+from ipw.errors import INTERRUPTED, INVALID, OK, IpwError, UsageError
 from ipw.pipeline import finish
 from ipw.runs.directory import RunDir
+from ipw.runs.outages import outage_error
 from ipw.verbs.terminal import console, show
 from ipw.workloads.lm.parameters import Parameters
 
@@ -24,6 +25,31 @@ class Member(NamedTuple):
     parameters: Parameters
     series: dict[str, Any]
     """For the manifest: what the runs of one series have in common, and this one's place."""
+
+
+class Series(NamedTuple):
+    """What came of a series."""
+
+    runs: list[RunDir]
+    planned: int
+    """How many runs it was to have."""
+    interrupted: bool = False
+    stopped: IpwError | None = None
+    """Why the run behind the last one did not begin."""
+
+    def error(self) -> IpwError | None:
+        """Say which runs lost their server, and what was not begun; `None` where all went well."""
+        lost: dict[int, IpwError] = {
+            number: error for number, run in enumerate(self.runs, 1) if (error := outage_error(run))
+        }
+        if self.stopped:
+            lost[len(self.runs) + 1] = self.stopped
+        if not lost:
+            return None
+        told = [f"run {number} of {self.planned}: {error.message}" for number, error in lost.items()]
+        left = self.planned - max(len(self.runs), *lost)
+        told += [f"{left} more {'runs were' if left > 1 else 'run was'} not begun"] if left else []
+        return IpwError("; ".join(told), "; ".join(dict.fromkeys(e.hint for e in lost.values() if e.hint)) or None)
 
 
 def members(parameters: Parameters, levels: Sequence[int], repeat: int) -> list[Member]:
@@ -44,22 +70,30 @@ def members(parameters: Parameters, levels: Sequence[int], repeat: int) -> list[
     ]
 
 
-def conclude_series(runs: Sequence[RunDir], out: Path, *, interrupted: bool, as_json: bool, strict: bool) -> int:
-    """Derive all, write the page on which they stand side by side, tell, and choose the exit code."""
+def conclude_series(measured: Series, out: Path, *, as_json: bool, strict: bool) -> int:
+    """Derive all, write the page on which they stand side by side, tell, and choose the exit code.
+
+    Raises IpwError when it has shown a series of which a server was lost.
+    """
     from ipw.reports.page import write_page
     from ipw.reports.repeats import apart
 
+    runs = measured.runs
     summaries = [finish(run) for run in runs]
-    warnings = apart(summaries)
+    warnings, error = apart(summaries), measured.error()
     page = out / f"{runs[0].path.name}-series.html"
     write_page(runs, page)
     if as_json:
         told = {"page": str(page), "runs": [str(run) for run in runs], "summaries": summaries, "warnings": warnings}
-        click.echo(json.dumps(told))
+        click.echo(json.dumps(told | (error.as_dict() if error else {})))
     else:
         show(summaries, page, [run.path for run in runs])
         for warning in warnings:
             console().print(f"mind: {warning}", markup=False, soft_wrap=True)
-    if interrupted:
+    if measured.interrupted:
         return INTERRUPTED
+    if error and as_json:
+        return error.exit_code
+    if error:
+        raise error
     return INVALID if strict and not all(summary["valid"] for summary in summaries) else OK

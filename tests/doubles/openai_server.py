@@ -59,7 +59,7 @@ class Behaviour:
     content_type: str = "text/event-stream"
     """Of such a body."""
     headers: Mapping[str, str] = field(default_factory=dict)
-    """More of them, of such a body."""
+    """More of them, of such a body, and of what is said with another status than 200."""
     keep_alive: bool = True
     promise: bool = True
     """Whether a connection that is not kept alive is announced as such."""
@@ -92,7 +92,16 @@ class Server:
         self.url = ""
         self.books: list[Entry] = []
         self.connections = 0
+        self.open: set[asyncio.Transport] = set()
+        self.listener: asyncio.Server | None = None
         self._counts = {"prefilling": 0, "decoding": 0}
+
+    def die(self) -> None:
+        """End as a killed process does, from within `behave`: every connection breaks, and new ones are refused."""
+        assert self.listener is not None
+        self.listener.close()
+        for transport in list(self.open):
+            transport.abort()
 
     def phase(self, t_ns: int, **change: int) -> None:
         """Count a request into or out of a phase."""
@@ -112,8 +121,10 @@ class _Connection(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
         self._server.connections += 1
+        self._server.open.add(transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._server.open.discard(self.transport)
         if self._work:
             self._work.stop()
 
@@ -149,12 +160,13 @@ class _Connection(asyncio.Protocol):
         else:
             self.document(404, {"error": {"message": f"no {method} {path} here"}})
 
-    def document(self, status: int, value: Any, keep_alive: bool = True) -> None:
+    def document(self, status: int, value: Any, keep_alive: bool = True, more: Mapping[str, str] | None = None) -> None:
         body = json.dumps(value).encode()
         connection = "keep-alive" if keep_alive else "close"
+        headers = "".join(f"{name}: {value}\r\n" for name, value in (more or {}).items())
         self.transport.write(
-            b"HTTP/1.1 %d X\r\nContent-Type: application/json\r\nConnection: %s\r\nContent-Length: %d\r\n\r\n%s"
-            % (status, connection.encode(), len(body), body)
+            b"HTTP/1.1 %d X\r\nContent-Type: application/json\r\nConnection: %s\r\n%sContent-Length: %d\r\n\r\n%s"
+            % (status, connection.encode(), headers.encode(), len(body), body)
         )
         if not keep_alive:
             self.transport.close()
@@ -198,7 +210,8 @@ class _Work:
             self._close_books(time.monotonic_ns())
             return
         if how.status != 200:
-            self._connection.document(how.status, {"error": {"message": f"told to say {how.status}"}}, how.keep_alive)
+            said = {"error": {"message": f"told to say {how.status}"}}
+            self._connection.document(how.status, said, how.keep_alive, how.headers)
             self._close_books(time.monotonic_ns())
             return
         self._enter("prefilling", self._entry.received_ns)
@@ -304,6 +317,7 @@ async def _listen(server: Server, port: int) -> asyncio.Server:
     listener = await asyncio.get_running_loop().create_server(
         lambda: _Connection(server), "127.0.0.1", port, backlog=1024
     )
+    server.listener = listener
     server.url = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}/v1"
     return listener
 

@@ -32,7 +32,7 @@ def run_ipw(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 )
 def test_a_start_that_was_refused_leaves_no_run(tmp_path: Path, arguments: list[str]) -> None:
     (tmp_path / "q.jsonl").write_text(json.dumps({"id": "q", "prompt": "2+2", "answer": "4"}) + "\n")
-    with serving(lambda _: Behaviour(["x"], status=503)) as server:
+    with serving(lambda _: Behaviour(["x"], status=401)) as server:
         told = run_ipw(*[server.url if word == "REFUSING" else word for word in arguments], cwd=tmp_path)
     assert told.returncode != 0
     assert "Traceback" not in told.stderr

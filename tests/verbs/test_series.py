@@ -50,8 +50,9 @@ def test_a_server_lasts_for_the_series_or_is_restarted_for_every_run(
         'from doubles.openai_server import main; main()" --port {port}'
     )
     parameters = Parameters(serve=command, dataset=questions, warmup=1)
-    runs, interrupted = measure_series(parameters, [], 2, "estimate", 0.0, tmp_path / "runs", restart=restart)
-    assert not interrupted
+    measured = measure_series(parameters, [], 2, "estimate", 0.0, tmp_path / "runs", restart=restart)
+    assert measured.error() is None
+    runs = measured.runs
     ports = [run.manifest()["server"]["url"] for run in runs]
     assert len(set(ports)) == (2 if restart else 1)
     assert [len(list(run.journal("query"))) for run in runs] == [8, 8]
@@ -85,7 +86,7 @@ def test_a_sweep_makes_a_run_a_level_and_a_page_and_asks_again_outside_the_measu
 def test_open_loop_runs_tell_when_each_question_was_due(questions: str, tmp_path: Path) -> None:
     with serving(Behaviour(["1", "2"], token_s=0.05)) as server:
         parameters = Parameters(base_url=server.url, dataset=questions, rate=100.0, arrival="constant", warmup=0)
-        ((run,), _) = measure_series(parameters, [], 1, "estimate", 0.0, tmp_path / "runs", restart=False)
+        (run,) = measure_series(parameters, [], 1, "estimate", 0.0, tmp_path / "runs", restart=False).runs
     records = sorted(run.journal("query"), key=lambda record: record["scheduled_ns"])
     assert [record["query_id"] for record in records] == [f"q{i}" for i in range(8)]
     due = [record["scheduled_ns"] - records[0]["scheduled_ns"] for record in records]

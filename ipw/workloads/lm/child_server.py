@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from ipw.errors import IpwError
-from ipw.workloads.lm.death import Death, death_of, exit_text
+from ipw.workloads.lm.outage import Outage, death_of, exit_text
 
 STOP_S = 3
 
@@ -24,7 +24,7 @@ class Child(NamedTuple):
 
     greeting: dict[str, Any]
     pid: int
-    ended: Callable[[], Death | None]
+    ended: Callable[[], Outage | None]
     """Says how it has ended by itself; `None` while it runs."""
 
 
@@ -62,7 +62,7 @@ def _greeting(child: subprocess.Popen[bytes], what: str) -> dict[str, Any]:
     return greeting
 
 
-def _ended(child: subprocess.Popen[bytes], what: str) -> Death | None:
+def _ended(child: subprocess.Popen[bytes], what: str) -> Outage | None:
     code = child.poll()
     return None if code is None else death_of(what, code)
 

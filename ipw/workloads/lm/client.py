@@ -42,10 +42,18 @@ Prompt = str | Sequence[Mapping[str, Any]]
 
 
 async def ask(
-    transport: Transport, model: str | None, prompt: Prompt, limits: Limits, key: str | None = None
+    transport: Transport,
+    model: str | None,
+    prompt: Prompt,
+    limits: Limits,
+    key: str | None = None,
+    reply: Reply | None = None,
 ) -> Answer:
-    """Ask one question. Never raises for what a server does: the answer tells. `key` is blotted out of the answer."""
-    reply = Reply()
+    """Ask one question. Never raises for what a server does: the answer tells. `key` is blotted out of the answer.
+
+    Who gives the `reply` can look at it when this is cancelled.
+    """
+    reply = reply or Reply()
     failed: tuple[Status, str] | None = None
     try:
         async with asyncio.timeout(limits.timeout_s):

@@ -108,6 +108,11 @@ class Connection(asyncio.BufferedProtocol):
         """Whether another request can go out here."""
         return not self._transport.is_closing()
 
+    @property
+    def heard_ns(self) -> int:
+        """When bytes of the answer came last that is on its way; 0 before the first, and without any."""
+        return self._exchange.last_ns if self._exchange else 0
+
     def send(self, request: bytes, exchange: Exchange) -> None:
         """Write a request, whose response `exchange` takes."""
         self._exchange = exchange

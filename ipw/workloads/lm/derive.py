@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from ipw.energy.timeline import Spans
 from ipw.runs.directory import RunDir
-from ipw.runs.tries import CUT_OFF, replaced
+from ipw.runs.tries import APART, replaced
 from ipw.workloads.derive import MEASURED, Attributed, straight_energy
 from ipw.workloads.lm.journal_table import journal_tables, query_tables
 from ipw.workloads.lm.phases import DECODE, MISSING, PREFILL, Timing, first_owners, query_spans
@@ -35,7 +35,7 @@ class Finished(NamedTuple):
 
     timing: Timing
     others: Timing
-    """Warm-up, tries that a later one replaced, and what was cut off: they draw power, and no table has them."""
+    """Warm-up, probes, tries that a later one replaced and what was cut off: they draw power, and are in no table."""
     query_id: pa.ChunkedArray
     kept: npt.NDArray[np.bool_]
     """Which queries of the journal these are."""
@@ -82,7 +82,7 @@ def read_finished(run: RunDir) -> Finished:
     for table in journal_tables(run, ("query_id", *Timing._fields)):
         mine = table.filter(pc.equal(table["kind"], "query"))
         counts = ~np.isin(np.arange(at, at + mine.num_rows), gone)
-        others.append(_timing(table.filter(pc.is_in(table["kind"], pa.array(["warmup", CUT_OFF])))))
+        others.append(_timing(table.filter(pc.is_in(table["kind"], pa.array(APART)))))
         if not counts.all():
             others.append(_timing(mine.filter(pa.array(~counts))))
             mine = mine.filter(pa.array(counts))

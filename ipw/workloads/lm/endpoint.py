@@ -11,7 +11,7 @@ from typing import Any
 
 from ipw.errors import IpwError, UsageError
 from ipw.workloads.lm.client import server_models
-from ipw.workloads.lm.death import Death
+from ipw.workloads.lm.outage import Outage
 from ipw.workloads.lm.server_place import STARTED_HERE, Place
 from ipw.workloads.lm.server_url import ServerUrl
 from ipw.workloads.lm.transport import Transport, reason
@@ -34,7 +34,7 @@ class Endpoint:
     """Goes into a header, and nowhere else."""
     place: Place = STARTED_HERE
     """Whether it runs on this machine, whose sensors are read."""
-    ended: Callable[[], Death | None] | None = None
+    ended: Callable[[], Outage | None] | None = None
     """Says how the server has ended by itself, where ipw can know."""
 
 

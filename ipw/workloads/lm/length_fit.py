@@ -15,7 +15,7 @@ from ipw.workloads.lm.client import ask
 from ipw.workloads.lm.datasets import FIXED
 from ipw.workloads.lm.endpoint import Endpoint
 from ipw.workloads.lm.fixed_lengths import Lengths, fixed_questions, lengths_of, prompt
-from ipw.workloads.lm.run import Plan
+from ipw.workloads.lm.plan import Plan
 from ipw.workloads.lm.transport import Transport
 
 FEW, SOME = 1, 13

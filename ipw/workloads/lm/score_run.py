@@ -17,10 +17,10 @@ from ipw.workloads.lm.client import Limits, ask
 from ipw.workloads.lm.endpoint import api_key, find_model
 from ipw.workloads.lm.identity import questions_digest
 from ipw.workloads.lm.parameters import Parameters
+from ipw.workloads.lm.plan import plan
 from ipw.workloads.lm.questions import Question
 from ipw.workloads.lm.refusals import hint
 from ipw.workloads.lm.reply import Answer
-from ipw.workloads.lm.run import plan
 from ipw.workloads.lm.scores import ScoreFile, open_scores
 from ipw.workloads.lm.scoring import DEFERRED, Scored, check_scorer, scored
 from ipw.workloads.lm.server_url import ServerUrl, server_url

@@ -19,9 +19,9 @@ from typing import IO
 
 from ipw.errors import IpwError, UsageError
 from ipw.workloads.lm.client import get
-from ipw.workloads.lm.death import Death, death_of, exit_text
 from ipw.workloads.lm.endpoint import KEY_VARIABLE
 from ipw.workloads.lm.http_parser import HttpError
+from ipw.workloads.lm.outage import Outage, death_of, exit_text
 from ipw.workloads.lm.reply import without_key
 from ipw.workloads.lm.server_keeper import GRACE_S, ORPHANS_S, end_group
 from ipw.workloads.lm.server_url import ServerUrl, server_url
@@ -41,9 +41,9 @@ class Served:
     keeper: subprocess.Popen[bytes]
     log: IO[bytes]
     key: str | None
-    death: Death | None = None
+    death: Outage | None = None
 
-    def ended(self) -> Death | None:
+    def ended(self) -> Outage | None:
         """Say how the server has ended by itself; `None` while it runs."""
         assert self.keeper.stdout is not None
         if self.death is None and select.select([self.keeper.stdout], [], [], 0)[0]:
@@ -54,10 +54,10 @@ class Served:
         """Give the end of its log; `None` where it said nothing."""
         return _last_words(self.log, self.key) or None
 
-    def _death(self, told: bytes) -> Death:
+    def _death(self, told: bytes) -> Outage:
         if not told:
-            how = f"its keeper was {exit_text(self.keeper.wait())}, and the server was ended with it"
-            return Death(WHAT, how)
+            how = f"was ended, since its keeper died: {exit_text(self.keeper.wait())}"
+            return Outage("died", WHAT, how)
         death = death_of(WHAT, int(json.loads(told)["exit_code"]))
         # One that others have ended had no time to say why.
         return death if death.signal in {signal.SIGKILL, signal.SIGTERM} else death._replace(said=self.last_words())
@@ -132,7 +132,8 @@ def _wait(served: Served, timeout_s: float) -> None:
     while not asyncio.run(_ready(served.url)):
         if death := served.ended():
             said = f": {death.said}" if death.said else ""
-            raise IpwError(f"{WHAT} ended before it was ready, {death.how}{said}", "does the command work by itself?")
+            how = f"{death.how.removeprefix('died: ')}{said}"
+            raise IpwError(f"{WHAT} ended before it was ready, {how}", "does the command work by itself?")
         if time.monotonic() > deadline:
             said = f": {words}" if (words := served.last_words()) else ""
             raise IpwError(

@@ -15,7 +15,7 @@ from ipw.workloads.lm.datasets import load
 from ipw.workloads.lm.engines import serve
 from ipw.workloads.lm.length_fit import Fit, fit_words, fitted, told
 from ipw.workloads.lm.parameters import Parameters
-from ipw.workloads.lm.run import Plan, plan
+from ipw.workloads.lm.plan import Plan, plan
 
 TEMPLATE = 9
 """Tokens of a chat template."""

@@ -17,13 +17,14 @@ import pytest
 from doubles.openai_server import Behaviour, Request, Server, serving
 
 from ipw.clock import now_ns
-from ipw.errors import IpwError, UsageError
+from ipw.errors import IpwError, OutageError, UsageError
 from ipw.runs.directory import RunDir
 from ipw.runs.journal import Journal
 from ipw.workloads.base import Counters
 from ipw.workloads.lm.engines import serve
 from ipw.workloads.lm.parameters import Parameters
-from ipw.workloads.lm.run import plan, run_lm
+from ipw.workloads.lm.plan import plan
+from ipw.workloads.lm.run import run_lm
 from ipw.workloads.lm.score_run import score_run
 from ipw.workloads.lm.scores import newest_scores
 
@@ -164,7 +165,9 @@ def test_failures_are_counted_score_nothing_and_stop_nothing(run: RunDir, tmp_pa
     assert told[-1].errors == 5
 
 
-def test_a_server_that_dies_in_the_middle_leaves_errors_and_no_hang(run: RunDir, tmp_path: Path) -> None:
+def test_a_server_that_dies_in_the_middle_ends_the_run_and_leaves_what_it_did_not_answer_open(
+    run: RunDir, tmp_path: Path
+) -> None:
     code = "from doubles.openai_server import main; main()"
     command = [sys.executable, "-c", code, "--token-s", "0.005", "--tokens", "4"]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
@@ -173,12 +176,15 @@ def test_a_server_that_dies_in_the_middle_leaves_errors_and_no_hang(run: RunDir,
     assert process.stdin is not None
     url = process.stdout.readline().strip()
     threading.Timer(0.3, process.kill).start()
-    told = execute(run, base_url=url, dataset=sums(tmp_path, 60), concurrency=2)
+    with pytest.raises(OutageError, match=r"cannot be reached any more: the connection failed: connection refused"):
+        execute(run, base_url=url, dataset=sums(tmp_path, 60), concurrency=2)
     process.wait()
     process.stdin.close()
     process.stdout.close()
-    assert told[-1].done == 60
-    assert 0 < told[-1].errors < 60
+    records = list(run.journal("query"))
+    assert 0 < len(records) < 60
+    assert {record["status"] for record in records} == {"ok"}
+    assert 1 <= len(list(run.journal("cut_off"))) <= 4
 
 
 def test_a_server_that_refuses_every_warm_up_question_is_told_before_anything_is_measured(

@@ -1,0 +1,126 @@
+"""Asks one server in one way, and keeps what it answers."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+
+from ipw.runs.tries import CUT_OFF, PROBE
+from ipw.workloads.base import Book, Counters, Progress
+from ipw.workloads.lm.client import ask, get
+from ipw.workloads.lm.datasets import Question
+from ipw.workloads.lm.endpoint import Endpoint
+from ipw.workloads.lm.http_parser import HttpError
+from ipw.workloads.lm.liveness import Liveness, Tried
+from ipw.workloads.lm.plan import Plan
+from ipw.workloads.lm.reply import Answer, Reply
+from ipw.workloads.lm.scoring import scored
+from ipw.workloads.lm.transport import Transport, reason
+
+PRESENT_S = 2.0
+"""For any answer at all."""
+
+
+class Asker:
+    """Asks the questions of one run."""
+
+    def __init__(self, transport: Transport, endpoint: Endpoint, planned: Plan, book: Book, progress: Progress) -> None:
+        self.parameters = planned.parameters
+        self.counters = Counters(total=0)
+        self.failed: list[Question] = []
+        self.url, self.has_key = endpoint.url, endpoint.key is not None
+        self.liveness = Liveness(
+            f"the server at {endpoint.url}",
+            Tried(self._present, self._try, transport.heard_ns, endpoint.ended),
+            timeout_s=planned.parameters.timeout_s,
+            stall_s=planned.parameters.stall_s,
+        )
+        self._transport, self._endpoint, self._book, self._progress = transport, endpoint, book, progress
+        self._limits = replace(planned.parameters.limits(), request=planned.dataset.request)
+        self._scorer = planned.scorer
+        self._answered = self._failed = planned.dataset.questions[0]
+        self._in_flight = 0
+
+    async def ask(self, question: Question, kind: str) -> Answer:
+        """Ask outside the measured window."""
+        answer = await self._ask(question)
+        self._book.append(kind, self._record(question, answer, 1))
+        return answer
+
+    async def send(self, question: Question, due_ns: int | None) -> None:
+        """Ask inside the measured window."""
+        if due_ns is None:  # an open loop goes by the clock, whatever becomes of the server
+            await self.liveness.calm()
+        self._in_flight += 1
+        in_flight = self.parameters.in_flight if due_ns is None else self._in_flight
+        reply = Reply()
+        try:
+            answer = await self._ask(question, reply)
+        except asyncio.CancelledError:
+            reply.fail("error", "cut off", "transport")
+            answer = reply.answer(self._endpoint.key)
+            self._book.append(CUT_OFF, self._record(question, answer, in_flight) | {"scheduled_ns": due_ns})
+            raise
+        finally:
+            self._in_flight -= 1
+        if answer.status != "ok":
+            self._failed = question
+        record = self._record(question, answer, in_flight) | {"scheduled_ns": due_ns}
+        self.liveness.take(answer, lambda counts: self._keep(question, answer, record, counts=counts))
+
+    def _keep(self, question: Question, answer: Answer, record: dict[str, Any], *, counts: bool) -> None:
+        self._book.append("query" if counts else CUT_OFF, record)
+        if not counts:
+            return
+        counters = self.counters
+        counters.done += 1
+        counters.right += record["score"] or 0.0
+        counters.tokens += answer.completion_tokens or 0
+        if answer.status == "ok":
+            self._answered = question
+        else:
+            counters.errors += 1
+            self.failed += [question] if self.parameters.retries else []
+        self._progress(counters)
+
+    async def _present(self) -> str | None:
+        """Whether anything answers, whatever it says; if not, why."""
+        try:
+            async with asyncio.timeout(PRESENT_S):
+                await get(self._transport, "/models")
+        except TimeoutError:
+            return f"nothing answers within {PRESENT_S:g} s"
+        except HttpError as error:
+            return str(error)
+        except OSError as error:
+            return f"the connection failed: {reason(error)}"
+        return None
+
+    async def _try(self, number: int, timeout_s: float) -> Answer:
+        """Ask what failed last for the least of answers, and in between, since that may be at fault, what was answered.
+
+        Neither counts: the journal keeps them apart.
+        """
+        question = self._answered if number % 2 else self._failed
+        limits = replace(self._limits, timeout_s=timeout_s, max_tokens=1, request={})
+        answer = await ask(self._transport, self._endpoint.model, question.sent, limits, self._endpoint.key)
+        self._book.append(PROBE, self._record(question, answer, 1))
+        return answer
+
+    async def _ask(self, question: Question, reply: Reply | None = None) -> Answer:
+        endpoint = self._endpoint
+        return await ask(self._transport, endpoint.model, question.sent, self._limits, endpoint.key, reply)
+
+    def _record(self, question: Question, answer: Answer, concurrency: int) -> dict[str, Any]:
+        mine = scored(self._scorer, answer.response if answer.status == "ok" else None, question)
+        return {
+            "query_id": question.id,
+            "subject": question.subject,
+            **answer._asdict(),
+            "answer": question.answer,
+            **({"aliases": question.aliases} if question.aliases else {}),
+            "score": mine.score,
+            "parsed": mine.parsed,
+            "concurrency": concurrency,
+        }
