@@ -212,9 +212,10 @@ def whole(body: bytes) -> bool:
         for choice in choices or ():
             delta = choice.get("delta") or choice.get("message") or {"content": choice.get("text")}
             said = said or any(delta.get(name) for name in ("content", "reasoning_content", "refusal", "tool_calls"))
-            reasons |= {choice["finish_reason"]} if choice.get("finish_reason") else set()
-            if reasons & {"error", "abort"}:
+            reason = choice.get("finish_reason")
+            if reason in ("error", "abort") and starts:
                 return False
+            reasons |= {reason} - {None, "", "error", "abort"}
     return bool(reasons) if said else not reasons.isdisjoint(EXPLAIN)
 
 
