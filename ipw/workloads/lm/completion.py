@@ -147,28 +147,19 @@ class CompletionStream(EventStream):
         return taken
 
     def document(self, body: bytes, t_ns: int) -> None:
-        """Take a JSON document of many lines, or whatever else is there in place of an answer."""
+        """Take a JSON document of many lines, or whatever else is there in place of an answer or beside one."""
         text = body.decode(errors="replace")
-        try:
-            found = json.loads(text)
-            chunks = [chunk for chunk in (found if isinstance(found, list) else [found]) if isinstance(chunk, dict)]
-            for chunk in chunks:
-                self.take(chunk, t_ns)
-        except (ValueError, RecursionError):
-            chunks = []
+        chunks = _objects(text)
         if not chunks:
             self._text = plain_words(text)
-            self._find_error(body)
-
-    def _find_error(self, body: bytes) -> None:
-        """Look for an error in a line of its own, among others that are no JSON."""
-        for line in body.split(b"\n"):
-            try:
-                found = json.loads(line)
-            except (ValueError, RecursionError):
-                continue
-            if isinstance(found, dict) and tells_error(found):
-                self._fail(error_message(found))
+            chunks = [found for line in text.split("\n") for found in _objects(line) if tells_error(found)]
+        elif self.done:
+            chunks = [found for found in chunks if tells_error(found)]
+        try:
+            for chunk in chunks:
+                self.take(chunk, t_ns)
+        except RecursionError:
+            self._fail("the answer is nested too deeply")
 
     def take(self, chunk: dict[str, Any], t_ns: int) -> None:
         """Take one decoded chunk, or the whole object of an answer that was not streamed."""
@@ -241,3 +232,12 @@ def _decoded(text: str) -> Any:
     if end != len(text):
         raise ValueError(text)
     return value
+
+
+def _objects(text: str) -> list[dict[str, Any]]:
+    """The JSON objects that a document is, or is a list of."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return []
+    return [each for each in (found if isinstance(found, list) else [found]) if isinstance(each, dict)]

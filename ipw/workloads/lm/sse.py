@@ -100,7 +100,7 @@ class EventStream:
             self._field(tail, t_ns)
         if self._data or self._name is not None:
             self._end_event(t_ns)
-        if self._document and not self.done:
+        if self._document:
             self.document(b"\n".join(self._document), t_ns)
 
     def _field(self, line: bytes, t_ns: int) -> None:

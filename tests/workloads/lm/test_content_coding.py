@@ -56,6 +56,12 @@ def test_a_body_is_undone_by_what_it_is_however_it_is_cut(
     assert undone(headers, *(data[a:b] for a, b in pairwise(edges))) in (STREAM, b'{"error": "no"}')
 
 
+@pytest.mark.parametrize(("headers", "data"), BODIES)
+def test_a_body_is_undone_in_one_piece_and_byte_by_byte(headers: dict[str, str], data: bytes) -> None:
+    for pieces in ([data], [data[i : i + 1] for i in range(len(data))]):
+        assert undone(headers, *pieces) in (STREAM, b'{"error": "no"}')
+
+
 @pytest.mark.parametrize(
     ("headers", "data", "told"),
     [

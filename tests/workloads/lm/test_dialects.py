@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import socket
 from typing import Any
 
 import pytest
 from doubles.openai_server import Behaviour
-from workloads.lm.test_client import answer
+from workloads.lm.test_client import answer, answers, raw_server
 
 from ipw.workloads.lm.reply import Answer
 
@@ -167,6 +168,24 @@ def test_only_what_was_streamed_has_moments_and_chunks() -> None:
     assert streamed.first_token_ns is not None
     assert (at_once.chunks, at_once.completion_tokens, at_once.tokens_source) == (None, None, None)
     assert at_once.first_token_ns is None
+    plain = came(b'{"choices": [{"text": "4", "finish_reason": "stop"}]}')
+    assert (plain.response, plain.chunks, plain.first_token_ns) == ("4", None, None)
+
+
+def test_an_error_in_a_line_of_its_own_is_found_among_rubbish() -> None:
+    found = came(TEXT, b"<p>\n", b'{"error": "no"}\n', STOP, DONE)
+    assert (found.status, found.error) == ("error", "no")
+
+
+def test_the_servers_words_count_more_than_how_the_connection_ended() -> None:
+    def respond(connection: socket.socket) -> None:
+        connection.recv(65536)
+        body = event({"error": {"message": "out of memory"}})
+        connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s" % (len(body) + 9, body))
+
+    with raw_server(respond) as url:
+        (found,) = answers(url, "2+2")
+    assert (found.status, found.error, found.failure) == ("error", "out of memory", "answer")
 
 
 def test_a_call_of_a_tool_is_an_answer_without_text() -> None:
