@@ -39,6 +39,8 @@ class Questions:
     failed_because: str | None
     """The commonest reason, in the words of the first question that failed so."""
     failed_because_count: int
+    failed_on_the_way: int
+    """Of the failed, those to which no whole answer came: `ipw resume` asks them again."""
     empty: int
     """Answered with no text, and not cut off."""
     cut: int
@@ -104,6 +106,7 @@ def account(outcomes: Outcomes, manifest: Mapping[str, Any]) -> Questions:
         failed=int((~ok).sum()),
         failed_because=because,
         failed_because_count=count,
+        failed_on_the_way=int((~ok & (outcomes.failure == "transport")).sum()),
         empty=int((ok & ~cut & outcomes.blank).sum()),
         cut=int(cut.sum()),
         cut_thinking=int((cut & outcomes.blank & outcomes.thinking).sum()),

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
+from ipw.reports.accounting import questions_of
 from ipw.reports.definitions import PERPLEXITY
 from ipw.reports.load import judged, load_metrics, slo_of
 from ipw.reports.metric import Metric, energy_facts, mapping, metric, number
@@ -82,7 +83,7 @@ def stored_summary(run: RunDir) -> dict[str, Any] | None:
     """
     stored = run.summary()
     kind = mapping(mapping(stored).get("workload")).get("kind")
-    if stored is None or kind != "lm" or "questions" in stored or str(stored.get("basis")).startswith(IMPORTED):
+    if stored is None or kind != "lm" or questions_of(stored) or str(stored.get("basis")).startswith(IMPORTED):
         return stored
     manifest = run.manifest()
     try:

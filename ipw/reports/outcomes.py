@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 Texts = npt.NDArray[np.object_]
 Bools = npt.NDArray[np.bool_]
-TEXTS = ("status", "error", "finish_reason", "tokens_source", "usage_doubt")
+TEXTS = ("status", "error", "failure", "finish_reason", "tokens_source", "usage_doubt")
 NUMBERS = ("score", "parsed", "logprob_tokens")
 ANSWERS = ("response", "reasoning")
 """Of these texts only this is kept: whether they are white space alone. A text that is not there is not known."""
@@ -31,6 +31,8 @@ class Outcomes(NamedTuple):
 
     status: Texts
     error: Texts
+    failure: Texts
+    """`transport` where no whole answer came, so that the question may be asked another time."""
     finish_reason: Texts
     tokens_source: Texts
     usage_doubt: Texts

@@ -28,10 +28,12 @@ def with_questions(summary: Mapping[str, Any], run: RunDir, manifest: Mapping[st
     outcomes = load_outcomes(run)
     told = account(outcomes, manifest)
     checks = list(check_questions(told, outcomes, manifest))
+    names = {check["check"] for check in checks}
+    others = [check for check in mappings(summary.get("validity")) if check.get("check") not in names]
     return {
         **summary,
         "valid": bool(summary.get("valid")) and not told.invalid,
-        "validity": [*checks, *mappings(summary.get("validity"))],
+        "validity": [*checks, *others],
         "questions": told.as_dict(),
     }
 

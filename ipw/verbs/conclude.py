@@ -28,7 +28,7 @@ def conclude(run: RunDir, *, interrupted: bool, as_json: bool, strict: bool) -> 
     if as_json:
         click.echo(json.dumps(summary | {"run": str(run)} | (error.as_dict() if error else {})))
     else:
-        show([summary], run.path / PAGE, [run.path])
+        show([summary], run.path / PAGE, [run])
     if interrupted:
         return INTERRUPTED
     if error and as_json:

@@ -50,7 +50,7 @@ def quickstart(*, sensors: str, out: Path, limit: int | None, as_json: bool) -> 
     if as_json:
         click.echo(json.dumps({"page": str(page), "runs": [str(run) for run in runs], "summaries": summaries}))
     else:
-        show(summaries, page, [run.path for run in runs])
+        show(summaries, page, runs)
     return OK
 
 

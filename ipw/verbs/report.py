@@ -56,7 +56,7 @@ def report(
     elif table:
         click.echo(_tables()[table](summaries), nl=False)
     else:
-        show(summaries, target, [run.path for run in opened])
+        show(summaries, target, opened)
     if lost := unmatched(told, list(dict.fromkeys(map(model_name, summaries)))):
         out = console() if as_json or table else output()
         out.print(f"mind: {facts}: {clean(lost, 500)}", markup=False, soft_wrap=True)

@@ -87,7 +87,7 @@ def conclude_series(measured: Series, out: Path, *, as_json: bool, strict: bool)
         told = {"page": str(page), "runs": [str(run) for run in runs], "summaries": summaries, "warnings": warnings}
         click.echo(json.dumps(told | (error.as_dict() if error else {})))
     else:
-        show(summaries, page, [run.path for run in runs])
+        show(summaries, page, runs)
         for warning in warnings:
             console().print(f"mind: {warning}", markup=False, soft_wrap=True)
     if measured.interrupted:

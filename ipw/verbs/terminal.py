@@ -14,6 +14,8 @@ from rich.segment import Segment
 
 from ipw.printable import printable
 
+from ipw.runs.directory import RunDir
+
 UNBROKEN = 10_000
 """Columns where nobody looks at a terminal: a line that goes into a file or a pipe is found and copied whole."""
 
@@ -53,10 +55,10 @@ def say(text: str, *, err: bool = False) -> None:
     click.echo(printable(text), err=err)
 
 
-def show(summaries: Sequence[dict[str, Any]], page: Path, runs: Sequence[Path] = ()) -> None:
+def show(summaries: Sequence[dict[str, Any]], page: Path, runs: Sequence[RunDir] = ()) -> None:
     """Print what must be known first, the ranking table, what is not valid, and where the page is.
 
-    `runs` are the folders of the `summaries`, for the command that goes on with one.
+    `runs` are those of the `summaries`, for the command that goes on with one.
     """
     from ipw.reports.question_checks import QUESTIONS
     from ipw.reports.ranking import row_names
@@ -79,17 +81,20 @@ def show(summaries: Sequence[dict[str, Any]], page: Path, runs: Sequence[Path] =
     out.print(f"report: {page.resolve()}", markup=False, soft_wrap=True)
 
 
-def _first(summary: Mapping[str, Any], run: Path | None) -> list[str]:
+def _first(summary: Mapping[str, Any], run: RunDir | None) -> list[str]:
     """What must be known before any number: where a run stopped, and that its questions have no answers."""
+    from ipw.reports.accounting import questions_of
     from ipw.reports.accounting_text import unfinished
-    from ipw.reports.metric import mapping
     from ipw.reports.question_checks import QUESTIONS
 
     checks = [check for check in summary["validity"] if check["check"] == QUESTIONS and not check["ok"]]
     found = [f"{judgement(check)}: {check['detail']}" for check in checks]
-    if stopped := unfinished(summary):
-        resumable = mapping(summary.get("workload")).get("kind") == "lm" and run is not None
-        found.append(f"{stopped}" + (f": ipw resume {quote(str(run))}" if resumable else ""))
+    stopped, told = unfinished(summary), questions_of(summary)
+    resume = f"ipw resume {quote(str(run))}" if run is not None and told is not None else None
+    if stopped:
+        found.append(f"{stopped}: {resume}" if resume else stopped)
+    elif checks and resume and told and told.failed_on_the_way:
+        found.append(f"{told.failed_on_the_way:,} failed on their way, and can be asked again: {resume}")
     return found
 
 

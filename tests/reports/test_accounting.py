@@ -290,5 +290,11 @@ def test_a_summary_of_an_earlier_version_is_completed_from_its_tables(tmp_path: 
     found = stored_summary(run)
     assert found is not None
     assert (found["questions"]["failed"], found["valid"], found["status"]) == (10, False, "complete")
+    run.write_summary(summary | {"questions": {"asked": 20}})
+    again = stored_summary(run)
+    assert again is not None
+    assert again["questions"] == summary["questions"]
+    assert again["validity"] == summary["validity"]
+    run.write_summary(old)
     (run.path / "queries.parquet").write_bytes(b"PAR1 and then nothing")
     assert stored_summary(run) == old

@@ -103,6 +103,19 @@ def test_a_reader_that_goes_away_is_no_failure(runs: list[Path]) -> None:
     assert (result.returncode, result.stderr) == (0, b"")
 
 
+def test_a_run_that_stopped_or_failed_on_its_way_says_how_to_go_on(tmp_path: Path) -> None:
+    failing: dict[str, list[Any]] = {"failure": [None] * 8 + ["transport", "answer"]}
+    run = make_run(tmp_path, "run a", scores=[1.0] * 8 + [None] * 2, columns=failing)
+    run.write_summary(summarize(run))
+    shown = ipw("report", run.path).stdout.splitlines()
+    assert shown[0].startswith("not valid: 2 of 10 questions failed: the server hung up")
+    assert shown[1] == f"1 failed on their way, and can be asked again: ipw resume '{run.path}'"
+    run.update_manifest(status="interrupted", dataset={"questions": 40, "scorer": "exact"})
+    run.write_summary(summarize(run))
+    shown = ipw("report", run.path).stdout.splitlines()
+    assert shown[1] == f"interrupted after 10 of 40: ipw resume '{run.path}'"
+
+
 def test_facts_of_a_model_that_no_run_is_of_are_told_with_the_names_that_are(runs: list[Path], tmp_path: Path) -> None:
     facts = tmp_path / "facts.toml"
     facts.write_text('[models.base]\nparameters = 1e9\n[models."qwen3-8b"]\nparameters = 8e9\n')
