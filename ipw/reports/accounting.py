@@ -20,6 +20,8 @@ MOST_FAILED_PERCENT = 5.0
 TOLD_PERCENT = 1.0
 """Of the questions: where more have no whole answer, the first line says so."""
 NO_SCORER = "none"
+NOT_UNDERSTOOD_PERCENT = 5.0
+"""Of the answers: a model now and then says neither A nor B."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +79,12 @@ class Questions:
     def invalid(self) -> bool:
         """Whether so many have none that the run cannot be believed."""
         return self._above(self.max_failed_percent)
+
+    @property
+    def not_understood(self) -> int:
+        """Whole answers in which the scorer found nothing to judge, if many: it may not suit the questions."""
+        found = (self.unparsed or 0) - self.empty - self.cut
+        return found if 100 * found > NOT_UNDERSTOOD_PERCENT * self.answered else 0
 
     def as_dict(self) -> dict[str, Any]:
         """For `summary.json`."""

@@ -44,12 +44,21 @@ def shortfall(told: Questions) -> str:
     return "; ".join(parts)
 
 
+def misunderstanding(told: Questions) -> str:
+    """Say that the scorer found nothing to judge in many answers; '' where that is not so."""
+    if not told.not_understood:
+        return ""
+    scorer = clean(told.scorer or "", 40)
+    return f"in {told.unparsed:,} of {told.answered:,} answers the scorer {scorer} found nothing to judge"
+
+
 def first_line(summary: Summary) -> str | None:
     """Say what must be known before any number: `None` where (nearly) every question has its whole answer."""
     told = questions_of(summary)
-    if told is None or not told.told_first:
+    if told is None:
         return None
-    return shortfall(told)
+    parts = [shortfall(told) if told.told_first else "", misunderstanding(told)]
+    return "; ".join(filter(None, parts)) or None
 
 
 def unfinished(summary: Summary) -> str | None:

@@ -6,18 +6,16 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ipw.reports.accounting import NO_SCORER, Questions, account, commonest
-from ipw.reports.accounting_text import shortfall
+from ipw.reports.accounting_text import misunderstanding, shortfall
 from ipw.reports.check import Check, made
 from ipw.reports.metric import mapping, mappings
 from ipw.reports.outcomes import Outcomes, load_outcomes
 from ipw.runs.directory import RunDir
 
-MOST_NOT_UNDERSTOOD = 0.05
-"""Of the answers: a scorer that finds nothing to judge in more of them may not suit what was asked."""
 MOST_DOUBTED = 0.01
 """Of the answers: where something speaks against the server's own count of tokens in more of them, it is told."""
-QUESTIONS = "questions"
-"""Name of the check that makes a run not valid."""
+QUESTIONS, UNDERSTOOD = "questions", "answers understood"
+"""Names of the checks that are told before any number; the first one makes a run not valid."""
 
 
 def with_questions(summary: Mapping[str, Any], run: RunDir, manifest: Mapping[str, Any]) -> dict[str, Any]:
@@ -46,9 +44,8 @@ def check_questions(told: Questions, outcomes: Outcomes, manifest: Mapping[str, 
         detail = f"{told.unscored} of {told.answered} answers were not scored: {told.unscored_because}"
         yield made("scores", not told.unscored, detail if told.unscored else f"by {told.scorer}")
     if told.unparsed is not None:
-        ok = told.unparsed <= MOST_NOT_UNDERSTOOD * told.answered
-        detail = f"in {told.unparsed} of {told.answered} answers the scorer {told.scorer} found nothing to judge"
-        yield made("answers understood", ok, detail)
+        detail = misunderstanding(told) or f"{told.answered - told.unparsed} of {told.answered}"
+        yield made(UNDERSTOOD, not told.not_understood, detail)
     doubts = [each for each in outcomes.usage_doubt[outcomes.status == "ok"].tolist() if each]
     if doubts:
         detail = f"of {len(doubts)} of {told.answered} answers the server's count is doubtful: {commonest(doubts)[0]}"

@@ -60,7 +60,7 @@ def show(summaries: Sequence[dict[str, Any]], page: Path, runs: Sequence[RunDir]
 
     `runs` are those of the `summaries`, for the command that goes on with one.
     """
-    from ipw.reports.question_checks import QUESTIONS
+    from ipw.reports.question_checks import QUESTIONS, UNDERSTOOD
     from ipw.reports.ranking import row_names
     from ipw.reports.tables import terminal
     from ipw.reports.training_table import training_table
@@ -75,7 +75,7 @@ def show(summaries: Sequence[dict[str, Any]], page: Path, runs: Sequence[RunDir]
         training_table(summary, out)
     for summary in summaries:
         for check in summary["validity"]:
-            if not check["ok"] and check["check"] != QUESTIONS:
+            if not check["ok"] and check["check"] not in {QUESTIONS, UNDERSTOOD}:
                 told = f"{judgement(check)}: {summary['run_id']}: {check['check']}: {check['detail']}"
                 out.print(told, markup=False, soft_wrap=True)
     out.print(f"report: {page.resolve()}", markup=False, soft_wrap=True)
@@ -85,9 +85,10 @@ def _first(summary: Mapping[str, Any], run: RunDir | None) -> list[str]:
     """What must be known before any number: where a run stopped, and that its questions have no answers."""
     from ipw.reports.accounting import questions_of
     from ipw.reports.accounting_text import unfinished
-    from ipw.reports.question_checks import QUESTIONS
+    from ipw.reports.question_checks import QUESTIONS, UNDERSTOOD
 
-    checks = [check for check in summary["validity"] if check["check"] == QUESTIONS and not check["ok"]]
+    checks = [check for check in summary["validity"] if check["check"] in {QUESTIONS, UNDERSTOOD}]
+    checks = [check for check in checks if not check["ok"]]
     found = [f"{judgement(check)}: {check['detail']}" for check in checks]
     stopped, told = unfinished(summary), questions_of(summary)
     resume = f"ipw resume {quote(str(run))}" if run is not None and told is not None else None

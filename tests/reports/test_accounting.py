@@ -271,6 +271,14 @@ def test_a_scorer_that_understands_few_answers_is_told(tmp_path: Path) -> None:
     check = next(c for c in summarize(run)["validity"] if c["check"] == "answers understood")
     assert (check["ok"], check["level"]) == (False, "warning")
     assert check["detail"] == "in 5 of 5 answers the scorer choice found nothing to judge"
+    assert first_line(summarize(run)) == check["detail"]
+
+
+def test_answers_that_were_cut_are_told_as_cut_and_not_as_misunderstood() -> None:
+    cut = told([THINKING | {"parsed": False}] * 10, manifest("choice"))
+    assert (cut.unparsed, cut.not_understood) == (10, 0)
+    few = told([RIGHT | {"parsed": False}] * 5 + [RIGHT | {"parsed": True}] * 95, manifest("choice"))
+    assert (few.unparsed, few.not_understood) == (5, 0)
 
 
 def test_a_judge_that_failed_is_told_with_its_reason(tmp_path: Path) -> None:
