@@ -13,7 +13,6 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
 from ipw.printable import printable
-
 from ipw.runs.directory import RunDir
 
 UNBROKEN = 10_000
@@ -39,8 +38,7 @@ def output() -> Console:
 
     With `--json` or `--table` the machine's answer stands there alone, and nothing is printed here.
     """
-    if hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a character that the terminal lacks ends no report
+    _forgive()
     out = _Output(highlight=False)
     return out if out.is_terminal else _Output(highlight=False, width=UNBROKEN)
 
@@ -52,7 +50,14 @@ def console() -> Console:
 
 def say(text: str, *, err: bool = False) -> None:
     """Print plain lines for people."""
+    _forgive()
     click.echo(printable(text), err=err)
+
+
+def _forgive() -> None:
+    """Let a character that standard output cannot encode end no report, as on standard error."""
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def show(summaries: Sequence[dict[str, Any]], page: Path, runs: Sequence[RunDir] = ()) -> None:
