@@ -1,39 +1,26 @@
-"""A recording played again as if it were happening now: a run directory, or a CSV file."""
+"""A recording played again as if it were happening now: a run directory, or a log of power."""
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 import os
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import NamedTuple, get_args
 
 from ipw.clock import now_ns
-from ipw.profilers.base import Channel, Method, Reading, Scope, SensorError
+from ipw.foreign_text import read_text
+from ipw.profilers.base import Channel, Reading, SensorError
+from ipw.profilers.power_logs import Log, Record, Tracks, read_log
 from ipw.profilers.sources import Sources, missing
-from ipw.runs.readings import READINGS, RECORD, STATUS_CODES, Kind, Status
+from ipw.runs.readings import READINGS, RECORD, STATUS_CODES, Status
 
 HINT = "IPW_REPLAY=RUN (a run directory) or FILE.csv with the columns t_ns, channel, unit, scope, value"
-KINDS: dict[str, Kind] = {"J": "counter", "W": "power"}
-SCOPES: dict[str, Scope] = {scope: scope for scope in get_args(Scope)}
+OF_RUNS = {".json", ".jsonl", ".bin", ".parquet", ".html"}
+"""Files of a run directory, each of which stands for it."""
 STATUSES: dict[int, Status] = {code: status for status, code in STATUS_CODES.items()}
-
-
-class Record(NamedTuple):
-    """One recorded reading."""
-
-    t_ns: int
-    value: float
-    status: Status
-    uncertainty_ns: int
-
-
-Tracks = dict[str, list[Record]]
-"""Readings by channel name, in order of time."""
 
 
 class Track:
@@ -67,46 +54,39 @@ def open_sensor() -> Sources:
         return missing("replay", "system", "absent", "IPW_REPLAY names no recording", HINT)
     path = Path(name)
     try:
-        channels, tracks = (
-            _from_csv(path) if path.suffix == ".csv" else _from_run(path if path.is_dir() else path.parent)
-        )
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        channels, tracks = _recorded(path)
+    except KeyError as error:
+        return missing("replay", "system", "unsupported", f"{path} cannot be replayed: it holds no {error}", HINT)
+    except (OSError, ValueError, TypeError) as error:
         return missing("replay", "system", "unsupported", f"{path} cannot be replayed: {error}", HINT)
-    recorded = [channel for channel in channels if tracks.get(channel.name)]
-    if not recorded:
+    kept = [channel for channel in channels if tracks.get(channel.name)]
+    if not kept:
         return missing("replay", "system", "unsupported", f"{path} holds no reading", HINT)
-    shift_ns = now_ns() - min(track[0].t_ns for track in tracks.values())
-    return Sources((channel, Track(tracks[channel.name], shift_ns).read) for channel in recorded)
+    ordered = {channel.name: sorted(tracks[channel.name], key=lambda record: record.t_ns) for channel in kept}
+    shift_ns = now_ns() - min(track[0].t_ns for track in ordered.values())
+    note = f"replayed from {path}"
+    return Sources((replace(each, note=note), Track(ordered[each.name], shift_ns).read) for each in kept)
 
 
-def _from_csv(path: Path) -> tuple[list[Channel], Tracks]:
-    """Read a CSV file: joules are a counter, watts a power, anything else a gauge."""
-    channels: dict[str, Channel] = {}
-    tracks: Tracks = {}
-    with path.open(newline="") as file:
-        for row in csv.DictReader(file):
-            name, unit, scope = row["channel"], row["unit"], row["scope"]
-            kind = KINDS.get(unit, "gauge")
-            method: Method = "integrated_power" if kind == "power" else "counter"
-            channels[name] = Channel(
-                name=name, kind=kind, scope=SCOPES[scope], method=method, unit=unit, note=f"replayed from {path}"
-            )  # fmt: skip
-            tracks.setdefault(name, []).append(_record(int(row["t_ns"]), float(row["value"]), 0, 0))
-    return list(channels.values()), {name: sorted(track) for name, track in tracks.items()}
+def _recorded(path: Path) -> Log:
+    if path.is_dir():
+        return _from_run(path)
+    return _from_run(path.parent) if path.suffix in OF_RUNS else read_log(read_text(path))
 
 
-def _from_run(folder: Path) -> tuple[list[Channel], Tracks]:
-    """Read a run directory, finished or not."""
+def _from_run(folder: Path) -> Log:
+    """Read a run directory, finished or not; the load of its host is not that of this one."""
     sensors = [entry for entry in json.loads((folder / "manifest.json").read_bytes())["sensors"] if "index" in entry]
     known = {field.name for field in fields(Channel)}
     channels = [
-        Channel(**{key: value for key, value in entry.items() if key in known} | {"note": f"replayed from {folder}"})
+        Channel(**{key: value for key, value in entry.items() if key in known})
         for entry in sensors
+        if not str(entry["name"]).startswith("load/")
     ]
     tracks: Tracks = {}
     for name, record in _records(folder, {entry["index"]: entry["name"] for entry in sensors}):
         tracks.setdefault(name, []).append(record)
-    return channels, {name: sorted(track) for name, track in tracks.items()}
+    return channels, tracks
 
 
 def _records(folder: Path, names: dict[int, str]) -> Iterator[tuple[str, Record]]:

@@ -10,8 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 from doubles.reading import failure, opened, reading, value
 
+from ipw.foreign_text import read_text
 from ipw.profilers.base import Sensor
 from ipw.profilers.discovery import find
+from ipw.profilers.power_logs import read_log
 from ipw.runs.readings import RECORD
 
 SENSORS = [
@@ -61,9 +63,18 @@ def check_replay() -> None:
     ("content", "reason"),
     [
         ("t_ns,channel,unit,scope,value\n", "no reading"),
-        ("t_ns,channel,unit,scope,value\n1,a,J,moon,2\n", "moon"),
-        ("t_ns,channel,unit,scope,value\n1,a,J,gpu,nan\n", "finite"),
-        ("a,b\n1,2\n", "channel"),
+        ("t_ns,channel,unit,scope,value\n1,a,J,moon,2\n", "line 2: 'moon' is no scope; choose one of gpu, module,"),
+        ("t_ns,channel,unit,scope,value\n1,a,J,gpu,nan\n", "line 2: value is not finite"),
+        ("t_ns,channel,unit,scope,value\n1,a,J,gpu,2\nsoon,a,J,gpu,3\n", "line 3: t_ns is 'soon'"),
+        ("t_ns,channel,unit,scope,value\n1,a,J,gpu,two\n", "line 2: value is 'two', which is no number"),
+        ("t_ns,channel,unit,scope,value\n1,a\n2,a,J,gpu,3\n", "line 2 has 2 of 5 cells"),
+        ("t_ns,channel,value\n1,a,2\n", "there is no column unit, scope"),
+        ("a,b\n1,2\n", "no CSV with the columns t_ns, channel, unit, scope, value"),
+        ("", "no CSV with the columns"),
+        ("\0\1\2", "no CSV with the columns"),
+        ("index, power.draw [W]\n0, 5.0 W\n", "no column timestamp"),
+        ("timestamp, power.draw [W]\nnow, 5.0 W\n", "line 2: 'now' is no time"),
+        ("timestamp, power.draw [W]\n2026/01/02 03:04:05.006, five W\n", "line 2: power.draw [W] is 'five'"),
     ],
 )
 def test_a_recording_that_is_none_says_what_is_wrong(
@@ -83,3 +94,87 @@ def test_a_recording_that_has_ended_is_lost(tmp_path: Path, monkeypatch: pytest.
     with opened(open_replay()) as sensor:
         assert value(sensor, "a") == 2.0
         assert failure(sensor, "a").reason == "the recording has ended"
+
+
+CSV = """t_ns,channel,unit,scope,value
+0,gpu/0,W,gpu,100.5
+20000000,gpu/0,W,gpu,
+40000000,gpu/0,W,gpu,101.5
+60000000,gpu/0,W,gpu,N/A
+80000000,gpu/0,W,gpu,102.5
+"""
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        CSV.encode(),
+        CSV.encode("utf-8-sig"),
+        CSV.encode("utf-16"),
+        CSV.encode("utf-16-le"),
+        CSV.replace("\n", "\r\n").encode(),
+        CSV.replace("\n", "\n\n").encode(),
+        CSV.replace(",", ";").replace(".", ",").encode(),
+        CSV.replace(",", "\t").encode(),
+        CSV.replace(",", ", ").encode(),
+        CSV.replace("gpu/0", '"gpu/0"').replace("20000000", "2e7").encode(),
+        CSV.replace("channel", "comment,channel").replace(",gpu/0", ',"a, b",gpu/0').encode(),
+        (CSV + "1000000").encode(),
+    ],
+    ids=[
+        "plain", "UTF-8 with a mark", "UTF-16", "UTF-16 without a mark", "CRLF", "blank lines", "semicolons",
+        "tabs", "spaces", "quotes and exponents", "another column", "cut off",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("name", ["x.csv", "x.CSV", "x.tsv", "x.log", "x"])
+def test_a_table_is_read_in_any_dialect_and_encoding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, raw: bytes, name: str
+) -> None:
+    (tmp_path / name).write_bytes(raw)
+    monkeypatch.setenv("IPW_REPLAY", str(tmp_path / name))
+    with opened(open_replay()) as sensor:
+        (channel,) = sensor.channels
+        assert (channel.name, channel.kind, channel.unit, channel.scope) == ("gpu/0", "power", "W", "gpu")
+    _, tracks = read_log(read_text(tmp_path / name))
+    assert [(each.t_ns, each.value, each.status) for each in tracks["gpu/0"] if each.status == "ok"] == [
+        (0, 100.5, "ok"), (40_000_000, 101.5, "ok"), (80_000_000, 102.5, "ok"),
+    ]  # fmt: skip
+    assert [each.status for each in tracks["gpu/0"]] == ["ok", "lost", "ok", "unsupported", "ok"]
+
+
+@pytest.mark.parametrize(
+    ("head", "cell", "watts"),
+    [
+        ("power.draw [W]", "103.52 W", 103.52),
+        ("power.draw [W]", "103.52", 103.52),
+        ("power.draw", "103.52", 103.52),
+        ("power.draw.average [W]", "103.52 W", 103.52),
+        ("power.draw.instant [W]", "0.10 W", 0.10),
+        ("power.draw [W]", "[Unknown Error]", "lost"),
+        ("power.draw [W]", "[GPU is lost]", "lost"),
+        ("power.draw [W]", "[GPU requires reset]", "lost"),
+        ("power.draw [W]", "ERR!", "lost"),
+        ("power.draw [W]", "[N/A]", "unsupported"),
+        ("power.draw [W]", "N/A", "unsupported"),
+        ("power.draw [W]", "[Not Supported]", "unsupported"),
+    ],
+)
+def test_a_cell_of_nvidia_smi_is_watts_or_a_hole(head: str, cell: str, watts: float | str) -> None:
+    rows = [f"2026/01/02 03:04:05.{k:03d}, 0, {cell}" for k in (6, 26)]
+    channels, tracks = read_log("\n".join([f"timestamp, index, {head}", *rows]))
+    (track,) = tracks.values()
+    assert [channel.name for channel in channels] == ["nvidia-smi/gpu0"]
+    assert [each.value if each.status == "ok" else each.status for each in track] == [watts, watts]
+    assert track[1].t_ns - track[0].t_ns == 20_000_000
+
+
+def test_the_load_of_the_host_of_a_run_is_not_replayed_as_this_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load = {"name": "load/host", "kind": "gauge", "scope": "system", "method": "counter", "unit": "s", "index": 1}
+    (tmp_path / "manifest.json").write_text(json.dumps({"sensors": [*SENSORS, load]}))
+    rows = [*READINGS, *((t, 1.0, 1, 0, 0) for t, *_ in READINGS)]
+    (tmp_path / "power.bin").write_bytes(b"".join(RECORD.pack(*each) for each in rows))
+    monkeypatch.setenv("IPW_REPLAY", str(tmp_path))
+    with opened(open_replay()) as sensor:
+        assert [channel.name for channel in sensor.channels] == ["rapl/package-0"]
