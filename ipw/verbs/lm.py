@@ -16,6 +16,7 @@ from ipw.meter import Meter
 from ipw.runs.directory import RunDir
 from ipw.runs.outages import outage_error
 from ipw.runs.owner import Owner
+from ipw.runs.seal import seal
 from ipw.system import process_created_s
 from ipw.verbs.conclude import conclude
 from ipw.verbs.options import IDLE, JSON, OUT, SENSORS, STRICT, levels
@@ -196,7 +197,7 @@ def describe(
     """Say what is measured, for the manifest; a run is only ever resumed with the very same."""
     parameters = planned.parameters
     given = parameters.as_dict() | {"idle_s": idle_s}
-    workload = {"kind": "lm", "parameters": given, "digest": digest(given)}
+    workload: dict[str, Any] = {"kind": "lm", "parameters": given, "digest": digest(given), "seal": seal(given)}
     workload |= {"slo": latency_targets(parameters.slo)} if parameters.slo else {}
     workload |= {"series": dict(series)} if series else {}
     return {

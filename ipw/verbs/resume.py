@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ from ipw.system import command_line, process_created_s
 from ipw.verbs.conclude import conclude
 from ipw.verbs.lm import describe, measure_into, process_facts
 from ipw.verbs.options import JSON, STRICT
-from ipw.workloads.lm.engines import serve
+from ipw.verbs.trust import check_trusted
+from ipw.workloads.lm.engines import serve as served
 from ipw.workloads.lm.identity import digest
 from ipw.workloads.lm.length_fit import fitted
 from ipw.workloads.lm.parameters import Parameters
@@ -29,18 +31,36 @@ from ipw.workloads.lm.plan import plan
 NEW_RUN = "start a new run: what had finished stays in the old one"
 
 
-def resume(*, run: Path, as_json: bool, strict: bool, retry_failed: str = "transport") -> int:
-    """Finish a run that was cut short. Raises UsageError and IpwError where it cannot go on as it began."""
+def resume(
+    *,
+    run: Path,
+    as_json: bool,
+    strict: bool,
+    retry_failed: str = "transport",
+    base_url: str | None = None,
+    serve: str | None = None,
+    yes: bool = False,
+) -> int:
+    """Finish a run that was cut short. Raises UsageError and IpwError where it cannot go on as it began.
+
+    `base_url` or `serve` take the place of the server that the run says; `yes` agrees to what it says.
+    """
+    if base_url and serve:
+        raise UsageError("--base-url and --serve are both given", "give the one that the run shall go on with")
     opened = RunDir.open(run)
+    parameters, idle_s = stored_parameters(opened.manifest(), run)
+    given = base_url is not None or serve is not None
+    check_trusted(run, opened.manifest()["workload"], given=given, yes=yes)
+    if given:
+        parameters = replace(parameters, base_url=base_url, serve=serve)
     with Owner(opened.path, "resumed") as owner:
-        interrupted = _finish(opened, run, owner, retry_failed)
+        interrupted = _finish(opened, run, owner, retry_failed, parameters, idle_s)
     return conclude(opened, interrupted=interrupted, as_json=as_json, strict=strict)
 
 
-def _finish(opened: RunDir, run: Path, owner: Owner, retry_failed: str) -> bool:
+def _finish(opened: RunDir, run: Path, owner: Owner, retry_failed: str, parameters: Parameters, idle_s: float) -> bool:
     """Ask what was not asked yet; returns whether that was interrupted."""
     manifest = opened.manifest()
-    parameters, idle_s = stored_parameters(manifest, run)
     _check_ended(manifest, run)
     planned = plan(parameters)
     finished = settled(opened, retry_failed) & {question.id for question in planned.dataset.questions}
@@ -51,12 +71,13 @@ def _finish(opened: RunDir, run: Path, owner: Owner, retry_failed: str) -> bool:
             raise UsageError(f"{run} is complete: nothing is left to ask", again if failed else f"ipw report {run}")
         opened.update_manifest(status="complete")
         return False
-    with serve(parameters) as endpoint:
-        _check_same(manifest, describe(endpoint, planned, idle_s), run)
+    with served(parameters) as endpoint:
+        now = describe(endpoint, planned, idle_s)
+        _check_same(manifest, now, run)
         planned, _ = fitted(endpoint, planned)
         with restored_on_error(opened):
             prepare(opened)
-            return measure_into(opened, _continued(manifest), endpoint, planned, finished, owner)
+            return measure_into(opened, _continued(manifest, now), endpoint, planned, finished, owner)
 
 
 def settled(run: RunDir, retry_failed: str) -> set[str]:
@@ -127,7 +148,7 @@ def _check_same(began: Mapping[str, Any], now: Mapping[str, Any], run: Path) -> 
             raise UsageError(f"the {part} is not the one that {run} began with: {said}", NEW_RUN)
 
 
-def _continued(manifest: Mapping[str, Any]) -> dict[str, Any]:
+def _continued(manifest: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
     """The manifest of the next part, which remembers how the one before ended."""
     of_the_part = ("status_reason", "ended_ns", "sampler", "outage", "progress")
     ended = {name: manifest[name] for name in ("status", *of_the_part) if name in manifest}
@@ -136,6 +157,8 @@ def _continued(manifest: Mapping[str, Any]) -> dict[str, Any]:
     if "ended" in kept["server"]:
         ended["server"] = kept["server"]
         kept["server"] = {name: value for name, value in kept["server"].items() if name != "ended"}
+    kept["workload"] = kept["workload"] | now["workload"]
+    kept["server"] = kept["server"] | now["server"]
     return kept | {"resumed": [*manifest.get("resumed", []), ended]} | process_facts()
 
 
@@ -148,6 +171,9 @@ def _continued(manifest: Mapping[str, Any]) -> dict[str, Any]:
     show_default=True,
     help="Which failed questions are asked again: those to which no whole answer came, all, or none.",
 )
+@click.option("--base-url", help="Where the server is now, in place of what the run says.")
+@click.option("--serve", help="Start a server in place of what the run says: 'CMD … {port}'.")
+@click.option("--yes", is_flag=True, help="Start and ask what a run says that somebody else began.")
 @JSON
 @STRICT
 def command(**options: Any) -> int:

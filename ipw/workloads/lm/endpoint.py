@@ -17,6 +17,8 @@ from ipw.workloads.lm.server_url import ServerUrl
 from ipw.workloads.lm.transport import Transport, reason
 
 KEY_VARIABLE, URL_VARIABLE = "OPENAI_API_KEY", "OPENAI_BASE_URL"
+JUDGE_KEY_VARIABLE = "IPW_JUDGE_KEY"
+"""A key goes to the server that it is meant for: the measured one's never to the judge, nor the other way round."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +40,11 @@ class Endpoint:
     """Says how the server has ended by itself, where ipw can know."""
 
 
-def api_key() -> str | None:
-    """Take the key from the environment. Raises UsageError where no header can carry it."""
-    key = os.environ.get(KEY_VARIABLE, "").strip()
+def api_key(variable: str = KEY_VARIABLE) -> str | None:
+    """Take a key from the environment. Raises UsageError where no header can carry it."""
+    key = os.environ.get(variable, "").strip()
     if not (key.isascii() and key.isprintable()):
-        raise UsageError(f"{KEY_VARIABLE} holds characters that no header can carry", "was it copied whole?")
+        raise UsageError(f"{variable} holds characters that no header can carry", "was it copied whole?")
     return key or None
 
 

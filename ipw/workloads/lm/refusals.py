@@ -27,12 +27,15 @@ NO_MODEL = re.compile(r"\bmodel\b.*\b(not exist|not found|no such|unknown|not av
 NO_TEMPLATE = re.compile(r"chat[ _]template", re.IGNORECASE)
 
 
-def hint(error: str, url: ServerUrl, *, key: bool) -> str | None:
-    """Say what may mend an error that a server answers with; `key` says whether one was sent. `None`: nobody knows."""
+def hint(error: str, url: ServerUrl, *, key: bool, variable: str = "OPENAI_API_KEY") -> str | None:
+    """Say what may mend an error that a server answers with. `None`: nobody knows.
+
+    `key` says whether one was sent, `variable` where it comes from.
+    """
     found = STATUS.match(error)
     status = int(found[1]) if found else 0
     if status in (401, 403):
-        return "check OPENAI_API_KEY: the server refuses that key" if key else "set OPENAI_API_KEY to the server's key"
+        return f"check {variable}: the server refuses that key" if key else f"set {variable} to the server's key"
     if CONTEXT.search(error):
         return _shorter(error)
     if NO_TEMPLATE.search(error):

@@ -14,7 +14,7 @@ from ipw.runs.directory import RunDir
 from ipw.runs.owner import Owner
 from ipw.workloads.lm import judge
 from ipw.workloads.lm.client import Limits, ask
-from ipw.workloads.lm.endpoint import api_key, find_model
+from ipw.workloads.lm.endpoint import JUDGE_KEY_VARIABLE, api_key, find_model
 from ipw.workloads.lm.identity import questions_digest
 from ipw.workloads.lm.parameters import Parameters
 from ipw.workloads.lm.plan import plan
@@ -113,7 +113,7 @@ def asked(run: RunDir) -> dict[str, Question]:
 
 
 async def _judge(run: RunDir, scorer: str, by: Judge, told: Told) -> None:
-    url, key = server_url(by.url), api_key()
+    url, key = server_url(by.url), api_key(JUDGE_KEY_VARIABLE)
     model = await asyncio.to_thread(find_model, url, by.model, key)
     questions = asked(run)
     facts = {"scorer": scorer, "judge": {"url": str(url), "model": model, "prompt_digest": judge.DIGESTS[scorer]}}
@@ -149,7 +149,7 @@ async def _asked(transport: Transport, url: ServerUrl, model: str | None, prompt
             break
         await asyncio.sleep(pause_s)
     if answer.status != "ok":
-        remedy = hint(answer.error or "", url, key=key is not None)
+        remedy = hint(answer.error or "", url, key=key is not None, variable=JUDGE_KEY_VARIABLE)
         goes_on = "the same `ipw score` goes on where this one stopped"
         raise IpwError(f"the judge fails: {answer.error}", f"{remedy}; {goes_on}" if remedy else goes_on)
     return answer

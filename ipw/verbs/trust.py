@@ -1,0 +1,56 @@
+"""What a stored run says is to be started and asked: believed if this user wrote it, else shown and asked about."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ipw.errors import UsageError
+from ipw.printable import clean
+from ipw.runs.seal import is_sealed
+from ipw.workloads.lm.endpoint import JUDGE_KEY_VARIABLE, KEY_VARIABLE
+
+MOST = 500
+"""Characters of each line that people are shown."""
+
+
+def check_trusted(run: Path, workload: Mapping[str, Any], *, given: bool, yes: bool) -> None:
+    """Raise UsageError where a run that this user did not write would decide what is executed, or where a key goes.
+
+    `given` says that the server comes from the command line, `yes` that everything is agreed to.
+    """
+    parameters = workload["parameters"]
+    if yes or is_sealed(parameters, workload.get("seal")):
+        return
+    doings = list(_doings(parameters, given=given))
+    if not doings:
+        return
+    told = f"{run} was not begun by this user on this machine, and says: " + "; ".join(doings)
+    if sys.stdin.isatty() and sys.stderr.isatty():
+        if click.confirm(f"{clean(told, 4 * MOST)}. Go on?", default=False, err=True):
+            return
+        raise UsageError("nothing was started or asked", "give --serve or --base-url of your own")
+    raise UsageError(told, "--yes if that is right, or --serve or --base-url of your own")
+
+
+def _doings(parameters: Mapping[str, Any], *, given: bool) -> Iterator[str]:
+    """What resuming would do in the name of the run."""
+    if not given:
+        server = parameters.get("base_url")
+        if command := parameters.get("serve"):
+            yield f"start `{clean(command, MOST)}`"
+        elif server:
+            yield f"ask {clean(server, MOST)}" + _with_key(KEY_VARIABLE)
+        elif parameters.get("engine") != "openai" and parameters.get("model"):
+            yield f"load the model {clean(parameters['model'], MOST)}"
+    if judge := parameters.get("judge_url"):
+        yield f"let {clean(judge, MOST)} judge" + _with_key(JUDGE_KEY_VARIABLE)
+
+
+def _with_key(variable: str) -> str:
+    return f" with {variable}" if os.environ.get(variable) else ""
