@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import plistlib
 import subprocess
 import threading
 from collections.abc import Sequence
@@ -10,6 +9,7 @@ from typing import Any
 
 from ipw.clock import now_ns
 from ipw.profilers.base import Channel, Reading, SensorError
+from ipw.profilers.plist_stream import SampleError, parsed
 
 COMMAND = ["ioreg", "-a", "-r", "-n", "AppleSmartBattery"]
 PERIOD_S, TIMEOUT_S = 5.0, 5.0
@@ -64,8 +64,8 @@ def discharge_w() -> float:
         answer = subprocess.run(
             COMMAND, stdin=subprocess.DEVNULL, capture_output=True, timeout=TIMEOUT_S, check=True
         ).stdout
-        batteries = plistlib.loads(answer) if answer.strip() else []
-    except (OSError, subprocess.SubprocessError, ValueError, plistlib.InvalidFileException) as error:
+        batteries = parsed(answer) if answer.strip() else []
+    except (OSError, subprocess.SubprocessError, SampleError) as error:
         raise SensorError("lost", f"ioreg: {error}") from error
     if not isinstance(batteries, list) or not batteries or not isinstance(batteries[0], dict):
         raise SensorError("absent", "this Mac has no battery")

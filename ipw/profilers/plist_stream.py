@@ -45,17 +45,22 @@ def in_another_format(rest: bytes) -> str | None:
 
 
 def sample(document: bytes) -> dict[str, Any]:
-    """Read one document; bytes that are no UTF-8 cost the name that they stand in. Raises SampleError."""
+    """Read one document. Raises SampleError."""
+    told = parsed(document)
+    if not isinstance(told, dict):
+        raise SampleError("a sample that is no dictionary")
+    return told
+
+
+def parsed(document: bytes) -> Any:
+    """Read a property list; bytes that are no UTF-8 cost the name that they stand in. Raises SampleError."""
     try:
-        told = plistlib.loads(document)
+        return plistlib.loads(document)
     except (ExpatError, plistlib.InvalidFileException, ValueError, TypeError, AttributeError, IndexError) as error:
         mended = document.decode(errors="replace").encode()
         if mended == document:
             raise SampleError(f"a sample that cannot be read: {error}") from None
-        return sample(mended)
-    if not isinstance(told, dict):
-        raise SampleError("a sample that is no dictionary")
-    return told
+        return parsed(mended)
 
 
 def rails_j(told: dict[str, Any]) -> dict[str, float]:

@@ -133,3 +133,19 @@ def test_a_mac_without_a_battery_is_told_so(mac: Callable[..., None]) -> None:
 def test_an_answer_of_another_form_is_no_power(mac: Callable[..., None]) -> None:
     mac(Voltage="12 V", ExternalConnected=False)
     assert open_battery().channels[0].status == "unsupported"
+
+
+def test_a_name_that_is_no_utf_8_costs_no_watt(mac: Callable[..., None], tmp_path: Path) -> None:
+    mac(Voltage=12_000, InstantAmperage=-1_500, ExternalConnected=False, DeviceName="bq20z451")
+    answer = tmp_path / "answer.plist"
+    answer.write_bytes(answer.read_bytes().replace(b"bq20z", b"bq\xff\xfez"))
+    with opened(open_battery()) as sensor:
+        assert value(sensor, "battery/internal") == pytest.approx(18.0)
+
+
+def test_an_answer_that_is_no_property_list_is_told(mac: Callable[..., None], tmp_path: Path) -> None:
+    mac(Voltage=12_000)
+    (tmp_path / "answer.plist").write_text("<?xml version='1.0'?><plist><array><dict>")
+    (channel,) = open_battery().channels
+    assert channel.status == "lost"
+    assert "cannot be read" in (channel.reason or "")

@@ -16,6 +16,7 @@ from ipw.profilers import replay
 from ipw.profilers.base import Reading, Sensor, SensorError
 from ipw.profilers.discovery import choose_basis, find
 from ipw.profilers.hwmon import open_sensor as open_hwmon
+from ipw.profilers.rapl import open_sensor as open_rapl
 from ipw.runs.readings import STATUS_CODES, Status
 
 RECORDINGS = Path(__file__).parents[1] / "recordings"
@@ -52,12 +53,23 @@ def test_a_macs_joules_are_those_of_its_samples_behind_the_first(
             assert told[-1] == pytest.approx(truth, abs=1e-5)
 
 
-def powercap(root: Path) -> None:
+def test_twelve_packages_whose_zones_are_hexadecimal_are_all_read_each_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for line in (RECORDINGS / "powercap-twelve-packages.txt").read_text("utf-8").splitlines():
         if not line.startswith("#"):
             file, _, content = line.partition(" ")
-            (root / file).parent.mkdir(parents=True, exist_ok=True)
-            (root / file).write_text(f"{content}\n")
+            (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / file).write_text(f"{content}\n")
+    monkeypatch.setenv("IPW_POWERCAP", str(tmp_path))
+    with opened(open_rapl()) as sensor:
+        basis = choose_basis(sensor.channels)
+        assert basis.name == "package+dram"
+        assert len(basis.channels) == 24
+        joules = {name: reading(sensor, name).value for name in basis.channels}
+    assert joules["rapl/package-5-die-1"] == pytest.approx(12.0)
+    assert joules["rapl/dram-4-die-1"] == pytest.approx(5.0)
+    assert sum(joules.values()) == pytest.approx(78 + 39)
 
 
 class Played:
