@@ -243,6 +243,7 @@ def process_facts() -> dict[str, Any]:
 @click.option(
     "--scorer", help="exact, contains, number, choice, regex, math, judge, judge-pair, none; default: the data's."
 )
+@click.option("--columns", help="Of a data set with other names: prompt=Question,answer=answerKey,choices=options.")
 @click.option(
     "--answer-is",
     type=click.Choice(["text", "letter", "index0", "index1"]),

@@ -121,6 +121,7 @@ def desk_in(folder: Path) -> Iterator[Desk]:
 def _lay_out(desk: Desk) -> None:
     rows = [{"prompt": f"{i} plus {4 - i}", "answer": "4", "subject": "sums"} for i in range(4)]
     Path("questions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    Path("fragen.csv").write_text("Frage;Antwort\n2 plus 2;4\n")
     Path("some.gguf").symlink_to(str(files("ipw") / "data" / "dense-q8_0.gguf"))
     run_file, gate = (text for _, text in blocks("toml", "gate.md")[:2])
     for name in ("base", "candidate", "a", "b"):

@@ -6,7 +6,7 @@ import codecs
 import csv
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -18,8 +18,6 @@ Row = tuple[str, dict[str, Any]]
 ASKED = ("prompt", "question")
 LETTERED = tuple("ABCDEFGHIJ")
 """Columns that hold a choice each."""
-CHOICES_LIKE = ("options", "choice1", "option1", "choice_1", "option_1", "option_a", "choice_a", "optiona", "opa")
-"""Columns, in small letters, that look like choices and are not read."""
 COLUMNS = {*ASKED, "answer", "id", "subject", "choices", *LETTERED, "text", "domain"}
 """Those that are read of a Parquet file, which may have large ones beside them."""
 ENCODINGS = (
@@ -30,7 +28,7 @@ ENCODINGS = (
 WHICH = "which one is meant? leave the other out"
 
 
-def json_rows(path: Path) -> Iterator[Row]:
+def json_rows(path: Path, _more: Collection[str] = ()) -> Iterator[Row]:
     """Rows of a file with one JSON object a line, or with one JSON list of objects; blank lines are left out."""
     encoding = _encoding(path)
     with path.open(encoding=encoding) as file:
@@ -49,7 +47,7 @@ def json_rows(path: Path) -> Iterator[Row]:
             raise _not_text(path, encoding) from None
 
 
-def csv_rows(path: Path) -> Iterator[Row]:
+def csv_rows(path: Path, more: Collection[str] = ()) -> Iterator[Row]:
     """Rows of a file with a header line, parted by commas, semicolons or tabs; every value is text.
 
     Rows without any value are left out.
@@ -58,15 +56,18 @@ def csv_rows(path: Path) -> Iterator[Row]:
     encoding = _encoding(path)
     with path.open(encoding=encoding, newline="") as file:
         try:
-            delimiter = _delimiter(next((line for line in file if line.strip()), ""))
+            delimiter = _delimiter(next((line for line in file if line.strip()), ""), {*COLUMNS, *more})
             file.seek(0)
             yield from _under_header(path, file, delimiter)
         except UnicodeDecodeError:
             raise _not_text(path, encoding) from None
 
 
-def parquet_rows(path: Path) -> Iterator[Row]:
-    """Rows of a Parquet file, a few thousand at a time in memory; columns that nobody reads have no values."""
+def parquet_rows(path: Path, more: Collection[str] = ()) -> Iterator[Row]:
+    """Rows of a Parquet file, a few thousand at a time in memory; columns that nobody reads have no values.
+
+    Read are those of the usual names, and `more`.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -74,7 +75,7 @@ def parquet_rows(path: Path) -> Iterator[Row]:
     try:
         with pq.ParquetFile(path) as file:
             names = file.schema_arrow.names
-            known = _once(path, [name for name in names if name in COLUMNS])
+            known = _once(path, [name for name in names if name in {*COLUMNS, *more}])
             unread = dict.fromkeys(names)
             for batch in file.iter_batches(batch_size=4096, columns=known):
                 columns = [_values(batch.column(name)) for name in known]
@@ -85,7 +86,8 @@ def parquet_rows(path: Path) -> Iterator[Row]:
         raise UsageError(f"{path} is not Parquet: {str(error).splitlines()[0]}", "was it copied whole?") from None
 
 
-READERS: dict[str, Callable[[Path], Iterator[Row]]] = {
+Reader = Callable[..., Iterator[Row]]
+READERS: dict[str, Reader] = {
     ".jsonl": json_rows,
     ".ndjson": json_rows,
     ".json": json_rows,
@@ -129,11 +131,11 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return row
 
 
-def _delimiter(header: str) -> str:
+def _delimiter(header: str, known: Collection[str]) -> str:
     """Tell what parts the names in the header: that under which one is a column that is known."""
     for delimiter in ",;\t":
-        names = {name.strip() for name in header.split(delimiter)}
-        if len(names) > 1 and {name.strip('"') for name in names} & COLUMNS:
+        names = {name.strip().strip('"') for name in header.split(delimiter)}
+        if len(names) > 1 and names & set(known):
             return delimiter
     return ","
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from ipw.errors import UsageError
 from ipw.workloads.lm.answer_places import FORMS
+from ipw.workloads.lm.columns import Meant, columns_of
 from ipw.workloads.lm.dataset_files import READERS, UNTYPED
 from ipw.workloads.lm.dataset_values import LETTERS
 from ipw.workloads.lm.questions import Question, Read, questions_digest, questions_of
@@ -42,10 +43,14 @@ class Dataset:
     """What every request has to say beside the prompt, such as where to stop; it overrules the options of the run."""
 
 
-def load(source: str, *, limit: int | None = None, seed: int = 0, answer_is: str | None = None) -> Dataset:
+def load(
+    source: str, *, limit: int | None = None, seed: int = 0, columns: str | None = None, answer_is: str | None = None
+) -> Dataset:
     """Read a data set, `limit` questions of it. Raises UsageError for what cannot be asked.
 
     `source` is `bundled`, the path of a file, `hf:NAME[:config][:split]`, `lm-eval:TASK` or `fixed:IN,OUT`.
+    `columns` says which columns of a file or a set of the hub are meant, where they have other names:
+    `prompt=Question,answer=answerKey`.
     `answer_is` says what an answer beside choices is (`answer_places.FORMS`); without it, the values of the whole set
     tell. `"text"` also takes an answer of a CSV file as it stands, where it could be JSON.
     """
@@ -53,15 +58,16 @@ def load(source: str, *, limit: int | None = None, seed: int = 0, answer_is: str
         raise UsageError("a run asks at least one question", "give --limit 1 or more, or leave it out")
     if answer_is is not None and answer_is not in FORMS:
         raise UsageError(f"an answer cannot be {answer_is!r}", f"--answer-is takes {', '.join(FORMS)}")
-    if answer_is is not None and source.startswith((HARNESS, FIXED)):
-        raise UsageError(f"{source} tells its own answers", "leave --answer-is out")
+    meant = Meant(columns_of(columns) if columns else {}, answer_is)
+    if meant != Meant() and source.startswith((HARNESS, FIXED)):
+        raise UsageError(f"{source} has no columns", "leave --columns and --answer-is out")
     if source == BUNDLED:
         with as_file(files("ipw") / "data" / "questions.jsonl") as path:
-            return _load_file(path, BUNDLED, limit, seed, answer_is)
+            return _load_file(path, BUNDLED, limit, seed, meant)
     if source.startswith(HUB):
         from ipw.workloads.lm.hub_datasets import hub_questions
 
-        read, known = hub_questions(source.removeprefix(HUB), answer_is)
+        read, known = hub_questions(source.removeprefix(HUB), meant)
         digest = questions_digest(read.questions)
         return _dataset(source, digest, read, limit, seed, (known, "known for this data set") if known else None)
     if source.startswith(HARNESS):
@@ -77,7 +83,7 @@ def load(source: str, *, limit: int | None = None, seed: int = 0, answer_is: str
         questions = fixed_questions(lengths, limit or COUNT, seed)
         digest = questions_digest(questions)
         return Dataset(source, digest, questions, "none", "nothing can be right", request=lengths.request)
-    return _load_file(Path(source), Path(source).name, limit, seed, answer_is)
+    return _load_file(Path(source), Path(source).name, limit, seed, meant)
 
 
 def subset(questions: Sequence[Question], limit: int | None, seed: int) -> Sequence[Question]:
@@ -99,7 +105,7 @@ def subset(questions: Sequence[Question], limit: int | None, seed: int) -> Seque
     return [question for question in rounds if question is not None][:limit]
 
 
-def _load_file(path: Path, name: str, limit: int | None, seed: int, answer_is: str | None) -> Dataset:
+def _load_file(path: Path, name: str, limit: int | None, seed: int, meant: Meant) -> Dataset:
     reader = READERS.get(path.suffix.lower())
     if reader is None:
         raise UsageError(
@@ -111,7 +117,7 @@ def _load_file(path: Path, name: str, limit: int | None, seed: int, answer_is: s
     try:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-        read = questions_of(reader(path), path, answer_is=answer_is, typed=reader not in UNTYPED)
+        read = questions_of(reader(path, meant.columns.values()), path, meant, typed=reader not in UNTYPED)
     except OSError as error:
         raise UsageError(f"data set {path} cannot be read: {error.strerror}", "may this user read it?") from None
     return _dataset(name, f"sha256:{digest}", read, limit, seed)

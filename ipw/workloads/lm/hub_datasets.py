@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ipw.errors import MissingExtraError, UsageError
+from ipw.workloads.lm.columns import Meant
 from ipw.workloads.lm.dataset_files import Row
 from ipw.workloads.lm.questions import Read, questions_of
 
@@ -29,10 +30,10 @@ class Known(NamedTuple):
     """What `convert` makes of the answer, beside choices."""
 
 
-def hub_questions(source: str, answer_is: str | None = None) -> tuple[Read, str | None]:
+def hub_questions(source: str, meant: Meant) -> tuple[Read, str | None]:
     """Read all questions of `NAME[:config][:split]`, and how to score them where that is known for the set.
 
-    NAME may be the path of a folder. `answer_is` is that of `questions_of`, for sets that are not known.
+    NAME may be the path of a folder; `meant` is for sets that are not known.
 
     Raises MissingExtraError without the extra, and UsageError for what cannot be loaded or asked.
     """
@@ -43,10 +44,10 @@ def hub_questions(source: str, answer_is: str | None = None) -> tuple[Read, str 
     default = known.config if known and not local else None
     rows = _rows(name, config or default, split or (known.split if known else "test"))
     if known is None:
-        return questions_of(_numbered(rows), source, answer_is=answer_is), None
-    if answer_is is not None:
-        raise UsageError(f"hf:{source} is known, and so is what its answers are", "leave --answer-is out")
-    return questions_of(_converted(rows, known, source), source, answer_is=known.answer_is), known.scorer
+        return questions_of(_numbered(rows), source, meant), None
+    if meant != Meant():
+        raise UsageError(f"hf:{source} is known, and so are its columns", "leave --columns and --answer-is out")
+    return questions_of(_converted(rows, known, source), source, Meant(answer_is=known.answer_is)), known.scorer
 
 
 def _rows(name: str, config: str | None, split: str) -> Iterator[Columns]:

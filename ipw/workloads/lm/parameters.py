@@ -33,6 +33,8 @@ class Parameters:
     api: Api = "chat"
     dataset: str = BUNDLED
     scorer: str | None = None
+    columns: str | None = None
+    """Which columns of a data set are meant, where they have other names: `prompt=Question,answer=answerKey`."""
     answer_is: str | None = None
     """What answers beside choices are (`answer_places.FORMS`); by default, as the whole set tells."""
     limit: int | None = None

@@ -32,7 +32,13 @@ def plan(parameters: Parameters) -> Plan:
         latency_targets(parameters.slo)
     if parameters.judge_url:
         server_url(parameters.judge_url)  # which refuses one with a secret in it, before it is written anywhere
-    dataset = load(parameters.dataset, limit=parameters.limit, seed=parameters.seed, answer_is=parameters.answer_is)
+    dataset = load(
+        parameters.dataset,
+        limit=parameters.limit,
+        seed=parameters.seed,
+        columns=parameters.columns,
+        answer_is=parameters.answer_is,
+    )
     scorer = parameters.scorer or dataset.scorer_default
     check_scorer(scorer, dataset.questions)
     if parameters.api == "completions" and any(question.messages for question in dataset.questions):

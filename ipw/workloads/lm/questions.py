@@ -11,7 +11,8 @@ from typing import Any, NamedTuple, TypeVar
 
 from ipw.errors import UsageError
 from ipw.workloads.lm.answer_places import Case, Settled, settle
-from ipw.workloads.lm.dataset_files import CHOICES_LIKE, LETTERED, Row
+from ipw.workloads.lm.columns import OTHER_NAMES, Meant, like_choices, renamed
+from ipw.workloads.lm.dataset_files import LETTERED, Row
 from ipw.workloads.lm.dataset_values import (
     LETTERS,
     Choices,
@@ -25,11 +26,6 @@ from ipw.workloads.lm.dataset_values import (
 )
 
 T = TypeVar("T")
-OTHER_NAMES = {
-    "prompt": ("input", "query", "instruction", "problem", "messages", "conversations", "text"),
-    "answer": ("answers", "target", "label", "solution", "output", "answerkey", "gold", "correct_answer", "reference"),
-}
-"""What others call these columns, in small letters: told, and not guessed at."""
 TAKES = {
     "prompt": "a prompt is a text, or chat messages: a list of role and content that ends with the user",
     "answer": "an answer is a text, a number, or a list of texts of which any is right",
@@ -84,13 +80,14 @@ def questions_digest(questions: Iterable[Question]) -> str:
     return f"sha256:{whole.hexdigest()}"
 
 
-def questions_of(rows: Iterable[Row], source: object, *, answer_is: str | None = None, typed: bool = True) -> Read:
+def questions_of(rows: Iterable[Row], source: object, meant: Meant | None = None, *, typed: bool = True) -> Read:
     """Make questions of rows with `prompt` (or `question`) and `answer`, and perhaps `id`, `subject` and `choices`.
 
-    `answer_is` says how to read answers beside choices (`answer_places.FORMS`); without it the whole set tells. Where
-    the source is not `typed`, every value is a text, and may be JSON. Raises UsageError, naming `source` and the row,
-    for what is no question, and where there is none.
+    Where the source is not `typed`, every value is a text, and may be JSON. Raises UsageError, naming `source` and the
+    row, for what is no question, and where there is none.
     """
+    columns, answer_is = meant or Meant()
+    rows = renamed(rows, columns, source) if columns else rows
     questions: list[Question] = []
     cases: dict[int, Case] = {}
     ids: set[str] = set()
@@ -147,9 +144,9 @@ def _choices(row: Mapping[str, Any], place: str) -> Choices | None:
     lettered = {name: row[name] for name in takewhile(lambda name: _given(row, name), LETTERED)}
     if len(lettered) > 1:
         return _read({"choices": lettered}, "choices", choices_of, place)
-    if alike := [name for name in row if str(name).lower() in CHOICES_LIKE]:
-        raise UsageError(f"{place}: the column {str(alike[0])!r} looks like choices, and is not read",
-                         f"{TAKES['choices']}, in one column of that name")  # fmt: skip
+    if alike := like_choices(row):
+        hint = f"--columns choices={alike}, where it holds them all; else put them into one column"
+        raise UsageError(f"{place}: the column {alike!r} looks like choices, and is not read", hint)
     return None
 
 
@@ -176,9 +173,8 @@ def _given(row: Mapping[str, Any], column: str) -> bool:
 
 def _missing(row: Mapping[str, Any], column: str, place: str) -> UsageError:
     found = ", ".join(sorted(str(name) for name in row)) or "nothing"
-    known = (*OTHER_NAMES[column], column, *(["question"] if column == "prompt" else []))
-    alike = [str(name) for name in row if str(name).lower() in known]
-    hint = f"is {alike[0]!r} meant? Then call it {column}" if alike else "every question needs prompt and answer"
+    alike = next((str(name) for name in row if str(name).lower() in OTHER_NAMES[column]), None)
+    hint = f"is {alike!r} meant? --columns {column}={alike}" if alike else f"say which it is: --columns {column}=NAME"
     return UsageError(f"{place}: no column {column!r}; it has {found}", hint)
 
 

@@ -92,13 +92,15 @@ def test_question_is_another_name_for_prompt_and_prompt_goes_first(tmp_path: Pat
 @pytest.mark.parametrize(
     ("row", "hint"),
     [
-        ({"input": "a", "answer": "b"}, "is 'input' meant? Then call it prompt"),
-        ({"Question": "a", "answer": "b"}, "is 'Question' meant? Then call it prompt"),
-        ({"messages": [], "answer": "b"}, "is 'messages' meant? Then call it prompt"),
-        ({"question": "a", "target": "b"}, "is 'target' meant? Then call it answer"),
-        ({"question": "a", "answerKey": "b"}, "is 'answerKey' meant? Then call it answer"),
-        ({"prompt": "a", "answer": "b", "options": ["a", "b"]}, "choices are a list of 2 to 26 texts, like"),
-        ({"prompt": "a", "answer": "b", "option1": "a"}, "choices are a list of 2 to 26 texts, like"),
+        ({"input": "a", "answer": "b"}, "is 'input' meant? --columns prompt=input"),
+        ({"Question": "a", "answer": "b"}, "is 'Question' meant? --columns prompt=Question"),
+        ({"messages": [], "answer": "b"}, "is 'messages' meant? --columns prompt=messages"),
+        ({"question": "a", "target": "b"}, "is 'target' meant? --columns answer=target"),
+        ({"question": "a", "answerKey": "b"}, "is 'answerKey' meant? --columns answer=answerKey"),
+        ({"prompt": "a", "gist": "b"}, "say which it is: --columns answer=NAME"),
+        ({"prompt": "a", "answer": "b", "options": ["a", "b"]}, "--columns choices=options, where it holds them all"),
+        ({"prompt": "a", "answer": "b", "sol1": "a", "sol2": "b"}, "--columns choices=sol1, where it holds them all"),
+        ({"prompt": "a", "answer": "b", "Option_A": "a"}, "--columns choices=Option_A, where it holds them all"),
     ],
 )
 def test_names_that_others_use_are_a_hint_and_no_guess(tmp_path: Path, row: dict[str, Any], hint: str) -> None:
@@ -106,6 +108,35 @@ def test_names_that_others_use_are_a_hint_and_no_guess(tmp_path: Path, row: dict
         load(jsonl(tmp_path, row))
     assert caught.value.hint is not None
     assert caught.value.hint.startswith(hint)
+
+
+ARC = {"question": "?", "choices": {"text": ["red", "green"], "label": ["1", "2"]}, "answerKey": "2", "answer": "-"}
+
+
+def test_columns_of_other_names_are_read_where_they_are_named(tmp_path: Path) -> None:
+    (question,) = load(jsonl(tmp_path, ARC), columns="answer=answerKey").questions
+    assert (question.answer, question.choices) == ("B", ("red", "green"))
+    other = {"Q": "2+2", "question": "not this", "opts": ["3", "4"], "gold": "B", "n": 7}
+    columns = "prompt=Q, choices=opts, answer=gold, id=n"
+    pq.write_table(pa.table({name: [value] for name, value in other.items()}), tmp_path / "q.parquet")
+    for path in (jsonl(tmp_path, other), str(tmp_path / "q.parquet")):
+        dataset = load(path, columns=columns)
+        assert [(q.id, q.prompt[:4], q.answer) for q in dataset.questions] == [("7", "2+2\n", "B")]
+        assert dataset.notes == []
+    (question,) = load(csv_file(tmp_path, "Frage;Antwort\n2+2;4\n"), columns="prompt=Frage,answer=Antwort").questions
+    assert (question.prompt, question.answer) == ("2+2", "4")
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ("prompt", "does not name columns"), ("prompt=", "does not name columns"), ("x=y", "no column 'x' to fill"),
+        ("answer=a,answer=b", "does not name columns"), ("answer=key", "line 1: no column 'key'; it has"),
+    ],
+)  # fmt: skip
+def test_columns_that_are_not_there_are_told(tmp_path: Path, columns: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        load(jsonl(tmp_path, ARC), columns=columns)
 
 
 def test_chat_messages_stay_messages_and_their_last_one_lists_the_choices(tmp_path: Path) -> None:
@@ -147,7 +178,7 @@ def test_places_are_settled_over_the_whole_set_before_a_limit_is_drawn(tmp_path:
     [
         ("bundled", "index0", "has no choices"),
         ("bundled", "place", "cannot be"),
-        ("fixed:9,9", "text", "tells its own"),
+        ("fixed:9,9", "text", "has no columns"),
     ],
 )
 def test_what_an_answer_is_can_be_said_only_where_it_can_be_so(source: str, answer_is: str, message: str) -> None:
