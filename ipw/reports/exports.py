@@ -129,7 +129,7 @@ def _configuration(run: Run) -> dict[str, Any]:
     itl_ms = {q: None if (s := run.value(f"itl_p{q}_s")) is None else 1000 * s for q in (50, 90, 99)}
     return {
         "model_id": plain_name(run.summary),
-        "nickname": plain_name(run.summary),
+        "nickname": plain_name(run.summary) + short_mark(run.summary),
         "gpu_model": "; ".join(dict.fromkeys(gpus)) or None,
         "num_gpus": len(gpus),
         "total_params_billions": None if total is None else total / 1e9,
@@ -146,6 +146,7 @@ def _configuration(run: Run) -> dict[str, Any]:
         "energy_basis": run.summary.get("basis"),
         "energy_method": run.summary.get("method"),
         "energy_estimated": run.estimated,
+        "measurement_valid": bool(run.summary.get("valid")),
     }
 
 

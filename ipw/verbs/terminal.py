@@ -38,7 +38,8 @@ def output() -> Console:
 
     With `--json` or `--table` the machine's answer stands there alone, and nothing is printed here.
     """
-    _forgive()
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a character that the terminal lacks ends no report
     out = _Output(highlight=False)
     return out if out.is_terminal else _Output(highlight=False, width=UNBROKEN)
 
@@ -50,14 +51,7 @@ def console() -> Console:
 
 def say(text: str, *, err: bool = False) -> None:
     """Print plain lines for people."""
-    _forgive()
     click.echo(printable(text), err=err)
-
-
-def _forgive() -> None:
-    """Let a character that standard output cannot encode end no report, as on standard error."""
-    if hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def show(summaries: Sequence[dict[str, Any]], page: Path, runs: Sequence[RunDir] = ()) -> None:

@@ -178,3 +178,11 @@ def test_the_verb_writes_the_same_into_a_file_as_on_stdout(tmp_path: Path, forma
     CliRunner().invoke(cli, [*arguments, "-o", str(tmp_path / "file")], standalone_mode=False)
     assert (tmp_path / "file").read_bytes() == result.stdout_bytes
     assert result.stdout_bytes
+
+
+def test_a_run_of_which_half_failed_is_marked_in_every_format(tmp_path: Path) -> None:
+    half = exported(tmp_path, "run-half", scores=[1.0, None] * 10)
+    ((configuration,),) = (task["configurations"] for task in json.loads(as_ml_energy([half])))
+    assert (configuration["nickname"], configuration["measurement_valid"]) == ("half (not valid)", False)
+    assert row_of(as_codecarbon([half]))["project_name"] == "half (not valid)"
+    assert 'valid="false"' in as_prometheus([half])
