@@ -25,4 +25,5 @@ def devices() -> list[str]:
     if cuda is None or not cuda.is_initialized():
         return []
     holding = [i for i in range(cuda.device_count()) if cuda.max_memory_reserved(i)]
-    return [str(cuda.get_device_properties(i).uuid) for i in sorted({cuda.current_device(), *holding})]
+    named = (getattr(cuda.get_device_properties(i), "uuid", None) for i in sorted({cuda.current_device(), *holding}))
+    return [str(uuid) for uuid in named if uuid is not None]  # older versions of PyTorch know none

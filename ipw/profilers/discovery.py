@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from importlib import import_module
 from typing import Any, NamedTuple
 
 from ipw.errors import UsageError
-from ipw.profilers.base import Channel, Scope, Sensor
+from ipw.profilers.base import Channel, Scope, Sensor, absent
 from ipw.profilers.opening import Look
-from ipw.profilers.sources import missing
+from ipw.profilers.sources import Sources, unreadable
+from ipw.system import told
 
 SENSORS: dict[str, str] = {
     "nvml": "ipw.profilers.nvml:open_sensor",
@@ -31,6 +35,9 @@ ENTRY_POINTS = "ipw.sensors"
 INSTEAD_OF = {"perf": "rapl", "powermetrics": "ioreport"}
 """A second way to the same quantity, left alone where the first way works."""
 NOT_AUTOMATIC = {"replay", "estimate"}
+OPENS: dict[str, Scope] = {"nvml": "gpu", "amd": "gpu", "rapl": "package", "perf": "package", "ioreport": "soc"}
+"""What one of ours measures, to be told where it cannot even be opened."""
+BROKEN = "the sensor itself failed as it was opened"
 BATCHED = {"replay", "ioreport", "powermetrics", "meter", "battery"}
 """What is renewed too seldom, or plays what was: whether it moves cannot be seen at opening."""
 
@@ -58,7 +65,8 @@ def known() -> dict[str, Load]:
     """List every sensor by name, ours first; one of another package cannot take the name of ours."""
     from importlib.metadata import entry_points  # it takes longer to load than the rest of the sampler together
 
-    return _ours() | {point.name: point.load for point in entry_points(group=ENTRY_POINTS) if point.name not in SENSORS}
+    points = told(lambda: list(entry_points(group=ENTRY_POINTS))) or []
+    return _ours() | {point.name: point.load for point in points if point.name not in SENSORS}
 
 
 def find(selection: str = "auto") -> list[Sensor]:
@@ -73,8 +81,8 @@ def find(selection: str = "auto") -> list[Sensor]:
         sensors = _ours() if SENSORS.keys() >= set(names) else known()
         unknown = [name for name in names if name not in sensors]
         if unknown or not names:
-            told = f"unknown sensor: {', '.join(unknown)}" if unknown else "no sensor is named"
-            raise UsageError(told, f"known sensors: auto, {', '.join(sensors)}")
+            wrong = f"unknown sensor: {', '.join(unknown)}" if unknown else "no sensor is named"
+            raise UsageError(wrong, f"known sensors: auto, {', '.join(sensors)}")
         return _judged([_opened(name, sensors[name]) for name in dict.fromkeys(names)])
     sensors = known()
     looks: dict[str, Look] = {}
@@ -87,6 +95,13 @@ def find(selection: str = "auto") -> list[Sensor]:
     if not any(_measures(sensor) for sensor in found):
         found.append(_opened("estimate", sensors["estimate"]).judged())
     return found
+
+
+def close(sensors: Iterable[Sensor]) -> None:
+    """Let go of sensors, also of one that fails at that."""
+    for sensor in sensors:
+        with suppress(Exception):
+            sensor.close()
 
 
 def choose_basis(channels: Sequence[Channel]) -> Basis:
@@ -147,9 +162,12 @@ def _opened(name: str, load: Load) -> Look:
     """Open a sensor and begin to look at it; one that breaks its promise never to raise is told as missing."""
     try:
         sensor = load()()
+        json.dumps([channel.as_dict() for channel in sensor.channels])  # as they are told to others
         return Look(sensor, prompt=None if name in BATCHED else name in SENSORS)
-    except Exception as error:  # noqa: BLE001 - no sensor may take the run or the others down with it
-        return Look(missing(name, "system", "unsupported", f"{type(error).__name__}: {error}"))
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - no sensor may take the run or the others down with it
+        reason = f"{type(error).__name__}: {error}"
+        broken = absent(name, OPENS.get(name, "system"), "unsupported", reason, f"ipw doctor --sensors {name}")
+        return Look(Sources([unreadable(replace(broken, note=BROKEN))]))
 
 
 def _judged(looks: Iterable[Look]) -> list[Sensor]:

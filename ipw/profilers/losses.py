@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from ipw.profilers.base import Channel, Scope
-from ipw.profilers.discovery import SUMMED, choose_basis
+from ipw.profilers.discovery import BROKEN, SUMMED, choose_basis
 from ipw.profilers.opening import STILL, ZERO
 
 AROUND: frozenset[Scope] = frozenset({"module", "soc", "system", "wall"})
@@ -43,11 +43,11 @@ def losses(channels: Sequence[Channel], selection: str = "auto") -> list[Loss]:
     found = [c for c in channels if c.status not in {"ok", "absent"} and c.kind != "gauge"]
     revived = [replace(c, status="ok") if c in found else c for c in channels]
     wanted = choose_basis(revived).channels
-    lost = [c for c in found if (c.name in wanted or c.asked) and (c.reason in {STILL, ZERO} or not _covered(c, total))]
+    told = [c for c in found if c.name in wanted or c.asked or c.note == BROKEN]
+    lost = [c for c in told if c.reason in {STILL, ZERO} or not _covered(c, total)]
     first = {(_device(c), c.scope): c for c in reversed(lost)}  # of a device's counter and power, the counter
-    told = [_told(c, total) for c in lost if c in first.values()]
     vain = _asked_in_vain(channels, selection)
-    return [*vain.values(), *(loss for loss in told if loss.channel.partition("/")[0] not in vain)]
+    return [*vain.values(), *(_told(c, total) for c in lost if c in first.values() and _sensor(c) not in vain)]
 
 
 def _told(lost: Channel, total: Sequence[Channel]) -> Loss:

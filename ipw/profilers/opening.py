@@ -72,9 +72,9 @@ class Look:
         """Read; what fails, or is a stream without news, is not judged here."""
         try:
             reading = self._reads[place]()
+            return None if reading is None else float(reading.value)
         except Exception:  # noqa: BLE001 - the sampler will tell
             return None
-        return None if reading is None else reading.value
 
     def _without(self, still: set[int]) -> Sensor:
         """Fail the channels at these places; the power that is read beside a counter takes its place."""

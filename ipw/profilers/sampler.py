@@ -24,7 +24,7 @@ from typing import Any, TextIO
 from ipw.clock import now_ns
 from ipw.errors import FAILURE, OK, IpwError
 from ipw.profilers.base import Sensor
-from ipw.profilers.discovery import find
+from ipw.profilers.discovery import close, find
 from ipw.profilers.host_load import open_load
 from ipw.profilers.recording import MOST_FAILURES, Lane, PowerFile
 from ipw.profilers.sources import Sources
@@ -228,8 +228,7 @@ def _sample(folder: Path, selection: str, own: Sequence[int], out: TextIO) -> in
     cost["startup_cpu_s"] = start_cpu_s
     _say(out, cost | sampling.stats() | ({"died": died} if died else {}))
     file.close()
-    for sensor in sensors:
-        sensor.close()
+    close(sensors)
     return FAILURE if died else OK
 
 

@@ -12,7 +12,7 @@ from ipw.clock import Anchor, wall_step_ns
 from ipw.energy.curve import Curve, coverage, energy_between
 from ipw.reports.check import Check, made
 from ipw.reports.failed_reads import failed_reads
-from ipw.reports.left_out import left_out
+from ipw.reports.left_out import left_out, other_basis
 from ipw.reports.metric import mapping, mappings, number, sensors
 from ipw.reports.readings import total_channels
 from ipw.reports.window import LEAST_COVERAGE, measured_windows
@@ -54,6 +54,7 @@ def _sensors(manifest: Mapping[str, Any]) -> Iterator[Check]:
     recorded_elsewhere = mapping(mapping(manifest.get("workload")).get("parameters")).get("trace") is not None
     yield made("sensors", bool(names), names or str(reason), "warning" if recorded_elsewhere else "error")
     yield from left_out(manifest)
+    yield from other_basis(manifest)
     if names and not mapping(manifest.get("attribution")):
         missing = manifest.get("attribution_reason") or "energy was not attributed"
         yield made("attribution", ok=False, detail=str(missing), level="error")

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from ipw.errors import OK
 from ipw.profilers.base import Channel
-from ipw.profilers.discovery import choose_basis, find, known
+from ipw.profilers.discovery import choose_basis, close, find, known
 from ipw.profilers.losses import Loss, losses
 from ipw.verbs.options import JSON, SENSORS
 from ipw.verbs.terminal import output
@@ -30,8 +30,7 @@ def doctor(sensors: str, *, probe: bool, seconds: float, as_json: bool) -> int:
         from ipw.verbs.probe import probe_sensors
 
         probed = probe_sensors(opened, seconds, as_json=as_json)
-    for sensor in opened:
-        sensor.close()
+    close(opened)
     basis, in_total, reason = choose_basis(channels)
     left_out = losses(channels, sensors)
     extras = {extra: find_spec(module) is not None for extra, module in EXTRAS.items()}

@@ -21,7 +21,7 @@ from ipw.system import process_created_s
 from ipw.verbs.conclude import conclude
 from ipw.verbs.options import IDLE, JSON, OUT, SENSORS, STRICT, levels
 from ipw.verbs.progress import Bar
-from ipw.verbs.series import Series, conclude_series, members
+from ipw.verbs.series import Series, begun_with, conclude_series, members
 from ipw.verbs.terminal import console
 from ipw.workloads.base import Counters, Progress
 from ipw.workloads.lm.endpoint import Endpoint
@@ -81,7 +81,8 @@ def measure_series(
             with serve(widest) as endpoint:
                 for member in found[len(runs) : len(runs) + 1] if restart else found:
                     mine = planned._replace(parameters=member.parameters)
-                    run, interrupted = measure_served(endpoint, mine, sensors, idle_s, out, member.series)
+                    series = member.series | begun_with(runs)
+                    run, interrupted = measure_served(endpoint, mine, sensors, idle_s, out, series)
                     runs.append(run)
                     if interrupted or (outage_error(run) and not restart):
                         return Series(runs, len(found), interrupted=interrupted)

@@ -70,6 +70,14 @@ def members(parameters: Parameters, levels: Sequence[int], repeat: int) -> list[
     ]
 
 
+def begun_with(runs: Sequence[RunDir]) -> dict[str, Any]:
+    """Say what the first run of a series measured, for the manifests of those that follow."""
+    if not runs:
+        return {}
+    manifest = runs[0].manifest()
+    return {"channels": [c["name"] for c in manifest.get("sensors", []) if c.get("in_total")]}
+
+
 def conclude_series(measured: Series, out: Path, *, as_json: bool, strict: bool) -> int:
     """Derive all, write the page on which they stand side by side, tell, and choose the exit code.
 

@@ -104,6 +104,8 @@ def _half_width(found: Mapping[str, Curve], names: Sequence[str], window_ns: tup
 def covered(curve: Curve, start_ns: npt.ArrayLike, end_ns: npt.ArrayLike) -> Bools:
     """Whether each interval lies between the curve's knots and touches none of its gaps."""
     start, end = np.asarray(start_ns, np.int64), np.asarray(end_ns, np.int64)
+    if curve.t_ns.size == 0:
+        return np.zeros(np.broadcast_shapes(start.shape, end.shape), bool)
     inside: Bools = (start >= curve.t_ns[0]) & (end <= curve.t_ns[-1])
     gaps_before_end = np.searchsorted(curve.gaps_ns[:, 0], end, "left")
     gaps_over_at_start = np.searchsorted(curve.gaps_ns[:, 1], start, "right")

@@ -213,3 +213,28 @@ def test_power_that_was_read_too_seldom_for_how_it_jumps_is_nothing_to_hold_a_co
     pulses = np.where(np.random.default_rng(0).random(40) < 0.2, 100.0, 0.0)
     add_channel(run, pulses, name="nvml/gpu0/power", kind="power", unit="W", included_in="nvml/gpu0")
     assert failed(run) == {}
+
+
+def test_a_run_of_a_series_that_measures_something_else_than_the_first_is_not_valid(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    workload = run.manifest()["workload"]
+    mine = [c["name"] for c in run.manifest()["sensors"] if c["in_total"]]
+    run.update_manifest(workload=workload | {"series": {"id": "a", "channels": mine}})
+    assert "series" not in failed(run)
+    run.update_manifest(workload=workload | {"series": {"id": "a", "channels": [*mine, "nvml/gpu7"]}})
+    assert "the series began with" in failed(run)["series"]
+    assert not summarize(run)["valid"]
+
+
+def test_what_the_total_is_without_is_told_by_how_grave_it_is(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    lost = [{"channel": f"nvml/gpu{i}", "reason": "GPU is lost", "level": "warning"} for i in range(5)]
+    run.update_manifest(left_out=lost)
+    assert failed(run)["left out"].endswith("nvml/gpu2: GPU is lost; 2 more")
+    assert summarize(run)["valid"]
+    run.update_manifest(left_out=[{"channel": "nvml/gpu0", "reason": "unsupported", "level": "info"}])
+    assert "left out" not in failed(run)
+    run.update_manifest(left_out=[lost[0] | {"level": "error"}])
+    assert not summarize(run)["valid"]
+    run.update_manifest(left_out="what an old version wrote")
+    assert "left out" not in failed(run)

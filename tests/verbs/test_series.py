@@ -56,6 +56,8 @@ def test_a_server_lasts_for_the_series_or_is_restarted_for_every_run(
     ports = [run.manifest()["server"]["url"] for run in runs]
     assert len(set(ports)) == (2 if restart else 1)
     assert [len(list(run.journal("query"))) for run in runs] == [8, 8]
+    began = [run.manifest()["workload"]["series"].get("channels") for run in runs]
+    assert began == [None, ["estimate/cpu"]], "each run knows what the first one measured"
 
 
 def test_a_sweep_makes_a_run_a_level_and_a_page_and_asks_again_outside_the_measured_window(
