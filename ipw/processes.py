@@ -9,6 +9,7 @@ from pathlib import Path
 
 ROOT = str(Path(__file__).parents[1])
 """Where this process found ipw."""
+KEYS = {"OPENAI_API_KEY", "IPW_JUDGE_KEY"}
 BOOT = (
     "import sys, json, runpy; _, module, paths = sys.argv[:3]; sys.path += json.loads(paths); del sys.argv[1:3]; "
     "runpy.run_module(module, run_name='__main__', alter_sys=True)"
@@ -28,7 +29,12 @@ def python(module: str, *arguments: str) -> list[str]:
     return [sys.executable, "-P", "-c", BOOT, module, json.dumps(paths), *arguments]
 
 
-def environment() -> dict[str, str]:
-    """Make the environment of such a child. An empty entry of PYTHONPATH, mostly an accident, means its folder."""
-    paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
-    return os.environ | {"PYTHONPATH": os.pathsep.join(paths)} if "PYTHONPATH" in os.environ else dict(os.environ)
+def environment(*, keys: bool = False) -> dict[str, str]:
+    """Make the environment of such a child, without the keys of servers unless it asks one.
+
+    An empty entry of PYTHONPATH would be the working directory, and is mostly there by accident: it is left out.
+    """
+    found = {name: value for name, value in os.environ.items() if keys or name not in KEYS}
+    if "PYTHONPATH" in found:
+        found["PYTHONPATH"] = os.pathsep.join(path for path in found["PYTHONPATH"].split(os.pathsep) if path)
+    return found

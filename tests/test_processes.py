@@ -28,7 +28,13 @@ def trap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "sprung"
 
 
-@pytest.mark.parametrize("command", ["measure --sensors estimate --idle 0 -- true"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "measure --sensors estimate --idle 0 -- true",
+        "run lm --model dense --limit 2 --warmup 1 --sensors estimate --idle 0",
+    ],
+)
 def test_nothing_is_imported_from_the_working_directory(trap: Path, command: str) -> None:
     program = [sys.executable, "-P", str(Path(sys.executable).with_name("ipw"))]
     done = subprocess.run([*program, *command.split()], capture_output=True, text=True, check=False)
@@ -48,6 +54,13 @@ def test_a_child_finds_what_its_parent_finds_behind_its_own(tmp_path: Path, monk
     assert done.stderr == ""
     assert done.stdout.endswith("['an argument', '--out=x']\n")
     assert str(tmp_path) not in done.stdout
+
+
+def test_the_keys_of_servers_are_in_no_child_that_asks_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OPENAI_API_KEY", "IPW_JUDGE_KEY"):
+        monkeypatch.setenv(name, "secret")
+    assert "secret" not in environment().values()
+    assert environment(keys=True)["OPENAI_API_KEY"] == "secret"
 
 
 def test_the_environment_carries_no_path_of_ours_to_servers_of_another_python(monkeypatch: pytest.MonkeyPatch) -> None:

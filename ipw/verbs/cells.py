@@ -85,7 +85,7 @@ def _split(cell: Cell) -> tuple[dict[str, Any], dict[str, Any]]:
 def run_in_child(cell: Cell, out: Path) -> RunDir:
     """Measure one cell in a process of its own. Raises IpwError with the child's own words and exit code."""
     command = python("ipw.verbs.cells", json.dumps(asdict(cell)), str(out))
-    child = subprocess.run(command, env=environment(), stdout=subprocess.PIPE, text=True, check=False)
+    child = subprocess.run(command, env=environment(keys=True), stdout=subprocess.PIPE, text=True, check=False)
     try:
         told = json.loads(child.stdout.splitlines()[-1])
     except (ValueError, IndexError):

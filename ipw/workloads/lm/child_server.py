@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from ipw.errors import IpwError
+from ipw.processes import environment, python
 from ipw.workloads.lm.outage import Outage, death_of, exit_text
 
 STOP_S = 3
@@ -35,7 +35,8 @@ def child_server(module: str, options: Mapping[str, Any], what: str) -> Iterator
     Raises IpwError where it does not come up.
     """
     child = subprocess.Popen(
-        [sys.executable, "-m", module, json.dumps(options)],
+        python(module, json.dumps(options)),
+        env=environment(),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

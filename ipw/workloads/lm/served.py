@@ -9,7 +9,6 @@ import shlex
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from dataclasses import dataclass
 from typing import IO
 
 from ipw.errors import IpwError, UsageError
+from ipw.processes import environment, python
 from ipw.workloads.lm.client import get
 from ipw.workloads.lm.endpoint import KEY_VARIABLE
 from ipw.workloads.lm.http_parser import HttpError
@@ -81,12 +81,8 @@ def started(command: str, base_url: str | None, timeout_s: float, key: str | Non
     url = server_url(base_url or f"http://127.0.0.1:{port}/v1")
     with tempfile.TemporaryFile() as log:
         keeper = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "ipw.workloads.lm.server_keeper",
-                *(word.replace(PORT, str(port)) for word in words),
-            ],
+            python("ipw.workloads.lm.server_keeper", *(word.replace(PORT, str(port)) for word in words)),
+            env=environment(keys=True),  # the server may want one
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,

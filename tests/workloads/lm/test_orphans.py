@@ -65,7 +65,7 @@ def test_the_death_of_the_keeper_ends_the_server_and_all_that_it_started_and_is_
         assert eventually(lambda: endpoint.ended is not None and endpoint.ended() is not None)
         death = endpoint.ended()
         assert death is not None
-        assert death.how == "its keeper was killed by signal 9 (SIGKILL), and the server was ended with it"
+        assert death.how == "was ended, since its keeper died: killed by signal 9 (SIGKILL)"
     assert not family(tmp_path)
 
 
