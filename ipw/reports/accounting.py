@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ipw.reports.metric import mapping, number
-from ipw.reports.outcomes import Outcomes
+from ipw.reports.outcomes import Bools, Outcomes
 
 CUT = {"length", "max_tokens", "max_output_tokens", "max_length", "model_length", "model_context_window_exceeded"}
 """What servers give as the reason (`finish_reason`) why an answer ended before its end."""
@@ -99,8 +99,8 @@ def account(outcomes: Outcomes, manifest: Mapping[str, Any]) -> Questions:
     parameters = mapping(mapping(manifest.get("workload")).get("parameters"))
     dataset = mapping(manifest.get("dataset"))
     ok = outcomes.status == "ok"
-    cut = ok & np.isin(outcomes.finish_reason, [x for x in set(outcomes.finish_reason.tolist()) if x.casefold() in CUT])
     planned, most = number(dataset.get("questions")), number(parameters.get("max_tokens"))
+    cut = ok & _cut(outcomes, most)
     limit = number(parameters.get("max_failed_percent"))
     scorer = mapping(manifest.get("scoring")).get("scorer") or dataset.get("scorer") or parameters.get("scorer")
     parsed = outcomes.parsed[ok]
@@ -128,6 +128,14 @@ def account(outcomes: Outcomes, manifest: Mapping[str, Any]) -> Questions:
         tokens_counted=sources["counted"],
         max_failed_percent=MOST_FAILED_PERCENT if limit is None else limit,
     )
+
+
+def _cut(outcomes: Outcomes, most: float | None) -> Bools:
+    """Which answers ended before their end: as the server says, or, where it gives no reason, by their length."""
+    reasons = outcomes.finish_reason
+    said = np.isin(reasons, [reason for reason in set(reasons.tolist()) if reason.casefold() in CUT])
+    by_length = (reasons == "") & (outcomes.completion_tokens >= (np.inf if most is None else most))
+    return np.asarray(said | by_length)
 
 
 def _lengths_were_asked_for(parameters: Mapping[str, Any], scorer: object) -> bool:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 Texts = npt.NDArray[np.object_]
 Bools = npt.NDArray[np.bool_]
 TEXTS = ("status", "error", "failure", "finish_reason", "tokens_source", "usage_doubt")
-NUMBERS = ("score", "parsed", "logprob_tokens")
+NUMBERS = ("score", "parsed", "logprob_tokens", "completion_tokens")
 ANSWERS = ("response", "reasoning")
 """Of these texts only this is kept: whether they are white space alone. A text that is not there is not known."""
 ROWS = 1 << 14
@@ -41,6 +41,7 @@ class Outcomes(NamedTuple):
     """As it was given: a question that nobody scored is NaN here, also where others were."""
     parsed: Array
     logprob_tokens: Array
+    completion_tokens: Array
     blank: Bools
     """Whether the answer is there and says nothing."""
     thinking: Bools

@@ -126,6 +126,13 @@ def test_other_ends_are_no_cut(reason: str) -> None:
     assert told([CUT | {"finish_reason": reason}]).cut == 0
 
 
+@pytest.mark.parametrize(("reason", "tokens", "cut"), [("", 512, 1), ("", 511, 0), ("", None, 0), ("stop", 512, 0)])
+def test_a_server_that_gives_no_reason_cut_an_answer_of_all_its_tokens(
+    reason: str, tokens: int | None, cut: int
+) -> None:
+    assert told([CUT | {"finish_reason": reason, "completion_tokens": tokens}]).cut == cut
+
+
 def test_reasons_that_differ_in_identities_alone_are_one() -> None:
     reasons = [f"HTTP 500: request req-{i}f2 died after 0.{i} s" for i in range(5)] + ["HTTP 503: busy"] * 3
     assert commonest(reasons) == ("HTTP 500: request req-0f2 died after 0.0 s", 5)
