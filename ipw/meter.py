@@ -18,6 +18,7 @@ from ipw.runs.journal import Journal
 from ipw.runs.live_power import LivePower
 from ipw.runs.owner import Owner
 from ipw.runs.readings import READINGS
+from ipw.runs.survey import recorded
 from ipw.runs.sweep import sweep, sweep_beside
 
 if TYPE_CHECKING:
@@ -136,6 +137,8 @@ class Meter:
 
         sweep_beside(self.run.path.parent)
         started = anchor()
+        self._manifest.pop("recorded", None)
+        self._readings_before = self.run.reading_count()
         self._sampler = sampler = Sampler.start(self.run.path, self._selection, self._own)
         greeted = sampler.channels
         if before := self._manifest.get("sensors"):
@@ -193,6 +196,8 @@ class Meter:
         why = error or unwritten
         status = "complete" if why is None else STATUS_BY_ERROR.get(type(why), "invalid")
         changes: dict[str, Any] = {"status": status, "sampler": stats, "ended_ns": ended.monotonic_ns}
+        written = stats.get("records")
+        changes["recorded"] = recorded(self.run, None if written is None else self._readings_before + written)
         if isinstance(why, OutageError):
             changes["status_reason"] = why.message
         elif status == "invalid":

@@ -9,6 +9,7 @@ from ipw.errors import UsageError
 from ipw.printable import clean
 from ipw.reports.accounting_text import marks
 from ipw.reports.markup import Markup, tag
+from ipw.reports.metrics import stored_summary
 from ipw.reports.text import quantity
 from ipw.runs.directory import RunDir
 
@@ -65,7 +66,7 @@ def _source(facts: Mapping[str, Any]) -> str:
 
 def _validity(run: RunDir) -> str:
     try:
-        summary = run.summary()
+        summary = stored_summary(run)
     except UsageError:
         summary = None
     if summary is None:

@@ -21,17 +21,21 @@ def derive(run: RunDir) -> dict[str, Any]:
     Raises UsageError for a run that another tool measured, BusyError for one that another process works on.
     """
     from ipw.reports.metrics import summarize
+    from ipw.reports.record_check import with_record
+    from ipw.runs.survey import survey_derived, tail_bytes
 
     if "imported" in run.manifest():
         raise UsageError(f"{run} was imported: it holds no raw data to derive from", f"ipw report {run}")
     with Owner(run.path, "derived"):
+        cut_bytes = tail_bytes(run)
         metrics, by_method = _derive_tables(run)
         summary = summarize(run)
         summary["metrics"] |= metrics
         if by_method:
             summary["by_method"] = by_method
-        run.write_summary(summary)
         run.pack_readings()
+        summary = with_record(summary, run, survey_derived(run, cut_bytes))
+        run.write_summary(summary)
     return summary
 
 

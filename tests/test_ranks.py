@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import signal
 import subprocess
@@ -96,7 +97,10 @@ def test_a_killed_rank_leaves_what_it_had_finished(host: dict[str, str], tmp_pat
     assert told >= {(0, "of rank 0"), (1, "of rank 1"), (0, "both"), (1, "both")}
     (detail,) = [check["detail"] for check in summary["validity"] if check["check"] == "attribution"]
     assert detail == f"rank {killed} was killed, or still measured when the others had ended"
-    spans = ipw.load_run(path).spans.query("name.str.startswith('of rank')")
+    cut_off = RunDir(path).manifest()["status"] == "running"  # the one that read the sensors was killed
+    with pytest.warns(UserWarning, match="the run never ended") if cut_off else contextlib.nullcontext():
+        run = ipw.load_run(path)
+    spans = run.spans.query("name.str.startswith('of rank')")
     assert spans["energy_j"].tolist() == pytest.approx([WATTS / 2 * 0.5] * 2, rel=0.15)
 
 

@@ -105,7 +105,7 @@ def measured(function: Callable[P, Any] | str | None = None, /, *, name: str | N
 
 
 def load_run(path: str | Path) -> Run:
-    """Open a run directory. Raises UsageError where there is none."""
+    """Open a run directory. Raises UsageError where there is none; warns where its record cannot be believed."""
     return Run(Path(path))
 
 

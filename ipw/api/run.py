@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +17,14 @@ class Run:
     """One run directory. Tables are read when they are asked for, and need pandas."""
 
     def __init__(self, path: Path) -> None:
-        """Open it. Raises UsageError where there is none, or one of a newer ipw."""
+        """Open it. Raises UsageError where there is none, or one of a newer ipw.
+
+        Warns where its record cannot be believed: files are gone, damaged, or of another run.
+        """
         self._run = RunDir.open(path)
         self.path = path
+        for fault in _faults(self._run):
+            warnings.warn(f"{path} is not valid: {fault}", stacklevel=3)
 
     @property
     def manifest(self) -> dict[str, Any]:
@@ -28,7 +34,9 @@ class Run:
     @property
     def summary(self) -> dict[str, Any]:
         """Metrics, validity and where the joules come from. Raises UsageError where none was derived."""
-        summary = self._run.summary()
+        from ipw.reports.metrics import stored_summary
+
+        summary = stored_summary(self._run)
         if summary is None:
             raise UsageError(f"{self.path} holds no summary", f"ipw report {self.path} --recompute")
         return summary
@@ -70,6 +78,16 @@ class Run:
         from ipw.notebook import run_html
 
         return run_html(self._run)
+
+
+def _faults(run: RunDir) -> list[str]:
+    from ipw.reports.metrics import stored_summary
+    from ipw.reports.record_check import record_faults
+
+    try:
+        return record_faults(stored_summary(run) or {})
+    except UsageError as error:
+        return [error.message]
 
 
 def _pandas() -> Any:

@@ -14,6 +14,7 @@ from ipw.reports.check import Check
 from ipw.reports.gate_load import load_faults
 from ipw.reports.gate_policy import EQUAL
 from ipw.reports.metric import mapping, mappings, number, sensors
+from ipw.reports.metrics import stored_summary
 from ipw.reports.other_load import LOAD_CHECK
 from ipw.reports.queries import Queries, load_queries
 from ipw.reports.readings import total_channels
@@ -65,7 +66,7 @@ def observe(run: RunDir, arm: ArmName, pair: int, start: int) -> Observed:
     """Read what there is to compare. Raises UsageError where the run was never derived."""
     manifest = run.manifest()
     gauges = _gauges(manifest, run.readings())
-    summary = run.summary() or {}
+    summary = stored_summary(run) or {}
     return Observed(arm, pair, start, str(run), manifest, summary, load_queries(run), _responses(run), gauges)
 
 

@@ -16,6 +16,7 @@ from ipw.reports.question_checks import with_questions
 from ipw.reports.ranking import IMPORTED
 from ipw.reports.ratios import UNSCORED, query_metrics, rates, shared_error
 from ipw.reports.readings import total_channels
+from ipw.reports.record_check import verified
 from ipw.reports.utilisation import utilisation
 from ipw.reports.validity import check_run
 from ipw.reports.window import measured_energy, window_metrics, window_s
@@ -77,11 +78,12 @@ def summarize(run: RunDir) -> dict[str, Any]:
 
 
 def stored_summary(run: RunDir) -> dict[str, Any] | None:
-    """Read the summary of `run`, `None` where it was never derived.
+    """Read the summary of `run`, `None` where it was never derived; it is held against the files it was made from.
 
     One of an earlier version does not tell what became of the questions; that is then found in the run's tables.
     """
     stored = run.summary()
+    stored = stored and verified(stored, run)
     kind = mapping(mapping(stored).get("workload")).get("kind")
     if stored is None or kind != "lm" or questions_of(stored) or str(stored.get("basis")).startswith(IMPORTED):
         return stored

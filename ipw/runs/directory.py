@@ -19,7 +19,7 @@ from ipw.clock import wall_ns
 from ipw.errors import IpwError, UsageError
 from ipw.runs.files import absolute, folder_mode, replacing
 from ipw.runs.journal import JOURNAL, RANK_JOURNALS
-from ipw.runs.readings import READINGS, RECORD_FIELDS
+from ipw.runs.readings import READINGS, RECORD, RECORD_FIELDS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -129,6 +129,19 @@ class RunDir:
             raw = path.read_bytes()
             return np.frombuffer(raw, dtype, count=len(raw) // dtype.itemsize)
         return self._readings_from_table(dtype)
+
+    def reading_count(self) -> int:
+        """How many raw readings there are, without loading them."""
+        path = self.path / READINGS
+        if path.is_file():
+            return path.stat().st_size // RECORD.size
+        import pyarrow.parquet as pq
+
+        table = self.path / "power.parquet"
+        if not table.is_file():
+            return 0
+        with table.open("rb") as file:
+            return int(pq.read_metadata(file).num_rows)
 
     def recent_readings(self, since_ns: int) -> npt.NDArray[np.void]:
         """Readings from about `since_ns` on of a run that is being measured, without reading what came before."""

@@ -19,6 +19,23 @@ JOURNAL = "journal.jsonl"
 RANK_JOURNALS = "journal-rank*.jsonl"
 """Of the ranks of a job beside the one that measures for all of them."""
 
+KINDS = {
+    "span": "an interval that was marked: `name`, `phase` (`idle`, `measure`, …), `start_ns`, `end_ns`, `status`",
+    "query": "a question that was asked in the measured window, with its answer, times, tokens and score",
+    "warmup": "the same, asked before the window",
+    "retry": "the same, asked again after the window because it had failed in it",
+    "cut_off": "the same, on its way when the run ended: nothing is known of its answer",
+    "step": "a training step: `method`, `step`, `start_ns`, `end_ns`, `loss`, `samples`, `tokens`, `status`",
+    "loss": "the loss of a step that a trainer told later",
+    "evaluation": "the loss on held-out data after a step",
+    "model": "facts of the model that a method trains",
+    "method": "how a training method ended",
+    "example": "the first tokens of a routing run, as text",
+    "offload": "a pass with experts loaded on demand",
+    "rank": "which devices a rank of several uses, and whether it has ended",
+}
+"""Kinds of lines, each with what it says. A new one is a new version of the format."""
+
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
 

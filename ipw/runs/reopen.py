@@ -33,13 +33,18 @@ def prepare(run: RunDir) -> None:
     lost["channel"], lost["status"] = ends["channel"], STATUS_CODES["lost"]
     with replacing(run.path / READINGS, durable=True) as file:
         file.write(np.concatenate([readings, lost]).tobytes())
+    mark(run)
+    for name in DERIVED:
+        (run.path / name).unlink(missing_ok=True)
+
+
+def mark(run: RunDir) -> None:
+    """Mark as measured what was, where the run was killed before its window ended."""
     with Journal(run) as journal:
         if window := _unmarked(run):
             start_ns, end_ns = window
-            mark = {"name": "measure", "phase": "measure", "start_ns": start_ns, "end_ns": end_ns, "recovered": True}
-            journal.append("span", mark)
-    for name in DERIVED:
-        (run.path / name).unlink(missing_ok=True)
+            span = {"name": "measure", "phase": "measure", "start_ns": start_ns, "end_ns": end_ns, "recovered": True}
+            journal.append("span", span)
 
 
 @contextlib.contextmanager

@@ -8,9 +8,11 @@ from typing import Any
 
 import click
 
-from ipw.errors import OK
+from ipw.errors import OK, InvalidMeasurementError
 from ipw.reports.compare import Row, compare
 from ipw.reports.metric import mapping
+from ipw.reports.metrics import stored_summary
+from ipw.reports.record_check import record_faults
 from ipw.runs.directory import RunDir
 from ipw.verbs.options import JSON, TOML
 
@@ -23,6 +25,9 @@ def compare_runs(*, base: Path, candidate: Path, calibration: Path | None, as_js
         click.echo(json.dumps(found, allow_nan=False))
     else:
         _show(found)
+    for run in (a, b):
+        for fault in record_faults(stored_summary(run) or {}):
+            raise InvalidMeasurementError(f"{run} is not valid: {fault}", f"ipw report {run} --recompute")
     return OK
 
 

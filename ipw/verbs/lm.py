@@ -16,6 +16,7 @@ from ipw.meter import Meter
 from ipw.runs.directory import RunDir
 from ipw.runs.outages import outage_error
 from ipw.runs.owner import Owner
+from ipw.runs.record import ids_digest
 from ipw.runs.seal import seal
 from ipw.system import process_created_s
 from ipw.verbs.conclude import conclude
@@ -210,6 +211,7 @@ def describe(
             "digest": planned.dataset.digest,
             "questions": len(planned.dataset.questions),
             "questions_digest": questions_digest(planned.dataset.questions),
+            "ids_digest": ids_digest(question.id for question in planned.dataset.questions),
             "scorer": planned.scorer,
             "scorer_reason": planned.scorer_reason,
             "answer_is": planned.dataset.answer_is,

@@ -10,12 +10,16 @@ from typing import Any
 import click
 import numpy as np
 
-from ipw.errors import UsageError
+from ipw.errors import IpwError, UsageError
 from ipw.reports.metric import mapping, mappings
+from ipw.reports.metrics import stored_summary
+from ipw.reports.record_check import record_faults
 from ipw.runs.directory import RunDir
 from ipw.runs.files import replacing
 from ipw.runs.journal import Journal
 from ipw.runs.readings import READINGS, STATUS_CODES
+from ipw.runs.record import held, ids_digest
+from ipw.runs.survey import recorded, survey_raw
 from ipw.runs.tries import CUT_OFF, counted, replaced
 from ipw.verbs.conclude import conclude
 from ipw.verbs.options import JSON, OUT, STRICT
@@ -35,12 +39,16 @@ def merge(*, runs: Sequence[Path], out: Path, mismatched: bool, as_json: bool, s
 def merge_runs(parts: Sequence[RunDir], out: Path, *, mismatched: bool = False) -> RunDir:
     """Put the parts one behind the other on one axis of time, in the order given; times of each keep their distances.
 
-    Raises UsageError where the parts are not of one study, or, unless `mismatched`, not of one model and data set.
+    Raises UsageError where the parts are not of one study, or, unless `mismatched`, not of one model and data set;
+    IpwError where the record of one cannot be believed.
     """
     if len(parts) < 2:
         raise UsageError("there is nothing to merge", "ipw merge RUN RUN …")
     manifests = [part.manifest() for part in parts]
     _check(parts, manifests, mismatched=mismatched)
+    for part, each in zip(parts, manifests, strict=True):
+        if faults := held(each, survey_raw(part)).errors or record_faults(stored_summary(part) or {}):
+            raise IpwError(f"the record of {part} cannot be believed: {faults[0]}", "leave it out, or measure it again")
     merged = RunDir.create(out, f"merged-{parts[0].path.name.partition('-')[2] or 'run'}")
     blocks = []
     end_ns: int | None = None
@@ -60,7 +68,9 @@ def merge_runs(parts: Sequence[RunDir], out: Path, *, mismatched: bool = False) 
             end_ns = last_ns + shift_ns
     with replacing(merged.path / READINGS, durable=True) as file:
         file.write(np.concatenate(blocks).tobytes())
-    merged.write_manifest(_manifest(merged, parts, manifests, end_ns))
+    manifest = _manifest(merged, parts, manifests, end_ns)
+    recorded_then = recorded(merged, sum(block.size for block in blocks))
+    merged.write_manifest(manifest | {"recorded": recorded_then, "mismatched": mismatched})
     return merged
 
 
@@ -113,7 +123,7 @@ def _manifest(
         "status_reason": f"a part is {unfinished}" if unfinished else None,
         "host": {**mapping(kept.get("host")), "name": ", ".join(hosts)},
         "sensors": sensors,
-        "dataset": {**mapping(kept.get("dataset")), "questions": questions},
+        "dataset": {**mapping(kept.get("dataset")), "questions": questions, "ids_digest": ids_digest(_ids(parts))},
         "sampler": _samplers([mapping(each.get("sampler")) for each in manifests]),
         "anchors": kept.get("anchors", [])[:1],
         "ended_ns": end_ns,
@@ -150,12 +160,16 @@ def _check(parts: Sequence[RunDir], manifests: Sequence[Mapping[str, Any]], *, m
     for path, what, one, other in _mismatches(parts, manifests):
         hint = "merge runs of one study, or say --mismatched"
         raise UsageError(f"{path} differs from {parts[0].path} in {what}: {other!r}, not {one!r}", hint)
-    ids = [str(query["query_id"]) for part in parts for query in counted(part)]
+    ids = _ids(parts)
     if len(ids) > len(set(ids)):
         twice = len(ids) - len(set(ids))
         raise UsageError(
             f"{twice} questions are in more than one run", "merge shards of a data set, or say --mismatched"
         )
+
+
+def _ids(parts: Sequence[RunDir]) -> list[str]:
+    return [str(query["query_id"]) for part in parts for query in counted(part)]
 
 
 def _mismatches(

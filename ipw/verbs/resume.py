@@ -15,7 +15,8 @@ from ipw.clock import boot_id
 from ipw.errors import IpwError, UsageError
 from ipw.runs.directory import RunDir
 from ipw.runs.owner import Owner
-from ipw.runs.reopen import prepare, restored_on_error
+from ipw.runs.reopen import mark, prepare, restored_on_error
+from ipw.runs.survey import recorded
 from ipw.runs.tries import counted
 from ipw.system import command_line, process_created_s
 from ipw.verbs.conclude import conclude
@@ -69,7 +70,8 @@ def _finish(opened: RunDir, run: Path, owner: Owner, retry_failed: str, paramete
             failed = sum(record.get("status") != "ok" for record in counted(opened))
             again = f"ipw resume {shlex.quote(str(run))} --retry-failed all, since {failed} questions failed"
             raise UsageError(f"{run} is complete: nothing is left to ask", again if failed else f"ipw report {run}")
-        opened.update_manifest(status="complete")
+        mark(opened)
+        opened.update_manifest(status="complete", recorded=recorded(opened, None))
         return False
     with served(parameters) as endpoint:
         now = describe(endpoint, planned, idle_s)

@@ -86,7 +86,9 @@ def join(run: RunDir, main: tuple[Offset, Offset], recordings: Sequence[Recordin
     with replacing(run.path / READINGS, durable=True) as file:
         file.write(whole[np.argsort(whole["t_ns"], kind="stable")].tobytes())
     nodes = [{"node": r.node, "offsets": [o._asdict() for o in r.offsets]} for r in recordings]
-    run.write_manifest(manifest | {"sensors": sensors, "nodes": nodes, "clock": [o._asdict() for o in main]})
+    joined = {"sensors": sensors, "nodes": nodes, "clock": [o._asdict() for o in main]}
+    known = manifest.get("recorded") or {}
+    run.write_manifest(manifest | joined | {"recorded": known | {"readings": whole.size}})
 
 
 def _renamed(channel: Mapping[str, Any], place: int, first: int) -> dict[str, Any]:

@@ -1,0 +1,210 @@
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from doubles.openai_server import Behaviour, Request, serving
+
+from ipw.pipeline import derive
+from ipw.reports.record_check import record_faults
+from ipw.runs.directory import RunDir
+from ipw.runs.journal import JOURNAL
+from ipw.runs.readings import RECORD
+
+QUESTIONS = 12
+Lines = list[bytes]
+
+
+def answer(request: Request) -> Behaviour:
+    return Behaviour([request.prompt], token_s=0.002, prefill_s=0.002)
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of twelve questions, of which a third were answered wrongly."""
+    folder = tmp_path_factory.mktemp("measured")
+    rows = [{"id": f"q{i}", "prompt": f"say {i}", "answer": f"say {i}" if i % 3 else "no"} for i in range(QUESTIONS)]
+    (folder / "q.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with serving(answer) as server:
+        command = ["run", "lm", "--base-url", server.url, "--dataset", str(folder / "q.jsonl"), "--warmup", "1"]
+        command += ["--idle", "0.2", "--sensors", "estimate", "--out", str(folder / "runs")]
+        subprocess.run([sys.executable, "-m", "ipw.cli", *command], check=True, capture_output=True)
+    (run,) = (folder / "runs").iterdir()
+    return run
+
+
+@pytest.fixture
+def run(measured: Path, tmp_path: Path) -> RunDir:
+    return RunDir(Path(shutil.copytree(measured, tmp_path / "run")))
+
+
+def alter(run: RunDir, change: Callable[[Lines], Lines]) -> None:
+    path = run.path / JOURNAL
+    path.write_bytes(b"\n".join(change(path.read_bytes().split(b"\n"))))
+
+
+def is_query(line: bytes) -> bool:
+    return line.startswith(b'{"kind":"query"')
+
+
+def is_wrong(line: bytes) -> bool:
+    return is_query(line) and b'"score":0' in line
+
+
+def torn(line: bytes) -> Lines:
+    return [line[:40]]
+
+
+def torn_begin(line: bytes) -> Lines:
+    return [line[40:]]
+
+
+def gone(_: bytes) -> Lines:
+    return []
+
+
+def twice(line: bytes) -> Lines:
+    return [line, line]
+
+
+def glued(line: bytes) -> Lines:
+    return [line[: len(line) // 2] + line]
+
+
+def zeros(line: bytes) -> Lines:
+    return [line[:30] + bytes(60) + line[90:]]
+
+
+def emptied(_: bytes) -> Lines:
+    return [b""]
+
+
+def nameless(line: bytes) -> Lines:
+    return [line.replace(b'"query_id":"q', b'"query_ix":"q')]
+
+
+def renamed(line: bytes) -> Lines:
+    return [line.replace(b'"query_id":"q', b'"query_id":"p')]
+
+
+def timeless(line: bytes) -> Lines:
+    return [line.replace(b'"start_ns":', b'"begin_ns":')]
+
+
+def elsewhere(line: bytes) -> Lines:
+    record = json.loads(line)
+    return [json.dumps(record | {"end_ns": record["end_ns"] + 10**12}, separators=(",", ":")).encode()]
+
+
+def of_another_kind(line: bytes) -> Lines:
+    return [line.replace(b'"kind":"query"', b'"kind":"quest"')]
+
+
+DAMAGES = [
+    torn,
+    torn_begin,
+    gone,
+    twice,
+    glued,
+    zeros,
+    emptied,
+    nameless,
+    renamed,
+    timeless,
+    elsewhere,
+    of_another_kind,
+]
+
+
+def some(seed: int) -> Callable[[bytes], bool]:
+    drawn = random.Random(seed)
+    return lambda line: is_query(line) and drawn.random() < 0.4
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize(
+    "which", [is_wrong, lambda line: is_query(line) and not is_wrong(line), some(1), some(2)],
+    ids=["wrong answers", "right answers", "some", "others"],
+)  # fmt: skip
+def test_a_journal_with_answers_torn_gone_or_there_twice_is_never_believed(
+    run: RunDir, damage: Callable[[bytes], Lines], which: Callable[[bytes], bool]
+) -> None:
+    run.update_manifest(recorded=None)  # as an older version left it
+    alter(run, lambda lines: [each for line in lines for each in (damage(line) if which(line) else [line])])
+    summary = derive(run)
+    assert record_faults(summary)
+    assert not summary["valid"]
+
+
+@pytest.mark.parametrize("status", ["complete", "interrupted"])
+def test_an_answer_that_was_made_right_afterwards_is_told(run: RunDir, status: str) -> None:
+    run.update_manifest(status=status)
+    alter(run, lambda lines: [line.replace(b'"score":0', b'"score":1') for line in lines])
+    summary = derive(run)
+    assert summary["metrics"]["accuracy"]["value"] == 1.0
+    assert not summary["valid"]
+    assert "the journal is not as the run left it" in record_faults(summary)[0]
+
+
+def test_answers_torn_from_an_interrupted_run_are_told(run: RunDir) -> None:
+    run.update_manifest(status="interrupted")
+    alter(run, lambda lines: [line[:40] if is_wrong(line) else line for line in lines])
+    assert not derive(run)["valid"]
+
+
+def test_the_run_as_it_is_can_be_believed_again_and_again(run: RunDir) -> None:
+    for _ in range(2):
+        summary = derive(run)
+        (record,) = [check for check in summary["validity"] if check["check"] == "record"]
+        assert record["ok"], record
+        assert f"{QUESTIONS} questions" in record["detail"]
+
+
+@pytest.mark.parametrize("cut", [1, 23, 24, 24 * 3 + 5])
+def test_readings_that_are_gone_are_told(run: RunDir, cut: int) -> None:
+    readings = run.readings().tobytes()
+    (run.path / "power.parquet").unlink()
+    (run.path / "power.bin").write_bytes(readings[: len(readings) - cut])
+    assert any("readings are there" in fault for fault in record_faults(derive(run)))
+
+
+def test_a_torn_reading_behind_the_last_whole_one_is_told_and_costs_nothing(run: RunDir) -> None:
+    readings = run.readings().tobytes()
+    (run.path / "power.parquet").unlink()
+    (run.path / "power.bin").write_bytes(readings + bytes(RECORD.size - 1))
+    summary = derive(run)
+    (record,) = [check for check in summary["validity"] if check["check"] == "record"]
+    assert (record["ok"], record["level"]) == (False, "warning")
+    assert record["detail"] == f"the last reading was cut off after {RECORD.size - 1} bytes"
+
+
+def test_the_mark_of_the_window_that_is_gone_is_told(run: RunDir) -> None:
+    run.update_manifest(recorded=None)
+    alter(run, lambda lines: [line for line in lines if b'"phase":"measure"' not in line])
+    assert "the mark of the measured window is missing" in record_faults(derive(run))[0]
+
+
+def test_a_journal_that_is_gone_is_told(run: RunDir) -> None:
+    run.update_manifest(recorded=None)
+    (run.path / JOURNAL).unlink()
+    assert f"0 of {QUESTIONS} questions are in the journal" in record_faults(derive(run))[0]
+
+
+def test_many_lines_are_counted_like_few(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    import ipw.runs.survey as module
+
+    def counts() -> tuple[Any, ...]:
+        found = module.survey_raw(run)
+        return found.journal, dict(found.lines), found.damaged, found.windows
+
+    whole = counts()
+    for block in (1, 50, 1000):
+        monkeypatch.setattr(module, "BLOCK", block)
+        assert counts() == whole
