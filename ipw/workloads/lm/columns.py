@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from functools import lru_cache
+from typing import NamedTuple
 
 from ipw.errors import UsageError, near
 from ipw.workloads.lm.dataset_files import Row
@@ -64,6 +65,7 @@ def renamed(rows: Iterable[Row], columns: Mapping[str, str], source: object) -> 
         )
 
 
-def like_choices(row: Mapping[str, Any]) -> str | None:
-    """Name a column, other than `choices`, that looks as if it held choices."""
-    return next((str(name) for name in row if name != "choices" and CHOICES_LIKE.fullmatch(str(name))), None)
+@lru_cache
+def like_choices(names: tuple[str, ...]) -> str | None:
+    """Find a column, other than `choices`, that looks as if it held choices."""
+    return next((str(name) for name in names if name != "choices" and CHOICES_LIKE.fullmatch(str(name))), None)

@@ -103,7 +103,7 @@ UNTYPED = (csv_rows,)
 def _json(path: Path, text: str, line: int) -> Any:
     """Parse what begins on this line."""
     try:
-        return json.loads(text, object_pairs_hook=_object)
+        return DECODER.decode(text)
     except json.JSONDecodeError as error:
         where, reason = line + error.lineno - 1, f"{error.msg}, at {error.doc[error.pos :][:30]!r}"
     except _TwiceError as error:
@@ -129,6 +129,9 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         names = [name for name, _ in pairs]
         raise _TwiceError(next(name for name in names if names.count(name) > 1))
     return row
+
+
+DECODER = json.JSONDecoder(object_pairs_hook=_object)
 
 
 def _delimiter(header: str, known: Collection[str]) -> str:

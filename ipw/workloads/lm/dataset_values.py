@@ -225,7 +225,10 @@ def _parsed(text: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
-        raise NotReadableError("a text that is no JSON list") from None
+        printed = (
+            "a list as Python prints it, and not as JSON" if REPR.fullmatch(text) else "a text that is no JSON list"
+        )
+        raise NotReadableError(printed) from None
 
 
 def _each(values: Sequence[Any], read: Callable[[Any], T]) -> tuple[T, ...]:

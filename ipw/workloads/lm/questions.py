@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
+from sys import intern
 from typing import Any, NamedTuple, TypeVar
 
 from ipw.errors import UsageError
@@ -91,13 +92,10 @@ def questions_of(rows: Iterable[Row], source: object, meant: Meant | None = None
     questions: list[Question] = []
     cases: dict[int, Case] = {}
     ids: set[str] = set()
-    subjects: dict[str, str] = {}  # one string a subject, however many questions
     notes: dict[str, None] = {}
     for number, (where, row) in enumerate(rows):
         place = f"{source}, {where}"
         question = _question(row, number, place, as_json=not typed and answer_is != "text")
-        if question.subject:
-            question = replace(question, subject=subjects.setdefault(question.subject, question.subject))
         if question.id in ids:
             raise UsageError(f"{place}: the id {question.id!r} was there before", "ids tell questions apart")
         ids.add(question.id)
@@ -129,7 +127,7 @@ def _question(row: Mapping[str, Any], number: int, place: str, *, as_json: bool)
     answer, *aliases = _read(row, "answer", _cell_texts if as_json else texts_of, place)
     return Question(
         id=_read(row, "id", text_of, place) if _given(row, "id") else str(number),
-        subject=_read(row, "subject", text_of, place) if _given(row, "subject") else None,
+        subject=intern(_read(row, "subject", text_of, place)) if _given(row, "subject") else None,
         prompt=_as_text(messages) if messages else str(prompt),
         answer=answer,
         aliases=tuple(aliases),
@@ -144,7 +142,7 @@ def _choices(row: Mapping[str, Any], place: str) -> Choices | None:
     lettered = {name: row[name] for name in takewhile(lambda name: _given(row, name), LETTERED)}
     if len(lettered) > 1:
         return _read({"choices": lettered}, "choices", choices_of, place)
-    if alike := like_choices(row):
+    if alike := like_choices(tuple(row)):
         hint = f"--columns choices={alike}, where it holds them all; else put them into one column"
         raise UsageError(f"{place}: the column {alike!r} looks like choices, and is not read", hint)
     return None

@@ -169,7 +169,7 @@ def test_choices_are_texts_and_perhaps_have_labels(value: Any, texts: Any, label
         (["red"] * 27, "a list of 27 values"),
         (["red", None], "value 2 is null"),
         (["red", ["green"]], "value 2 is a list"),
-        ("['red', 'green']", "a text that is no JSON list"),
+        ("['red', 'green']", "a list as Python prints it, and not as JSON"),
         ("red", "a text that is no JSON list"),
         (4, "of the kind int"),
         ({"text": ["red", "green"], "label": ["A", "A"]}, "2 texts with the labels A, A"),
