@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -10,9 +11,9 @@ from ipw.power_supplies import charger_online, folder, system_batteries
 from ipw.profilers.base import Channel, Sensor, SensorError, timed
 from ipw.profilers.mac_battery import MacBattery, discharge_w
 from ipw.profilers.sources import Source, Sources, missing, probed
-from ipw.sysfs import printable, read_text
+from ipw.profilers.sysfs_power import micro
+from ipw.sysfs import printable
 
-WAITING = {"Not charging", "Full", "Unknown"}
 HINT = "unplug the charger"
 MAX_POWER_W = 300.0
 """A battery of 100 Wh, the most that aeroplanes take, emptied in 20 minutes."""
@@ -24,7 +25,7 @@ def open_sensor() -> Sensor:
     root = folder()
     batteries = system_batteries(root)
     if batteries:
-        return Sources(_source(root, path) for path in batteries)
+        return Sources([_source(root, batteries)])
     if shutil.which("ioreg"):
         return _of_a_mac()
     return missing("battery", "system", "absent", f"no battery of the system in {root}")
@@ -50,41 +51,45 @@ def _of_a_mac() -> Sensor:
     )
 
 
-def _source(root: Path, path: Path) -> Source:
+def _source(root: Path, batteries: Sequence[Path]) -> Source:
+    """Make one channel of all batteries: of two, one waits while the other gives."""
     channel = Channel(
-        name=f"battery/{path.name}",
+        name=f"battery/{'+'.join(printable(path.name) for path in batteries)}",
         kind="power",
         scope="system",
         method="integrated_power",
-        device=str(path),
+        device=", ".join(printable(str(path)) for path in batteries),
         unit="W",
         poll_s=1.0,
         max_power_w=MAX_POWER_W,
         note=NOTE,
     )
-    return probed(channel, partial(timed, partial(_watts, root, path)), HINT)
+    return probed(channel, partial(timed, partial(_watts, root, batteries)), HINT)
 
 
-def _watts(root: Path, path: Path) -> float:
-    """Power drawn now; files hold millionths. Of two batteries one waits, and gives nothing, while the other gives."""
+def _watts(root: Path, batteries: Sequence[Path]) -> float:
+    """Power drawn now from those that discharge."""
     if charger_online(root):
         raise SensorError("unsupported", "the battery is not what feeds the machine: a charger is connected")
-    try:
-        status = _status(path)
-        if status != "Discharging":
-            others = (other for other in system_batteries(root) if other != path)
-            if status in WAITING and any(read_text(other / "status") == "Discharging" for other in others):
-                return 0.0
-            raise SensorError("unsupported", f"the battery is not discharging ({status.lower()})")
-        if (path / "power_now").exists():
-            return abs(int((path / "power_now").read_text())) / 1e6
-        microamperes = abs(int((path / "current_now").read_text()))
-        return microamperes / 1e6 * int((path / "voltage_now").read_text()) / 1e6
-    except PermissionError as error:
-        raise SensorError("permission", f"{path}: {error.strerror}") from error
-    except (OSError, ValueError) as error:
-        raise SensorError("lost", f"{path}: {error}") from error
+    states = {path: _status(path) for path in batteries}
+    giving = [path for path, state in states.items() if state == "Discharging"]
+    if not giving:
+        told = ", ".join(state.lower() or "silent" for state in states.values())
+        raise SensorError("unsupported", f"the battery is not discharging ({told})")
+    return sum(_power_w(path) for path in giving)
+
+
+def _power_w(path: Path) -> float:
+    """Read what one battery gives; files hold millionths."""
+    if (path / "power_now").exists():
+        return abs(micro(path / "power_now"))
+    return abs(micro(path / "current_now")) * micro(path / "voltage_now")
 
 
 def _status(path: Path) -> str:
-    return printable((path / "status").read_bytes())
+    try:
+        return printable((path / "status").read_bytes())
+    except PermissionError as error:
+        raise SensorError("permission", f"{path}: {error.strerror}") from error
+    except OSError as error:
+        raise SensorError("lost", f"{path}: {error.strerror}") from error

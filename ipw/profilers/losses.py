@@ -43,7 +43,7 @@ def losses(channels: Sequence[Channel], selection: str = "auto") -> list[Loss]:
     found = [c for c in channels if c.status not in {"ok", "absent"} and c.kind != "gauge"]
     revived = [replace(c, status="ok") if c in found else c for c in channels]
     wanted = choose_basis(revived).channels
-    told = [c for c in found if c.name in wanted or c.asked or c.note == BROKEN]
+    told = [c for c in found if c.name in wanted or c.asked or c.note == BROKEN or _is_whole_sensor(c)]
     lost = [c for c in told if c.reason in {STILL, ZERO} or not _covered(c, total)]
     first = {(_device(c), c.scope): c for c in reversed(lost)}  # of a device's counter and power, the counter
     vain = _asked_in_vain(channels, selection)
@@ -87,6 +87,11 @@ def _asked_in_vain(channels: Sequence[Channel], selection: str) -> dict[str, Los
 
 def _sensor(channel: Channel) -> str:
     return channel.name.partition("/")[0]
+
+
+def _is_whole_sensor(channel: Channel) -> bool:
+    """Whether a sensor was there and as a whole is lost or closed, such as a plug that no longer answers."""
+    return "/" not in channel.name and channel.status in {"lost", "permission"}
 
 
 def _device(channel: Channel) -> str:

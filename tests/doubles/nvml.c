@@ -432,6 +432,7 @@ int nvmlDeviceGetSamples(void *handle, uint32_t type, uint64_t last_seen_us, uin
     return *value_type = VALUE_UINT, *count = n, OK;
 }
 
+#ifndef DRIVER_2020
 static int power_field(int i, field_t *f, uint32_t call, int64_t window) {
     gpu_t *g = &state->gpus[i];
     double share = f->scope == SCOPE_GPU ? g->gpu_share : f->scope == SCOPE_MODULE ? g->module_share : f->scope == SCOPE_MEMORY ? g->memory_share : 0;
@@ -443,6 +444,8 @@ static int power_field(int i, field_t *f, uint32_t call, int64_t window) {
     f->value.u32 = (uint32_t)(share * shown_w(i, now_ns(), window) * 1000);
     return OK;
 }
+
+#endif
 
 static int fill(int i, field_t *f) {
     gpu_t *g = &state->gpus[i];

@@ -68,15 +68,18 @@ def test_a_charger_that_is_connected_leaves_the_battery_only_a_part(battery: Pat
         assert "a charger is connected" in channel.reason
 
 
-def test_of_two_batteries_the_one_that_waits_gives_nothing(battery: Path) -> None:
+def test_two_batteries_are_one_source_of_which_now_one_and_now_the_other_gives(battery: Path) -> None:
     second = write(battery.parent / "BAT1", status="Not charging", power_now=0)
     write(battery, status="Discharging", power_now=9_000_000)
     with opened(open_battery()) as sensor:
-        assert choose_basis(sensor.channels).channels == {"battery/BAT0", "battery/BAT1"}
-        assert (value(sensor, "battery/BAT0"), value(sensor, "battery/BAT1")) == (9.0, 0.0)
-        write(battery, status="Not charging")
+        assert choose_basis(sensor.channels).channels == {"battery/BAT0+BAT1"}
+        assert value(sensor, "battery/BAT0+BAT1") == 9.0
         write(second, status="Discharging", power_now=8_000_000)
-        assert (value(sensor, "battery/BAT0"), value(sensor, "battery/BAT1")) == (0.0, 8.0)
+        assert value(sensor, "battery/BAT0+BAT1") == 17.0
+        write(battery, status="Not charging")
+        assert value(sensor, "battery/BAT0+BAT1") == 8.0
+        write(second, status="Full")
+        assert "(not charging, full)" in failure(sensor, "battery/BAT0+BAT1").reason
 
 
 @pytest.mark.parametrize("files", [{"scope": "Device"}, {"present": 0}, {"type": "UPS"}], ids=str)

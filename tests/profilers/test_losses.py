@@ -61,6 +61,7 @@ CASES: dict[str, tuple[list[Channel], str, dict[str, str]]] = {
     "a GPU within its SoC": ([lost(GPU0, status="unsupported"), SOC], "auto", {"nvml/gpu0": "info"}),
     "a rail of several": ([counter("hwmon/a", "soc"), lost(counter("hwmon/b", "soc"))], "auto", {"hwmon/b": "error"}),
     "a battery that is charged": ([PACKAGE0, BATTERY], "auto", {}),
+    "a plug that was set up and is silent": ([PACKAGE0, absent("meter", "wall", "lost", "refused")], "auto", {"meter": "warning"}),  # noqa: E501
     "a gauge": ([GPU0, lost(replace(GPU1, kind="gauge"))], "auto", {}),
     "asked for and there": ([GPU0, PACKAGE0], "nvml,rapl", {}),
     "asked for and not there": ([NO_NVML, PACKAGE0], "nvml, rapl", {"nvml": "error"}),
@@ -152,3 +153,29 @@ def test_an_integrated_gpu_leaves_the_way_to_the_boards_rails_and_is_told(tmp_pa
     assert (told["basis"], told["valid"], told["left out"]) == ("soc", True, {})
     manifest = json.loads((Path(told["run"]) / "manifest.json").read_text())
     assert {each["channel"]: each["level"] for each in manifest["left_out"]} == {"nvml/gpu0": "info"}
+
+
+def test_the_doctor_and_a_language_model_end_well_with_a_driver_of_2020_and_odd_gpus(tmp_path: Path) -> None:
+    """Takes seconds: it is the whole of a run, with its model and its page."""
+    fake = FakeNvml.create(tmp_path / "nvml", 8, driver="DRIVER_2020")
+    fake.fail(1, double.HANDLE, double.GPU_IS_LOST)
+    fake.gpu(2).name = b"\xff\xfeGPU"
+    fake.fail(3, double.PCI, double.NOT_SUPPORTED)
+    fake.fail(4, double.UUID, 999)
+    fake.fail(5, double.PROCESSES, double.NO_PERMISSION)
+    fake.gpu(6).no_limit = 1
+    environment = os.environ | NOTHING | {"PYTHONPATH": str(ROOT)} | fake.environment()
+    code = "from ipw.cli import main; raise SystemExit(main())"
+    told = []
+    lm = "run lm --model dense --limit 4 --warmup 1 --idle 0 --sensors auto --json --out"
+    for words in (["doctor", "--json"], [*lm.split(), str(tmp_path)]):
+        command = [sys.executable, "-P", "-c", code, *words]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert "Traceback" not in done.stderr
+        told.append(json.loads(done.stdout))
+    doctor, run = told
+    lost = [{"channel": "nvml/gpu1", "level": "warning"}]
+    assert doctor["basis"] == "gpu"
+    assert [{key: each[key] for key in ("channel", "level")} for each in doctor["left_out"]] == lost
+    assert any(c["check"] == "left out" and "GPU is lost" in c["detail"] for c in run["validity"])
