@@ -10,6 +10,8 @@ import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self
 
+from ipw.clock import now_ns
+from ipw.errors import OutageError
 from ipw.runs.files import appending, unwritable
 
 if TYPE_CHECKING:
@@ -61,7 +63,7 @@ class Journal:
             raise unwritable(self._path, error) from None
 
     def append(self, kind: str, record: Mapping[str, Any]) -> None:
-        """Write one record. Raises IpwError where it cannot be written whole, as on a full disk."""
+        """Write one record. Raises OutageError where it cannot be written whole, as on a full disk: the run ends."""
         self.append_fields(kind, _encode(record)[1:-1])
 
     def append_fields(self, kind: str, fields: str) -> None:
@@ -77,7 +79,8 @@ class Journal:
                 if 0 < done < len(line):
                     self._take_back(done)
                 if isinstance(error, OSError):
-                    raise unwritable(self._path, error) from None
+                    told = unwritable(self._path, error)
+                    raise OutageError(told.message, {"kind": "disk", "t_ns": now_ns()}, told.hint) from None
                 raise
 
     def fileno(self) -> int:

@@ -150,7 +150,7 @@ def measure_into(
     except KeyboardInterrupt:
         return True
     except OutageError as error:
-        if not error.facts["finished"]:
+        if not error.facts.get("finished"):
             raise  # there is nothing to show
     return False
 
