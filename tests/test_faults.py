@@ -24,6 +24,7 @@ from doubles.powercap import Powercap
 
 import ipw
 from ipw.errors import IpwError
+from ipw.meter import Meter
 from ipw.pipeline import derive
 from ipw.runs.directory import RunDir
 
@@ -217,6 +218,21 @@ def test_other_processes_on_the_gpu_are_told_and_stay_in_the_manifest(gpu: FakeN
     for moment in ("start", "end"):
         assert [n["pid"] for n in outcome.run.manifest()["neighbours"][moment]] == [1]
     assert outcome.summary["valid"]
+
+
+def test_a_measured_server_that_was_up_before_is_no_other_process(gpu: FakeNvml, tmp_path: Path) -> None:
+    gpu.preload()
+    orphan = ["sh", "-c", "sleep 60 >/dev/null 2>&1 & echo $!"]  # of nobody here, as a server in another terminal is
+    server = int(subprocess.run(orphan, capture_output=True, check=True).stdout)
+    gpu.gpu(0).pids[0], gpu.gpu(0).pids[1] = server, 1
+    found = []
+    try:
+        for own in ([], [server]):
+            with Meter(RunDir.create(tmp_path, "served"), {"workload": {}}, "nvml", own=own) as meter:
+                found.append([each["pid"] for each in meter.run.manifest()["neighbours"]["start"]])
+    finally:
+        os.kill(server, signal.SIGKILL)
+    assert found == [[server, 1], [1]]
 
 
 # --- the library -----------------------------------------------------------------------------------------------------

@@ -9,7 +9,9 @@ import pytest
 from doubles.machines import one_package
 from doubles.proc import Proc
 
+from ipw.meter import Meter
 from ipw.pipeline import finish
+from ipw.runs.directory import RunDir
 from ipw.verbs.measure import measure_command
 
 
@@ -30,3 +32,18 @@ def test_a_busy_neighbour_is_told_with_what_it_used_and_the_run_is_not_valid(
     assert summary["other_load"]["own"] == pytest.approx(0.5, abs=0.1)
     idle = summary["metrics"]["idle_power_w"]
     assert idle["low"] < 0.5 * idle["value"]
+
+
+def test_a_run_that_began_without_its_load_is_gone_on_with_and_the_other_way_round(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proc = Proc(tmp_path / "proc")
+    for first, second in ((str(proc.root), "/nonexistent"), ("/nonexistent", str(proc.root))):
+        monkeypatch.setenv("IPW_PROC", first)
+        with Meter(RunDir.create(tmp_path, "parts"), {"workload": {}}, "estimate") as meter:
+            run = meter.run
+        monkeypatch.setenv("IPW_PROC", second)
+        with Meter(run, run.manifest(), "estimate") as meter:
+            names = [channel["name"] for channel in meter.channels if "index" in channel]
+        assert names[0] == "estimate/cpu"
+        assert len(names) == (3 if second == str(proc.root) else 1)
