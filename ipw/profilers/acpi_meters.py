@@ -46,7 +46,8 @@ class Meter(NamedTuple):
 
 def meter_of(path: Path) -> Meter | None:
     """Read what a meter is; `None` where it measures no power."""
-    folder = path / "device" if (path / "device" / "power1_average").exists() else path
+    device = path / "device"
+    folder = device if any((device / f"power1_{file}").exists() for file in ("average", "oem_info")) else path
     label = read_text(folder / "power1_oem_info")
     if NO_POWER.search(label):
         return None

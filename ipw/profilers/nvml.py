@@ -11,7 +11,7 @@ from typing import Any
 
 from ipw.clock import now_ns
 from ipw.profilers.base import Channel, Reading, Scope, SensorError, absent, timed
-from ipw.profilers.nvml_calls import asked, field, function, text, told
+from ipw.profilers.nvml_calls import asked, field, function, shut_down, text, told
 from ipw.profilers.nvml_gpus import list_gpus
 from ipw.profilers.nvml_samples import Ring, slow
 from ipw.profilers.sources import Read, Source, Sources, missing, probed, unreadable
@@ -46,7 +46,7 @@ def open_sensor() -> Sources:
     try:
         return Sources(_sources(pynvml), pynvml.nvmlShutdown)
     except SensorError as error:
-        pynvml.nvmlShutdown()
+        shut_down(pynvml)
         return missing("nvml", "gpu", error.status, error.reason, HINT)
 
 

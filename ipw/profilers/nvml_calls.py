@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from ctypes import ArgumentError
 from typing import Any, TypeVar
 
@@ -42,6 +43,12 @@ def asked(call: Callable[[], T]) -> T:
         return call()
     except Exception as error:
         raise told(error) from error
+
+
+def shut_down(nv: Any) -> None:
+    """Let go of the library, as far as it can be."""
+    with suppress(Exception):
+        nv.nvmlShutdown()
 
 
 def text(call: Callable[[], str]) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterator
 from typing import Any, NamedTuple
 
 from ipw.profilers.base import SensorError
-from ipw.profilers.nvml_calls import asked, text
+from ipw.profilers.nvml_calls import asked, shut_down, text
 from ipw.profilers.nvml_processes import compute_pids
 from ipw.profilers.visible_gpus import Gpu, Selection, select
 
@@ -71,7 +71,7 @@ def foreign_processes(own_pids: Collection[int]) -> list[ForeignProcess]:
     try:
         import pynvml
 
-        asked(pynvml.nvmlInit)
+        asked(lambda: pynvml.nvmlInit())  # noqa: PLW0108 - the name is looked up where that may fail
     except (ImportError, SensorError):
         return []
     found = []
@@ -82,7 +82,7 @@ def foreign_processes(own_pids: Collection[int]) -> list[ForeignProcess]:
     except SensorError:
         return found
     finally:
-        pynvml.nvmlShutdown()
+        shut_down(pynvml)
     return found
 
 
