@@ -12,6 +12,7 @@ import click
 from ipw.errors import INTERRUPTED, OK
 from ipw.pipeline import derive
 from ipw.runs.directory import RunDir
+from ipw.runs.outages import outage_error
 from ipw.verbs.lm import measure_lm
 from ipw.verbs.options import JSON, OUT, SENSORS
 from ipw.verbs.terminal import console, show
@@ -35,6 +36,8 @@ def quickstart(*, sensors: str, out: Path, limit: int | None, as_json: bool) -> 
         run, interrupted = measure_lm(Parameters(model=model, limit=limit, warmup=8), sensors, IDLE_S, out)
         if interrupted:
             return INTERRUPTED
+        if error := outage_error(run):
+            raise error
         runs.append(run)
     if find_spec("torch") and find_spec("transformers"):
         for measure in (_routing, _training):

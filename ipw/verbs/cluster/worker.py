@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ipw.errors import INTERRUPTED, IpwError
+from ipw.errors import INTERRUPTED, IpwError, OutageError
 from ipw.runs.directory import RunDir
 from ipw.runs.readings import READINGS
 from ipw.verbs.cluster.shipping import digest, pack, piece
@@ -44,6 +44,8 @@ class Worker:
             run = run_cell(Cell(**cell), self._folder)
             _check_measured(run)
             self._archive = pack(run.path)
+        except OutageError as error:  # its run stays here, and goes with the node
+            return {"error": error.message, "hint": "the same study, started again, measures the cell anew"}
         except IpwError as error:
             return {"error": error.message, "hint": error.hint}
         except KeyboardInterrupt:
