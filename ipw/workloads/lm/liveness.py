@@ -29,7 +29,7 @@ FEW = 3
 all that is in flight does when a server dies, counts once."""
 MANY = 16
 """Failures at the same moment that are as bad as a few one behind the other."""
-PATIENCE_S, BUSY_S, MOST_BUSY_S = 2.0, 30.0, 120.0
+PATIENCE_S, BUSY_S, MOST_BUSY_S = 1.0, 30.0, 120.0
 """How long a server is tried that cannot be reached or fails, that turns questions away, and that does so saying how
 long it wants to be left alone (`Retry-After`)."""
 FIRST_PAUSE_S, MOST_PAUSE_S = 0.05, 5.0
@@ -162,7 +162,8 @@ class Liveness:
             tries += 1
             if self._doubted.is_set() and time.monotonic() - began + pause_s > patience_s:
                 failed = len(self._held)
-                self.lost(sign, f"{error} (in {failed} question{'s'[: failed != 1]} and {tries} more tries)")
+                more = f"in {failed} question{'s'[: failed != 1]} and {tries} more {'try' if tries == 1 else 'tries'}"
+                self.lost(sign, f"{error} ({more})")
 
     def lost(self, kind: Kind, error: str | None, hint: str = SEE_LOG) -> NoReturn:
         """Raise OutageError, with the last error that there was."""

@@ -40,7 +40,7 @@ def dataset(tmp_path: Path) -> str:
 
 @pytest.fixture
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(liveness, "PATIENCE_S", 0.4)
+    monkeypatch.setattr(liveness, "PATIENCE_S", 0.3)
     monkeypatch.setattr(liveness, "BUSY_S", 0.8)
 
 
