@@ -112,7 +112,7 @@ def test_a_model_that_the_server_lacks_is_told_with_those_it_has(tmp_path: Path)
 @pytest.mark.parametrize(
     ("name", "content"),
     [
-        ("q.jsonl", '{"question": "1+1", "answer": "2"}'),
+        ("q.jsonl", '{"sum": "1+1", "answer": "2"}'),
         ("q.csv", "prompt,solution\n1+1,2\n"),
         ("q.jsonl", "not json"),
         ("q.jsonl", ""),

@@ -60,8 +60,8 @@ def run_lm(
 def measure_lm(parameters: Parameters, sensors: str, idle_s: float, out: Path) -> tuple[RunDir, bool]:
     """Serve the model and ask it everything; returns the run, and whether it was interrupted."""
     planned = plan(parameters)
-    tell(planned)
     with serve(parameters) as endpoint:
+        tell(planned)
         return measure_served(endpoint, planned, sensors, idle_s, out)
 
 
@@ -74,12 +74,13 @@ def measure_series(
     """
     found = members(parameters, levels, repeat)
     planned = plan(parameters)
-    tell(planned)
     widest = max((member.parameters for member in found), key=lambda one: one.slots)
     runs: list[RunDir] = []
     try:
         while len(runs) < len(found):
             with serve(widest) as endpoint:
+                if not runs:
+                    tell(planned)
                 for member in found[len(runs) : len(runs) + 1] if restart else found:
                     mine = planned._replace(parameters=member.parameters)
                     series = member.series | begun_with(runs)
