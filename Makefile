@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: quickstart test torch lint gpu-check clean
+.PHONY: quickstart test torch lint docs gpu-check clean
 
 quickstart: $(VENV)/.use  ## measure the two bundled models and write the report
 	$(VENV)/bin/ipw quickstart $(ARGS)
@@ -19,6 +19,9 @@ lint: $(VENV)/.dev  ## style, types and the direction of imports
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports --no-cache
+
+docs: $(VENV)/.use  ## write docs/run-directory.md again, from what the code says
+	$(VENV)/bin/python tools/run_directory_page.py
 
 gpu-check: $(VENV)/.dev  ## characterise the sensors of a real NVIDIA GPU
 	$(VENV)/bin/python -m pytest tests/gpu -m gpu -s $(ARGS)

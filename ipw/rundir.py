@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from ipw.runs.directory import MANIFEST, PAGE, SCHEMA_VERSION, SUMMARY, RunDir
+from ipw.runs.directory import MANIFEST, PAGE, SUMMARY, RunDir
 from ipw.runs.files import replacing
 from ipw.runs.journal import JOURNAL, RANK_JOURNALS, Journal
 from ipw.runs.readings import READINGS, RECORD_FIELDS
+from ipw.runs.schema import SCHEMA_VERSION
 
 __all__ = [
     "JOURNAL",

@@ -196,9 +196,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--sensors", default="auto", help="names, separated by commas")
     parser.add_argument("--own", type=int, nargs="*", default=[], help="processes of this run beside the parent")
     asked = parser.parse_args(arguments)
-    with os.fdopen(os.dup(1), "w") as out:
-        os.dup2(2, 1)  # what a library prints must not get between the two lines
+    out = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what a library prints must not get between the two lines
+    try:
         return _sample(asked.out, asked.sensors, [os.getppid(), *asked.own], out)
+    finally:
+        with contextlib.suppress(BrokenPipeError):  # what a parent that is gone did not hear
+            out.close()
 
 
 def _sample(folder: Path, selection: str, own: Sequence[int], out: TextIO) -> int:

@@ -12,8 +12,8 @@ from ipw.reports.definitions import COUNTS, QUANTILES, RATES, RATIOS, WINDOW, De
 from ipw.reports.metric import Metric, metric
 from ipw.reports.metric import number as finite
 from ipw.reports.ranking import IMPORTED
+from ipw.runs.schema import SCHEMA_VERSION
 
-SCHEMA_VERSION = 1
 OF_MODELS = (*RATIOS, *WINDOW, *RATES, *QUANTILES, *COUNTS)
 """What the summary of a language model's run lists; of any other, WINDOW."""
 ESTIMATE, AS_TOLD = "model_estimate", "imported"

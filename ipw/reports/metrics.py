@@ -21,9 +21,9 @@ from ipw.reports.utilisation import utilisation
 from ipw.reports.validity import check_run
 from ipw.reports.window import measured_energy, window_metrics, window_s
 from ipw.runs.directory import RunDir
+from ipw.runs.schema import SCHEMA_VERSION
 from ipw.unseen import unseen
 
-SCHEMA_VERSION = 1
 NO_LOGPROBS = "the server sent no log-probabilities"
 
 

@@ -18,7 +18,8 @@ from ipw.reports.queries import Queries, from_records, load_queries
 from ipw.reports.ranking import row_names
 from ipw.reports.spans import load_spans
 from ipw.reports.timeline import COARSE, FINE, Timeline, timeline
-from ipw.runs.directory import SCHEMA_VERSION, RunDir
+from ipw.runs.directory import RunDir
+from ipw.runs.schema import SCHEMA_VERSION
 
 T = TypeVar("T")
 FEW = 8

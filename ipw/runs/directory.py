@@ -1,8 +1,4 @@
-"""The run directory: all that a run leaves behind, raw first, so that every number can be made again from it.
-
-Format history
-  1  the first
-"""
+"""The run directory: all that a run leaves behind, raw first, so that every number can be made again from it."""
 
 from __future__ import annotations
 
@@ -20,13 +16,13 @@ from ipw.errors import IpwError, UsageError
 from ipw.runs.files import absolute, folder_mode, replacing
 from ipw.runs.journal import JOURNAL, RANK_JOURNALS
 from ipw.runs.readings import READINGS, RECORD, RECORD_FIELDS
+from ipw.runs.schema import SCHEMA_VERSION, check_version, migrated
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
     import pyarrow as pa
 
-SCHEMA_VERSION = 1
 MANIFEST, SUMMARY, PAGE = "manifest.json", "summary.json", "report.html"
 
 
@@ -68,18 +64,14 @@ class RunDir:
         if not (path / MANIFEST).is_file():
             raise UsageError(f"{path} is not a run directory: it holds no {MANIFEST}", "`ipw list runs` shows the runs")
         run = cls(path)
-        version = run.manifest().get("schema_version")
-        if not isinstance(version, int) or version > SCHEMA_VERSION:
-            raise UsageError(
-                f"{path} has schema version {version}; this ipw reads up to {SCHEMA_VERSION}", "upgrade ipw"
-            )
+        check_version(run.manifest().get("schema_version"), path)
         return run
 
     # --- manifest and summary ---------------------------------------------------------------------------------------
 
     def manifest(self) -> dict[str, Any]:
-        """What was run, on what, by which sensors. Raises UsageError where it cannot be read."""
-        return self._read_json(MANIFEST)
+        """What was run, on what, by which sensors, in this version's terms. Raises UsageError where it is damaged."""
+        return migrated(self._read_json(MANIFEST))
 
     def write_manifest(self, manifest: Mapping[str, Any]) -> None:
         """Replace the manifest."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import secrets
@@ -68,6 +69,8 @@ def replacing(path: Path, hint: str = FULL, *, durable: bool = False) -> Iterato
 
 def unwritable(path: Path, error: OSError, hint: str | None = FULL) -> IpwError:
     """Tell in one line that a file cannot be written."""
+    if hint == FULL and error.errno in {errno.EROFS, errno.EACCES, errno.EPERM}:
+        hint = "copy it to where you may write"
     return IpwError(f"cannot write {path}: {os.strerror(error.errno) if error.errno else error}", hint)
 
 

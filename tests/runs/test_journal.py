@@ -124,8 +124,9 @@ def test_a_read_only_folder_is_told_in_one_line(run: RunDir) -> None:
         pytest.skip("root may write anywhere")
     run.path.chmod(0o500)
     try:
-        with pytest.raises(IpwError, match="Permission denied"):
+        with pytest.raises(IpwError, match="Permission denied") as told:
             Journal(run)
+        assert told.value.hint == "copy it to where you may write"
     finally:
         run.path.chmod(0o700)
 

@@ -97,6 +97,7 @@ def test_a_run_that_was_killed_and_resumed_has_the_table_of_one_that_was_left_al
     for name in ("accuracy", "errors", "queries"):
         assert summary["metrics"][name] == expected["metrics"][name]
 
+    assert not (run.path / "sampler.log").exists(), "the sampler ended without a word when its parent was killed"
     manifest = run.manifest()
     assert manifest["status"] == "complete"
     assert [part["status"] for part in manifest["resumed"]] == ["running"]

@@ -1,0 +1,84 @@
+"""Writes docs/run-directory.md from what the code says of the run directory: `make docs`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+sys.path[:0] = [str(ROOT)]
+
+from ipw.runs.contents import COLUMNS, FILES, MANIFEST_ENTRIES, READING_FIELDS, SUMMARY_ENTRIES
+from ipw.runs.journal import KINDS
+from ipw.runs.readings import RECORD, RECORD_FIELDS
+from ipw.runs.schema import HISTORY, SCHEMA_VERSION
+
+PAGE = ROOT / "docs" / "run-directory.md"
+BEGIN = """\
+<!-- Made by `make docs` from ipw/runs: change it there. -->
+
+# The run directory
+
+A run is a folder, `runs/<utc>-<name>/`. What was measured is there raw, and everything else is made from it: `ipw
+report RUN --recompute` makes every number again, on any machine. Readers never wait: one process at a time measures,
+resumes, scores or derives a run, and another is refused with who does.
+
+A run is private to its user (folder 0700, files 0600). `--share`, or `IPW_SHARE=1`, gives it the access that the
+umask allows.
+
+Names that end in `_ns` are nanoseconds of the monotonic clock; `_j` are joules, `_w` watts, `_bytes` bytes. What is
+not known is `null`, with a reason beside it; nothing is 0 because it is unknown.
+"""
+HELD = """\
+## What is held against what
+
+When a run ends, its manifest keeps the length and the digest of the journal, and how many readings the sampler wrote.
+When it is derived, each line must be whole and of a known kind, each question there once and as many as were asked,
+each time within a measured window, and every reading there; else the check `record` fails, and the run is not valid.
+The summary keeps the digests of the files that it was made from: when one of them is another later, `ipw report`,
+`ipw compare`, the gate and `ipw.load_run` tell it, and `ipw merge` refuses the run.
+
+A line of the journal is written whole, or taken back: then the run ends, keeps what it has, and says that it could
+not write. What a crash cut short was not finished; `ipw resume` asks it again.
+"""
+
+
+def page() -> str:
+    """Make the whole page."""
+    return "\n".join(_parts())
+
+
+def _parts() -> Iterator[str]:
+    yield BEGIN
+    yield _table("File", FILES)
+    yield HELD
+    yield "## `manifest.json`\n"
+    yield _table("Entry", MANIFEST_ENTRIES)
+    yield "## `journal.jsonl`\n\nOne JSON object a line, which begins with its `kind`.\n"
+    yield _table("Kind", KINDS)
+    yield f"## `power.bin`\n\nRecords of {RECORD.size} bytes, little-endian: {_layout()}.\n"
+    yield _table("Field", READING_FIELDS)
+    for name, columns in COLUMNS.items():
+        yield f"## `{name}.parquet`\n"
+        yield _table("Column", columns)
+    yield "## `summary.json`\n"
+    yield _table("Entry", SUMMARY_ENTRIES)
+    yield f"## Versions\n\nThis is version {SCHEMA_VERSION}. Older ones are read; a newer one is refused.\n"
+    yield _table("Version", {str(number): told for number, told in HISTORY.items()}, code=False).rstrip() + "\n"
+
+
+def _layout() -> str:
+    return ", ".join(f"`{name}` {kind[1:]}" for name, kind in RECORD_FIELDS)
+
+
+def _table(heading: str, rows: Mapping[str, str], *, code: bool = True) -> str:
+    lines = [f"| {heading} | |", "|---|---|"]
+    for names, told in rows.items():
+        cell = ", ".join(f"`{name}`" for name in names.split(", ")) if code else names
+        lines.append(f"| {cell} | {told} |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
