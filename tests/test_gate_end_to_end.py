@@ -190,7 +190,7 @@ def documented(kind: str) -> list[str]:
 
 def test_the_files_of_the_guide_are_taken() -> None:
     run, gate = map(tomllib.loads, documented("toml"))
-    assert parse(run["run"], "run", "run", WORKLOADS).options["limit"] == 200
+    assert parse(run["run"], "run", "run", WORKLOADS).options["dataset"] == "bundled"
     assert len(read_policy(gate, "gate", "lm").rules) == 3
 
 

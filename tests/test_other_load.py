@@ -19,14 +19,14 @@ def test_a_busy_neighbour_is_told_with_what_it_used_and_the_run_is_not_valid(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     proc = Proc(tmp_path / "proc")
-    with one_package(tmp_path, watts=20.0), proc.busy(others=1.0, own={os.getpid(): 0.5}):
+    with one_package(tmp_path, watts=30.0), proc.busy(others=4.0, own={os.getpid(): 0.5}):
         monkeypatch.setenv("IPW_PROC", str(proc.root))
         run, _ = measure_command(["sleep", "1.2"], "rapl", 1.1, tmp_path, quiet=True)
     summary = finish(run)
     (check,) = [each for each in summary["validity"] if each["check"] == "other load"]
     cpus = run.manifest()["host"]["threads"]
-    assert f"others used 1.0 of {cpus} CPUs while idle and 1.0 in the window" in check["detail"]
-    assert "% of these joules are theirs" in check["detail"]
+    assert f"others used 4.0 of {cpus} CPUs while idle and 4.0 in the window" in check["detail"]
+    assert "% of these joules are theirs, at most" in check["detail"]
     assert check["level"] == "error"
     assert not summary["valid"]
     assert summary["other_load"]["own"] == pytest.approx(0.5, abs=0.1)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ipw.reports.gate_policy import Rule
-from ipw.reports.metric import mapping, mappings, number
+from ipw.reports.metric import mapping, number
 from ipw.reports.other_load import LOAD_CHECK, MOST_HELD
 
 if TYPE_CHECKING:
@@ -14,20 +14,26 @@ if TYPE_CHECKING:
 
 
 def load_faults(observed: Sequence[Observed]) -> Iterator[str]:
-    """Say which runs hold others' joules, and in which pairs the arms hold unlike shares of them.
+    """Say which runs hold others' joules, and in which pairs the arms were not beside like load.
 
     Of an estimate, which is good to ±50 % at best, only what differs within a pair counts: the rest is in both arms.
     """
-    pairs: dict[int, dict[str, float]] = {}
+    pairs: dict[int, dict[str, Mapping[str, Any]]] = {}
     for each in observed:
-        share = number(mapping(each.summary.get("other_load")).get("share"))
-        if share is not None:
-            pairs.setdefault(each.pair, {})[each.arm] = share
-        yield from (f"{each.label}: {told}" for told in _told(each.summary))
+        load = mapping(each.summary.get("other_load"))
+        if load:
+            pairs.setdefault(each.pair, {})[each.arm] = load
+        if each.summary.get("method") != "model_estimate" and _share(load) > MOST_HELD:
+            yield f"{each.label}: others hold about {100 * _share(load):.0f} % of its joules"
     for pair, found in sorted(pairs.items()):
-        if len(found) == 2 and abs(found["base"] - found["candidate"]) > MOST_HELD:
-            base, candidate = (f"{100 * found[arm]:.0f} %" for arm in ("base", "candidate"))
-            yield f"pair {pair + 1}: others may hold {base} of the base's joules and {candidate} of the candidate's"
+        if len(found) < 2:
+            continue
+        base, candidate = found["base"], found["candidate"]
+        if abs(_share(base) - _share(candidate)) > MOST_HELD:
+            shares = f"{100 * _share(base):.0f} % of the base's joules and {100 * _share(candidate):.0f} %"
+            yield f"pair {pair + 1}: others hold about {shares} of the candidate's"
+        elif base.get("crowded") is not candidate.get("crowded"):
+            yield f"pair {pair + 1}: others filled the CPUs beside one arm only"
 
 
 def told_only(rules: Iterable[Rule]) -> frozenset[str]:
@@ -36,9 +42,5 @@ def told_only(rules: Iterable[Rule]) -> frozenset[str]:
     return frozenset() if costs else frozenset({LOAD_CHECK})
 
 
-def _told(summary: Mapping[str, Any]) -> Iterator[str]:
-    estimated = summary.get("method") == "model_estimate"
-    for check in mappings(summary.get("validity")):
-        minds = check.get("level") == "error" or not estimated
-        if check.get("check") == LOAD_CHECK and not check.get("ok") and minds:
-            yield str(check.get("detail"))
+def _share(load: Mapping[str, Any]) -> float:
+    return number(load.get("share")) or 0.0

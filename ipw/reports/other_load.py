@@ -24,11 +24,9 @@ FEW_CPUS = 0.1
 """Others that use less are the system itself."""
 MOST_W = 20.0
 """Of a busy logical CPU, at most: desktop cores at full boost. It bounds what little load on a large host can draw."""
-MOST_HELD = 0.05
-"""Share of the joules that others may hold before it is told: what sensors agree to."""
-IN_VAIN, ESTIMATED_IN_VAIN = 0.2, 0.5
-"""Above this share the joules are not the run's: most differences that anybody looks for are smaller. The interval of
-an estimate reaches down to half in any case."""
+MOST_HELD, IN_VAIN = 0.05, 0.5
+"""Share of the joules: what others may hold at most before it is told, which is what sensors agree to; and what they
+likely hold before the joules are called theirs more than the run's. Between the two, the intervals are wider."""
 LOAD_CHECK = "other load"
 FULL, CROWDED = 0.9, 0.25
 """CPUs that are so busy, and others that use so much of them, make the run slower than it is."""
@@ -46,17 +44,21 @@ class OtherLoad(NamedTuple):
     own: float | None
     """By the run, in the measured window."""
     share: float
-    """The share of the window's joules that others may hold at most; 0 where CPUs are not in the basis."""
+    """The share of the window's joules that others likely hold; 0 where CPUs are not in the basis."""
+    most_share: float
+    """The share that they hold at most."""
     idle_share: float
-    """What others may have drawn while idle, as a share of the window's power."""
+    """What others drew while idle at most, as a share of the window's power."""
     each_w: float
     """Watts of a busy CPU, at most."""
+    crowded: bool
+    """Whether others filled the CPUs, so that the run was slower than it is."""
 
     def widened_facts(self, energy: EnergyFacts) -> EnergyFacts:
         """Widen an estimate by the share of it that others may hold. What was measured is what the devices drew."""
         if energy.method != "model_estimate" or energy.gain_rel is None:
             return energy
-        return energy._replace(gain_rel=energy.gain_rel + self.share)
+        return energy._replace(gain_rel=energy.gain_rel + self.most_share)
 
     def widened_floor(self, idle: Estimate | None) -> Estimate | None:
         """Widen the idle floor downwards by what others may have drawn meanwhile."""
@@ -87,9 +89,22 @@ def other_load(manifest: Mapping[str, Any], readings: Readings, idle_ns: Sequenc
         others = mine = None  # what the server used would count as others'
     each_w = _each_w(manifest, window, windows)
     power_w = _power_w(manifest, windows)
-    share, idle_share = (min(1.0, each_w * (x or 0.0) / power_w) if power_w else 0.0 for x in (others, others_idle))
     cpus = int(number(mapping(manifest.get("host")).get("threads")) or 1)
-    return OtherLoad(cpus, others_idle, others, mine, share, idle_share, each_w)
+
+    def share(busy: float | None, watts: float) -> float:
+        return min(1.0, watts * (busy or 0.0) / power_w) if power_w else 0.0
+
+    return OtherLoad(
+        cpus=cpus,
+        idle=others_idle,
+        window=others,
+        own=mine,
+        share=share(others, min(each_w, WATTS_PER_CPU)),
+        most_share=share(others, each_w),
+        idle_share=share(others_idle, each_w),
+        each_w=each_w,
+        crowded=(others or 0.0) + (mine or 0.0) > FULL * cpus and (others or 0.0) > CROWDED * cpus,
+    )
 
 
 def other_load_check(manifest: Mapping[str, Any], load: OtherLoad | None) -> list[Check]:
@@ -104,15 +119,13 @@ def other_load_check(manifest: Mapping[str, Any], load: OtherLoad | None) -> lis
     if unseen:
         detail += f"; in the window they cannot be told from the server: {unseen}"
     noisy = max(load.idle or 0.0, load.window or 0.0) >= FEW_CPUS
-    if load.share > MOST_HELD and noisy:
-        detail += f": up to {100 * load.share:.0f} % of these joules are theirs"
-    busy = (load.window or 0.0) + (load.own or 0.0)
-    crowded = busy > FULL * load.cpus and (load.window or 0.0) > CROWDED * load.cpus
-    if crowded:
+    if load.most_share > MOST_HELD and noisy:
+        most = f", at most {100 * load.most_share:.0f} %" if load.most_share > load.share else ""
+        detail += f": about {100 * load.share:.0f} % of these joules are theirs{most}"
+    if load.crowded:
         detail += "; the CPUs were full, so the run was slower than it is alone"
-    ok = not (noisy and (load.share > MOST_HELD or load.idle_share > MOST_HELD or crowded))
-    limit = ESTIMATED_IN_VAIN if manifest.get("method") == "model_estimate" else IN_VAIN
-    level: Literal["error", "warning"] = "error" if noisy and load.share > limit else "warning"
+    ok = not (noisy and (load.most_share > MOST_HELD or load.idle_share > MOST_HELD or load.crowded))
+    level: Literal["error", "warning"] = "error" if noisy and load.share > IN_VAIN else "warning"
     return [made(LOAD_CHECK, ok, detail, level)]
 
 
@@ -143,7 +156,9 @@ def _looks_around(t: Any, start: int, end: int) -> Window:
 
 
 def _cpu_basis(manifest: Mapping[str, Any]) -> bool:
-    return any(channel.get("scope") in CPU_SCOPES for channel in total_channels(manifest))
+    """Whether this host's CPUs are in the joules; where the server is elsewhere, so is what measures it."""
+    here = mapping(manifest.get("server")).get("local") is not False
+    return here and any(channel.get("scope") in CPU_SCOPES for channel in total_channels(manifest))
 
 
 def _power_w(manifest: Mapping[str, Any], windows: Sequence[Window]) -> float | None:

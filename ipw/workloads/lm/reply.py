@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
@@ -151,7 +152,7 @@ class Reply:
             usage_doubt=counts.doubt(len(stamps), content + thinking, calls=len(stream.calls)),
             chunks=len(stamps) if streamed else None,
             tool_calls=len(stream.calls),
-            finish_reason=stream.finish_reason and _clean(stream.finish_reason),
+            finish_reason=stream.finish_reason and _clean(without_key(key, stream.finish_reason)),
             logprob_sum=stream.logprob_sum if stream.logprob_tokens else None,
             logprob_tokens=stream.logprob_tokens or None,
             response=without_key(key, _whole_characters(response)),
@@ -163,7 +164,7 @@ class Reply:
         if self._refused:
             words = plain_words(b"".join(self._body).decode(errors="replace"))
             if self._location and 300 <= self._http_status < 400:
-                words = f"the server points to {self._location}"
+                words = f"the server points to {_place(self._location)}"
             words = words or (self._failure[1] if self._failure else "no message")
             return "error", f"HTTP {self._http_status}: {words}", http_failure(self._http_status)
         if self._failure is not None and not self._stream.told:
@@ -198,6 +199,11 @@ def _split(content: str, reasoning: str) -> tuple[str, str]:
         thought = head.lstrip().removeprefix(OPEN) if opened else head
         return tail.lstrip(), reasoning + thought.strip()
     return content, reasoning
+
+
+def _place(url: str) -> str:
+    """A URL without what may be a secret in it."""
+    return re.sub(r"//[^/]*@", "//", re.split(r"[?#]", url, maxsplit=1)[0])
 
 
 def without_key(key: str | None, text: str) -> str:

@@ -29,7 +29,7 @@ class TokenCounts:
             if count is not None:
                 self.completion = max(count, self.completion or 0)
             elif told is not None:
-                self._nonsense = str(told)[:20]
+                self._nonsense = str(told)[:20] if type(told) in (int, float) else "no number of"
             self.prompt = _count(usage.get("prompt_tokens", usage.get("input_tokens"))) or self.prompt
             details = usage.get("prompt_tokens_details")
             self.cached = _count(details.get("cached_tokens")) if isinstance(details, dict) else None
@@ -49,7 +49,7 @@ class TokenCounts:
         """
         told = self.completion
         if told is None:
-            return f"usage tells {self._nonsense!r} tokens" if self._nonsense else None
+            return f"usage tells {self._nonsense} tokens" if self._nonsense else None
         if told == 0 and (text or calls):
             return "usage tells 0 tokens of an answer with text"
         if told < chunks / 2:

@@ -7,7 +7,7 @@ import socket
 from typing import Any
 
 import pytest
-from doubles.openai_server import Behaviour
+from doubles.openai_server import Behaviour, serving
 from workloads.lm.test_client import answer, answers, raw_server
 
 from ipw.workloads.lm.reply import Answer
@@ -210,9 +210,9 @@ def test_a_refusal_is_what_the_model_says() -> None:
         (404, {}, [], "HTTP 404: no message"),
         (
             307,
-            {"Location": "https://elsewhere.test/v1"},
+            {"Location": "https://a:b@other.test/v1?c=d"},
             [],
-            "HTTP 307: the server points to https://elsewhere.test/v1",
+            "HTTP 307: the server points to https://other.test/v1",
         ),
     ],
 )
@@ -233,9 +233,9 @@ def test_a_refusal_by_status_has_the_servers_words(
         ({"prompt_tokens": 9, "completion_tokens": 1}, 20, "counted", "1 tokens of an answer in 20 chunks"),
         ({"prompt_tokens": 9, "completion_tokens": 900}, 900, "usage", "900 tokens of an answer of 40 bytes"),
         ({"prompt_tokens": 0, "completion_tokens": 0}, 20, "counted", "0 tokens of an answer with text"),
-        ({"prompt_tokens": 9, "completion_tokens": -3}, 20, "counted", "'-3' tokens"),
-        ({"prompt_tokens": "9", "completion_tokens": "20"}, 20, "counted", "'20' tokens"),
-        ({"prompt_tokens": 9, "completion_tokens": 20.5}, 20, "counted", "'20.5' tokens"),
+        ({"prompt_tokens": 9, "completion_tokens": -3}, 20, "counted", "-3 tokens"),
+        ({"prompt_tokens": "9", "completion_tokens": "20"}, 20, "counted", "no number of tokens"),
+        ({"prompt_tokens": 9, "completion_tokens": 20.5}, 20, "counted", "20.5 tokens"),
         ({"prompt_tokens": 9, "total_tokens": 9}, 20, "counted", None),
         ({"input_tokens": 9, "output_tokens": 20}, 20, "usage", None),
         ({}, 20, "counted", None),
@@ -251,6 +251,22 @@ def test_a_count_that_cannot_be_is_not_believed_and_one_that_is_odd_is_told(
         assert (found.usage_doubt or "").removeprefix("usage tells ") == (doubt or "")
         known = told.get("prompt_tokens", told.get("input_tokens"))
         assert found.prompt_tokens == (9 if known == 9 else None)
+
+
+def test_a_key_that_a_server_sends_back_is_nowhere_in_the_record() -> None:
+    key = "sk-0123456789abcdef"
+    places = [
+        event(delta(key, content=key, usage={"completion_tokens": key, "prompt_tokens": key})),
+        event({"error": {"message": f"no such key: {key}"}}),
+        event({key: key}),
+        key.encode(),
+        b"error: " + key.encode() + b"\n\n",
+        b"event: error " + key.encode() + b"\n\n",
+    ]
+    for place in places:
+        with serving(Behaviour(body=[TEXT, place, DONE])) as server:
+            (found,) = answers(server.url, "2+2", key=key)
+        assert key[:12] not in str(found)
 
 
 def test_zeros_of_an_answer_that_came_at_once_leave_its_tokens_unknown() -> None:
