@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ipw.energy.arrays import Ints
+from ipw.energy.arrays import Floats, Ints
 from ipw.energy.believed import counter_doubt, power_doubt
 from ipw.energy.curve import Curve, counter_curve, power_curve
 from ipw.energy.knots import IMPOSSIBLE, sorted_out
 from ipw.energy.limits import most_power_w
 from ipw.energy.shape import shaped
+from ipw.energy.stillness import Stretch, stood_still
 from ipw.runs.directory import RunDir
 
 Readings = npt.NDArray[np.void]
@@ -84,6 +85,25 @@ def _own_curve(readings: Readings, channel: Mapping[str, Any]) -> Curve:
 
 def refused(readings: Readings, channel: Mapping[str, Any]) -> Ints:
     """Moments of readings of a channel that came and cannot be true: beyond its limit, or a stand-in for no value."""
+    *_, t_ns, codes = _sorted_out(readings, channel)
+    impossible: Ints = t_ns[codes == IMPOSSIBLE]
+    return impossible
+
+
+def believed(readings: Readings, channel: Mapping[str, Any]) -> tuple[Ints, Floats]:
+    """Moments and values of the readings of a channel that can be true, in order of time."""
+    t_ns, values, *_ = _sorted_out(readings, channel)
+    return t_ns, values
+
+
+def still(readings: Readings, channel: Mapping[str, Any]) -> list[Stretch]:
+    """Stretches in which a counter stood still for longer than it may, and whose joules nobody knows."""
+    period_s, resolution_j = (_number(channel.get(name)) for name in ("update_period_s", "resolution_j"))
+    found = stood_still(*believed(readings, channel), period_s=period_s, resolution_j=resolution_j or 0.0)
+    return [each for each in found if not each.caught_up]
+
+
+def _sorted_out(readings: Readings, channel: Mapping[str, Any]) -> tuple[Ints, Floats, Floats, Ints, Ints]:
     mine = of_channel(readings, channel)
     most_w = most_power_w(channel.get("scope"), channel.get("max_power_w"))
     doubt = power_doubt(most_w, may_rest=_may_rest(channel))
@@ -92,9 +112,7 @@ def refused(readings: Readings, channel: Mapping[str, Any]) -> Ints:
             _number(channel.get(name)) for name in ("range_j", "resolution_j", "update_period_s")
         )
         doubt = counter_doubt(range_j, most_w, resolution_j, period_s)
-    *_, t_ns, codes = sorted_out(mine["t_ns"], mine["value"], mine["status"], mine["uncertainty_ns"], doubt)
-    impossible: Ints = t_ns[codes == IMPOSSIBLE]
-    return impossible
+    return sorted_out(mine["t_ns"], mine["value"], mine["status"], mine["uncertainty_ns"], doubt)
 
 
 def _may_rest(channel: Mapping[str, Any]) -> bool:

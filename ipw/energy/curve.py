@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from ipw.energy.arrays import Floats, Ints, checked
+from ipw.energy.arrays import Bools, Floats, Ints, checked
 from ipw.energy.believed import counter_doubt, power_doubt
 from ipw.energy.delta import OK, REASONS, deltas
-from ipw.energy.knots import Outages, between, ticks_of, updates, usable
+from ipw.energy.knots import ONE_FAILED, between, ticks_of, updates, usable
+from ipw.energy.limits import MARGIN
 from ipw.energy.renewal import seldom_renewed, waited
+from ipw.energy.stillness import STILL, stood_still
 
 __all__ = [
     "STRAY",
@@ -26,6 +28,7 @@ __all__ = [
     "energy_at",
     "energy_between",
     "knot_variance",
+    "lost_j",
     "power_curve",
 ]
 
@@ -52,8 +55,17 @@ class Curve:
     """Intervals from knot to knot whose energy cannot be placed. What a counter saw in total across an outage stays in
     `energy_j` and is charged to nobody; what nobody saw (a reset) is not in `energy_j` at all."""
     gap_reasons: tuple[str, ...] = ()
+    gap_lost: Bools = field(default_factory=lambda: np.zeros(0, bool))
+    """Of each gap, whether nobody saw its joules."""
+    most_w: float = np.inf
+    """More than this the device cannot have drawn at any time."""
     gain_rel: float = 0.0
     """Half-width of the 95 % interval of the sensor's gain, which multiplies every joule of this curve alike."""
+
+    @property
+    def lost_ns(self) -> Ints:
+        """Gaps `[n, 2]` in which energy was drawn that nobody saw."""
+        return self.gaps_ns[self.gap_lost]
 
 
 def counter_curve(
@@ -74,13 +86,15 @@ def counter_curve(
 
     With `ticks`, and where it is read far oftener than it is renewed, the knots are the moments at which the value was
     seen to change, each between the last read of the old value and the first of the new one; of a `sparse` one, those
-    that were looked for. Without, they are the reads,
-    whose values are up to `update_period_s` old where that is much shorter than the time between reads (else each read
-    is an update). Wraps are undone where `range_j` is known; resets, impossible power and outages become gaps, and
-    values that cannot be true are readings that failed (`ipw.energy.believed`).
+    that were looked for. Without, they are the reads, whose values are up to `update_period_s` old where that is much
+    shorter than the time between reads (else each read is an update). Wraps are undone where `range_j` is known. Resets
+    and impossible power are gaps in which energy was lost, and so is time in which it stood still for longer than it
+    may (`ipw.energy.stillness`); an outage is a gap whose joules are known and their time is not. Values that cannot be
+    true are readings that failed (`ipw.energy.believed`).
     """
     doubt = counter_doubt(range_j, max_power_w, resolution_j, update_period_s)
     t, value, half, outages = usable(t_ns, value_j, status, uncertainty_ns, doubt)
+    still = stood_still(t, value, period_s=update_period_s, resolution_j=resolution_j or 0.0)
     waited_ns = waited(t, value, update_period_s)
     if ticks or seldom_renewed(t, value, resolution_j or 0.0):
         tick_t, tick_value, tick_half = ticks_of(t, value, half, sparse=sparse)
@@ -89,8 +103,12 @@ def counter_curve(
     elif t.size > 1 and update_period_s is not None and 2e9 * update_period_s < np.median(np.diff(t)):
         t, half = t - np.int64(update_period_s * 5e8), half + update_period_s * 5e8
     energy, code = deltas(value, t, half, waited_ns=waited_ns, range_j=range_j, max_power_w=max_power_w)
-    reasons = {int(k): REASONS[code[k]] for k in np.flatnonzero(code != OK)}
-    return _curve(t, energy, half, resolution_j or 0.0, reasons, outages, gain_rel)
+    lost = {int(k): REASONS[code[k]] for k in np.flatnonzero(code != OK)}
+    blurred = {int(k): name for start, end, name in outages for k in between(t, start, end)}
+    for start, end, caught_up in still:
+        (blurred if caught_up else lost).update((int(k), STILL) for k in between(t, start, end))
+    energy[list(lost)] = 0.0
+    return _curve(t, energy, half, resolution_j or 0.0, lost, blurred, gain_rel, max_power_w)
 
 
 def power_curve(
@@ -113,7 +131,8 @@ def power_curve(
     times the usual spacing if that is longer) leave a gap with no energy. Values that cannot be true, among them 0 W of
     what may not rest, are readings that failed.
     """
-    t, power, half, outages = usable(t_ns, power_w, status, uncertainty_ns, power_doubt(max_power_w, may_rest=may_rest))
+    doubt = power_doubt(max_power_w, may_rest=may_rest)
+    t, power, half, outages = usable(t_ns, power_w, status, uncertainty_ns, doubt, forgiven=ONE_FAILED)
     spacing = float(np.median(np.diff(t))) if t.size > 1 else 0.0
     limit_ns = max(2e9, 5 * spacing) if max_gap_s is None else max_gap_s * 1e9
     wide_t = t[1:][np.diff(t) > limit_ns]
@@ -128,7 +147,7 @@ def power_curve(
     for start, end, name in outages:  # power that nobody read cannot be made good later, as a counter's energy can
         reasons.update((int(k), name) for k in between(t, start, end))
     energy[list(reasons)] = 0.0
-    return _curve(t, energy, half, 0.0, reasons, [], gain_rel)
+    return _curve(t, energy, half, 0.0, reasons, {}, gain_rel, max_power_w)
 
 
 def add_curves(curves: Sequence[Curve]) -> Curve:
@@ -139,25 +158,27 @@ def add_curves(curves: Sequence[Curve]) -> Curve:
     """
     curves = [curve for curve in curves if curve.t_ns.size]
     if not curves:
-        return _curve(np.zeros(0, np.int64), np.zeros(0), np.zeros(0), 0.0, {}, [], 0.0)
+        return _curve(np.zeros(0, np.int64), np.zeros(0), np.zeros(0), 0.0, {}, {}, 0.0)
     if len(curves) == 1:
         return curves[0]
     t = np.unique(np.concatenate([curve.t_ns for curve in curves]))
     energy = np.zeros(t.size)
     half = np.zeros(t.size)
-    reasons: dict[int, str] = {}
+    lost: dict[int, str] = {}
+    blurred: dict[int, str] = {}
     for curve in curves:
         energy += np.interp(t, curve.t_ns, curve.energy_j)
         at = np.searchsorted(t, curve.t_ns)
         half[at] = np.maximum(half[at], curve.t_err_ns)
-        silent = [(int(t[0]), int(curve.t_ns[0]), "unread"), (int(curve.t_ns[-1]), int(t[-1]), "unread")]
-        gaps = zip(curve.gaps_ns[:, 0].tolist(), curve.gaps_ns[:, 1].tolist(), curve.gap_reasons, strict=True)
-        for start, end, reason in [*gaps, *silent]:
-            reasons.update((int(k), reason) for k in between(t, start, end))
+        silent = [(int(t[0]), int(curve.t_ns[0])), (int(curve.t_ns[-1]), int(t[-1]))]
+        gaps = zip(curve.gaps_ns.tolist(), curve.gap_reasons, curve.gap_lost.tolist(), strict=True)
+        for (start, end), reason, gone in [*gaps, *((each, "unread", True) for each in silent)]:
+            (lost if gone else blurred).update((int(k), reason) for k in between(t, start, end))
     totals = np.array([curve.energy_j[-1] for curve in curves])
     gains = np.array([curve.gain_rel for curve in curves])
     gain = float(gains @ totals / totals.sum()) if totals.sum() > 0 else float(gains.max())
-    return _curve(t, np.diff(energy), half, sum(curve.quantum_j for curve in curves), reasons, [], gain)
+    most_w = sum(curve.most_w for curve in curves) / MARGIN
+    return _curve(t, np.diff(energy), half, sum(curve.quantum_j for curve in curves), lost, blurred, gain, most_w)
 
 
 def energy_at(curve: Curve, t_ns: npt.ArrayLike) -> Floats:
@@ -174,8 +195,9 @@ def energy_between(curve: Curve, start_ns: npt.ArrayLike, end_ns: npt.ArrayLike)
     """Joules between two moments and the ends of their 95 % interval, for arrays of moments, gain left out.
 
     Straight lines join the knots, and the true curve strays from them as a Brownian bridge does (`STRAY`), though never
-    beyond what the knots on both sides allow; the knots have errors from their timing and from the quantum. Raises
-    ValueError where end < start.
+    beyond what the knots on both sides allow; the knots have errors from their timing and from the quantum. Within an
+    outage, whose joules are known and their time is not, it may stray as far as the device's limit lets it. What was
+    lost in gaps is in none of the three (`lost_j`). Raises ValueError where end < start.
     """
     start, end = np.atleast_1d(checked(start_ns, "start_ns")), np.atleast_1d(checked(end_ns, "end_ns"))
     if np.any(end < start):
@@ -188,12 +210,24 @@ def energy_between(curve: Curve, start_ns: npt.ArrayLike, end_ns: npt.ArrayLike)
     step, length = np.diff(e), np.diff(t)
     fa, fb = (np.clip((x - t[k]) / length[k], 0.0, 1.0) for x, k in ((start, a), (end, b)))
     same = a == b
+    blurred = np.zeros(step.size, bool)
+    blurred[np.searchsorted(t, curve.gaps_ns[~curve.gap_lost, 0])] = True
+    stray = np.where(blurred, 0.0, STRAY * step)
     bridge = np.where(
         same,
-        step[a] ** 2 * (fb - fa) * (1 - (fb - fa)),
-        step[a] ** 2 * fa * (1 - fa) + step[b] ** 2 * fb * (1 - fb),
+        stray[a] ** 2 * (fb - fa) * (1 - (fb - fa)),
+        stray[a] ** 2 * fa * (1 - fa) + stray[b] ** 2 * fb * (1 - fb),
     )
-    bridge *= STRAY**2
+    most_j = np.where(blurred, curve.most_w * length / 1e9, 0.0)
+    below, above = (
+        np.where(same, within, first + last)
+        for within, first, last in zip(
+            _unplaced(step[a], most_j[a], fb - fa),
+            _unplaced(step[a], most_j[a], 1 - fa),
+            _unplaced(step[b], most_j[b], fb),
+            strict=True,
+        )
+    )
     knot = knot_variance(curve)
     margin = np.sqrt(
         bridge + np.where(same, 0.0, (1 - fa) * knot[a] + fa * knot[a + 1] + (1 - fb) * knot[b] + fb * knot[b + 1])
@@ -203,13 +237,39 @@ def energy_between(curve: Curve, start_ns: npt.ArrayLike, end_ns: npt.ArrayLike)
     least = np.maximum(e[b] - e[np.minimum(a + 1, b)] - Z95 * timing, 0.0)
     return (
         energy,
-        np.minimum(np.maximum(energy - Z95 * margin, least), energy),
-        np.maximum(np.minimum(energy + Z95 * margin, most), energy),
+        np.minimum(np.maximum(energy - Z95 * margin - below, least), energy),
+        np.maximum(np.minimum(energy + Z95 * margin + above, most), energy),
     )
 
 
+def _unplaced(step_j: Floats, most_j: Floats, part: Floats) -> tuple[Floats, Floats]:
+    """How far the energy in a part of an interval may be below and above its share of `step_j`.
+
+    All of the interval's energy may lie in that part, or none, as far as `most_j`, the most that the interval can have,
+    allows. Where nothing is to be placed, `most_j` is 0.
+    """
+    share_j = part * step_j
+    held = most_j > 0
+    below = np.where(held, share_j - np.maximum(step_j - (1 - part) * most_j, 0.0), 0.0)
+    above = np.where(held, np.minimum(step_j, part * most_j) - share_j, 0.0)
+    return np.maximum(below, 0.0), np.maximum(above, 0.0)
+
+
+def lost_j(curve: Curve, start_ns: int, end_ns: int) -> float:
+    """Joules that may have been drawn in a window while nobody saw them: as much as ever was drawn elsewhere."""
+    if curve.t_ns.size < 2:
+        return 0.0
+    gaps = np.clip(curve.lost_ns, start_ns, end_ns)
+    lost_s = float((gaps[:, 1] - gaps[:, 0]).sum()) / 1e9
+    highest_w = float((np.diff(curve.energy_j) / np.diff(curve.t_ns)).max()) * 1e9
+    return lost_s * min(highest_w, curve.most_w)
+
+
 def coverage(curve: Curve, start_ns: int, end_ns: int) -> tuple[float, float]:
-    """Fraction of a window that lies between knots and in no gap, and its longest stretch of seconds without a knot."""
+    """Fraction of a window whose joules are known, and its longest stretch of seconds without a knot.
+
+    They are known between knots, but not in gaps in which energy was lost.
+    """
     if end_ns <= start_ns:
         raise ValueError("a window must end after it starts")
     inside = curve.t_ns[(curve.t_ns > start_ns) & (curve.t_ns < end_ns)]
@@ -217,7 +277,7 @@ def coverage(curve: Curve, start_ns: int, end_ns: int) -> tuple[float, float]:
     if curve.t_ns.size < 2:
         return 0.0, largest_gap_s
     covered = max(0, min(end_ns, int(curve.t_ns[-1])) - max(start_ns, int(curve.t_ns[0])))
-    gaps = np.clip(curve.gaps_ns, start_ns, end_ns)
+    gaps = np.clip(curve.lost_ns, start_ns, end_ns)
     covered -= int((gaps[:, 1] - gaps[:, 0]).sum())
     return max(0.0, covered / (end_ns - start_ns)), largest_gap_s
 
@@ -234,18 +294,26 @@ def knot_variance(curve: Curve) -> Floats:
 
 
 def _curve(
-    t: Ints, energy: Floats, half: Floats, quantum_j: float, reasons: dict[int, str], outages: Outages, gain_rel: float
+    t: Ints,
+    energy: Floats,
+    half: Floats,
+    quantum_j: float,
+    lost: dict[int, str],
+    blurred: dict[int, str],
+    gain_rel: float,
+    max_power_w: float | None = None,
 ) -> Curve:
-    for start, end, name in outages:
-        for k in between(t, start, end):
-            reasons.setdefault(int(k), name)
+    """Make a curve of the energy between its knots, and of the intervals between them that are gaps."""
+    reasons = blurred | lost
     gaps = sorted(reasons)
     return Curve(
-        t,
-        np.concatenate([[0.0], np.cumsum(energy)])[: t.size],
-        half,
-        quantum_j,
-        np.array([(t[k], t[k + 1]) for k in gaps], np.int64).reshape(-1, 2),
-        tuple(reasons[k] for k in gaps),
-        gain_rel,
+        t_ns=t,
+        energy_j=np.concatenate([[0.0], np.cumsum(energy)])[: t.size],
+        t_err_ns=half,
+        quantum_j=quantum_j,
+        gaps_ns=np.array([(t[k], t[k + 1]) for k in gaps], np.int64).reshape(-1, 2),
+        gap_reasons=tuple(reasons[k] for k in gaps),
+        gap_lost=np.array([k in lost for k in gaps], bool),
+        most_w=np.inf if max_power_w is None else MARGIN * max_power_w,
+        gain_rel=gain_rel,
     )

@@ -13,7 +13,10 @@ STATUS_NAMES = ("ok", "permission", "unsupported", "absent", "lost", "impossible
 IMPOSSIBLE = 5
 """The status of a reading that came, and cannot be true."""
 OUTAGE_S = 1.0
-"""A failed read that is made good within this time loses nothing: a counter goes on counting."""
+"""A failed read that is made good within this time blurs nothing of a counter: it goes on counting."""
+FAILED_S, ONE_FAILED = 0.3, 2.5
+"""Of a power, readings so far apart, or so many times the usual distance, have one failed read between them, which the
+readings beside it stand for."""
 CLOSEST, BLURRED = 0.02, 5.0
 """A tick bracketed this many times wider than this share of all was not watched."""
 LOOKED_FOR_NS = 5e7
@@ -28,13 +31,21 @@ def usable(
     status: npt.ArrayLike,
     uncertainty_ns: npt.ArrayLike,
     doubt: Doubt | None = None,
+    *,
+    forgiven: float | None = None,
 ) -> tuple[Ints, Floats, Floats, Outages]:
-    """Good readings in order of time, and the outages between them: (last good, next good, status)."""
+    """Good readings in order of time, and the outages between them: (last good, next good, status).
+
+    Failures are forgiven for `OUTAGE_S`; for `forgiven` times the usual distance of readings where that is given.
+    """
     t, values, half, bad_t, bad_codes = sorted_out(t_ns, value, status, uncertainty_ns, doubt)
+    limit_ns = OUTAGE_S * 1e9
+    if forgiven is not None and t.size > 1:
+        limit_ns = max(FAILED_S * 1e9, forgiven * float(np.median(np.diff(t))))
     after = np.searchsorted(t, bad_t)
     outages = []
     for k, code in zip(*_first_of_each(after, bad_codes), strict=True):
-        if 0 < k < t.size and t[k] - t[k - 1] > OUTAGE_S * 1e9:
+        if 0 < k < t.size and t[k] - t[k - 1] > limit_ns:
             outages.append((int(t[k - 1]), int(t[k]), STATUS_NAMES[code] if code < len(STATUS_NAMES) else "lost"))
     return t, values, half, outages
 

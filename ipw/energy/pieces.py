@@ -115,4 +115,5 @@ def _part(curve: Curve, a: int, b: int) -> Curve:
         t_err_ns=curve.t_err_ns[rows],
         gaps_ns=curve.gaps_ns[inside],
         gap_reasons=tuple(compress(curve.gap_reasons, inside)),
+        gap_lost=curve.gap_lost[inside],
     )

@@ -15,8 +15,8 @@ from ipw.runs.readings import RECORD, STATUS_CODES, Status
 
 HEARTBEAT_NS = 1_000_000_000
 """A value that holds still is recorded this often."""
-RETRY_NS = 1_000_000_000
-"""A channel that failed is left alone for so long."""
+GOES_ON_NS, RETRY_NS = 2_000_000_000, 1_000_000_000
+"""A channel that has failed for so long is tried again only this often; before, within its poll period."""
 MOST_FAILURES = 256
 """The manifest names so many, the last ones; the file has them all."""
 MOST_UNCERTAINTY_NS = 2**32 - 1
@@ -78,7 +78,8 @@ class Lane:
         self._keeps_all = not channel.ticks
         self._index, self._read, self._file, self._failures = index, read, file, failures
         self._last: Reading | None = None
-        self._kept_ns = self._retry_ns = -1
+        self._kept_ns = self._retry_ns = self._failed_ns = -1
+        self._soon_ns = min(int(channel.poll_s * 1e9) // 2, RETRY_NS)
 
     def poll(self, now_ns: int) -> bool:
         """Read what there is, a stream until it is empty. Returns whether the value changed; never raises."""
@@ -122,7 +123,9 @@ class Lane:
             self._kept_ns = t_ns
 
     def _fail(self, now_ns: int, status: Status, reason: str) -> None:
-        self._retry_ns = now_ns + RETRY_NS
+        if self.failing is None:
+            self._failed_ns = now_ns
+        self._retry_ns = now_ns + (RETRY_NS if now_ns - self._failed_ns >= GOES_ON_NS else self._soon_ns)
         if status == self.failing:
             return
         if self._last is not None:

@@ -10,26 +10,35 @@ import numpy.typing as npt
 
 from ipw.channel_curves import Readings, of_channel, refused
 from ipw.energy.limits import MARGIN, most_power_w
-from ipw.reports.check import Check, made
+from ipw.reports.check import Check, Level, made
 
 MOST = 0.01
-"""Of the readings of a channel: more, and its joules are not believed. One that fails is never too many."""
+"""Of the readings of a channel. One that fails is never too many."""
 
 
 def failed_reads(
     readings: Readings, total: Sequence[Mapping[str, Any]], windows: Sequence[tuple[int, int]]
 ) -> Iterator[Check]:
-    """Count, within the windows and by channel of the total, what failed; and tell what came and cannot be true."""
+    """Count, within the windows and by channel of the total, what gave nothing; and tell what cannot be true.
+
+    Reads that fail cost what they leave unknown, which coverage tells. A sensor that now and then tells nonsense is
+    believed in nothing.
+    """
     counts = [_count(readings, channel, windows) for channel in total]
-    many = any(failed + wrong > max(1.0, MOST * count) for failed, wrong, count in counts)
     failed, impossible, read = (sum(column) for column in zip(*counts, strict=True))
-    yield made("failed reads", not many, f"{failed + impossible} of {read}", "error")
+    many = any(_many(failed + wrong, count) for failed, wrong, count in counts)
+    yield made("failed reads", not many, f"{failed + impossible} of {read}")
     told = [
         f"{wrong} of {count} of {channel.get('name')} ({_beyond(channel)})"
         for channel, (_, wrong, count) in zip(total, counts, strict=True)
         if wrong
     ]
-    yield made("impossible values", not impossible, "; ".join(told) or "none")
+    level: Level = "error" if any(_many(wrong, count) for _, wrong, count in counts) else "warning"
+    yield made("impossible values", not impossible, "; ".join(told) or "none", level)
+
+
+def _many(failed: int, count: int) -> bool:
+    return failed > max(1.0, MOST * count)
 
 
 def _count(readings: Readings, channel: Mapping[str, Any], windows: Sequence[tuple[int, int]]) -> tuple[int, int, int]:

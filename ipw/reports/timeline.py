@@ -65,10 +65,11 @@ def timeline(manifest: Mapping[str, Any], readings: Readings, spans: Spans, stre
 def _extremes(curve: Curve, edges: Ints) -> tuple[Floats, Floats]:
     """Least and greatest power of the knot intervals that begin in each stretch, NaN where none does."""
     power = np.diff(curve.energy_j) / np.diff(curve.t_ns) * 1e9
+    power[np.searchsorted(curve.t_ns, curve.gaps_ns[:, 0])] = np.nan
     stretch = np.clip(np.searchsorted(edges, curve.t_ns[:-1], "right") - 1, 0, edges.size - 2)
     low, high = np.full(edges.size - 1, np.inf), np.full(edges.size - 1, -np.inf)
-    np.minimum.at(low, stretch, power)
-    np.maximum.at(high, stretch, power)
+    np.fmin.at(low, stretch, power)
+    np.fmax.at(high, stretch, power)
     return np.where(np.isinf(low), np.nan, low), np.where(np.isinf(high), np.nan, high)
 
 

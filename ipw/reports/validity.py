@@ -15,6 +15,7 @@ from ipw.reports.failed_reads import failed_reads
 from ipw.reports.left_out import left_out, other_basis
 from ipw.reports.metric import mapping, mappings, number, sensors
 from ipw.reports.readings import total_channels
+from ipw.reports.stillness import stillness
 from ipw.reports.window import LEAST_COVERAGE, measured_windows
 from ipw.runs.outages import outage_told
 from ipw.unseen import unseen
@@ -103,9 +104,11 @@ def _readings(manifest: Mapping[str, Any], readings: Readings) -> Iterator[Check
     longest = max(covered, key=lambda name: covered[name][1])
     gap_s, limit_s = covered[longest][1], max(2.0, 0.05 * seconds, 1.2 * _update_period_s(total, longest))
     yield made("largest gap", gap_s <= limit_s, f"{gap_s:.3g} s without news ({longest})")
-    lost = [f"{name}: {text}" for name, curve in curves.items() for each in windows for text in _losses(curve, each)]
-    yield made("losses", not lost, _first(lost) or "none")
+    for check, gone in (("losses", True), ("outages", False)):
+        told = [f"{n}: {text}" for n, c in curves.items() for each in windows for text in _gaps(c, each, lost=gone)]
+        yield made(check, not told, _first(told) or "none")
     yield from failed_reads(readings, total, windows)
+    yield stillness(manifest, readings, curves, windows)
     window = max(windows, key=lambda each: each[1] - each[0])
     for channel in total:
         yield from _against_power(manifest, readings, channel, curves[str(channel.get("name"))], window)
@@ -124,10 +127,15 @@ def _covered(curve: Curve, windows: Sequence[Window]) -> tuple[float, float]:
     )
 
 
-def _losses(curve: Curve, window: Window) -> Iterator[str]:
-    for (start, end), reason in zip(curve.gaps_ns, curve.gap_reasons, strict=True):
-        if start < window[1] and end > window[0]:
-            yield f"{reason} at {(start - window[0]) / 1e9:.1f} s for {(end - start) / 1e9:.2g} s"
+def _gaps(curve: Curve, window: Window, *, lost: bool) -> Iterator[str]:
+    """Tell gaps in which energy was lost, or those in which its joules are known and only their time is not."""
+    joined: list[tuple[int, int, str]] = []
+    for (start, end), reason, gone in zip(curve.gaps_ns.tolist(), curve.gap_reasons, curve.gap_lost, strict=True):
+        if gone == lost and start < window[1] and end > window[0]:
+            follows = bool(joined) and joined[-1][1:] == (start, reason)
+            joined.append((joined.pop()[0] if follows else start, end, reason))
+    for start, end, reason in joined:
+        yield f"{reason} at {(start - window[0]) / 1e9:.1f} s for {(end - start) / 1e9:.2g} s"
 
 
 def _against_power(

@@ -34,6 +34,20 @@ class Estimate(NamedTuple):
         """Multiply by a positive exact number."""
         return Estimate(self.value * factor, _times(self.below, factor), _times(self.above, factor))
 
+    def with_lost(self, attribution: Mapping[str, Any]) -> Estimate:
+        """Let the truth be above by what may have been drawn while nobody saw it."""
+        lost_j = number(attribution.get("lost_j")) or 0.0
+        return self._replace(above=None if self.above is None else self.above + lost_j)
+
+    def moved(self, by: float) -> Estimate:
+        """Tell another value between the same bounds."""
+        below, above = self.below, self.above
+        return Estimate(
+            self.value + by,
+            None if below is None else max(below + by, 0.0),
+            None if above is None else max(above - by, 0.0),
+        )
+
     def minus(self, other: Estimate) -> Estimate:
         """Subtract an independent quantity."""
         return Estimate(self.value - other.value, _hypot(self.below, other.above), _hypot(self.above, other.below))
@@ -67,17 +81,14 @@ def window_metrics(
     """Energy, net energy, power over time, idle power and length of the measured window, beside others' load."""
     attribution = mapping(run.manifest().get("attribution"))
     idle = _estimate(mapping(attribution.get("idle_power_w")))
-    power = measured.scaled(1 / duration_s) if measured and duration_s else None
-    net = measured.minus(idle.scaled(duration_s)) if measured and idle and duration_s else None
+    partly = _partly(attribution)
+    power = _mean_power(measured, attribution, duration_s)
+    whole = measured.with_lost(attribution) if measured else None
+    net = whole.minus(idle.scaled(duration_s)) if whole and idle and duration_s and not partly else None
     if load is not None and duration_s:
         idle, net = load.widened_floor(idle), load.widened_net(net, duration_s)
-    partly = _partly(attribution)
-    if measured and partly:
-        mean_w = number(attribution.get("mean_power_w"))
-        power = measured.scaled(mean_w / measured.value) if mean_w and measured.value > 0 else None
-        net = None
     found = {
-        "energy_j": (measured, energy.absent),
+        "energy_j": (whole, energy.absent),
         "net_energy_j": (net, partly or NO_IDLE if measured else energy.absent),
         "mean_power_w": (power, partly or energy.absent),
         "idle_power_w": (idle, NO_IDLE if measured else energy.absent),
@@ -91,6 +102,18 @@ def window_metrics(
     metrics["duration_s"] = metric(duration, duration_s, method="timed", reason=reason)
     windows = len(measured_windows(run.manifest())) or None
     return {name: entry | {"n": windows} for name, entry in metrics.items()}
+
+
+def _mean_power(measured: Estimate | None, attribution: Mapping[str, Any], duration_s: float | None) -> Estimate | None:
+    """Joules that were seen over the time in which they were; where that is not known, over all of the window."""
+    mean_w = number(attribution.get("mean_power_w"))
+    if measured is None or not duration_s:
+        return None
+    if _partly(attribution):
+        return measured.scaled(mean_w / measured.value) if mean_w and measured.value > 0 else None
+    over_all = measured.with_lost(attribution).scaled(1 / duration_s)
+    more_w = mean_w - over_all.value if mean_w else 0.0  # than if nothing had been drawn in gaps, as lost joules may be
+    return over_all.moved(more_w)
 
 
 def _partly(attribution: Mapping[str, Any]) -> str | None:

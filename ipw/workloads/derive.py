@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from ipw.channel_curves import curves, total_channels
 from ipw.energy.attribution import Attribution, Share, attribute
-from ipw.energy.curve import Curve, coverage, energy_between
+from ipw.energy.curve import Curve, Ints, coverage, energy_between, lost_j
 from ipw.energy.timeline import Spans
 from ipw.runs.directory import RunDir
 from ipw.workloads.rank_parts import rank_flags, rank_parts
@@ -30,7 +30,7 @@ class Attributed(NamedTuple):
     spans: Share
     owners: Share
     covered: Bools
-    """Whether readings of every channel surround each span and no gap lies in it; elsewhere its energy is unknown."""
+    """Whether readings of every channel surround each span and no gap touches it; elsewhere its energy is unknown."""
     facts: dict[str, Any]
     """For the manifest: totals, idle power, levels, rule, joules by channel."""
 
@@ -39,6 +39,12 @@ class Attributed(NamedTuple):
         return self._replace(
             spans=_cut(self.spans, spans), owners=_cut(self.owners, owners), covered=self.covered[:spans]
         )
+
+
+def unread(run: RunDir) -> str | None:
+    """Say why nothing was attributed though there were sensors."""
+    names = total_channels(run)
+    return f"no reading of {', '.join(names)} can be believed" if names else None
 
 
 def no_spans() -> Spans:
@@ -69,10 +75,12 @@ def attribute_run(run: RunDir, spans: Spans, window_ns: tuple[int, int]) -> Attr
     covers = [coverage(found[name], *window_ns)[0] if window_ns[1] > window_ns[0] else 1.0 for name in names]
     facts = {
         "window_ns": list(window_ns),
+        "idle_ns": [list(each) for each in idle_ns],
         "coverage": min(covers) if complete else 0.0,
         "mean_power_w": _mean_power_w(measured, covers, window_ns),
         "measured_j": sum(measured),
         "measured_error_j": [_half_width(found, names, window_ns, end) for end in (1, 2)],
+        "lost_j": sum(lost_j(found[name], *window_ns) for name in names),
         "attributed_j": float(sum(part.owners.energy_j.sum() for part in parts)),
         "idle_j": sum(part.idle_j for part in parts),
         "unattributed_j": sum(part.unattributed_j for part in parts),
@@ -90,7 +98,7 @@ def attribute_run(run: RunDir, spans: Spans, window_ns: tuple[int, int]) -> Attr
         window_ns,
         _sum_shares([part.spans for part in parts]),
         _sum_shares([part.owners for part in parts]),
-        complete & np.all([covered(found[name], spans.start_ns, spans.end_ns) for name in names], axis=0),
+        complete & np.all([placed(found[name], spans.start_ns, spans.end_ns) for name in names], axis=0),
         facts,
     )
 
@@ -102,13 +110,22 @@ def _half_width(found: Mapping[str, Curve], names: Sequence[str], window_ns: tup
 
 
 def covered(curve: Curve, start_ns: npt.ArrayLike, end_ns: npt.ArrayLike) -> Bools:
-    """Whether each interval lies between the curve's knots and touches none of its gaps."""
+    """Whether the joules of each interval are known: it lies between knots, and no energy was lost in it."""
+    return _clear_of(curve, curve.lost_ns, start_ns, end_ns)
+
+
+def placed(curve: Curve, start_ns: npt.ArrayLike, end_ns: npt.ArrayLike) -> Bools:
+    """Whether each interval lies between the curve's knots and touches none of its gaps, so that its share is known."""
+    return _clear_of(curve, curve.gaps_ns, start_ns, end_ns)
+
+
+def _clear_of(curve: Curve, gaps_ns: Ints, start_ns: npt.ArrayLike, end_ns: npt.ArrayLike) -> Bools:
     start, end = np.asarray(start_ns, np.int64), np.asarray(end_ns, np.int64)
     if curve.t_ns.size == 0:
         return np.zeros(np.broadcast_shapes(start.shape, end.shape), bool)
     inside: Bools = (start >= curve.t_ns[0]) & (end <= curve.t_ns[-1])
-    gaps_before_end = np.searchsorted(curve.gaps_ns[:, 0], end, "left")
-    gaps_over_at_start = np.searchsorted(curve.gaps_ns[:, 1], start, "right")
+    gaps_before_end = np.searchsorted(gaps_ns[:, 0], end, "left")
+    gaps_over_at_start = np.searchsorted(gaps_ns[:, 1], start, "right")
     inside &= gaps_before_end == gaps_over_at_start
     return inside
 
@@ -128,7 +145,9 @@ def derive_window(run: RunDir) -> tuple[int, int] | None:
     attributed = attribute_run(run, no_spans(), window)
     if attributed:
         attributed.facts["flags"] += rank_flags(run)
-    run.update_manifest(attribution=attributed.facts if attributed else None)
+    run.update_manifest(
+        attribution=attributed.facts if attributed else None, attribution_reason=None if attributed else unread(run)
+    )
     columns = {name: [s[name] for s in marked] for name in ("name", "phase", "start_ns", "end_ns")}
     columns |= {name: [s.get(name) for s in marked] for name in ("status", "error", "rank")}
     energy: dict[str, Any] = dict.fromkeys(("energy_j", "energy_low_j", "energy_high_j"), pa.nulls(len(marked)))
@@ -204,7 +223,7 @@ def summed_energy(
 
 
 def _mean_power_w(measured_j: Sequence[float], covers: Sequence[float], window_ns: tuple[int, int]) -> float | None:
-    """Mean power over the part of the window that each channel covers; `None` where one covers nothing."""
+    """Mean power over the part of the window whose joules each channel knows; `None` where one knows none."""
     seconds = [share * (window_ns[1] - window_ns[0]) / 1e9 for share in covers]
     return sum(j / s for j, s in zip(measured_j, seconds, strict=True)) if all(seconds) else None
 

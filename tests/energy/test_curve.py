@@ -144,9 +144,20 @@ def test_power_that_nobody_read_is_a_gap() -> None:
     curve = power_curve(t, np.full(5, 10.0), np.zeros(5), np.zeros(5), max_gap_s=5)
     assert curve.gaps_ns.tolist() == [[2 * SECOND, 30 * SECOND]]
     assert curve.energy_j[-1] == 30
-    lost = power_curve(t[:4], np.full(4, 10.0), [0, 4, 0, 0], np.zeros(4), max_gap_s=100)
+    t, status = np.arange(20) * SECOND, np.where((np.arange(20) > 4) & (np.arange(20) < 8), 4, 0)
+    lost = power_curve(t, np.full(20, 10.0), status, np.zeros(20), max_gap_s=100)
     assert lost.gap_reasons == ("lost",)
-    assert lost.energy_j[-1] == 280
+    assert lost.gaps_ns.tolist() == [[4 * SECOND, 8 * SECOND]]
+    assert lost.energy_j[-1] == 150
+
+
+@pytest.mark.parametrize("every_ms", [20, 250, 1000, 30_000])
+def test_one_failed_read_of_a_power_costs_one_reading(every_ms: int) -> None:
+    t = np.arange(50) * every_ms * MS
+    status = np.where(np.arange(50) == 25, 4, 0)
+    curve = power_curve(t, np.full(50, 10.0), status, np.zeros(50))
+    assert curve.gaps_ns.size == 0
+    assert curve.energy_j[-1] == pytest.approx(10.0 * 49 * every_ms / 1e3)
 
 
 # --- reading curves --------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ipw.profilers.base import Channel, Reading, SensorError
-from ipw.profilers.recording import HEARTBEAT_NS, RETRY_NS, Lane, PowerFile
+from ipw.profilers.recording import GOES_ON_NS, HEARTBEAT_NS, RETRY_NS, Lane, PowerFile
 from ipw.runs.readings import RECORD
 
 Answer = Any
@@ -34,8 +34,8 @@ class Script:
         return answer
 
 
-def channel(*, ticks: bool = False) -> Channel:
-    return Channel(name="test/one", kind="counter", scope="gpu", method="counter", ticks=ticks)
+def channel(*, ticks: bool = False, poll_s: float = 0.1) -> Channel:
+    return Channel(name="test/one", kind="counter", scope="gpu", method="counter", ticks=ticks, poll_s=poll_s)
 
 
 def records(path: Path) -> list[tuple[int, float, int, int, int]]:
@@ -121,23 +121,39 @@ def test_a_sensor_that_repeats_an_old_reading_is_neither_hammered_nor_recorded_t
     assert script.calls == 3
 
 
-def test_a_failure_is_recorded_once_with_its_reason_and_tried_again_after_a_second(path: Path, file: PowerFile) -> None:
-    failures: deque[dict[str, Any]] = deque()
-    lost = [SensorError("lost", "GPU is lost")] * 3
-    script = Script([Reading(1, 5.0, 0), *lost, Reading(4 * RETRY_NS, 6.0, 0)])
-    lane = Lane(0, channel(), script, file, failures)
-    for quarter in range(14):
-        lane.poll(quarter * RETRY_NS // 4)
+def test_a_failed_read_is_tried_again_within_the_poll_period(path: Path, file: PowerFile) -> None:
+    script = Script([Reading(1, 5.0, 0), SensorError("lost", "no answer"), Reading(60 * MS, 6.0, 0)])
+    lane = Lane(0, channel(poll_s=0.02), script, file, deque())
+    for poll in range(4):
+        lane.poll(poll * 20 * MS)
     file.flush()
-    assert script.calls == 5
-    assert failures == deque(
-        [{"channel": "test/one", "status": "lost", "reason": "GPU is lost", "t_ns": RETRY_NS // 4}]
-    )
+    assert [(t // MS, code) for t, _, _, code, _ in records(path)] == [(0, 0), (20, 4), (60, 0)]
+
+
+def test_a_failure_is_recorded_once_with_its_reason(path: Path, file: PowerFile) -> None:
+    failures: deque[dict[str, Any]] = deque()
+    script = Script([Reading(1, 5.0, 0), *[SensorError("lost", "GPU is lost")] * 3, Reading(900 * MS, 6.0, 0)])
+    lane = Lane(0, channel(), script, file, failures)
+    for poll in range(10):
+        lane.poll(poll * 100 * MS)
+    file.flush()
+    told = {"channel": "test/one", "status": "lost", "reason": "GPU is lost", "t_ns": 100 * MS}
+    assert failures == deque([told])
     (_, _, _, ok, _), (t_ns, value, _, code, _), (_, _, _, ok_again, _) = records(path)
     assert (ok, code, ok_again) == (0, 4, 0)
-    assert t_ns == RETRY_NS // 4
+    assert t_ns == 100 * MS
     assert math.isnan(value)
     assert lane.failing is None
+
+
+@pytest.mark.parametrize("poll_s", [0.02, 0.1, 1.0, 5.0])
+def test_a_device_that_is_gone_is_asked_once_a_second_at_most(file: PowerFile, poll_s: float) -> None:
+    script = Script([SensorError("lost", "GPU is lost")] * 10_000)
+    lane = Lane(0, channel(poll_s=poll_s, ticks=True), script, file, deque())
+    for millisecond in range(0, 60_000, 2):  # as often as ticks are hunted
+        lane.poll(millisecond * MS)
+    at_first = GOES_ON_NS / min(poll_s * 1e9 / 2, RETRY_NS)
+    assert 50 <= script.calls <= 60 + at_first
 
 
 def test_the_last_good_reading_before_a_failure_is_kept(path: Path, file: PowerFile) -> None:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from ipw.energy.timeline import Spans
 from ipw.runs.directory import RunDir
 from ipw.runs.tries import APART, replaced
-from ipw.workloads.derive import MEASURED, Attributed, straight_energy
+from ipw.workloads.derive import MEASURED, Attributed, straight_energy, unread
 from ipw.workloads.lm.journal_table import journal_tables, query_tables
 from ipw.workloads.lm.phases import DECODE, MISSING, PREFILL, Timing, first_owners, query_spans
 from ipw.workloads.lm.scores import newest_scores
@@ -60,7 +60,7 @@ def derive_lm(run: RunDir) -> None:
         attributed = attributed.first(spans.owner.size, timing.start_ns.size)
     run.update_manifest(
         attribution=attributed.facts if attributed else None,
-        attribution_reason=None if windows else "the measured window holds nothing",
+        attribution_reason=None if attributed else unread(run) if windows else "the measured window holds nothing",
     )
     scores = newest_scores(run, finished.kept.size)
     run.update_manifest(scoring=scores[1] if scores else None)

@@ -66,7 +66,7 @@ def _chosen(shares: Sequence[Share], part: npt.NDArray[np.int64]) -> Share:
 def _facts(parts: Sequence[Mapping[str, Any]], windows: Sequence[Window]) -> dict[str, Any]:
     """Join what is said of the windows: sums are added up, means weighted with the windows' lengths."""
     seconds = np.array([(end - start) / 1e9 for start, end in windows])
-    sums = ("measured_j", "attributed_j", "idle_j", "unattributed_j")
+    sums = ("measured_j", "lost_j", "attributed_j", "idle_j", "unattributed_j")
     powers = [part["mean_power_w"] for part in parts]
     mean_w = None if None in powers else float(np.average(powers, weights=seconds))
     return {

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from ipw.energy.division import Share
 from ipw.runs.directory import RunDir
 from ipw.unseen import unseen
-from ipw.workloads.derive import MEASURED, Attributed, attribute_run, straight_energy
+from ipw.workloads.derive import MEASURED, Attributed, attribute_run, straight_energy, unread
 from ipw.workloads.training.edges import PHASES
 from ipw.workloads.training.learning import Bounded, Curve, common_budget, common_target
 from ipw.workloads.training.metrics import UNMEASURED, Drawn, Energy, Metric, method_metrics
@@ -34,7 +34,7 @@ def derive_training(run: RunDir) -> dict[str, dict[str, Any]]:
     attributed = attribute_run(run, spans, window) if window and steps else None
     run.update_manifest(
         attribution=attributed.facts if attributed else None,
-        attribution_reason=None if steps else "no step was finished",
+        attribution_reason=None if attributed else unread(run) if steps else "no step was finished",
     )
     manifest = run.manifest()
     theirs = None if unseen(manifest) else attributed
