@@ -15,7 +15,9 @@ from ipw.printable import clean
 from ipw.verbs.lazy import LazyGroup, Verb
 
 UNWRITTEN = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG}
-"""What the system says where standard output is a file on a full or broken disk. Every other file is looked after."""
+"""What the system says where standard output is a file on a full or broken disk."""
+UNWRITABLE = UNWRITTEN | {errno.EROFS, errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOTDIR}
+"""What it says of a file that is named."""
 
 MEASURE = {
     "doctor": Verb("doctor", "Which sensors this machine has, and what to run for those that cannot be read."),
@@ -68,6 +70,8 @@ def main() -> None:
         _drop_stdout()
         code = OK
     except OSError as error:
+        if error.filename and error.errno in UNWRITABLE:
+            sys.exit(_fail(f"{error.filename}: {error.strerror}", None, FAILURE))
         if error.errno not in UNWRITTEN:
             raise
         _drop_stdout()

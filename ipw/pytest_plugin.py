@@ -197,10 +197,10 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         terminalreporter.write_line(line)
     save = config.getoption("--ipw-save")
     if save:
-        from ipw.runs.files import replacing
+        from ipw.runs.files import make_folder, replacing
 
         path = config.rootpath / FOLDER / f"{save}.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         with replacing(path) as file:
             file.write((json.dumps({"schema_version": SCHEMA_VERSION, "tests": results}, indent=1) + "\n").encode())
         terminalreporter.write_line(f"kept in {path}")

@@ -21,6 +21,7 @@ from ipw import accelerator
 from ipw.clock import boot_id
 from ipw.errors import IpwError, UsageError
 from ipw.runs.directory import MANIFEST, RunDir
+from ipw.runs.files import make_folder, opened
 from ipw.runs.journal import RANK_JOURNALS, Journal
 
 JOIN_TIMEOUT_S = 90.0
@@ -91,11 +92,11 @@ def this_rank() -> Rank | None:
 
 def take_seat(out: Path, slug: str, rank: Rank) -> Lead | Guest:
     """Come together with the other ranks of this host. Raises IpwError where nobody starts to measure in time."""
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out, "choose another folder with --out")
     path = out / f".ranks-{rank.job}-{next(_measured)}"
     deadline = time.monotonic() + JOIN_TIMEOUT_S
     while time.monotonic() < deadline:
-        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        lock = opened(path, os.O_RDWR | os.O_CREAT)
         first = _locked(lock, 0.0)
         if first and _is(path, lock):
             os.ftruncate(lock, 0)

@@ -15,7 +15,7 @@ from typing import Any
 
 from ipw.errors import IpwError
 from ipw.profilers.base import Channel
-from ipw.runs.files import replacing, unwritable
+from ipw.runs.files import make_folder, replacing
 
 SCHEMA_VERSION = 1
 
@@ -88,10 +88,7 @@ def save(profiles: Sequence[Profile], path: Path | None = None) -> Path:
         raise IpwError(f"there is no place for profiles: {error}", ELSEWHERE) from None
     kept = {_key(profile): profile for profile in [*stored_profiles(path), *profiles]}
     content = {"schema_version": SCHEMA_VERSION, "profiles": [profile.as_dict() for profile in kept.values()]}
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise unwritable(path, error, ELSEWHERE) from None
+    make_folder(path.parent, ELSEWHERE)
     with replacing(path, ELSEWHERE) as file:
         file.write((json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
     return path

@@ -17,7 +17,7 @@ from ipw.reports.metric import mapping
 from ipw.reports.sections import value_of
 from ipw.reports.text import scale_for, shortened
 from ipw.reports.view import View
-from ipw.runs.files import replacing
+from ipw.runs.files import make_folder, replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -51,7 +51,7 @@ def write_figures(views: Sequence[View], folder: Path, style: str, formats: Sequ
         raise UsageError(f"there is no style {style!r}", f"one of {', '.join(STYLES)}")
     for unknown in set(formats) - set(FORMATS):
         raise UsageError(f"figures are not written as {unknown!r}", f"one of {', '.join(FORMATS)}")
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder, "choose another folder with --figures")
     written = []
     with mpl.rc_context({**mpl.rcParamsDefault, **COMMON, **STYLES[style], "backend": "agg"}):
         for name, draw in FIGURES.items():

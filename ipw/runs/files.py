@@ -42,6 +42,15 @@ def opened(path: Path, flags: int) -> int:
     return os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600 | open_to_others)
 
 
+def make_folder(path: Path, hint: str = "choose another folder") -> Path:
+    """Make a folder that a user asked for, and those above it. Raises IpwError."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise unwritable(path, error, hint) from None
+    return path
+
+
 def appending(path: Path, *, lines: bool = False) -> io.FileIO:
     """Open a file at its end, unbuffered. Raises OSError.
 

@@ -18,7 +18,7 @@ from ipw.reports.calibration import Noise, noise, smallest_effect
 from ipw.reports.gate import GateError
 from ipw.reports.gate_policy import Policy
 from ipw.reports.metric import mappings
-from ipw.runs.files import replacing
+from ipw.runs.files import make_folder, replacing
 
 SCHEMA_VERSION = 1
 DEFAULT = Path(".ipw/calibration.json")
@@ -54,7 +54,7 @@ def read_jobs(path: Path) -> list[Job]:
 
 def write_jobs(path: Path, jobs: list[Job]) -> None:
     """Replace the file. Raises IpwError."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     with replacing(path) as file:
         content = {"schema_version": SCHEMA_VERSION, "jobs": jobs}
         file.write((json.dumps(content, indent=1, allow_nan=False) + "\n").encode())

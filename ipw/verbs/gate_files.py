@@ -10,11 +10,10 @@ from typing import Any
 
 import click
 
-from ipw.errors import IpwError
 from ipw.reports.gate_document import Document
 from ipw.reports.gate_formats import action_benchmark, badge, bencher, github_annotations, junit
 from ipw.reports.gate_summary import markdown
-from ipw.runs.files import replacing
+from ipw.runs.files import make_folder, replacing
 from ipw.verbs.terminal import say
 
 
@@ -35,10 +34,7 @@ FILES: dict[str, Callable[[Document], str]] = {
 
 def write_files(document: Document, out: Path) -> None:
     """Write every form into the folder, and under GitHub Actions the summary and annotations. Raises IpwError."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise IpwError(f"cannot write to {out}: {error.strerror}", "choose another folder with --out") from None
+    make_folder(out, "choose another folder with --out")
     for name, make in FILES.items():
         with replacing(out / name) as file:
             file.write(make(document).encode())

@@ -13,7 +13,7 @@ from ipw.errors import UsageError
 from ipw.reports.accounting_text import marks
 from ipw.reports.metric import mapping, number
 from ipw.runs.directory import MANIFEST, RunDir
-from ipw.runs.files import absolute, replacing
+from ipw.runs.files import absolute, make_folder, replacing
 from ipw.verbs.suite import Planned, Suite
 
 STUDY = "study.json"
@@ -27,7 +27,7 @@ class StudyBook:
     def __init__(self, folder: Path, suite: Suite) -> None:
         """Open the study's folder, or make it. What is done there stays done; what ran when it died waits again."""
         self.folder = absolute(folder)  # as the paths of its runs are
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder, "choose another folder with --out")
         before = {entry["key"]: entry for entry in read_study(folder)["cells"]} if (folder / STUDY).is_file() else {}
         self._name = suite.name
         self._entries = {planned.key: self._opened(planned, before.get(planned.key)) for planned in suite.cells}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import secrets
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -16,6 +17,7 @@ from typing import Any
 from ipw.errors import IpwError, MissingExtraError, UsageError
 from ipw.pipeline import derive
 from ipw.runs.directory import RunDir
+from ipw.runs.files import opened
 from ipw.verbs.cluster.clocks import Offset, Recording, join, offset
 from ipw.verbs.cluster.placing import Node, fitting, living, why_none
 from ipw.verbs.cluster.shipping import unpack
@@ -206,7 +208,7 @@ class _Study:
 
     def _fetched(self, job: Job, told: dict[str, Any]) -> RunDir:
         """Fetch, check, unpack and store a run; else it stays on its node, and the error says where."""
-        archive = self._book.folder / f".{job.planned.key}-{job.shard}.tar.gz"
+        archive = self._book.folder / f".{secrets.token_hex(8)}.tar.gz"
         node = job.nodes[0].name
         try:
             self._download(job.workers[0], archive, told["bytes"])
@@ -224,7 +226,7 @@ class _Study:
         return run
 
     def _download(self, worker: Any, archive: Path, size: int) -> None:
-        with archive.open("wb") as file:
+        with os.fdopen(opened(archive, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as file:
             while file.tell() < size:
                 file.write(self._ray.get(worker.piece.remote(file.tell())))
 
