@@ -156,3 +156,11 @@ def test_a_shard_is_one_of_several(text: str) -> None:
     with pytest.raises(UsageError, match="no shard"):
         shard(text)
     assert shard("2/4") == (2, 4)
+
+
+def test_a_part_that_lost_its_server_makes_the_whole_not_valid(tmp_path: Path) -> None:
+    lost = {"status": "interrupted", "outage": {"told": "the server died: exit code 1"}, "progress": {"of": 30}}
+    summary = derive(merge_runs(two(tmp_path, **lost), tmp_path / "out"))
+    assert not summary["valid"]
+    (check,) = (check for check in summary["validity"] if check["check"] == "outage")
+    assert check["detail"] == "the server died: exit code 1"

@@ -107,7 +107,7 @@ def _manifest(
     merged: RunDir, parts: Sequence[RunDir], manifests: Sequence[Mapping[str, Any]], end_ns: int | None
 ) -> dict[str, Any]:
     """The first part's, with what all parts say together."""
-    derived = {"attribution", "attribution_reason", "ended_ns", "process", "resumed"}
+    derived = {"attribution", "attribution_reason", "ended_ns", "process", "resumed", "progress"}
     kept = {name: value for name, value in manifests[0].items() if name not in derived}
     hosts = list(dict.fromkeys(str(mapping(each.get("host")).get("name")) for each in manifests))
     sensors = [dict(channel) for channel in mappings(kept.get("sensors"))]
@@ -117,7 +117,9 @@ def _manifest(
         channel["device"] = "; ".join(dict.fromkeys(str(device) for device in devices if device)) or None
     unfinished = ", ".join(sorted({str(each.get("status")) for each in manifests} - {"complete"}))
     questions = sum(int(mapping(each.get("dataset")).get("questions") or 0) for each in manifests)
+    outages = [each["outage"] for each in manifests if each.get("outage")]
     return kept | {
+        **({"outage": outages[0]} if outages else {}),
         "run_id": merged.path.name,
         "status": "interrupted" if unfinished else "complete",
         "status_reason": f"a part is {unfinished}" if unfinished else None,

@@ -93,12 +93,11 @@ class Server:
         self.books: list[Entry] = []
         self.connections = 0
         self.open: set[asyncio.Transport] = set()
-        self.listener: asyncio.Server | None = None
+        self.listener: asyncio.Server
         self._counts = {"prefilling": 0, "decoding": 0}
 
     def die(self) -> None:
         """End as a killed process does, from within `behave`: every connection breaks, and new ones are refused."""
-        assert self.listener is not None
         self.listener.close()
         for transport in list(self.open):
             transport.abort()

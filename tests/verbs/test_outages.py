@@ -254,7 +254,7 @@ def test_questions_of_an_open_loop_are_asked_again_at_its_rate_and_not_at_their_
 def served(tmp_path: Path) -> str:
     script = tmp_path / "server.py"
     script.write_text(SERVER.format(path=[str(ROOT / "tests"), str(ROOT)]))
-    return f"{shlex.quote(sys.executable)} {script} --port {{port}} --right --token-s 0.02"
+    return f"{shlex.quote(sys.executable)} {script} --port {{port}} --right --prefill-s 0.05"
 
 
 def killed_later(mark: str, out: Path, answers: int) -> threading.Thread:
@@ -313,7 +313,7 @@ def test_an_engines_child_that_is_killed_is_told_and_started_again_to_the_same_a
 def test_a_series_says_which_run_lost_its_server_and_asks_no_dead_one(
     restart: bool, dataset: str, tmp_path: Path
 ) -> None:
-    parameters = Parameters(serve=served(tmp_path), dataset=dataset, limit=20, warmup=0)
+    parameters = Parameters(serve=served(tmp_path), dataset=dataset, limit=40, warmup=0)
     killer = killed_later(str(tmp_path / "server.py"), tmp_path / "runs", 5)
     series = measure_series(parameters, [1, 2], 1, "estimate", 0.0, tmp_path / "runs", restart=restart)
     killer.join()
@@ -322,7 +322,7 @@ def test_a_series_says_which_run_lost_its_server_and_asks_no_dead_one(
     assert error.message.startswith("run 1 of 2: the server died: killed by signal 9 (SIGKILL); ")
     assert error.hint == f"ipw resume {series.runs[0]}"
     assert len(series.runs) == (2 if restart else 1)
-    assert error.message.endswith("20 questions are done" if restart else "1 more run was not begun")
+    assert error.message.endswith("40 questions are done" if restart else "1 more run was not begun")
     if restart:
         assert series.runs[1].manifest()["status"] == "complete"
 

@@ -32,7 +32,7 @@ class Asker:
         self.url, self.has_key = endpoint.url, endpoint.key is not None
         self.liveness = Liveness(
             f"the server at {endpoint.url}",
-            Tried(self._present, self._try, transport.heard_ns, endpoint.ended),
+            Tried(self._present, self._try, transport.waiting, transport.heard_ns, endpoint.ended),
             timeout_s=planned.parameters.timeout_s,
             stall_s=planned.parameters.stall_s,
         )

@@ -109,6 +109,11 @@ class Connection(asyncio.BufferedProtocol):
         return not self._transport.is_closing()
 
     @property
+    def waiting(self) -> bool:
+        """Whether somebody waits for an answer."""
+        return self._exchange is not None and not self._exchange.finished.done()
+
+    @property
     def heard_ns(self) -> int:
         """When bytes of the answer came last that is on its way; 0 before the first, and without any."""
         return self._exchange.last_ns if self._exchange else 0

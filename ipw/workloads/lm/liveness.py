@@ -32,7 +32,7 @@ MANY = 16
 PATIENCE_S, BUSY_S, MOST_BUSY_S = 1.0, 30.0, 120.0
 """How long a server is tried that cannot be reached or fails, that turns questions away, and that does so saying how
 long it wants to be left alone (`Retry-After`)."""
-FIRST_PAUSE_S, MOST_PAUSE_S = 0.05, 5.0
+FIRST_PAUSE_S, MOST_PAUSE_S = 0.05, 1.0
 LATE_NS = 25_000_000
 """What is read so soon after a failure may have been sent before it."""
 LOOK_S = 0.1
@@ -59,6 +59,8 @@ class Tried(NamedTuple):
     """Finds why nobody answers there at all; `None` where somebody does."""
     ask: Callable[[int, float], Awaitable[Answer]]
     """Puts a short question, by number another one, within so many seconds."""
+    waiting: Callable[[], bool]
+    """Whether any question is on its way over a connection that is up."""
     heard_ns: Callable[[], int]
     """Says when bytes came last of any answer that is on its way."""
     ended: Callable[[], Outage | None] | None
@@ -142,16 +144,13 @@ class Liveness:
         sign, began, pause_s, tries = self.last, time.monotonic(), FIRST_PAUSE_S, 0
         while self._doubted.is_set():
             await asyncio.sleep(pause_s)
-            if self._tried.heard_ns() > self._held_ns + LATE_NS:
-                self._settle()
-                return
             patience_s, pause_s = PATIENCE_S, min(2 * pause_s, MOST_PAUSE_S)
-            if sign == "unreachable" and self._in_a_row < FEW:
-                error = await self._watched(self._tried.present())
-                if error is None:
+            error = await self._watched(self._tried.present()) if sign == "unreachable" else None
+            if error is None:
+                heard = self._tried.heard_ns() > self._held_ns + LATE_NS
+                if heard or (sign == "unreachable" and self._in_a_row < FEW):
                     self._settle()
                     return
-            else:
                 timeout_s = self._timeout_s if sign == "silent" else min(self._timeout_s, TRY_S)
                 answer = await self._watched(self._tried.ask(tries, timeout_s))
                 sign, error = sign_of(answer, self._stall_s), answer.error
@@ -160,7 +159,9 @@ class Liveness:
                     return
                 patience_s, pause_s = _patience(sign, answer.retry_after_s, pause_s)
             tries += 1
-            if self._doubted.is_set() and time.monotonic() - began + pause_s > patience_s:
+            # A process that dies takes all its connections with it: what is on its way may yet be answered.
+            late = time.monotonic() - began + pause_s > patience_s
+            if late and sign != "life" and self._doubted.is_set() and not self._tried.waiting():
                 failed = len(self._held)
                 more = f"in {failed} question{'s'[: failed != 1]} and {tries} more {'try' if tries == 1 else 'tries'}"
                 self.lost(sign, f"{error} ({more})")

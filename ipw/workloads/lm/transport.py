@@ -66,6 +66,10 @@ class Transport:
                 watch.cancel()
         connection.drain(exchange)
 
+    def waiting(self) -> bool:
+        """Whether an answer is to come over any connection."""
+        return any(connection.waiting for connection in self._open)
+
     def heard_ns(self) -> int:
         """When bytes came last of an answer that is on its way; 0 where none is."""
         return max((connection.heard_ns for connection in self._open), default=0)

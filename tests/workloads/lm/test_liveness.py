@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -19,10 +20,11 @@ from ipw.runs.directory import RunDir
 from ipw.runs.journal import Journal
 from ipw.workloads.lm import liveness
 from ipw.workloads.lm.engines import serve
-from ipw.workloads.lm.liveness import FEW, sign_of
+from ipw.workloads.lm.liveness import FEW, Liveness, Tried, sign_of
 from ipw.workloads.lm.outage import Outage, death_of
 from ipw.workloads.lm.parameters import Parameters
 from ipw.workloads.lm.plan import plan
+from ipw.workloads.lm.reply import Answer
 from ipw.workloads.lm.run import run_lm
 
 QUESTIONS = 60
@@ -265,6 +267,58 @@ def test_the_end_of_a_process_of_ours_is_seen_at_once_and_what_was_in_flight_is_
     assert all(record["first_token_ns"] and record["completion_tokens"] > 0 for record in cut)
     (window,) = (span for span in run.journal("span") if span["phase"] == "measure")
     assert all(window["start_ns"] <= record["start_ns"] <= record["end_ns"] <= window["end_ns"] for record in cut)
+
+
+def test_a_server_that_shuts_down_in_good_order_answers_what_it_has_and_is_asked_no_more(
+    run: RunDir, dataset: str
+) -> None:
+    made: list[Server] = []
+
+    def behave(request: Request) -> Behaviour:
+        if number(request) == 20:
+            made[0].listener.close()
+        return Behaviour(["1"] * 10, token_s=0.02 * (1 + number(request) % 4), keep_alive=False)
+
+    with serving(behave) as server:
+        made.append(server)
+        error = lost(run, base_url=server.url, dataset=dataset, concurrency=4)
+    assert error.facts["kind"] == "unreachable"
+    assert {record["status"] for record in run.journal("query")} == {"ok"}
+    assert 20 <= len(ids(run, "query")) <= 24
+    assert len(ids(run, "cut_off")) <= 4
+
+
+def test_a_server_that_does_one_thing_at_a_time_is_waited_for_while_it_does(hurried: None) -> None:
+    """One question fails, another is on its way, and nobody else is let in before that is answered."""
+    failed, later = answer(Behaviour(fault="reset")), answer(Behaviour(["1"]))
+    kept: list[bool] = []
+    done = [False]
+
+    async def present() -> str | None:
+        await asyncio.sleep(0.05)
+        return None if done[0] else "nothing answers"
+
+    async def ask(_number: int, _timeout_s: float) -> Answer:
+        raise AssertionError("one failure is no reason to ask more")
+
+    async def scenario() -> None:
+        watched = Liveness(
+            "it",
+            Tried(present, ask, waiting=lambda: not done[0], heard_ns=lambda: 0, ended=None),
+            timeout_s=60,
+            stall_s=60,
+        )
+        watched.take(failed, kept.append)
+        watch = asyncio.create_task(watched.watch())
+        await asyncio.sleep(3 * liveness.PATIENCE_S)
+        assert not watch.done()
+        done[0] = True
+        await watched.calm()
+        watched.take(later, kept.append)
+        watch.cancel()
+
+    asyncio.run(scenario())
+    assert kept == [True, True]
 
 
 # --- the warm-up ----------------------------------------------------------------------------------------------------
