@@ -191,3 +191,22 @@ def test_the_name_that_is_not_served_is_refused_after_the_server_was_ended(comma
         pass
     assert not family(tmp_path)
     assert endpoints.KEY_VARIABLE not in os.environ
+
+
+def test_a_server_that_ends_by_itself_is_told_with_its_exit_code_and_its_last_words(tmp_path: Path) -> None:
+    script = tmp_path / "server.py"
+    script.write_text(
+        "import os, sys, threading; from doubles import openai_server; sys.stdin = os.fdopen(os.pipe()[0])\n"
+        "def crash(): print('CUDA error: out of \\x1b[31mmemory', flush=True); os._exit(3)\n"
+        "threading.Timer(1.5, crash).start(); openai_server.main()\n"
+    )
+    with serve(Parameters(serve=f"{shlex.quote(sys.executable)} {script} --port {{port}}")) as endpoint:
+        ended = endpoint.ended
+        assert ended is not None
+        assert eventually(lambda: ended() is not None)
+        outage = ended()
+    assert outage is not None
+    assert (outage.exit_code, outage.signal) == (3, None)
+    assert outage.told.startswith("the server died: exit code 3: ")
+    assert outage.told.endswith("CUDA error: out of  [31mmemory")
+    assert outage.told.isprintable()
