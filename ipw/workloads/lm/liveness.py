@@ -143,7 +143,7 @@ class Liveness:
         """
         sign, began, pause_s, tries = self.last, time.monotonic(), FIRST_PAUSE_S, 0
         while self._doubted.is_set():
-            await asyncio.sleep(pause_s)
+            await self._watched(asyncio.sleep(pause_s))
             patience_s, pause_s = PATIENCE_S, min(2 * pause_s, MOST_PAUSE_S)
             error = await self._watched(self._tried.present()) if sign == "unreachable" else None
             if error is None:
