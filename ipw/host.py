@@ -55,9 +55,12 @@ def virtualisation() -> str | None:
     """`container`, `virtual machine`, or `None` where neither shows."""
     if Path("/.dockerenv").exists() or Path("/run/.containerenv").exists():
         return "container"
-    if "hypervisor" in (_cpu_field("flags") or ""):
-        return "virtual machine"
-    return None
+    return "virtual machine" if in_virtual_machine() else None
+
+
+def in_virtual_machine() -> bool:
+    """Whether the CPU says that a hypervisor runs it."""
+    return "hypervisor" in (_cpu_field("flags") or "")
 
 
 def _cpu_name() -> str | None:

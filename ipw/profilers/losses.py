@@ -34,9 +34,10 @@ def losses(channels: Sequence[Channel], selection: str = "auto") -> list[Loss]:
     """List what would be in the total if it could be read, and is not.
 
     It is an error where a sensor that `selection` names measures nothing, where a device is lost that the user named
-    (CUDA_VISIBLE_DEVICES), and where a part of a sum is lost: one package of two, or the packages of a sum that holds
-    their memory. A GPU that does not answer does no work either, so its loss is told; so is a sensor that `auto` found
-    and cannot use. What was seen to stand still is told even where the same joules are read in another way.
+    (CUDA_VISIBLE_DEVICES) and that nothing around it is measured with, and where a part of a sum is lost: one package
+    of two, or the packages of a sum that holds their memory. A GPU that does not answer does no work either, so its
+    loss is told; so is a sensor that `auto` found and cannot use. What was seen to stand still is told even where the
+    same joules are read in another way.
     """
     basis = choose_basis(channels).channels
     total = [channel for channel in channels if channel.name in basis and channel.method != "model_estimate"]
@@ -66,12 +67,12 @@ def _covered(lost: Channel, total: Sequence[Channel]) -> bool:
 def _level(lost: Channel, total: Sequence[Channel]) -> Literal["error", "warning", "info"]:
     if _covered(lost, total):
         return "warning"
-    if lost.asked:
-        return "error"
     siblings = {c.scope for c in total if _sensor(c) == _sensor(lost)}
     if lost.scope in SUMMED and lost.scope != "gpu" and (lost.scope in siblings or siblings == {"dram"}):
         return "error"
-    return "info" if any(c.scope in AROUND for c in total) else "warning"
+    if any(c.scope in AROUND for c in total):
+        return "info"
+    return "error" if lost.asked else "warning"
 
 
 def _asked_in_vain(channels: Sequence[Channel], selection: str) -> dict[str, Loss]:

@@ -12,6 +12,7 @@ from dataclasses import replace
 from functools import partial
 
 from ipw.clock import now_ns
+from ipw.host import in_virtual_machine
 from ipw.profilers.base import Channel, Scope, Sensor
 from ipw.profilers.sources import Read, Source, Sources, unreadable
 
@@ -26,8 +27,12 @@ BUSY_NS = 10_000_000
 PAUSE_S = 0.004
 POWER_POLL_S = 0.02
 """How often power is read that is all that there is of a device."""
+VIRTUAL_S, AGAIN_S = 1.3, 0.2
+"""QEMU renews the counters of its guests once a second (MSR_ENERGY_THREAD_SLEEP_US). In a virtual machine a counter
+that was ever above 0 is looked at for longer, and one that has moved must move again soon, or it is one of these."""
 STILL = "its energy counter stands still"
 ZERO = "it answers 0 W"
+SLOW = "renewed seldom, as the counters of a virtual machine are"
 HINT = "if this is a virtual machine, measure on its host"
 
 
@@ -48,22 +53,41 @@ class Look:
             value = self._value(place) if prompt is not None and _is_judged(channel, prompt=prompt) else None
             if value is not None and (channel.kind == "counter" or value == 0):
                 self._still[place] = value
+        self._moved: dict[int, tuple[float, int]] = {}
+        """What has moved once where that does not suffice: the value, and when."""
+        self._slow: set[int] = set()
         self._from_ns = now_ns()
-        self._limit_s = max((_limit_s(channel) for channel in self._watched()), default=0.0)
+        self._virtual = any(map(self._may_be_slow, self._still)) and in_virtual_machine()
+        least_s = VIRTUAL_S if self._virtual else 0.0
+        self._limit_s = max((least_s, *map(_limit_s, self._watched()))) if self._still else 0.0
 
     def judged(self) -> Sensor:
         """Look until all has moved or time is up. Returns the sensor; what stood still is failed, with the reason."""
-        while self._still and (looked_ns := now_ns() - self._from_ns) < self._limit_s * 1e9:
-            for place, first in list(self._still.items()):
-                if self._value(place) != first:
-                    del self._still[place]
+        while self._moved or (self._still and now_ns() - self._from_ns < self._limit_s * 1e9):
+            self._look()
             quick = any(not channel.ticks for channel in self._watched())
-            if self._still and not (quick and looked_ns < BUSY_NS):
+            if (self._still or self._moved) and not (quick and now_ns() - self._from_ns < BUSY_NS):
                 time.sleep(PAUSE_S)
-        if self._still:
+        if self._still or self._slow:
             self._sensor = self._without(set(self._still))
-            self._still = {}
+            self._still, self._slow = {}, set()
         return self._sensor
+
+    def _look(self) -> None:
+        for place, first in list(self._still.items()):
+            if (value := self._value(place)) != first:
+                del self._still[place]
+                if value is not None and self._virtual and first and self._may_be_slow(place):
+                    self._moved[place] = value, now_ns()
+        for place, (value, moved_ns) in list(self._moved.items()):
+            late = now_ns() - moved_ns > AGAIN_S * 1e9
+            if late or self._value(place) != value:
+                del self._moved[place]
+                self._slow |= {place} if late else set()
+
+    def _may_be_slow(self, place: int) -> bool:
+        channel = self._sensor.channels[place]
+        return channel.kind == "counter" and not channel.ticks and bool(self._still.get(place, True))
 
     def _watched(self) -> list[Channel]:
         return [self._sensor.channels[place] for place in self._still]
@@ -83,7 +107,10 @@ class Look:
         sources: list[Source] = []
         for place, (channel, read) in enumerate(zip(channels, self._reads, strict=True)):
             stand_in = instead.get(channel.included_in or "")
-            if place in still:
+            if place in self._slow:
+                changes = {"ticks": True, "update_period_s": None, "note": SLOW}
+                sources.append((replace(channel, **changes), read))  # type: ignore[arg-type]
+            elif place in still:
                 reason = STILL if channel.kind == "counter" else ZERO
                 sources.append(unreadable(replace(channel, status="unsupported", reason=reason, hint=HINT)))
             elif stand_in is channel:

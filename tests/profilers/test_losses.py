@@ -58,6 +58,7 @@ CASES: dict[str, tuple[list[Channel], str, dict[str, str]]] = {
     "a part that is never added": ([PACKAGE0, lost(counter("rapl/core-0", "core"))], "auto", {}),
     "the platform beside packages": ([PACKAGE0, lost(PSYS)], "auto", {}),
     "the platform alone": ([lost(PSYS), ESTIMATE], "auto", {"rapl/psys": "warning"}),
+    "a GPU within its SoC that was named": ([lost(GPU0, asked=True), SOC], "auto", {"nvml/gpu0": "info"}),
     "a GPU within its SoC": ([lost(GPU0, status="unsupported"), SOC], "auto", {"nvml/gpu0": "info"}),
     "a rail of several": ([counter("hwmon/a", "soc"), lost(counter("hwmon/b", "soc"))], "auto", {"hwmon/b": "error"}),
     "a battery that is charged": ([PACKAGE0, BATTERY], "auto", {}),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -9,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from doubles.machines import NOTHING
 from doubles.nvml import ENERGY, NOT_SUPPORTED, FakeNvml
 from doubles.powercap import Powercap
 from doubles.reading import failure, named, opened, value
+from doubles.sandbox import run_in
 
 from ipw.clock import now_ns
 from ipw.profilers import discovery, opening
@@ -201,6 +205,26 @@ def test_a_frozen_socket_of_two_is_failed_and_the_other_goes_on(
     with tree.drawing({"intel-rapl:0": 50.0}), opened(find("rapl")[0]) as sensor:
         assert statuses(sensor) == {"rapl/package-0": "ok", "rapl/package-1": STILL}
         assert value(sensor, "rapl/package-0") >= 0
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_in_a_virtual_machine_a_counter_that_is_renewed_each_second_is_followed(
+    tmp_path: Path, *, frozen: bool
+) -> None:
+    """Takes as long as such a counter: QEMU renews those of its guests once a second."""
+    tree = Powercap(tmp_path / "powercap")
+    tree.zone("intel-rapl:0", "package-0", energy_uj=5_000_000)
+    code = "from ipw.cli import main; raise SystemExit(main())"
+    command = [sys.executable, "-P", "-c", code, "doctor", "--json", "--sensors", "rapl"]
+    shown: dict[str, bytes | None] = {"/proc/cpuinfo": b"model name: QEMU\nflags: fpu hypervisor\n"}
+    environment = {**NOTHING, "IPW_POWERCAP": str(tree.root), "PYTHONPATH": str(Path(__file__).parents[2])}
+    with tree.drawing({} if frozen else {"intel-rapl:0": 50.0}, 1.0):
+        told = json.loads(run_in(tmp_path, command, shown, None, **environment).stdout)
+    (channel,) = told["channels"]
+    if frozen:
+        assert (channel["status"], channel["reason"]) == ("unsupported", STILL)
+    else:
+        assert (channel["status"], channel["ticks"], channel["note"]) == ("ok", True, opening.SLOW)
 
 
 def test_a_sensor_that_is_missing_is_not_looked_at() -> None:
