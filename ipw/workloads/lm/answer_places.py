@@ -1,7 +1,8 @@
 """Which of the choices is right: answers that are texts of choices, their letters, or places from 0 or from 1.
 
 An answer alone may be read in several ways: 3 may be the text of a choice, the third place or the fourth. So the whole
-set is looked at. The form that fits every question is the one; where several fit and disagree, nobody guesses.
+set is looked at. The form that fits every question is the one; where several fit and disagree, nobody guesses. Numbers
+beside choices that are texts, as in MMLU, are places.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ class Case(NamedTuple):
     where: str
     answers: tuple[str, ...]
     choices: Choices
+    number: bool = False
+    """Whether the set has the answer as a number, and the choices as texts."""
 
 
 class Settled(NamedTuple):
@@ -57,6 +60,8 @@ def settle(cases: Sequence[Case], source: object, asked: str | None = None) -> S
         if not places:
             raise _refusal(source, case, "is none of the choices")
     fitting = [form for form in FORMS if all(form in places for places in found)]
+    if {"index0", "index1"} & {*fitting} and all(case.number for case in cases):
+        fitting = [form for form in fitting if form != "text"]  # a number beside texts is none of them
     if not fitting:
         return _mixed(cases, found, source)
     for case, places in zip(cases, found, strict=True):

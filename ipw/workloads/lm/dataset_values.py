@@ -115,6 +115,13 @@ def choices_of(value: object) -> Choices:
     return Choices(_each(texts, text_of), names)
 
 
+def is_number(value: Any) -> bool:
+    """Whether a value is a number, or a list of numbers."""
+    if _is_list(value):
+        return bool(value) and all(map(is_number, value))
+    return isinstance(value, int | float | Decimal) and not isinstance(value, bool)
+
+
 def cell_value(text: str) -> object:
     """Read an answer from a format that knows only texts, such as CSV.
 

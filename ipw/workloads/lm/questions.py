@@ -21,6 +21,7 @@ from ipw.workloads.lm.dataset_values import (
     NotReadableError,
     cell_value,
     choices_of,
+    is_number,
     prompt_of,
     text_of,
     texts_of,
@@ -101,7 +102,7 @@ def questions_of(rows: Iterable[Row], source: object, meant: Meant | None = None
         ids.add(question.id)
         choices = _choices(row, place)
         if choices:
-            cases[number] = Case(where, question.answers, choices)
+            cases[number] = Case(where, question.answers, choices, number=_number_beside_texts(row))
         notes |= dict.fromkeys(_notes(row, choices))
         questions.append(question)
     if not questions:
@@ -146,6 +147,12 @@ def _choices(row: Mapping[str, Any], place: str) -> Choices | None:
         hint = f"--columns choices={alike}, where it holds them all; else put them into one column"
         raise UsageError(f"{place}: the column {alike!r} looks like choices, and is not read", hint)
     return None
+
+
+def _number_beside_texts(row: Mapping[str, Any]) -> bool:
+    """Whether the answer is a number as the set has it, and the choices are none."""
+    choices = row["choices"] if _given(row, "choices") else [row.get(name) for name in LETTERED]
+    return is_number(row["answer"]) and not (isinstance(choices, list | tuple) and any(map(is_number, choices)))
 
 
 def _notes(row: Mapping[str, Any], choices: Choices | None) -> Iterable[str]:

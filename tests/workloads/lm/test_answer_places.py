@@ -78,6 +78,17 @@ def test_numbers_among_numbers_are_refused_where_text_and_place_both_fit_and_dif
     assert letters(found((1, [0, 1, 2]), (0, [0, 1]))) == "B A"  # the text and the place are the same
 
 
+def test_numbers_beside_texts_are_places_though_every_text_is_a_number() -> None:
+    def typed(*rows: tuple[int, list[str]]) -> Settled:
+        return settle([Case("line", texts_of(a), Choices(tuple(c)), number=True) for a, c in rows], "q")
+
+    assert letters(typed((2, ["0", "1", "2", "3"]), (0, ["1", "0", "2", "3"]))) == "C A"
+    assert letters(typed((1, ["2", "1"]), (2, ["1", "2"]))) == "A B"  # a 2 of 2: from 1
+    with pytest.raises(UsageError, match=r"may be a place, counted from 0 \(D\) or a place, counted from 1 \(C\)"):
+        typed((3, ["8", "1", "3", "16"]), (1, ["1", "2", "3", "4"]))
+    assert letters(typed((42, ["41", "42"]), (2, ["1", "2", "3"]))) == "B B"  # where no place fits, the text
+
+
 def test_letters_are_read_in_their_usual_dress_and_texts_as_they_are() -> None:
     settled = found(("B", COLOURS), ("(a)", COLOURS), ("d.", COLOURS), ("[C]", COLOURS), (" grey ", COLOURS))
     assert letters(settled) == "B A D C D"

@@ -81,6 +81,32 @@ def test_choices_are_listed_and_the_answer_becomes_a_letter(tmp_path: Path, answ
     assert dataset.scorer_default == "choice"
 
 
+@pytest.mark.parametrize("kind", ["jsonl", "parquet", "columns"])
+def test_a_whole_number_beside_choices_is_a_place_though_every_choice_is_a_number_too(
+    tmp_path: Path, kind: str
+) -> None:
+    rows: list[dict[str, Any]] = [
+        {"question": "a", "answer": 2, "choices": ["0", "1", "2", "3"]},
+        {"question": "b", "answer": 0, "choices": ["1", "0", "2", "3"]},
+    ]
+    if kind == "columns":
+        rows = [row | dict(zip("ABCD", row.pop("choices"), strict=True)) for row in rows]
+    path = jsonl(tmp_path, *rows)
+    if kind == "parquet":
+        path = str(tmp_path / "q.parquet")
+        pq.write_table(pa.Table.from_pylist(rows), path)
+    dataset = load(path)
+    assert [question.answer for question in dataset.questions] == ["C", "A"]
+    assert dataset.answer_is == "index0"
+    assert [question.answer for question in load(path, answer_is="text").questions] == ["C", "B"]
+
+
+def test_numbers_among_numbers_may_be_the_choice_or_its_place(tmp_path: Path) -> None:
+    assert load(jsonl(tmp_path, {"prompt": "2+2", "answer": 4, "choices": [3, 4, 5]})).questions[0].answer == "B"
+    with pytest.raises(UsageError, match="may be the text of a choice"):
+        load(jsonl(tmp_path, {"prompt": "1+1", "answer": 2, "choices": [1, 2, 3]}))
+
+
 def test_question_is_another_name_for_prompt_and_prompt_goes_first(tmp_path: Path) -> None:
     only = load(jsonl(tmp_path, {"question": "2+2", "answer": "4"}))
     assert (only.questions[0].prompt, only.notes) == ("2+2", [])
