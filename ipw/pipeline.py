@@ -23,10 +23,12 @@ def derive(run: RunDir) -> dict[str, Any]:
     from ipw.reports.metrics import summarize
     from ipw.reports.record_check import with_record
     from ipw.runs.survey import survey_derived, tail_bytes
+    from ipw.runs.sweep import sweep_parts
 
     if "imported" in run.manifest():
         raise UsageError(f"{run} was imported: it holds no raw data to derive from", f"ipw report {run}")
     with Owner(run.path, "derived"):
+        sweep_parts(run.path)
         cut_bytes = tail_bytes(run)
         metrics, by_method = _derive_tables(run)
         summary = summarize(run)

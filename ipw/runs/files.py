@@ -16,6 +16,8 @@ from ipw.errors import IpwError, UsageError
 
 FULL = "is the disk full?"
 TAIL_BYTES = 1 << 16
+PART = (".ipw-", ".part")
+"""How the name of a file begins and ends that is not whole yet."""
 SHARE = "IPW_SHARE"
 """Set to 1 where others on this machine may read what is measured."""
 
@@ -85,7 +87,7 @@ def unwritable(path: Path, error: OSError, hint: str | None = FULL) -> IpwError:
 
 @contextlib.contextmanager
 def _beside(path: Path, *, durable: bool) -> Iterator[BinaryIO]:
-    part = path.with_name(f".ipw-{secrets.token_hex(8)}.part")
+    part = path.with_name(f"{PART[0]}{secrets.token_hex(8)}{PART[1]}")
     descriptor = opened(part, os.O_RDWR | os.O_CREAT | os.O_EXCL)
     try:
         with os.fdopen(descriptor, "w+b") as file:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ipw.errors import IpwError
 from ipw.runs.directory import MANIFEST, RunDir
+from ipw.runs.files import PART
 from ipw.runs.journal import JOURNAL
 from ipw.runs.owner import LOCK, Owner
 from ipw.runs.readings import READINGS
@@ -21,7 +22,7 @@ NO_WORK = {"warmup", "rank", PROBE}
 NO_PHASES = {"idle", "warmup"}
 NAME = re.compile(r"\d{8}T\d{6}Z-")
 STARTING_S = 900.0
-"""A younger folder without a manifest may belong to a run that is just starting."""
+"""What is younger may belong to a process that is just starting or writing."""
 
 
 def sweep(run: RunDir) -> None:
@@ -37,6 +38,14 @@ def sweep_beside(out: Path) -> None:
             dead = NAME.match(path.name) and not (path / MANIFEST).exists() and _old(path)
             if dead and _names(path) <= START_FILES and not _holds_work(RunDir(path)):
                 _remove(path)
+
+
+def sweep_parts(folder: Path) -> None:
+    """Remove what processes that were killed had not written whole."""
+    for path in folder.glob("*".join(PART)):
+        with contextlib.suppress(OSError):
+            if _old(path):
+                path.unlink()
 
 
 def _holds_work(run: RunDir) -> bool:
@@ -56,7 +65,7 @@ def _names(path: Path) -> set[str]:
 
 
 def _old(path: Path) -> bool:
-    return time.time() - path.stat().st_mtime > STARTING_S
+    return time.time() - path.lstat().st_mtime > STARTING_S
 
 
 def _remove(path: Path) -> None:

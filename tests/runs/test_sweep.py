@@ -12,8 +12,9 @@ from doubles.openai_server import Behaviour, serving
 
 import ipw
 from ipw.errors import UsageError
+from ipw.runs.files import replacing
 from ipw.runs.owner import Owner
-from ipw.runs.sweep import STARTING_S, sweep_beside
+from ipw.runs.sweep import STARTING_S, sweep_beside, sweep_parts
 
 
 def run_ipw(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -97,3 +98,21 @@ def test_one_that_is_owned_stays(tmp_path: Path) -> None:
         os.utime(folder, (time.time() - 2 * STARTING_S,) * 2)
         sweep_beside(tmp_path)
         assert folder.is_dir()
+
+
+def test_what_killed_processes_had_not_written_whole_is_swept_and_what_is_being_written_stays(tmp_path: Path) -> None:
+    for name, age_s in ((".ipw-00ff.part", 2 * STARTING_S), (".ipw-11ff.part", 0.0), ("mine.part", 2 * STARTING_S)):
+        (tmp_path / name).write_text("half")
+        os.utime(tmp_path / name, (time.time() - age_s,) * 2)
+    sweep_parts(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".ipw-11ff.part", "mine.part"]
+
+
+def test_a_temporary_file_is_named_as_what_is_swept(tmp_path: Path) -> None:
+    with replacing(tmp_path / "a") as file:
+        (part,) = tmp_path.iterdir()
+        os.utime(part, (time.time() - 2 * STARTING_S,) * 2)
+        sweep_parts(tmp_path)
+        assert not part.exists()
+        part.write_text("")  # so that it can take its place
+        file.write(b"")
