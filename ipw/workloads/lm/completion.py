@@ -114,7 +114,7 @@ class CompletionStream(EventStream):
             self.done = True
             return True
         try:
-            chunk = _decoded(payload.decode("utf-8", "replace"))
+            chunk = _decoded(payload)
             if chunk.__class__ is not dict:
                 return False
             self._framed = True
@@ -200,11 +200,12 @@ class CompletionStream(EventStream):
 
     def _other(self, choice: dict[str, Any], t_ns: int) -> None:
         """Take a choice of a whole answer, or of a plain completion."""
-        if not isinstance(message := choice.get("message"), dict):
-            if self._message({"content": choice.get("text")}):
-                self._stamps.append(t_ns)
-        elif not self.said:  # some repeat at the end what they streamed
-            self._whole = self._message(message)
+        message, text = choice.get("message"), choice.get("text")
+        if isinstance(message, dict):
+            if not self.said:  # some repeat at the end what they streamed
+                self._whole = self._message(message)
+        elif text and self._message({"content": text}):
+            self._stamps.append(t_ns)
 
     def _message(self, message: dict[str, Any]) -> bool:
         return read_message(message, self.content, self.reasoning, self.calls)
@@ -226,8 +227,12 @@ class CompletionStream(EventStream):
             self.error = message
 
 
-def _decoded(text: str) -> Any:
+def _decoded(payload: bytes) -> Any:
     """What `json.loads` gives, without its looks around for white space and byte orders: this runs for every token."""
+    try:
+        text = payload.decode()
+    except UnicodeDecodeError:  # a stray byte is replaced, as the standard has it
+        text = payload.decode(errors="replace")
     value, end = RAW_DECODE(text)
     if end != len(text):
         raise ValueError(text)

@@ -26,9 +26,9 @@ class ContentCoding:
     """Undoes what compresses one body. It is `plain`, from a moment on, if there is nothing to undo."""
 
     def __init__(self, headers: Mapping[str, str]) -> None:
-        told = ",".join(headers.get(name, "") for name in ("transfer-encoding", "content-encoding"))
-        names = [NAMES.get(word, word) for word in (part.strip().lower() for part in told.split(","))]
-        self._told = " and ".join(filter(None, names))
+        told = f"{headers.get('transfer-encoding', '')},{headers.get('content-encoding', '')}".lower()
+        names = [NAMES.get(word, word) for word in (part.strip() for part in told.split(","))]
+        self._told = " and ".join(name for name in names if name)
         self._start = b""
         self._inflate: zlib._Decompress | None = None
         self._over = False

@@ -25,6 +25,8 @@ class EventStream:
         """The pieces of a line whose end has not come."""
         self._after_cr = False
         self._at_start = True
+        self._plain = False
+        """Whether a line starts with the next block, and no newline belongs to the one before: what is usual."""
         self._name: bytes | None = None
         self._data: list[bytes] = []
         """Of an event that is not over, the data that made no sense by itself."""
@@ -57,8 +59,7 @@ class EventStream:
 
     def feed(self, block: bytes, t_ns: int) -> None:
         """Take bytes that were read from the socket at `t_ns`."""
-        plain = block.endswith(b"\n") and not (self._tail or self._after_cr or self._at_start)
-        for line in block.splitlines() if plain else self._lines(block):
+        for line in block.splitlines() if self._plain and block[-1] == LF else self._lines(block):
             if line.startswith(b"data:") and not self._data and self._name is None:
                 payload = line[5:].strip()
                 if not self.data(payload, t_ns):
@@ -79,6 +80,7 @@ class EventStream:
         lines = block.splitlines()
         ended = last in (LF, CR)
         self._after_cr = last == CR
+        self._plain = last == LF
         if self._tail and (ended or len(lines) > 1):
             lines[0] = b"".join(self._tail) + lines[0]
             self._tail = []
