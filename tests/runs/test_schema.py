@@ -25,6 +25,8 @@ from ipw.runs.schema import HISTORY, MIGRATIONS, SCHEMA_VERSION
 FIRST = Path(__file__).parent / "version-1"
 """Written by the last code that wrote version 1."""
 ENDED = ("command", "lm", "resumed", "routing", "train")
+ROUNDING = 1e-14
+"""Sums may be taken in another order than then."""
 TOLD = ("value", "low", "high", "unit", "n", "method", "reason")
 
 
@@ -50,13 +52,15 @@ def test_a_run_of_the_first_version_is_opened_with_the_numbers_that_it_had(name:
 
 
 @pytest.mark.parametrize("name", ENDED)
-def test_a_run_of_the_first_version_is_derived_again_to_the_last_digit(name: str, tmp_path: Path) -> None:
+def test_a_run_of_the_first_version_is_derived_again_to_rounding(name: str, tmp_path: Path) -> None:
     if name == "routing":
         pytest.importorskip("safetensors", reason="needs the extra 'routing'")
     run, before = copied(name, tmp_path), stored(name)
     after = derive(run)
     for metric, entry in before["metrics"].items():
-        assert [after["metrics"][metric][key] for key in TOLD] == [entry[key] for key in TOLD], metric
+        for key in TOLD:
+            same = pytest.approx(entry[key], rel=ROUNDING) if isinstance(entry[key], float) else entry[key]
+            assert after["metrics"][metric][key] == same, (metric, key)
     assert after["valid"] == before["valid"]
     assert RunDir.open(run.path).manifest()["schema_version"] == SCHEMA_VERSION
 
