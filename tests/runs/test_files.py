@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import errno
 import os
 import stat
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +12,7 @@ import pytest
 
 from ipw.errors import FAILURE, IpwError
 from ipw.runs.directory import RunDir
-from ipw.runs.files import SHARE, replacing
+from ipw.runs.files import SHARE, replacing, unwritable
 
 
 def mode(path: Path) -> int:
@@ -142,6 +144,38 @@ def test_a_pipe_is_written_to_and_stays_a_pipe(tmp_path: Path) -> None:
     assert os.read(reader, 100) == b"new"
     os.close(reader)
     assert stat.S_ISFIFO(pipe.lstat().st_mode)
+
+
+@pytest.mark.parametrize("folder", ["/dev/fd", "/proc/self/fd"])
+def test_an_open_file_that_is_named_as_a_device_is_written_to(tmp_path: Path, folder: str) -> None:
+    with (tmp_path / "a").open("w") as file:
+        write(Path(folder) / str(file.fileno()))
+    assert (tmp_path / "a").read_text() == "new"
+
+
+@pytest.mark.skipif(not os.access("/dev/shm", os.W_OK), reason="there is no /dev/shm")
+def test_a_folder_in_memory_is_a_folder_like_others() -> None:
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        (Path(folder) / "a").write_text("longer than what comes")
+        before = (Path(folder) / "a").stat().st_ino
+        write(Path(folder) / "a")
+        assert (Path(folder) / "a").stat().st_ino != before
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
+def test_a_file_keeps_its_owner_when_root_replaces_it(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("old")
+    os.chown(tmp_path / "a", 12345, 12345)
+    write(tmp_path / "a")
+    assert (tmp_path / "a").stat().st_uid == 12345
+
+
+@pytest.mark.parametrize(
+    ("number", "hint"), [(errno.ENOSPC, "is the disk full?"), (errno.EROFS, "copy it to where you may write")]
+)
+def test_the_hint_suits_what_the_system_says(number: int, hint: str) -> None:
+    assert unwritable(Path("a"), OSError(number, "")).hint == hint
+    assert unwritable(Path("a"), OSError(number, ""), "give another --page").hint == "give another --page"
 
 
 def test_the_null_device_stays_what_it_is() -> None:

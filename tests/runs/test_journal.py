@@ -40,7 +40,7 @@ def written(run: RunDir) -> list[bytes]:
     return (run.path / JOURNAL).read_bytes().split(b"\n")
 
 
-@pytest.mark.parametrize("over", range(1, 40, 3))
+@pytest.mark.parametrize("over", [0, *range(1, 40, 3)])
 def test_a_line_that_does_not_fit_is_taken_back_and_told_and_none_is_glued_to_it(run: RunDir, over: int) -> None:
     with Journal(run) as journal:
         journal.append("query", {"query_id": "q0"})
@@ -68,6 +68,13 @@ def test_what_a_crash_cut_short_is_cut_off_before_anything_is_written_behind_it(
         journal.append("query", {"query_id": "q1"})
     assert [record["query_id"] for record in run.journal("query")] == ["q0", "q1"]
     assert len(written(run)) == 3
+
+
+@pytest.mark.parametrize("torn", [1, 65_535, 65_536, 65_537, 131_072])
+def test_a_torn_tail_of_any_length_is_cut_behind_the_last_line(run: RunDir, torn: int) -> None:
+    (run.path / JOURNAL).write_bytes(b'{"kind":"query"}\n' + b"x" * torn)
+    Journal(run).close()
+    assert (run.path / JOURNAL).read_bytes() == b'{"kind":"query"}\n'
 
 
 def test_a_journal_that_is_but_one_cut_line_begins_anew(run: RunDir) -> None:

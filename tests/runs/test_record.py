@@ -60,6 +60,7 @@ def test_an_old_manifest_is_held_to_what_it_says() -> None:
         ({"query_id": [*NAMES, "q12"]}, "13 of 12 questions are in the journal"),
         ({"query_id": [*NAMES[:11], "q0"]}, "1 question is there more than once: q0"),
         ({"query_id": [*NAMES[:11], "q99"]}, "the questions in the journal are not those that were asked"),
+        ({"unknown": {"a", "b", "c", "d", "e"}}, "the journal has lines of unknown kinds: a, b, c and 2 more"),
         ({"windows": []}, "the mark of the measured window is missing"),
         ({"windows": [(0, 6 * SECOND)]}, "6 questions are outside the measured windows"),
         ({"end_ns": np.full(12, -1)}, "12 questions ended before they began"),
