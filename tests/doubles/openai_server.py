@@ -94,12 +94,25 @@ class Server:
         self.connections = 0
         self.open: set[asyncio.Transport] = set()
         self.listener: asyncio.Server
+        self._dead = False
         self._counts = {"prefilling": 0, "decoding": 0}
 
     def die(self) -> None:
         """End as a killed process does, from within `behave`: every connection breaks, and new ones are refused."""
-        self.listener.close()
+        self._dead = True
+        loop = asyncio.get_running_loop()
+        for socket in self.listener.sockets:
+            loop.remove_reader(socket.fileno())
+        # asyncio would leave those open for ever that are accepted and not yet ours when the listener closes.
+        loop.call_later(0.05, self.listener.close)
         for transport in list(self.open):
+            transport.abort()
+
+    def opened(self, transport: asyncio.Transport) -> None:
+        """Take note of a connection; of a dead server it breaks too, though it was on its way before."""
+        self.connections += 1
+        self.open.add(transport)
+        if self._dead:
             transport.abort()
 
     def phase(self, t_ns: int, **change: int) -> None:
@@ -119,8 +132,7 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
-        self._server.connections += 1
-        self._server.open.add(transport)
+        self._server.opened(transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._server.open.discard(self.transport)

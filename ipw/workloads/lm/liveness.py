@@ -32,6 +32,8 @@ MANY = 16
 PATIENCE_S, BUSY_S, MOST_BUSY_S = 1.0, 30.0, 120.0
 """How long a server is tried that cannot be reached or fails, that turns questions away, and that does so saying how
 long it wants to be left alone (`Retry-After`)."""
+QUIET_S = 30.0
+"""Without a byte of what is on its way, while nobody else is let in."""
 FIRST_PAUSE_S, MOST_PAUSE_S = 0.05, 1.0
 LATE_NS = 25_000_000
 """What is read so soon after a failure may have been sent before it."""
@@ -159,12 +161,19 @@ class Liveness:
                     return
                 patience_s, pause_s = _patience(sign, answer.retry_after_s, pause_s)
             tries += 1
-            # A process that dies takes all its connections with it: what is on its way may yet be answered.
             late = time.monotonic() - began + pause_s > patience_s
-            if late and sign != "life" and self._doubted.is_set() and not self._tried.waiting():
+            if late and sign != "life" and self._doubted.is_set() and not self._under_way(began):
                 failed = len(self._held)
                 more = f"in {failed} question{'s'[: failed != 1]} and {tries} more {'try' if tries == 1 else 'tries'}"
                 self.lost(sign, f"{error} ({more})")
+
+    def _under_way(self, began: float) -> bool:
+        """Whether a question is on its way, of which something was heard not too long ago, or since `began`.
+
+        A process that dies takes all its connections with it: what is on its way may yet be answered.
+        """
+        quiet_s = min(time.monotonic() - began, (now_ns() - self._tried.heard_ns()) / 1e9)
+        return self._tried.waiting() and quiet_s < QUIET_S
 
     def lost(self, kind: Kind, error: str | None, hint: str = SEE_LOG) -> NoReturn:
         """Raise OutageError, with the last error that there was."""

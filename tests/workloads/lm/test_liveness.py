@@ -203,7 +203,7 @@ def dying_at(question: int, made: list[Server]) -> Callable[[Request], Behaviour
     return behave
 
 
-@pytest.mark.parametrize("load", [{}, {"concurrency": 8}, {"concurrency": 64}, {"rate": 300.0}])
+@pytest.mark.parametrize("load", [{}, {"concurrency": 8}, {"concurrency": 24}, {"rate": 300.0}])
 def test_a_server_that_dies_ends_the_run_and_all_that_it_did_not_answer_is_open(
     load: dict[str, Any], run: RunDir, dataset: str
 ) -> None:
@@ -319,6 +319,30 @@ def test_a_server_that_does_one_thing_at_a_time_is_waited_for_while_it_does(hurr
 
     asyncio.run(scenario())
     assert kept == [True, True]
+
+
+def test_a_question_of_which_nothing_is_heard_is_not_waited_for_for_ever(
+    hurried: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when a machine is gone and what forwards to it is not: connections stay up, and nobody is let in."""
+    monkeypatch.setattr(liveness, "QUIET_S", 0.6)
+    failed = answer(Behaviour(fault="reset"))
+
+    async def present() -> str | None:
+        return "connection refused"
+
+    async def ask(_number: int, _timeout_s: float) -> Answer:
+        raise AssertionError("nobody is there to be asked")
+
+    async def scenario() -> None:
+        tried = Tried(present, ask, waiting=lambda: True, heard_ns=lambda: 0, ended=None)
+        watched = Liveness("it", tried, timeout_s=60, stall_s=60)
+        watched.take(failed, lambda _counts: None)
+        async with asyncio.timeout(20):
+            await watched.watch()
+
+    with pytest.raises(OutageError, match="it cannot be reached any more: connection refused"):
+        asyncio.run(scenario())
 
 
 # --- the warm-up ----------------------------------------------------------------------------------------------------
