@@ -19,6 +19,8 @@ MOST_FAILED_PERCENT = 5.0
 """Where the run says nothing else (`--max-failed`)."""
 TOLD_PERCENT = 1.0
 """Of the questions: where more have no whole answer, the first line says so."""
+AGAIN = ("transport", "server")
+"""What a question may fail by (`failure`) that can be answered another time."""
 NO_SCORER = "none"
 NOT_UNDERSTOOD_PERCENT = 5.0
 """Of the answers: a model now and then says neither A nor B."""
@@ -42,7 +44,8 @@ class Questions:
     """The commonest reason, in the words of the first question that failed so."""
     failed_because_count: int
     failed_on_the_way: int
-    """Of the failed, those to which no whole answer came: `ipw resume` asks them again."""
+    """Of the failed, those to which no whole answer came, or whose server says that it failed by itself: `ipw resume`
+    asks them again."""
     empty: int
     """Answered with no text, and not cut off."""
     cut: int
@@ -114,7 +117,7 @@ def account(outcomes: Outcomes, manifest: Mapping[str, Any]) -> Questions:
         failed=int((~ok).sum()),
         failed_because=because,
         failed_because_count=count,
-        failed_on_the_way=int((~ok & (outcomes.failure == "transport")).sum()),
+        failed_on_the_way=int((~ok & np.isin(outcomes.failure, AGAIN)).sum()),
         empty=int((ok & ~cut & outcomes.blank).sum()),
         cut=int(cut.sum()),
         cut_thinking=int((cut & outcomes.blank & outcomes.thinking).sum()),

@@ -103,7 +103,8 @@ COLUMNS = {
     "queries": {
         "query_id, subject": "as in the data set",
         "status": "`ok`, `error`, `timeout`",
-        "error, failure, http_status": "why it failed, on its way (`transport`) or in its answer (`answer`)",
+        "error, http_status": "why it failed",
+        "failure": "where: on its way (`transport`), by the `server`, in its `answer`",
         "start_ns": "the request was written to the socket",
         "first_token_ns, last_token_ns": "the first and the last text was read from it",
         "end_ns": "",

@@ -94,7 +94,7 @@ def _first(summary: Mapping[str, Any], run: RunDir | None) -> list[str]:
     if stopped:
         found.append(f"{stopped}: {resume}" if resume else stopped)
     elif checks and resume and told and told.failed_on_the_way:
-        found.append(f"{told.failed_on_the_way:,} failed on their way, and can be asked again: {resume}")
+        found.append(f"{told.failed_on_the_way:,} of these can be asked again: {resume}")
     return found
 
 

@@ -109,7 +109,7 @@ def test_a_run_that_stopped_or_failed_on_its_way_says_how_to_go_on(tmp_path: Pat
     run.write_summary(summarize(run))
     shown = ipw("report", run.path).stdout.splitlines()
     assert shown[0].startswith("not valid: 2 of 10 questions failed: the server hung up")
-    assert shown[1] == f"1 failed on their way, and can be asked again: ipw resume '{run.path}'"
+    assert shown[1] == f"1 of these can be asked again: ipw resume '{run.path}'"
     run.update_manifest(status="interrupted", dataset={"questions": 40, "scorer": "exact"})
     run.write_summary(summarize(run))
     shown = ipw("report", run.path).stdout.splitlines()

@@ -12,14 +12,19 @@ import re
 from typing import Any
 
 from ipw.workloads.lm.finish_reasons import explains, failure, read_reason
+from ipw.workloads.lm.http_failure import Failure, told_failure
 from ipw.workloads.lm.messages import read_message
-from ipw.workloads.lm.server_words import complaint, error_message, plain_words, tells_error
+from ipw.workloads.lm.server_words import complaint, error_message, plain_words, status_told, tells_error, whole_text
 from ipw.workloads.lm.sse import EventStream
 from ipw.workloads.lm.token_counts import TokenCounts
 
 LEAST_LOGPROB = -1e4
 """Lower ones are no probabilities: servers write -9999 and the like for a token that cannot be."""
 FAILED_EVENT = re.compile("error|exception|fail", re.IGNORECASE)
+LAST_EVENT = re.compile(r"(.*[._-])?(done|end|completed?|finish(ed)?|stop)", re.IGNORECASE)
+NO_CHUNKS = (b"null", b'""')
+"""JSON that some send between the chunks, which says nothing."""
+SEVERAL = "the server gives several answers, though one was asked for"
 BROKE_OFF, NO_COMPLETION = "the stream broke off", "the answer holds no completion"
 RAW_DECODE = json.JSONDecoder().raw_decode
 
@@ -37,13 +42,22 @@ class CompletionStream(EventStream):
         self.finish_reason: str | None = None
         self.error: str | None = None
         """What the server, or the form of its stream, says went wrong."""
+        self.failure: Failure = "answer"
+        """What that is a failure of."""
         self.logprob_sum, self.logprob_tokens = 0.0, 0
         """Log-probabilities of tokens, added up, and of how many the server told."""
         self._stamps: list[int] = []
         self._framed = False
         self._unframed = 0
-        self._whole = False
-        """Whether a whole message came at once."""
+        self._ended = False
+        """Whether an event said that it is the last."""
+        self._messages_ns: list[int] = []
+        """When messages came that say something, in place of pieces of one."""
+        self._index: Any = None
+        self._turned_at = 0
+        """Of the choice whose pieces come: its number, and how many chunks had come before."""
+        self._finished: Any = None
+        """The number of the choice that has come to its end."""
         self._failed_finish: str | None = None
         self._complaint: str | None = None
         """What the server said that is no part of an answer; progress, or why there will be none."""
@@ -79,7 +93,8 @@ class CompletionStream(EventStream):
         """Whether the server has said that this is its end, or something else in place of an answer."""
         return bool(
             self.done
-            or self._whole
+            or self._ended
+            or self._messages_ns
             or self.finish_reason
             or self.told
             or self._complaint
@@ -98,7 +113,8 @@ class CompletionStream(EventStream):
         unfinished = self.finish_reason is None
         if self._complaint and (unfinished or not self.said):
             return self._complaint
-        whole = self.done or self._whole or not unfinished
+        at_once = len(self._messages_ns) == 1 and not self._framed and self._unframed < 2
+        whole = self.done or self._ended or at_once or not unfinished
         if whole and (self.said or (explains(self.finish_reason) and not self._text)):
             return None
         told = None if unfinished else f"its reason to finish is {self.finish_reason!r}"
@@ -129,10 +145,20 @@ class CompletionStream(EventStream):
             self._fail(plain_words(payload.decode(errors="replace")) or self._unknown or f"an event {name!r} came")
         elif not self.data(payload, t_ns):
             for line in payload.split(b"\n"):
-                framed_twice = line.removeprefix(b"data:").strip()  # as happens between a server and its library
-                if not self.data(framed_twice, t_ns) and self.finish_reason is None:
-                    words = plain_words(line.decode(errors="replace"))
-                    self._fail(f"a chunk of the stream is no JSON object: {words}")
+                self._odd(line.removeprefix(b"data:").strip(), t_ns)  # framed twice, between a server and its library
+        self._ended = self._ended or LAST_EVENT.fullmatch(name) is not None
+
+    def _odd(self, payload: bytes, t_ns: int) -> None:
+        """Take data that are no chunk, or one that was framed twice."""
+        words = payload.decode(errors="replace")
+        if self.data(payload, t_ns):
+            return
+        if words.strip(' "').upper() == "[DONE]":
+            self.done = True
+        elif payload in NO_CHUNKS:
+            self._unknown = self._unknown or words
+        elif self.finish_reason is None:
+            self._fail(f"a chunk of the stream is no JSON object: {plain_words(words)}")
 
     def error_field(self, payload: bytes) -> None:
         """Take llama.cpp's way, of old, to tell an error."""
@@ -165,50 +191,95 @@ class CompletionStream(EventStream):
         """Take one decoded chunk, or the whole object of an answer that was not streamed."""
         choices = chunk.get("choices")
         if choices.__class__ is list and choices:
+            says = False
             for choice in choices:
-                if choice.__class__ is dict:
-                    self._choice(choice, t_ns)
-            if "error" in chunk and tells_error(chunk):
-                self._fail(error_message(chunk))
+                if choice.__class__ is dict and self._choice(choice, t_ns):
+                    says = True
+            if ("error" in chunk or not says) and tells_error(chunk):
+                self._told(chunk)
         elif tells_error(chunk):
-            self._fail(error_message(chunk))
-        elif not (chunk.get("usage") or chunk.get("timings")):
+            self._told(chunk)
+        else:
             self._complaint = self._complaint or complaint(chunk)
-            self._unknown = self._unknown or self._complaint or error_message(chunk)
+            if not (chunk.get("usage") or chunk.get("timings")):
+                self._unknown = self._unknown or self._complaint or error_message(chunk)
         if "usage" in chunk or "timings" in chunk:
             self.counts.take(chunk.get("usage"), chunk.get("timings"))
 
-    def _choice(self, choice: dict[str, Any], t_ns: int) -> None:
+    def _choice(self, choice: dict[str, Any], t_ns: int) -> bool:
+        """Take a choice; whether it says something more of an answer."""
         if told := choice.get("finish_reason"):
-            self.finish_reason = read_reason(told) or self.finish_reason
-            self._failed_finish = self._failed_finish or failure(told)
+            self._finish(told, choice)
         if told := choice.get("logprobs"):
             self._logprobs(told)
-        if told := choice.get("error"):
-            self._fail(error_message(told))
+        if "error" in choice and tells_error(choice):
+            self._told(choice)
         delta = choice.get("delta")
         if delta.__class__ is not dict or not delta:
-            self._other(choice, t_ns)
-            return
+            return self._other(choice, t_ns)
+        if choice.get("index") != self._index:
+            self._turn(choice.get("index"), says=bool(delta.get("content")))
         content = delta.get("content")
         if content.__class__ is str and len(delta) == 1:  # what runs for nearly every token
-            if content:
-                self.content.append(content)
-                self._stamps.append(t_ns)
-        elif self._message(delta):
-            self._stamps.append(t_ns)
+            if not content:
+                return False
+            self.content.append(content)
+        elif not self._message(delta, self.content, self.reasoning):
+            return False
+        self._stamps.append(t_ns)
+        return True
 
-    def _other(self, choice: dict[str, Any], t_ns: int) -> None:
-        """Take a choice of a whole answer, or of a plain completion."""
+    def _finish(self, told: Any, choice: dict[str, Any]) -> None:
+        """Take why a choice ended, and what comes with it."""
+        reason, index = read_reason(told), choice.get("index")
+        both = isinstance(index, int) and isinstance(self._finished, int)
+        if both and reason and self.finish_reason and index != self._finished and "message" not in choice:
+            self._fail(SEVERAL)
+        self.finish_reason, self._finished = reason or self.finish_reason, index
+        if not self.told and (words := failure(told)):
+            self._failed_finish, self.failure = words, told_failure(status_told(told), f"{reason} {words}")
+        if "usage" in choice:  # Moonshot's place for it
+            self.counts.take(choice["usage"], None)
+
+    def _turn(self, index: Any, *, says: bool) -> None:
+        """Take a piece of a choice with another number than the one before; TGI numbers tokens, not answers."""
+        known = isinstance(index, int) and isinstance(self._index, int)
+        if known and says and (index < self._index or len(self._stamps) > self._turned_at + 1):
+            self._fail(SEVERAL)
+        self._index, self._turned_at = index, len(self._stamps)
+
+    def _other(self, choice: dict[str, Any], t_ns: int) -> bool:
+        """Take a choice of a whole answer, or of a plain completion; whether it says something more."""
         message, text = choice.get("message"), choice.get("text")
-        if isinstance(message, dict):
-            if not self.said:  # some repeat at the end what they streamed
-                self._whole = self._message(message)
-        elif text and self._message({"content": text}):
-            self._stamps.append(t_ns)
+        if not isinstance(message, dict):
+            said = bool(text) and self._message({"content": text}, self.content, self.reasoning)
+            self._stamps.extend([t_ns] if said else [])
+            return said
+        if not self._messages_ns and self.said:
+            return False  # some repeat at the end what they streamed
+        if self._messages_ns and choice.get("index") != self._index:
+            return False
+        self._index = choice.get("index")
+        return self._whole_message(message, t_ns)
 
-    def _message(self, message: dict[str, Any]) -> bool:
-        return read_message(message, self.content, self.reasoning, self.calls)
+    def _whole_message(self, message: dict[str, Any], t_ns: int) -> bool:
+        """Take a message: all of the answer, or what some stream in place of pieces: the next words, or all so far."""
+        content: list[str] = []
+        reasoning: list[str] = []
+        if not self._message(message, content, reasoning):
+            return False
+        for mine, new in ((self.content, content), (self.reasoning, reasoning)):
+            goes_on = not "".join(new).startswith("".join(mine))
+            mine[:] = mine + new if goes_on else new
+        self._messages_ns.append(t_ns)
+        if len(self._messages_ns) > 1:
+            self._stamps[:] = self._messages_ns
+        return True
+
+    def _message(self, message: dict[str, Any], content: list[str], reasoning: list[str]) -> bool:
+        if "error" in message and tells_error(message):
+            self._told(message)
+        return read_message(message, content, reasoning, self.calls)
 
     def _logprobs(self, told: Any) -> None:
         """Take those of a chat completion, or of a plain one."""
@@ -222,9 +293,13 @@ class CompletionStream(EventStream):
                 self.logprob_sum += logprob
                 self.logprob_tokens += 1
 
-    def _fail(self, message: str) -> None:
+    def _told(self, body: dict[str, Any]) -> None:
+        """Take what the server says went wrong."""
+        self._fail(error_message(body), body)
+
+    def _fail(self, message: str, body: dict[str, Any] | None = None) -> None:
         if self.error is None:
-            self.error = message
+            self.error, self.failure = message, told_failure(status_told(body), f"{message} {whole_text(body or '')}")
 
 
 def _decoded(payload: bytes) -> Any:

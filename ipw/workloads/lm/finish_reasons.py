@@ -17,9 +17,10 @@ EXPLAINS = frozenset((
 called with (`tool_calls`) is none of them: the call itself is what there is to read."""
 FAILS = re.compile(
     "error|abort|cancel|fail|time(d[_ -]?)?out|insufficient|unavailable|overload|interrupt|exception|disconn|shutdown"
+    "|not[_ -]?finished|unfinished|incomplete"
 )
 """vLLM's and SGLang's `abort`, OpenRouter's and LMDeploy's `error`, DeepSeek's `insufficient_system_resource`, Z.ai's
-`network_error`, …"""
+`network_error`, TensorRT-LLM's `cancelled` and `not_finished`, …"""
 NONE = ("", "null", "none")
 """Some servers say so with every chunk."""
 

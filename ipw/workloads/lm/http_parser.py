@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from enum import Enum, auto
 
 MAX_HEAD = 64 * 1024
+HEAD_END = re.compile(rb"\r?\n\r?\n")
+"""Servers written by hand end lines with a newline alone, and old proxies go on with a header on the next line; both
+may be read (RFC 9112, sections 2.2 and 5.2)."""
 MAX_LINE = 4096
 """Of a chunk's size line and of each trailer."""
 
@@ -119,22 +123,22 @@ class ResponseParser:
         """Read the head, leaving out interim (1xx) ones; where the body starts, or the data's end to wait for more."""
         start = 0
         while True:
-            end = data.find(b"\r\n\r\n", start)
-            if (end if end >= 0 else len(data)) - start > MAX_HEAD:
+            end = HEAD_END.search(data, start)
+            if (end.start() if end else len(data)) - start > MAX_HEAD:
                 raise HttpError("the head of the answer is too long")
-            if end < 0:
+            if end is None:
                 self._rest = data[start:]
                 if not b"HTTP/1.".startswith(self._rest[:7]):
                     raise HttpError("what answers there does not speak HTTP/1.1")
                 return len(data)
-            self._read_head(data[start:end].decode("latin-1"))
-            start = end + 4
+            self._read_head(data[start : end.start()].decode("latin-1"))
+            start = end.end()
             if not 100 <= self.status < 200:
                 self._frame()
                 return start
 
     def _read_head(self, head: str) -> None:
-        first, *lines = head.split("\r\n")
+        first, *lines = re.sub("\r?\n[ \t]+", " ", head).replace("\r\n", "\n").split("\n")
         version, _, rest = first.partition(" ")
         code = rest[:3]
         if version not in ("HTTP/1.1", "HTTP/1.0") or not (code.isascii() and code.isdigit() and len(code) == 3):

@@ -29,9 +29,11 @@ def read_message(message: dict[str, Any], content: list[str], reasoning: list[st
 
 
 def _read(value: Any, into: list[str], reasoning: list[str]) -> None:
-    """Read text, a part of a message, or a list of parts; those that think as thinking."""
+    """Read text, a number, a part of a message, or a list of parts; those that think as thinking."""
     if isinstance(value, str):
         into.extend([value] if value else [])
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        into.append(str(value))
     elif isinstance(value, list):
         for part in value:
             _read(part, into, reasoning)

@@ -172,6 +172,8 @@ class Reply:
         fault = self._stream.fault()
         if fault is None:
             return "ok", None, None
+        if self._stream.told:
+            return "error", fault, self._stream.failure
         # Where only the connection's end says that the body ends, its end is no whole answer's.
         return "error", fault, "answer" if self._framed or self._stream.explained else "transport"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 MOST_TOKENS = 1 << 40
@@ -61,5 +62,7 @@ class TokenCounts:
 
 
 def _count(value: Any) -> int | None:
-    """A count of tokens, if that is what it is."""
+    """A count of tokens, if that is what it is; gateways between others and JSON write 3 as 3.0 or as "3"."""
+    if (type(value) is float and value.is_integer()) or (type(value) is str and re.fullmatch("[0-9]{1,15}", value)):
+        value = int(value)
     return value if type(value) is int and 0 <= value < MOST_TOKENS else None

@@ -113,6 +113,8 @@ NOTHING = [
     event({"choices": [], "usage": {"prompt_tokens": 0, "completion_tokens": 0}}),
     event({"choices": [], "usage": {"completion_tokens": "7"}}),
     event(chunk(finish_reason="")),
+    event("null"),
+    event({"type": "ping"}),
 ]
 ENDS = [event(chunk(reason)) for reason in ("stop", "length", "content_filter", "tool_calls", "odd")]
 FAILURES = [
@@ -121,6 +123,8 @@ FAILURES = [
     event({"error": {"message": "no"}}),
     event({"object": "error", "message": "no"}),
     event({"detail": "no"}),
+    event({"fault": {"faultstring": "no"}}),
+    event({"Response": {"Error": {"Message": "no"}}}),
     "event: error\n" + event({"message": "no"}),
     "error: no\n\n",
     '{"error": "no"}\n',

@@ -87,7 +87,7 @@ def test_an_error_in_the_stream_is_kept_in_the_servers_words(error: Any, message
 
 
 def test_counts_that_are_none_are_not_believed() -> None:
-    for nonsense in (-1, 1.5, "7", True, None, 1 << 60, [7]):
+    for nonsense in (-1, 1.5, "-7", "7 or so", True, None, 1 << 60, [7], float("nan")):
         usage = {"prompt_tokens": nonsense, "completion_tokens": nonsense}
         counts = read(event({"choices": [], "usage": usage})).counts
         assert (counts.prompt, counts.completion) == (None, None)
@@ -154,7 +154,7 @@ def test_thinking_is_read_under_each_of_its_names_and_once_where_it_has_two(fiel
         ([{"type": "thinking", "thinking": "hm", "signature": "x"}], "", "hm"),
         ([{"type": "reasoning", "summary": [{"type": "summary_text", "text": "hm"}]}], "", "hm"),
         ([{"type": "reasoning.text", "text": "hm"}], "", "hm"),
-        ([{"type": "image_url", "image_url": {"url": "x"}}, None, 7], "", ""),
+        ([{"type": "image_url", "image_url": {"url": "x"}}, None, True], "", ""),
         ([], "", ""),
     ],
 )

@@ -38,7 +38,7 @@ def test_a_status_says_whether_the_server_looked_at_the_question(status: int, fa
         (Behaviour(["1", "2"], fault="stall"), "transport", HURRIED),
         (Behaviour(["1", "2"], fault="no-headers"), "transport", HURRIED),
         (Behaviour(["1"] * 1000, token_s=0.01), "transport", HURRIED),
-        (Behaviour(["1", "2"], fault="error-chunk"), "answer", LIMITS),
+        (Behaviour(["1", "2"], fault="error-chunk"), "server", LIMITS),
         (Behaviour(["1", "2"], finish=False, done=False, usage=False), "answer", LIMITS),
     ],
 )

@@ -60,6 +60,13 @@ def test_an_interim_answer_is_passed_over() -> None:
     assert (parser.status, body, parser.done) == (200, b"ok", True)
 
 
+@given(st.sampled_from(["\r\n", "\n"]), st.lists(st.integers(0, 10_000), max_size=30))
+def test_lines_of_a_head_may_end_with_a_newline_alone_and_go_on_in_the_next(end: str, places: list[int]) -> None:
+    head = ["HTTP/1.1 200 OK", "X-Long: one,", "  two", "Content-Length: 2", "", "ok"]
+    parser, body = parse(*cut(end.join(head).encode(), places))
+    assert (parser.headers["x-long"], body, parser.done) == ("one, two", b"ok", True)
+
+
 def test_no_body_belongs_to_204() -> None:
     assert parse(b"HTTP/1.1 204 No Content\r\n\r\n")[0].done
 
