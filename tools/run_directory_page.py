@@ -40,7 +40,9 @@ The summary keeps the digests of the files that it was made from: when one of th
 `ipw compare`, the gate and `ipw.load_run` tell it, and `ipw merge` refuses the run.
 
 A line of the journal is written whole, or taken back: then the run ends, keeps what it has, and says that it could
-not write. What a crash cut short was not finished; `ipw resume` asks it again.
+not write. A disk that is full for less than 0.3 s is waited for, which is told too.
+
+What a crash cut short was not finished; `ipw resume` asks it again.
 """
 
 

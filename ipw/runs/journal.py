@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import threading
+import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self
 
@@ -27,6 +28,7 @@ KINDS = {
     "warmup": "the same, asked before the window",
     "retry": "the same, asked again after the window because it had failed in it",
     "cut_off": "the same, on its way when the run ended: nothing is known of its answer",
+    "probe": "the same, asked to find out whether a server that failed still answers",
     "step": "a training step: `method`, `step`, `start_ns`, `end_ns`, `loss`, `samples`, `tokens`, `status`",
     "loss": "the loss of a step that a trainer told later",
     "evaluation": "the loss on held-out data after a step",
@@ -34,9 +36,15 @@ KINDS = {
     "method": "how a training method ended",
     "example": "the first tokens of a routing run, as text",
     "offload": "a pass with experts loaded on demand",
+    "stall": "the disk was full from `start_ns` to `end_ns`, and nothing could be written",
     "rank": "which devices a rank of several uses, and whether it has ended",
 }
 """Kinds of lines, each with what it says. A new one is a new version of the format."""
+
+STALL = "stall"
+PATIENCE_NS = 300_000_000
+"""The client reads no token meanwhile."""
+RETRY_S = 0.01
 
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
@@ -44,7 +52,8 @@ _encode = json.JSONEncoder(separators=(",", ":")).encode
 class Journal:
     """Appends finished units of work. `append` returns when the operating system has the whole line: SIGKILL keeps it.
 
-    A line that cannot be written whole is taken back, so that the next one never stands behind half of another.
+    A line that cannot be written whole is taken back, so that the next one never stands behind half of another. A disk
+    that is full for a moment is waited for, which the journal then tells.
     """
 
     _writing = threading.Lock()
@@ -68,13 +77,19 @@ class Journal:
 
     def append_fields(self, kind: str, fields: str) -> None:
         """Write one record whose fields are JSON already: for what must cost its caller microseconds."""
+        if kind not in KINDS:
+            raise ValueError(f"the journal knows no kind {kind!r}")
         line = f'{{"kind":"{kind}",{self._rank}{fields}}}\n'.encode()
+        full_ns = None
         with self._writing:
             done = 0
             try:
-                done = self._file.write(line)
                 while done < len(line):
-                    done += self._file.write(line[done:])
+                    try:
+                        done += self._file.write(line[done:])
+                    except OSError as error:
+                        full_ns = full_ns or now_ns()
+                        _wait(error, full_ns)
             except BaseException as error:
                 if 0 < done < len(line):
                     self._take_back(done)
@@ -82,6 +97,8 @@ class Journal:
                     told = unwritable(self._path, error)
                     raise OutageError(told.message, {"kind": "disk", "t_ns": now_ns()}, told.hint) from None
                 raise
+        if full_ns and kind != STALL:
+            self.append(STALL, {"start_ns": full_ns, "end_ns": now_ns()})
 
     def fileno(self) -> int:
         """Give the file's descriptor, to lock it."""
@@ -111,6 +128,13 @@ class Journal:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+
+def _wait(error: OSError, since_ns: int) -> None:
+    """Wait for room on a disk that is full. Raises the error where that took too long, and any other at once."""
+    if error.errno not in {errno.ENOSPC, errno.EDQUOT} or now_ns() - since_ns > PATIENCE_NS:
+        raise error
+    time.sleep(RETRY_S)
 
 
 os.register_at_fork(after_in_child=lambda: setattr(Journal, "_writing", threading.Lock()))

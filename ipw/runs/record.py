@@ -142,6 +142,9 @@ def _readings(manifest: Mapping[str, Any], found: Found) -> Iterator[str]:
 
 
 def _told(found: Found) -> Iterator[str]:
+    if stalls := found.lines.get("stall"):
+        times = "once" if stalls == 1 else f"{stalls} times"
+        yield f"the disk was full for a moment, {times}: what was in flight then was read late"
     if found.cut_bytes:
         yield f"the last reading was cut off after {found.cut_bytes} bytes"
 

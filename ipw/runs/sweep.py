@@ -11,14 +11,14 @@ from pathlib import Path
 from ipw.errors import IpwError
 from ipw.runs.directory import MANIFEST, RunDir
 from ipw.runs.files import PART
-from ipw.runs.journal import JOURNAL
+from ipw.runs.journal import JOURNAL, STALL
 from ipw.runs.owner import LOCK, Owner
 from ipw.runs.readings import READINGS
 from ipw.runs.tries import PROBE
 
 START_FILES = {MANIFEST, JOURNAL, READINGS, LOCK, "sampler.log"}
 """What is there before anything is measured. A folder that holds more is left alone, as is what nobody here made."""
-NO_WORK = {"warmup", "rank", PROBE}
+NO_WORK = {"warmup", "rank", STALL, PROBE}
 NO_PHASES = {"idle", "warmup"}
 NAME = re.compile(r"\d{8}T\d{6}Z-")
 STARTING_S = 900.0

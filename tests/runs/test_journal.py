@@ -117,6 +117,11 @@ with Journal._writing:  # another thread is in the middle of a line
     assert [record["name"] for record in run.journal("span")] == ["child"]
 
 
+def test_a_kind_that_nobody_has_described_is_not_written(run: RunDir) -> None:
+    with Journal(run) as journal, pytest.raises(ValueError, match="no kind 'poem'"):
+        journal.append("poem", {})
+
+
 def test_a_journal_is_never_a_link_to_another_file(run: RunDir, tmp_path: Path) -> None:
     target = tmp_path / "precious"
     target.write_text("mine")
@@ -144,3 +149,46 @@ def test_closing_twice_is_harmless_and_writing_afterwards_is_refused(run: RunDir
     journal.close()
     with pytest.raises(ValueError, match="closed"):
         journal.append("span", {})
+
+
+TMPFS = ["unshare", "--map-root-user", "--mount"]
+"""A mount of one's own, for a disk that is really full."""
+
+
+def may_mount() -> bool:
+    try:
+        return subprocess.run([*TMPFS, "true"], check=False, capture_output=True).returncode == 0
+    except OSError:
+        return False
+
+
+@pytest.mark.skipif(not may_mount(), reason="this user may not mount anything")
+@pytest.mark.parametrize("frees_after_s", [0.05, None])
+def test_a_disk_that_is_full_is_waited_for_a_moment_and_then_told(tmp_path: Path, frees_after_s: float | None) -> None:
+    program = f"""
+import os, subprocess, threading
+from pathlib import Path
+from ipw.errors import OutageError
+from ipw.runs.directory import RunDir
+from ipw.runs.journal import Journal
+disk = Path({str(tmp_path)!r})
+subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", str(disk)], check=True)
+journal = Journal(RunDir(disk))
+journal.append("query", {{"query_id": "q0", "response": "x" * 2000}})
+(disk / "other").write_bytes(bytes(12 << 10))
+if {frees_after_s}:
+    threading.Timer({frees_after_s}, lambda: (disk / "other").unlink()).start()
+try:
+    journal.append("query", {{"query_id": "q1", "response": "y" * 6000}})
+except OutageError as error:
+    print(error.message)
+print((disk / "journal.jsonl").read_text(), end="")
+"""
+    done = subprocess.run([*TMPFS, sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    lines = done.stdout.splitlines()
+    if frees_after_s is None:
+        assert lines.pop(0).endswith("journal.jsonl: No space left on device")
+        assert [json.loads(line)["query_id"] for line in lines] == ["q0"]
+    else:
+        assert [json.loads(line)["kind"] for line in lines] == ["query", "query", "stall"]
+        assert len(json.loads(lines[1])["response"]) == 6000

@@ -106,6 +106,11 @@ def test_steps_of_training_follow_one_another(steps: list[int]) -> None:
     )
 
 
+def test_a_disk_that_was_full_for_a_moment_is_told() -> None:
+    verdict = held(MANIFEST, found(lines={"query": 12, "stall": 2}))
+    assert verdict == ([], ["the disk was full for a moment, 2 times: what was in flight then was read late"])
+
+
 def test_a_reading_that_was_cut_off_is_told() -> None:
     assert held(MANIFEST, found(cut_bytes=7)) == ([], ["the last reading was cut off after 7 bytes"])
 
