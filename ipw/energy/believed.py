@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -16,6 +16,8 @@ OFFSET_W = 0.2
 """Below 0 by so much is an idle rail's offset: one step of an INA3221 (40 µV) across 5 mΩ at 20 V."""
 LONGEST_GLITCH = 3
 """A counter that leaves its course comes back to it within so many different values, or it was another course."""
+NO_RANGE = 0.5
+"""A range that more of a counter's values than this are beyond is none."""
 SPIKE = 5.0
 """A step of so many times the usual power, which the next step takes back, was no energy."""
 
@@ -82,7 +84,10 @@ def doubtful_counts(t_ns: Ints, value_j: Floats, facts: Facts) -> Bools:
     """
     refused = (value_j < 0) | sentinel(value_j)
     if facts.range_j is not None:
-        refused |= value_j > facts.range_j * (1 + SAME) + facts.resolution_j
+        beyond = value_j > facts.range_j + facts.resolution_j
+        refused |= beyond
+        if beyond.mean() > NO_RANGE:
+            return doubtful_counts(t_ns, value_j, replace(facts, range_j=None))
     kept = np.flatnonzero(~refused)
     if kept.size < 3:
         return refused
@@ -128,11 +133,14 @@ class _Course:
     def _candidates(self, at: int, usual_w: float) -> list[tuple[int, int]]:
         """Values that may be off: those from the bad one on, or where it is lower, those before it.
 
-        They came, or they go, with a leap: what goes on at the usual pace is a new course.
+        They came, or they go, with a leap: what goes on at the usual pace is a new course, unless it is lower by less
+        than a usual step, as counters are that waver.
         """
         reach = range(1, LONGEST_GLITCH + 1)
-        after = [(at, at + k) for k in reach if at + k < self._value.size and self._leaps(at + k, usual_w)]
-        fell = self._value[at] < self._value[at - 1]
+        fell_j = float(self._value[at - 1] - self._value[at])
+        fell, wavers = fell_j > 0, 0 < fell_j < usual_w * float(np.median(np.diff(self._since_s)))
+        ends = [at + k for k in reach if at + k < self._value.size]
+        after = [(at, end) for end in ends if wavers or self._leaps(end, usual_w)]
         before = [(at - k, at) for k in reach if fell and at - k > 0 and self._leaps(at - k, usual_w)]
         return [*after, *before]
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from ipw.energy.arrays import Bools, Floats, Ints, checked
 from ipw.energy.believed import counter_doubt, power_doubt
 from ipw.energy.delta import OK, REASONS, deltas
-from ipw.energy.knots import ONE_FAILED, between, ticks_of, updates, usable
+from ipw.energy.knots import POWER_OUTAGE_S, between, ticks_of, updates, usable
 from ipw.energy.limits import MARGIN
 from ipw.energy.renewal import seldom_renewed, waited
 from ipw.energy.stillness import STILL, stood_still
@@ -56,11 +56,16 @@ class Curve:
     `energy_j` and is charged to nobody; what nobody saw (a reset) is not in `energy_j` at all."""
     gap_reasons: tuple[str, ...] = ()
     gap_lost: Bools = field(default_factory=lambda: np.zeros(0, bool))
-    """Of each gap, whether nobody saw its joules."""
+    """Of each gap, whether nobody saw its joules; where it is not said, nobody did."""
     most_w: float = np.inf
     """More than this the device cannot have drawn at any time."""
     gain_rel: float = 0.0
     """Half-width of the 95 % interval of the sensor's gain, which multiplies every joule of this curve alike."""
+
+    def __post_init__(self) -> None:
+        """Take gaps for lost of which nothing is said."""
+        if self.gap_lost.size != len(self.gaps_ns):
+            object.__setattr__(self, "gap_lost", np.ones(len(self.gaps_ns), bool))
 
     @property
     def lost_ns(self) -> Ints:
@@ -94,6 +99,8 @@ def counter_curve(
     """
     doubt = counter_doubt(range_j, max_power_w, resolution_j, update_period_s)
     t, value, half, outages = usable(t_ns, value_j, status, uncertainty_ns, doubt)
+    if range_j is not None and value.max(initial=0.0) > range_j + (resolution_j or 0.0):
+        range_j = None  # or these values would not be believed
     still = stood_still(t, value, period_s=update_period_s, resolution_j=resolution_j or 0.0)
     waited_ns = waited(t, value, update_period_s)
     if ticks or seldom_renewed(t, value, resolution_j or 0.0):
@@ -132,7 +139,7 @@ def power_curve(
     what may not rest, are readings that failed.
     """
     doubt = power_doubt(max_power_w, may_rest=may_rest)
-    t, power, half, outages = usable(t_ns, power_w, status, uncertainty_ns, doubt, forgiven=ONE_FAILED)
+    t, power, half, outages = usable(t_ns, power_w, status, uncertainty_ns, doubt, outage_s=POWER_OUTAGE_S)
     spacing = float(np.median(np.diff(t))) if t.size > 1 else 0.0
     limit_ns = max(2e9, 5 * spacing) if max_gap_s is None else max_gap_s * 1e9
     wide_t = t[1:][np.diff(t) > limit_ns]

@@ -12,11 +12,11 @@ from ipw.energy.grid import AROUND, on_grid
 STATUS_NAMES = ("ok", "permission", "unsupported", "absent", "lost", "impossible values")
 IMPOSSIBLE = 5
 """The status of a reading that came, and cannot be true."""
-OUTAGE_S = 1.0
-"""A failed read that is made good within this time blurs nothing of a counter: it goes on counting."""
-FAILED_S, ONE_FAILED = 0.3, 2.5
-"""Of a power, readings so far apart, or so many times the usual distance, have one failed read between them, which the
-readings beside it stand for."""
+OUTAGE_S, POWER_OUTAGE_S = 1.0, 0.3
+"""Failed reads that are made good within this time blur nothing of a counter, which goes on counting, and of a power
+the readings beside them stand for them."""
+ONE_FAILED = 2.5
+"""The same holds for readings that are so many times the usual distance apart: one failed read is between them."""
 CLOSEST, BLURRED = 0.02, 5.0
 """A tick bracketed this many times wider than this share of all was not watched."""
 LOOKED_FOR_NS = 5e7
@@ -32,16 +32,17 @@ def usable(
     uncertainty_ns: npt.ArrayLike,
     doubt: Doubt | None = None,
     *,
-    forgiven: float | None = None,
+    outage_s: float = OUTAGE_S,
 ) -> tuple[Ints, Floats, Floats, Outages]:
     """Good readings in order of time, and the outages between them: (last good, next good, status).
 
-    Failures are forgiven for `OUTAGE_S`; for `forgiven` times the usual distance of readings where that is given.
+    Failures are forgiven for `outage_s`, or for the time of one read where reads are further apart.
     """
     t, values, half, bad_t, bad_codes = sorted_out(t_ns, value, status, uncertainty_ns, doubt)
-    limit_ns = OUTAGE_S * 1e9
-    if forgiven is not None and t.size > 1:
-        limit_ns = max(FAILED_S * 1e9, forgiven * float(np.median(np.diff(t))))
+    usual_ns = (
+        float(np.quantile(np.diff(t), 0.75, method="lower")) if t.size > 1 else 0.0
+    )  # those around a tick are close together
+    limit_ns = max(outage_s * 1e9, ONE_FAILED * usual_ns)
     after = np.searchsorted(t, bad_t)
     outages = []
     for k, code in zip(*_first_of_each(after, bad_codes), strict=True):

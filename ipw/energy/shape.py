@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import compress
 
 import numpy as np
 
@@ -17,15 +18,17 @@ def shaped(slow: Curve, fast: Curve) -> Curve:
     """Place the energy between two knots of `slow` as `fast` has it there, so that every knot of `slow` stays true.
 
     Where `fast` has a gap, saw nothing, or ended long before, `slow` stays straight. What is placed is as uncertain in
-    time as the knots of `fast` and those of `slow` around it are.
+    time as the knots of `fast` and those of `slow` around it are. An outage of `slow` whose joules are known is none
+    where `fast` tells when they were drawn.
     """
     if slow.t_ns.size < 2 or fast.t_ns.size < 2:
         return slow
     at = _energy_at(fast, slow.t_ns.astype(np.float64))
     grown = np.diff(at)
     known = (grown > 0) & (slow.t_ns[:-1] >= fast.t_ns[0] - REACH_NS) & (slow.t_ns[1:] <= fast.t_ns[-1] + REACH_NS)
-    for start, end in np.concatenate([fast.gaps_ns, slow.gaps_ns]):
+    for start, end in np.concatenate([fast.gaps_ns, slow.lost_ns]):
         known &= (slow.t_ns[1:] <= start) | (slow.t_ns[:-1] >= end)
+    gaps = ~known[np.searchsorted(slow.t_ns, slow.gaps_ns[:, 0])]
     interval = np.searchsorted(slow.t_ns, fast.t_ns, "right") - 1
     inside = (interval >= 0) & (interval < grown.size)
     inside &= known[np.clip(interval, 0, grown.size - 1)] & (fast.t_ns != slow.t_ns[np.clip(interval, 0, None)])
@@ -39,6 +42,9 @@ def shaped(slow: Curve, fast: Curve) -> Curve:
         t_ns=np.insert(slow.t_ns, where, t),
         energy_j=np.insert(slow.energy_j, where, energy),
         t_err_ns=np.insert(slow.t_err_ns, where, np.hypot(fast.t_err_ns[inside], around_ns)),
+        gaps_ns=slow.gaps_ns[gaps],
+        gap_reasons=tuple(compress(slow.gap_reasons, gaps)),
+        gap_lost=slow.gap_lost[gaps],
     )
 
 

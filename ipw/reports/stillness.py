@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ipw.channel_curves import Readings, believed, channel_curve, still
+from ipw.channel_curves import Readings, believed, channel_curve, of_channel, still
 from ipw.energy.arrays import Floats, Ints
 from ipw.energy.curve import Curve, energy_at
 from ipw.energy.renewal import learnt_period_s
@@ -27,6 +27,8 @@ CHANGED, CHANGED_W = 0.25, 2.0
 """The load changed where another device drew this part of its power, and so many watts, more than before."""
 WORKS = {"lm", "train", "routing", "diffusion", "agent"}
 """Workloads that compute on the machine that is measured, in their window and not while idle."""
+HOST_LOAD, CHANGED_CPUS = "load/host", 0.5
+"""The channel that tells CPU seconds, and how many more busy CPUs are another load."""
 MOST_TOLD = 3
 
 
@@ -116,6 +118,8 @@ def _load_changed(
     if worked and all(_within_s(each, stretch.start_ns, stretch.end_ns) >= 1.0 for each in (idle, window)):
         return "it was idle and then at work"
     for other in sensors(manifest):
+        if other.get("name") == HOST_LOAD and _busy_changed(of_channel(readings, other), stretch):
+            return "the load of the CPUs changed"
         if other.get("name") == channel.get("name") or other.get("kind") not in {"counter", "power"}:
             continue
         if not isinstance(other.get("index"), int):
@@ -124,6 +128,16 @@ def _load_changed(
         if high - low > max(CHANGED * high, CHANGED_W):
             return f"{other.get('name')} went from {low:.3g} to {high:.3g} W"
     return None
+
+
+def _busy_changed(looks: Readings, stretch: Frozen) -> bool:
+    """Whether the CPUs were busier in one part of a stretch than in another; each look tells their seconds so far."""
+    good = looks[(looks["status"] == 0) & (looks["t_ns"] >= stretch.start_ns) & (looks["t_ns"] <= stretch.end_ns)]
+    if len(good) < 3:
+        return False
+    edges = np.unique(np.linspace(0, len(good) - 1, PIECES + 1).astype(int))
+    busy = np.diff(good["value"][edges]) / np.diff(good["t_ns"][edges]) * 1e9
+    return bool(busy.max() - busy.min() > CHANGED_CPUS)
 
 
 def _range_w(curve: Curve, stretch: Frozen) -> tuple[float, float]:

@@ -153,6 +153,21 @@ def test_joules_that_come_in_batches_are_over_the_time_since_the_last_batch(batc
     assert curve.energy_j[-1] == pytest.approx(joules[-1] - joules[0], rel=0.1)
 
 
+@pytest.mark.parametrize("range_j", [1e-6, 1.0, 500.0])
+def test_a_range_that_the_counter_is_beyond_is_no_range(range_j: float) -> None:
+    curve = counter(1e5 + 10.0 * np.arange(100), range_j=range_j)
+    assert curve.gaps_ns.size == 0
+    assert curve.energy_j[-1] == pytest.approx(990.0)
+
+
+def test_a_counter_that_wavers_by_less_than_a_step_did_not_start_anew() -> None:
+    joules = 1e6 + 10.0 * np.arange(100)
+    joules[[30, 60]] -= 18.0
+    curve = counter(joules)
+    assert curve.gaps_ns.size == 0
+    assert curve.energy_j[-1] == pytest.approx(990.0)
+
+
 def test_whole_watt_hours_are_no_leap() -> None:
     t = np.arange(0, 600) * SECOND
     joules = 3600.0 * np.floor(50.0 * t / 1e9 / 3600)
@@ -175,12 +190,13 @@ def test_a_sentinel_is_one_in_whatever_unit_it_was_counted() -> None:
     st.sets(st.integers(1, 78), max_size=5),
     st.sampled_from([4294967.295, 65535.0, 1e12, -1.0]),
 )
-def test_wrong_values_change_no_total(watts: list[float], at: set[int], garbage: float) -> None:
+def test_of_a_counter_with_some_wrong_values_just_these_are_refused(
+    watts: list[float], at: set[int], garbage: float
+) -> None:
     joules = 1e6 + np.concatenate([[0.0], np.cumsum(np.array(watts) * 0.1)])
-    wrong = joules.copy()
-    wrong[[k for k in at if k < joules.size - 1]] = garbage
-    plain, spoiled = (counter(values, max_power_w=700.0) for values in (joules, wrong))
-    assert spoiled.energy_j[-1] == pytest.approx(plain.energy_j[-1])
+    joules[[k for k in at if k < joules.size - 1]] = garbage
+    refused = doubtful_counts(np.arange(joules.size) * 100 * MS, joules, Facts(max_power_w=700.0))
+    assert refused.tolist() == (joules == garbage).tolist()
 
 
 @settings(deadline=None)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -43,6 +45,15 @@ def test_where_power_is_missing_the_counter_stays_straight() -> None:
     assert not inside.any()  # a gap in the power
     assert not (found.t_ns > 3000 * MS)[:-1].any()  # power that ended long before
     assert ((found.t_ns > 2000 * MS) & (found.t_ns < 3000 * MS)).sum() == 49
+
+
+def test_an_outage_of_the_counter_is_none_where_power_tells_when_its_joules_were_drawn() -> None:
+    slow = curve([0, 1000, 4000, 5000], [0, 100, 400, 500], gaps_ms=[(1000, 4000)])
+    fast_ms = np.arange(0, 5000, 20)
+    blurred = replace(slow, gap_lost=np.array([False]))
+    assert shaped(blurred, curve(fast_ms, burst(fast_ms))).gaps_ns.size == 0
+    assert shaped(blurred, curve(fast_ms, burst(fast_ms), gaps_ms=[(2000, 2500)])).gaps_ns.size == 2
+    assert len(shaped(slow, curve(fast_ms, burst(fast_ms))).gaps_ns) == 1
 
 
 def test_power_that_saw_nothing_shapes_nothing() -> None:

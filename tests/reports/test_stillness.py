@@ -134,3 +134,23 @@ def test_two_rails_of_which_one_draws_nothing_are_fine_and_two_that_draw_nothing
     assert judged(tmp_path / "a", rail("gpu", noisy(FAST)), rail("cv", 0.0)) == (True, None)
     assert judged(tmp_path / "b", rail("gpu", 0.0), rail("cv", 0.0))[0] is False
     assert judged(tmp_path / "c", rail("vdd-in", 0.0))[0] is False
+
+
+def test_the_load_of_the_cpus_shows_that_the_load_changed(tmp_path: Path) -> None:
+    busy_s = np.interp(np.arange(0, 30, 1.0), [0, 5, 25, 30], [0, 0.5, 40.5, 41])
+    looks = Told(channel("load/host", "gauge", scope="system"), np.arange(0, 30, 1.0), busy_s)
+    valid, told = judged(tmp_path, gpu_power(57.283), looks)
+    assert not valid
+    assert told is not None
+    assert "though the load of the CPUs changed" in told
+
+
+def test_limits_hold_for_runs_of_before_there_were_any(tmp_path: Path) -> None:
+    watts = noisy(FAST)
+    watts[::10] = 65535.0
+    run = recorded(tmp_path, [gpu_power(watts)])
+    for told in (None, 0.0, -1.0, "none", True):
+        run.update_manifest(sensors=[run.manifest()["sensors"][0] | {"max_power_w": told}])
+        summary = summary_of(run)
+        assert summary["metrics"]["energy_j"]["value"] == pytest.approx(1800.0, rel=0.01)
+        assert not summary["valid"]
