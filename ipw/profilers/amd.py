@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from ipw.profilers.base import Channel, SensorError, timed
 from ipw.profilers.sources import Source, Sources, missing, probed
-from ipw.profilers.sysfs_power import micro
+from ipw.profilers.sysfs_power import limit_w, micro
 from ipw.profilers.visible_gpus import Gpu, select
 from ipw.sysfs import listed, printable, read_text
 
@@ -62,6 +62,7 @@ def _sources(smi: Any) -> Iterator[Source]:
             method="counter",
             device=" ".join(filter(None, (gpu.name, gpu.bus_id, gpu.uuid))),
             resolution_j=15.3e-6,
+            max_power_w=_limit_w(smi, handle),
             asked=named,
             note="; ".join(gpu.notes) or None,
         )
@@ -123,6 +124,15 @@ def _watts(smi: Any, handle: Any) -> float:
     raise SensorError("unsupported", "amdsmi tells no power")
 
 
+def _limit_w(smi: Any, handle: Any) -> float | None:
+    """Twice the limit that is set; some versions tell it in millionths, which is then no limit."""
+    try:
+        limit = _asked(lambda: dict(smi.amdsmi_get_power_info(handle))).get("power_limit")
+    except SensorError:
+        return None
+    return 2.0 * limit if isinstance(limit, int | float) else None
+
+
 def _asked(call: Callable[[], T]) -> T:
     """Make a call. Raises SensorError, whatever it is that goes wrong."""
     try:
@@ -148,6 +158,7 @@ def _from_driver(path: Path) -> Source:
         method="integrated_power",
         device=f"amdgpu {device}",
         unit="W",
+        max_power_w=limit_w(path, "power1_cap_max", "power1_cap"),
         note="HIP_VISIBLE_DEVICES is not looked at without amdsmi",
     )
     file = next(

@@ -11,7 +11,7 @@ from ipw.profilers.acpi_meters import Meter, meter_of, meter_sources
 from ipw.profilers.base import Channel, absent, timed
 from ipw.profilers.rails import Rail, is_monitor, rail_sources, rails_of
 from ipw.profilers.sources import Source, Sources, missing, probed, unreadable
-from ipw.profilers.sysfs_power import micro
+from ipw.profilers.sysfs_power import limit_w, micro
 from ipw.sysfs import listed, read_text
 
 ROOT = "/sys/class/hwmon"
@@ -51,5 +51,6 @@ def _intel(path: Path, driver: str) -> Iterator[Source]:
             device=str(path),
             included_in=None if place == 0 else name,
             resolution_j=1e-6,
+            max_power_w=limit_w(path, "power1_max", "power1_rated_max", "power1_cap", "power1_crit"),
         )
         yield probed(channel, partial(timed, partial(micro, file)), f"sudo chmod -R a+r {path}")

@@ -5,6 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from ipw.profilers.base import SensorError
+from ipw.sysfs import read_number
+
+NO_VALUE = {2.0**16 - 1, 2.0**31 - 1, 2.0**31, 2.0**32 - 1, 2.0**63 - 1, 2.0**63, 2.0**64 - 1}
 
 
 def micro(path: Path) -> float:
@@ -13,8 +16,22 @@ def micro(path: Path) -> float:
 
 
 def volts_times_amperes(volts: Path, amperes: Path) -> float:
-    """Read millivolts and milliamperes: watts. Raises SensorError."""
-    return number(volts) * number(amperes) * 1e-6
+    """Read millivolts and milliamperes: watts. Raises SensorError, also for codes that stand for no value."""
+    return _real(volts) * _real(amperes) * 1e-6
+
+
+def limit_w(folder: Path, *names: str) -> float | None:
+    """Read files of limits in millionths of a watt: twice the highest, as devices exceed theirs for moments."""
+    limits = [limit for name in names if (limit := read_number(folder / name)) is not None]
+    return 2e-6 * max(limits) if limits else None
+
+
+def _real(path: Path) -> float:
+    """Read thousandths of a volt or an ampere; a register with all bits set, or all but the sign's, is no value."""
+    value = number(path)
+    if value in NO_VALUE:
+        raise SensorError("lost", f"{path.name}: {value:.0f} stands for no value")
+    return value
 
 
 def number(path: Path) -> float:

@@ -10,10 +10,12 @@ import numpy.typing as npt
 
 from ipw.channel_curves import Readings, of_channel, refused
 from ipw.energy.limits import MARGIN, most_power_w
-from ipw.reports.check import Check, Level, made
+from ipw.reports.check import Check, made
 
 MOST = 0.01
-"""Of the readings of a channel. One that fails is never too many."""
+"""Of the readings of a channel."""
+FEW_FAILED, FEW_IMPOSSIBLE = 3, 1
+"""So many are never too many, of however few readings."""
 
 
 def failed_reads(
@@ -21,24 +23,21 @@ def failed_reads(
 ) -> Iterator[Check]:
     """Count, within the windows and by channel of the total, what gave nothing; and tell what cannot be true.
 
-    Reads that fail cost what they leave unknown, which coverage tells. A sensor that now and then tells nonsense is
-    believed in nothing.
+    An outage counts as one failed read: what it leaves unknown, coverage tells.
     """
     counts = [_count(readings, channel, windows) for channel in total]
     failed, impossible, read = (sum(column) for column in zip(*counts, strict=True))
-    many = any(_many(failed + wrong, count) for failed, wrong, count in counts)
-    yield made("failed reads", not many, f"{failed + impossible} of {read}")
+    many = any(
+        failed + wrong > max(FEW_FAILED, MOST * count) or wrong > max(FEW_IMPOSSIBLE, MOST * count)
+        for failed, wrong, count in counts
+    )
+    yield made("failed reads", not many, f"{failed + impossible} of {read}", "error")
     told = [
         f"{wrong} of {count} of {channel.get('name')} ({_beyond(channel)})"
         for channel, (_, wrong, count) in zip(total, counts, strict=True)
         if wrong
     ]
-    level: Level = "error" if any(_many(wrong, count) for _, wrong, count in counts) else "warning"
-    yield made("impossible values", not impossible, "; ".join(told) or "none", level)
-
-
-def _many(failed: int, count: int) -> bool:
-    return failed > max(1.0, MOST * count)
+    yield made("impossible values", not impossible, "; ".join(told) or "none")
 
 
 def _count(readings: Readings, channel: Mapping[str, Any], windows: Sequence[tuple[int, int]]) -> tuple[int, int, int]:

@@ -13,7 +13,7 @@ from ipw.energy.curve import Curve, energy_at
 from ipw.energy.renewal import learnt_period_s
 from ipw.reports.check import Check, made
 from ipw.reports.metric import mapping, number, sensors
-from ipw.reports.readings import total_channels
+from ipw.reports.readings import mean_power, total_channels
 from ipw.unseen import unseen
 
 Window = tuple[int, int]
@@ -29,6 +29,8 @@ WORKS = {"lm", "train", "routing", "diffusion", "agent"}
 """Workloads that compute on the machine that is measured, in their window and not while idle."""
 HOST_LOAD, CHANGED_CPUS = "load/host", 0.5
 """The channel that tells CPU seconds, and how many more busy CPUs are another load."""
+NOTHING_NS = 1_000_000_000
+"""All that is measured together draws something in each such time."""
 MOST_TOLD = 3
 
 
@@ -50,15 +52,20 @@ def stillness(
             told += _counter(readings, channel, windows)
         else:
             told += _power(manifest, readings, channel, windows)
-    if not told and not any(_drawn_j(curve, windows) for curve in curves.values()):
-        told.append("nothing that was measured drew anything")
+    if not told and all(c.get("kind") == "power" for c in total_channels(manifest)):
+        told += _nothing(list(curves.values()), windows)
     shown = told[:MOST_TOLD] + ([f"{len(told) - MOST_TOLD} more"] if len(told) > MOST_TOLD else [])
     return made("stillness", not told, "; ".join(shown) or "none", "error")
 
 
-def _drawn_j(curve: Curve, windows: Sequence[Window]) -> float:
-    edges = np.array(windows, np.int64).reshape(-1, 2)
-    return float((energy_at(curve, edges[:, 1]) - energy_at(curve, edges[:, 0])).sum())
+def _nothing(curves: Sequence[Curve], windows: Sequence[Window]) -> Iterator[str]:
+    """Tell that parts of a whole, each of which may rest, drew nothing all together."""
+    for start, end in windows:
+        edges = np.arange(start, end, NOTHING_NS)
+        power_w = sum((mean_power(curve, edges) for curve in curves), np.zeros(max(edges.size - 1, 0)))
+        nothing = int((power_w <= 0).sum())  # where readings are missing, it is NaN
+        if nothing:
+            yield f"for {nothing * NOTHING_NS / 1e9:.3g} s nothing that was measured drew anything"
 
 
 def _counter(readings: Readings, channel: Mapping[str, Any], windows: Sequence[Window]) -> Iterator[str]:

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from ipw.channel_curves import Readings, channel_curve, of_channel, refused
+from ipw.channel_curves import Readings, believed, channel_curve, of_channel, refused
 from ipw.clock import Anchor, wall_step_ns
 from ipw.energy.curve import Curve, coverage, energy_between
+from ipw.energy.renewal import learnt_period_s
 from ipw.reports.check import Check, made
 from ipw.reports.failed_reads import failed_reads
 from ipw.reports.left_out import left_out, other_basis
@@ -102,7 +103,7 @@ def _readings(manifest: Mapping[str, Any], readings: Readings) -> Iterator[Check
     share = covered[least][0]
     yield made("coverage", share >= LEAST_COVERAGE, f"{100 * share:.2f} % of the window ({least})", "error")
     longest = max(covered, key=lambda name: covered[name][1])
-    gap_s, limit_s = covered[longest][1], max(2.0, 0.05 * seconds, 1.2 * _update_period_s(total, longest))
+    gap_s, limit_s = covered[longest][1], max(2.0, 0.05 * seconds, 1.2 * _update_period_s(readings, total, longest))
     yield made("largest gap", gap_s <= limit_s, f"{gap_s:.3g} s without news ({longest})")
     for check, gone in (("losses", True), ("outages", False)):
         told = [f"{n}: {text}" for n, c in curves.items() for each in windows for text in _gaps(c, each, lost=gone)]
@@ -114,9 +115,11 @@ def _readings(manifest: Mapping[str, Any], readings: Readings) -> Iterator[Check
         yield from _against_power(manifest, readings, channel, curves[str(channel.get("name"))], window)
 
 
-def _update_period_s(channels: Sequence[Mapping[str, Any]], name: str) -> float:
-    """How seldom a sensor says that it is renewed: Apple's rails may come in batches 2 s apart."""
-    return next((number(c.get("update_period_s")) or 0.0 for c in channels if c.get("name") == name), 0.0)
+def _update_period_s(readings: Readings, channels: Sequence[Mapping[str, Any]], name: str) -> float:
+    """How seldom a sensor is renewed, as it says or as its changes tell: Apple's rails may come in batches."""
+    channel = next(c for c in channels if c.get("name") == name)
+    learnt_s = learnt_period_s(*believed(readings, channel)) if channel.get("kind") == "counter" else None
+    return max(number(channel.get("update_period_s")) or 0.0, learnt_s or 0.0)
 
 
 def _covered(curve: Curve, windows: Sequence[Window]) -> tuple[float, float]:

@@ -73,13 +73,15 @@ def attribute_run(run: RunDir, spans: Spans, window_ns: tuple[int, int]) -> Attr
     parts = [attribute(found[name], spans, window_ns=window_ns, idle_ns=idle_ns) for name in names]
     measured = [part.measured_j for part in parts]
     covers = [coverage(found[name], *window_ns)[0] if window_ns[1] > window_ns[0] else 1.0 for name in names]
+    errors = [_half_width(found, names, window_ns, end) for end in (1, 2)]
+    nothing = not sum(measured) + sum(errors) and window_ns[1] > window_ns[0]  # what is measured always draws something
     facts = {
         "window_ns": list(window_ns),
         "idle_ns": [list(each) for each in idle_ns],
-        "coverage": min(covers) if complete else 0.0,
+        "coverage": min(covers) if complete and not nothing else 0.0,
         "mean_power_w": _mean_power_w(measured, covers, window_ns),
         "measured_j": sum(measured),
-        "measured_error_j": [_half_width(found, names, window_ns, end) for end in (1, 2)],
+        "measured_error_j": errors,
         "lost_j": sum(lost_j(found[name], *window_ns) for name in names),
         "attributed_j": float(sum(part.owners.energy_j.sum() for part in parts)),
         "idle_j": sum(part.idle_j for part in parts),

@@ -32,10 +32,13 @@ class Told:
         self.status = np.broadcast_to(np.asarray(status, np.int64), self.t_s.shape).copy()
 
     def failing(self, *stretches: tuple[float, float], status: int = 4) -> Told:
-        """Let every read between these moments fail."""
+        """Let every read between these moments fail; as the sampler does it, an outage is recorded once."""
         for start, end in stretches:
             inside = (self.t_s >= start) & (self.t_s < end)
-            self.status[inside], self.value[inside] = status, np.nan
+            first = int(np.argmax(inside))
+            self.status[first], self.value[first] = status, np.nan
+            kept = ~inside | (np.arange(inside.size) == first)
+            self.t_s, self.value, self.status = self.t_s[kept], self.value[kept], self.status[kept]
         return self
 
 
