@@ -18,6 +18,8 @@ LONGEST_GLITCH = 3
 """A counter that leaves its course comes back to it within so many different values, or it was another course."""
 NO_RANGE = 0.5
 """A range that more of a counter's values than this are beyond is none."""
+FEW_OF = 10
+"""At the beginning or the end, values off the course are less than one in so many."""
 SPIKE = 5.0
 """A step of so many times the usual power, which the next step takes back, was no energy."""
 
@@ -128,21 +130,39 @@ class _Course:
                     found.append((first, last))
                     behind = last
                     break
+            else:
+                if few := self._at_an_end(at):
+                    found.append(few)
+                    behind = few[1]
         return found
+
+    def _at_an_end(self, at: int) -> tuple[int, int] | None:
+        """The few values before a bad one, or from it on, where nearly all others are on the other side."""
+        size = self._value.size
+        if at <= LONGEST_GLITCH and size > FEW_OF * at:
+            return 0, at
+        if size - at <= LONGEST_GLITCH and size > FEW_OF * (size - at):
+            return at, size
+        return None
 
     def _candidates(self, at: int, usual_w: float) -> list[tuple[int, int]]:
         """Values that may be off: those from the bad one on, or where it is lower, those before it.
 
         They came, or they go, with a leap: what goes on at the usual pace is a new course, unless it is lower by less
-        than a usual step, as counters are that waver.
+        than a usual step and then goes on from where it was, as counters do that waver.
         """
         reach = range(1, LONGEST_GLITCH + 1)
         fell_j = float(self._value[at - 1] - self._value[at])
         fell, wavers = fell_j > 0, 0 < fell_j < usual_w * float(np.median(np.diff(self._since_s)))
         ends = [at + k for k in reach if at + k < self._value.size]
-        after = [(at, end) for end in ends if wavers or self._leaps(end, usual_w)]
+        after = [(at, end) for end in ends if self._leaps(end, usual_w) or (wavers and self._goes_on(at, end, usual_w))]
         before = [(at - k, at) for k in reach if fell and at - k > 0 and self._leaps(at - k, usual_w)]
         return [*after, *before]
+
+    def _goes_on(self, at: int, end: int, usual_w: float) -> bool:
+        """Whether the counter rose about as usual from the value before the one at `at` to that at `end`."""
+        rose_j, apart_s = (float(x[end] - x[at - 1]) for x in (self._value, self._since_s))
+        return rose_j > usual_w * apart_s / 2
 
     def _leaps(self, at: int, usual_w: float) -> bool:
         """Whether the counter comes to a value in no usual step."""

@@ -112,8 +112,10 @@ def _mean_power(measured: Estimate | None, attribution: Mapping[str, Any], durat
     if _partly(attribution):
         return measured.scaled(mean_w / measured.value) if mean_w and measured.value > 0 else None
     over_all = measured.with_lost(attribution).scaled(1 / duration_s)
-    more_w = mean_w - over_all.value if mean_w else 0.0  # than if nothing had been drawn in gaps, as lost joules may be
-    return over_all.moved(more_w)
+    covered = number(attribution.get("coverage"))
+    if not mean_w or covered is None or covered >= 1:
+        return over_all
+    return over_all.moved(mean_w - over_all.value)  # between the bounds: nothing more was drawn, or as much as ever
 
 
 def _partly(attribution: Mapping[str, Any]) -> str | None:
