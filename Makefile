@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: quickstart test torch lint docs gpu-check clean
+.PHONY: quickstart test torch lint docs torture mutants gpu-check clean
 
 quickstart: $(VENV)/.use  ## measure the two bundled models and write the report
 	$(VENV)/bin/ipw quickstart $(ARGS)
@@ -22,6 +22,12 @@ lint: $(VENV)/.dev  ## style, types and the direction of imports
 
 docs: $(VENV)/.use  ## write docs/run-directory.md again, from what the code says
 	$(VENV)/bin/python tools/run_directory_page.py
+
+torture: $(VENV)/.dev  ## kill what measures at random moments and fill disks; nothing may be lost
+	$(VENV)/bin/python tools/torture.py $(ARGS)
+
+mutants: $(VENV)/.dev  ## change the code a little, 200 times: does a test notice?
+	$(VENV)/bin/python tools/mutants.py $(ARGS)
 
 gpu-check: $(VENV)/.dev  ## characterise the sensors of a real NVIDIA GPU
 	$(VENV)/bin/python -m pytest tests/gpu -m gpu -s $(ARGS)

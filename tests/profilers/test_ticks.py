@@ -251,3 +251,27 @@ def test_a_cadence_with_leeway_takes_the_chance_of_any_read_that_is_nearly_due()
     cadence = Cadence(0, 100, 20)
     cadence.advance(0)
     assert (cadence.due_ns - cadence.slack_ns, cadence.due_ns) == (108, 120)
+
+
+@pytest.mark.parametrize(
+    "ticks",
+    [regular(100, 30 * S), regular(20, 30 * S, 2.0), wandering(18, 60, 30 * S), regular(3000, 30 * S)],
+    ids=["steady", "jittering", "wandering", "rare"],
+)
+def test_it_counts_no_tick_twice_and_what_it_counts_or_misses_are_all_that_there_were(ticks: Sequence[int]) -> None:
+    follower = TickFollower(0, POLL_NS)
+    seen = follow(follower, ticks, 0, 30 * S)
+    there = bisect_right(ticks, seen.reads[-1])
+    assert follower.ticks <= len(seen.error_ms) <= there
+    if follower.period_ns is not None:  # it did not rest, where it counts nothing
+        assert follower.ticks == len(seen.error_ms)
+
+
+def test_of_a_stalled_process_the_ticks_that_passed_are_missed_and_not_counted() -> None:
+    follower, ticks = TickFollower(0, POLL_NS), regular(100, 30 * S)
+    first = follow(follower, ticks, 0, 10 * S)
+    counted, missed = follower.ticks, follower.missed
+    assert counted == len(first.error_ms)
+    second = follow(follower, ticks, 12 * S, 20 * S)
+    assert follower.ticks - counted == len(second.error_ms)
+    assert follower.missed - missed == pytest.approx(20, abs=2)

@@ -174,6 +174,57 @@ def test_time_lost_to_heat_is_seen_though_no_reading_fell_into_it(tmp_path: Path
     assert summarize(run)["valid"]  # 0.3 s of a minute
 
 
+def test_time_lost_to_heat_before_or_after_the_window_is_not_counted_to_it(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    start, end = window(run)
+    add_channel(run, [7e9, 7e9, 7e9], name="nvml/gpu0/thermal_slowdown", unit="ns")
+    index = max(c.get("index", 0) for c in run.manifest()["sensors"])
+    outside = np.zeros(4, RECORD_FIELDS)
+    outside["t_ns"] = [start - 2 * SECOND, start - SECOND, end + SECOND, end + 2 * SECOND]
+    outside["value"], outside["channel"] = [1e9, 7e9, 7e9, 60e9], index
+    (run.path / READINGS).write_bytes(np.sort(np.concatenate([run.readings(), outside]), order="t_ns").tobytes())
+    assert failed(run) == {}
+
+
+def test_a_plain_run_is_not_said_to_be_measured_in_parts_and_a_resumed_one_is(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+
+    def parts() -> list[str]:
+        return [c["detail"] for c in check_run(run.manifest(), run.readings()) if c["check"] == "resumed"]
+
+    assert parts() == []
+    run.update_manifest(resumed=[{"status": "interrupted"}])
+    assert [told.split(";")[0] for told in parts()] == ["measured in 2 parts"]
+
+
+def test_of_two_windows_the_longest_gap_and_the_losses_of_either_are_told_and_the_pause_between_is_neither(
+    tmp_path: Path,
+) -> None:
+    run = make_run(tmp_path)
+    start, end = window(run)
+    third = (end - start) // 3
+    halves = [[start, start + third], [end - third, end]]
+    run.update_manifest(attribution=run.manifest()["attribution"] | {"windows_ns": halves})
+    seconds = third / SECOND
+    write_readings(run, window(run), 20.0, skip_s=(seconds + 1, 2 * seconds - 1))
+    assert failed(run) == {}
+    write_readings(run, window(run), 20.0, skip_s=(2 * seconds + 1, 2 * seconds + 9))
+    assert set(failed(run)) == {"largest gap"}
+    assert failed(run)["largest gap"].startswith("8")
+    write_readings(run, window(run), 20.0, skip_s=(seconds - 4, 1000))
+    assert failed(run)["coverage"].startswith("39.75 %")  # 15.9 of 40 s
+
+
+def test_the_counter_is_held_against_power_in_the_longer_of_two_windows(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    start, end = window(run)
+    cut = start + (end - start) // 4
+    run.update_manifest(attribution=run.manifest()["attribution"] | {"windows_ns": [[start, cut], [cut, end]]})
+    watts = np.where(np.arange(400) < 100, 40.0, 20.0)  # only the shorter one disagrees
+    add_channel(run, watts, name="nvml/gpu0/power", kind="power", unit="W", included_in="nvml/gpu0")
+    assert failed(run) == {}
+
+
 def test_a_counter_that_stands_still_beside_a_power_reading_makes_the_run_invalid(tmp_path: Path) -> None:
     run = make_run(tmp_path)
     readings = run.readings().copy()
