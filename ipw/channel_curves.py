@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,11 +17,14 @@ from ipw.energy.limits import most_power_w
 from ipw.energy.shape import shaped
 from ipw.energy.stillness import Stretch, stood_still
 from ipw.runs.directory import RunDir
+from ipw.shapes import finite
 
 Readings = npt.NDArray[np.void]
 """As RunDir.readings() gives them."""
 NEVER_NOTHING = {"gpu", "module", "package", "soc", "system", "wall"}
 """Scopes of what always draws something."""
+COUNTED = {"counter", "power"}
+"""Kinds of channels that tell energy."""
 OF_PARTS = {"soc", "system"}
 """Scopes of what may be measured as several parts."""
 
@@ -61,22 +63,22 @@ def channel_curve(readings: Readings, channel: Mapping[str, Any]) -> Curve:
 def _own_curve(readings: Readings, channel: Mapping[str, Any]) -> Curve:
     mine = of_channel(readings, channel)
     columns = (mine["t_ns"], mine["value"], mine["status"], mine["uncertainty_ns"])
-    gain_rel = _number(channel.get("gain_rel")) or 0.0
+    gain_rel = finite(channel.get("gain_rel")) or 0.0
     most_w = most_power_w(channel.get("scope"), channel.get("max_power_w"))
     if channel.get("kind") == "counter":
         return counter_curve(
             *columns,
             ticks=bool(channel.get("ticks")),
             sparse=channel.get("shape") is not None,
-            range_j=_number(channel.get("range_j")),
+            range_j=finite(channel.get("range_j")),
             max_power_w=most_w,
-            resolution_j=_number(channel.get("resolution_j")),
-            update_period_s=_number(channel.get("update_period_s")),
+            resolution_j=finite(channel.get("resolution_j")),
+            update_period_s=finite(channel.get("update_period_s")),
             gain_rel=gain_rel,
         )
     return power_curve(
         *columns,
-        update_period_s=_number(channel.get("update_period_s")),
+        update_period_s=finite(channel.get("update_period_s")),
         max_power_w=most_w,
         may_rest=_may_rest(channel),
         gain_rel=gain_rel,
@@ -98,7 +100,7 @@ def believed(readings: Readings, channel: Mapping[str, Any]) -> tuple[Ints, Floa
 
 def still(readings: Readings, channel: Mapping[str, Any]) -> list[Stretch]:
     """Stretches in which a counter stood still for longer than it may, and whose joules nobody knows."""
-    period_s, resolution_j = (_number(channel.get(name)) for name in ("update_period_s", "resolution_j"))
+    period_s, resolution_j = (finite(channel.get(name)) for name in ("update_period_s", "resolution_j"))
     found = stood_still(*believed(readings, channel), period_s=period_s, resolution_j=resolution_j or 0.0)
     return [each for each in found if not each.caught_up]
 
@@ -109,7 +111,7 @@ def _sorted_out(readings: Readings, channel: Mapping[str, Any]) -> tuple[Ints, F
     doubt = power_doubt(most_w, may_rest=_may_rest(channel))
     if channel.get("kind") == "counter":
         range_j, resolution_j, period_s = (
-            _number(channel.get(name)) for name in ("range_j", "resolution_j", "update_period_s")
+            finite(channel.get(name)) for name in ("range_j", "resolution_j", "update_period_s")
         )
         doubt = counter_doubt(range_j, most_w, resolution_j, period_s)
     return sorted_out(mine["t_ns"], mine["value"], mine["status"], mine["uncertainty_ns"], doubt)
@@ -133,15 +135,10 @@ def curves(run: RunDir) -> dict[str, Curve]:
 
 def curves_of(readings: Readings, channels: Sequence[Mapping[str, Any]]) -> dict[str, Curve]:
     """Curves by channel name, of those channels in joules or watts that were read."""
-    read = [channel for channel in with_shapes(channels) if "index" in channel and channel["kind"] != "gauge"]
+    read = [channel for channel in with_shapes(channels) if "index" in channel and channel.get("kind") in COUNTED]
     return {channel["name"]: channel_curve(readings, channel) for channel in read}
 
 
 def total_channels(run: RunDir) -> list[str]:
     """Names of the channels whose sum is the run's energy."""
     return [c["name"] for c in run.manifest().get("sensors", []) if c.get("in_total")]
-
-
-def _number(x: object) -> float | None:
-    """`x` if it is a finite number: a manifest may have been written by anybody."""
-    return float(x) if isinstance(x, int | float) and not isinstance(x, bool) and math.isfinite(x) else None

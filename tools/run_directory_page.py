@@ -43,6 +43,10 @@ A line of the journal is written whole, or taken back: then the run ends, keeps 
 not write. A disk that is full for less than 0.3 s is waited for, which is told too.
 
 What a crash cut short was not finished; `ipw resume` asks it again.
+
+Anybody may have written a run. An entry or a column that is computed with has the type that it should have, or the
+file is refused in one line (exit code 2); a line of the journal that does not fit its kind is told as one that is not
+whole. Numbers that are none (NaN, infinity) are absent. What is only shown may be anything.
 """
 
 

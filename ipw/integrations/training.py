@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from pathlib import Path
@@ -66,7 +67,8 @@ class TrainingMeter:
 
     def loss(self, step: int, loss: float) -> None:
         """Journal the loss that the trainer told at a step."""
-        self._journal.append("loss", {"method": self._method, "step": step, "loss": loss})
+        told = loss if math.isfinite(loss) else None
+        self._journal.append("loss", {"method": self._method, "step": step, "loss": told})
 
     def edge(self) -> None:
         """End a stretch of training here, once the device has done its work."""

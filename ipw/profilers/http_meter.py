@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import threading
 from collections.abc import Sequence
@@ -10,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ipw.clock import now_ns
+from ipw.foreign_json import parsed
 from ipw.profilers.base import Channel, Reading, Sensor, SensorError
 from ipw.profilers.meter_address import Address, meter_address
 from ipw.profilers.meter_answers import Answer, parse
@@ -126,8 +126,8 @@ def ask(address: Address) -> Answer:
         told = cause.strerror if isinstance(cause, OSError) else None
         raise SensorError("lost", f"{address.shown}: {told or type(cause).__name__}") from None
     try:
-        return parse(json.loads(body))
-    except (ValueError, RecursionError):
+        return parse(parsed(body))
+    except ValueError:
         raise SensorError("unsupported", f"{address.shown}: the answer is no JSON") from None
     except SensorError as error:
         raise SensorError(error.status, f"{address.shown}: {error.reason}") from None

@@ -7,11 +7,11 @@ lists).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from ipw.profilers.base import SensorError
+from ipw.shapes import finite
 
 J_PER_KWH, J_PER_WH, J_PER_WATT_MINUTE = 3.6e6, 3600.0, 60.0
 POWERS = ("apower", "total_act_power", "act_power")
@@ -102,8 +102,8 @@ def _sum(value: Any) -> float | None:
 
 def _number(value: Any) -> float | None:
     """Read a number from 0 on."""
-    good = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value >= 0
-    return float(value) if good else None
+    number = finite(value)
+    return number if number is not None and number >= 0 else None
 
 
 def _is_negative(value: Any) -> bool:

@@ -16,6 +16,7 @@ from typing import NamedTuple, get_args
 from ipw.profilers.base import Channel, Method, Scope
 from ipw.profilers.rails import INPUTS, SUM, WITHIN
 from ipw.runs.readings import Kind, Status
+from ipw.shapes import MOMENT
 
 COLUMNS = ("t_ns", "channel", "unit", "scope", "value")
 KINDS: dict[str, Kind] = {"J": "counter", "W": "power"}
@@ -185,9 +186,12 @@ def _float(cell: str, where: str) -> float:
 
 def _int(cell: str, number: int) -> int:
     try:
-        return int(cell) if cell.lstrip("-").isdigit() else int(_float(cell, ""))
+        t_ns = int(cell) if cell.lstrip("-").isdigit() else int(_float(cell, ""))
     except ValueError:
-        raise ValueError(f"line {number}: t_ns is {cell[:40]!r}, which is no whole number of nanoseconds") from None
+        t_ns = 1 << 64
+    if abs(t_ns) not in MOMENT:
+        raise ValueError(f"line {number}: t_ns is {cell[:40]!r}, which is no whole number of nanoseconds")
+    return t_ns
 
 
 def _time(cell: str, forms: Iterable[str], number: int) -> datetime:

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import platform
 import re
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from ipw.errors import IpwError
+from ipw.foreign_json import read_json
 from ipw.profilers.base import Channel
 from ipw.runs.files import make_folder, replacing
+from ipw.shapes import misfit, shape_of
 
 SCHEMA_VERSION = 1
+POSITIVE = ("update_period_s", "resolution", "window_s")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,10 +75,11 @@ def profiles_path() -> Path:
 def stored_profiles(path: Path | None = None) -> list[Profile]:
     """Read the profiles of this user; a file that is missing or damaged holds none."""
     try:
-        stored = json.loads((path or profiles_path()).read_bytes())["profiles"]
-        return [profile for entry in stored if (profile := _profile(entry))]
-    except (OSError, RuntimeError, ValueError, KeyError, TypeError):
+        stored = read_json(path or profiles_path())
+    except (IpwError, RuntimeError):  # RuntimeError: no home is known
         return []
+    entries = stored.get("profiles") if isinstance(stored, dict) else None
+    return [Profile(**_known(entry)) for entry in entries if _fits(entry)] if isinstance(entries, list) else []
 
 
 def save(profiles: Sequence[Profile], path: Path | None = None) -> Path:
@@ -123,12 +125,14 @@ def _quantity(name: str) -> str:
     return re.sub(r"/gpu\d+", "/gpu", name)
 
 
-def _profile(entry: dict[str, Any]) -> Profile | None:
-    """Make a profile of what a file holds, unless a number in it can be none of a sensor's."""
-    known = {f.name for f in fields(Profile)}
-    with suppress(TypeError, AttributeError):
-        profile = Profile(**{name: value for name, value in entry.items() if name in known})
-        numbers = profile.update_period_s, profile.resolution, profile.window_s
-        if all(x is None or (math.isfinite(x) and x > 0) for x in numbers):
-            return profile
-    return None
+def _fits(entry: Any) -> bool:
+    """Whether what a file holds is a profile, and no number in it can be none of a sensor's."""
+    return misfit(entry, shape_of(Profile)) is None and all(
+        entry.get(name) is None or entry[name] > 0 for name in POSITIVE
+    )
+
+
+def _known(entry: dict[str, Any]) -> dict[str, Any]:
+    """Leave out what another version wrote."""
+    names = {field.name for field in fields(Profile)}
+    return {name: value for name, value in entry.items() if name in names}

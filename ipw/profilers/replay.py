@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 
 from ipw.clock import now_ns
+from ipw.errors import IpwError
 from ipw.foreign_text import read_text
 from ipw.profilers.base import Channel, Reading, SensorError
 from ipw.profilers.power_logs import Log, Record, Tracks, read_log
 from ipw.profilers.sources import Sources, missing
-from ipw.runs.readings import READINGS, RECORD, STATUS_CODES, Status
+from ipw.runs.directory import RunDir
+from ipw.runs.readings import STATUS_CODES, Status
+from ipw.shapes import MOMENT
 
 HINT = "IPW_REPLAY=RUN (a run directory) or FILE.csv with the columns t_ns, channel, unit, scope, value"
 OF_RUNS = {".json", ".jsonl", ".bin", ".parquet", ".html"}
@@ -57,7 +59,7 @@ def open_sensor() -> Sources:
         channels, tracks = _recorded(path)
     except KeyError as error:
         return missing("replay", "system", "unsupported", f"{path} cannot be replayed: it holds no {error}", HINT)
-    except (OSError, ValueError, TypeError) as error:
+    except (IpwError, OSError, ValueError, TypeError) as error:
         return missing("replay", "system", "unsupported", f"{path} cannot be replayed: {error}", HINT)
     kept = [channel for channel in channels if tracks.get(channel.name)]
     if not kept:
@@ -76,38 +78,31 @@ def _recorded(path: Path) -> Log:
 
 def _from_run(folder: Path) -> Log:
     """Read a run directory, finished or not; the load of its host is not that of this one."""
-    sensors = [entry for entry in json.loads((folder / "manifest.json").read_bytes())["sensors"] if "index" in entry]
+    import numpy as np
+
+    run = RunDir(folder)
+    sensors = [entry for entry in run.manifest().get("sensors", []) if "index" in entry]
     known = {field.name for field in fields(Channel)}
     channels = [
         Channel(**{key: value for key, value in entry.items() if key in known})
         for entry in sensors
         if not str(entry["name"]).startswith("load/")
     ]
+    readings = run.readings()
+    columns = ("t_ns", "value", "status", "uncertainty_ns")
+    if not np.isin(readings["channel"], [entry["index"] for entry in sensors]).all():
+        raise ValueError("it holds readings of a channel that its manifest does not name")
     tracks: Tracks = {}
-    for name, record in _records(folder, {entry["index"]: entry["name"] for entry in sensors}):
-        tracks.setdefault(name, []).append(record)
+    for entry in sensors:
+        mine = readings[readings["channel"] == entry["index"]]
+        tracks[entry["name"]] = [_record(*row) for row in zip(*(mine[name].tolist() for name in columns), strict=True)]
     return channels, tracks
 
 
-def _records(folder: Path, names: dict[int, str]) -> Iterator[tuple[str, Record]]:
-    raw = folder / READINGS
-    if raw.exists():
-        data = raw.read_bytes()
-        for t_ns, value, index, status, uncertainty_ns in RECORD.iter_unpack(
-            data[: len(data) // RECORD.size * RECORD.size]
-        ):
-            yield names[index], _record(t_ns, value, status, uncertainty_ns)
-        return
-    import pyarrow.parquet as pq
-
-    columns = ("channel", "t_ns", "value", "status", "uncertainty_ns")
-    table = pq.read_table(folder / "power.parquet", columns=list(columns))
-    for name, *record in zip(*(table[column].to_pylist() for column in columns), strict=True):
-        yield name, _record(*record)
-
-
 def _record(t_ns: int, value: float, status: int, uncertainty_ns: int) -> Record:
-    """Make a reading that can be trusted to be one. Raises ValueError, KeyError."""
+    """Make a reading that can be trusted to be one. Raises ValueError."""
     if status == 0 and not math.isfinite(value):
         raise ValueError("a value is not finite")
+    if status not in STATUSES or t_ns not in MOMENT:
+        raise ValueError("a reading is of no time, or of no status that is known")
     return Record(t_ns, value, STATUSES[status], uncertainty_ns)

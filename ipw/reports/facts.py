@@ -19,16 +19,23 @@ false_cloud = 0.2
 from __future__ import annotations
 
 import datetime as dt
-import tomllib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ipw.errors import UsageError
+from ipw.foreign_toml import read_toml
 from ipw.reports.metric import mapping, number
+from ipw.shapes import misfit
 
 JOULES_PER_KWH = 3.6e6
+HINT = "docs/reports.md shows what such a file holds"
+SHAPE = {
+    "grid_g_co2e_per_kwh": float, "grid_source": str, "electricity_per_kwh": float, "currency": str,
+    "router": {"false_local": float, "false_cloud": float},
+    "models": {"*": {"parameters": float, "role": str, "price_per_million_tokens": [float]}},
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +88,9 @@ def unmatched(facts: Facts, names: Collection[str]) -> str | None:
 
 def read_facts(path: Path) -> Facts:
     """Read and check a file. Raises UsageError, which names what is wrong."""
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{path} cannot be read: {error}", "docs/reports.md shows what such a file holds") from None
+    content = read_toml(path, HINT)
+    if fault := misfit(content, SHAPE):
+        raise UsageError(f"{path}: {fault}", HINT)
     router = mapping(content.pop("router", None))
     models = mapping(content.pop("models", None))
     source, currency = content.pop("grid_source", None), content.pop("currency", "")
@@ -98,7 +104,7 @@ def read_facts(path: Path) -> Facts:
         models={name: _model(name, mapping(entry)) for name, entry in models.items()},
     )
     for unknown in (*content, *router):
-        raise UsageError(f"{path}: nothing is called {unknown!r}", "docs/reports.md shows what such a file holds")
+        raise UsageError(f"{path}: nothing is called {unknown!r}", HINT)
     return facts
 
 
@@ -106,13 +112,14 @@ def _model(name: str, entry: dict[str, Any]) -> ModelFacts:
     released = entry.pop("released", None)
     if released is not None and not isinstance(released, dt.date):
         raise UsageError(f"{name}: released is no date", "write it as 2025-04-29, without quotes")
+    released = released.date() if isinstance(released, dt.datetime) else released
     role = entry.pop("role", "local")
     if role not in {"local", "cloud"}:
         raise UsageError(f"{name}: role is {role!r}", "a role is local or cloud")
     prices = entry.pop("price_per_million_tokens", None)
     parameters = _amount(entry, "parameters")
     for unknown in entry:
-        raise UsageError(f"{name}: nothing is called {unknown!r}", "docs/reports.md shows what such a file holds")
+        raise UsageError(f"{name}: nothing is called {unknown!r}", HINT)
     if prices is None:
         return ModelFacts(released, parameters, role == "cloud")
     if not (isinstance(prices, list) and len(prices) == 2 and all((number(x) or 0) >= 0 for x in prices)):

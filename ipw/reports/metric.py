@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from ipw.reports.definitions import Definition
 from ipw.reports.stats import Interval
+from ipw.shapes import finite
 from ipw.unseen import unseen
 
 BELOW_RESOLUTION = "below resolution"
@@ -72,7 +72,7 @@ def metric(
 
 def number(x: object) -> float | None:
     """`x` if it is a finite number: files of other people hold anything."""
-    return float(x) if isinstance(x, int | float) and not isinstance(x, bool) and math.isfinite(x) else None
+    return finite(x)
 
 
 def mapping(x: object) -> dict[str, Any]:

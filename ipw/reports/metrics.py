@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
+from ipw.errors import IpwError
 from ipw.reports.accounting import questions_of
 from ipw.reports.definitions import PERPLEXITY
 from ipw.reports.load import judged, load_metrics, slo_of
@@ -30,7 +31,7 @@ NO_LOGPROBS = "the server sent no log-probabilities"
 def summarize(run: RunDir) -> dict[str, Any]:
     """Derive the summary of `run` from its files alone; the same files give the same numbers.
 
-    Raises UsageError where the manifest cannot be read, ValueError or OSError where a table is damaged.
+    Raises UsageError where the manifest or a table cannot be read.
     """
     manifest = run.manifest()
     workload = mapping(manifest.get("workload"))
@@ -90,7 +91,7 @@ def stored_summary(run: RunDir) -> dict[str, Any] | None:
     manifest = run.manifest()
     try:
         return with_questions(stored | {"status": manifest.get("status")}, run, manifest)
-    except (ValueError, OSError):  # the stored numbers stand, also where the tables are damaged
+    except IpwError:  # the stored numbers stand, also where the tables are damaged
         return stored
 
 

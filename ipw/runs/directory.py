@@ -7,16 +7,21 @@ import contextlib
 import json
 import re
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from ipw.clock import wall_ns
 from ipw.errors import IpwError, UsageError
+from ipw.foreign_json import read_json
 from ipw.runs.files import absolute, folder_mode, replacing
 from ipw.runs.journal import JOURNAL, RANK_JOURNALS
 from ipw.runs.readings import READINGS, RECORD, RECORD_FIELDS
+from ipw.runs.run_shapes import SUMMARY as SUMMARY_SHAPE
+from ipw.runs.run_shapes import manifest_fault, record_of
 from ipw.runs.schema import SCHEMA_VERSION, check_version, migrated
+from ipw.runs.tables import opened, typed
+from ipw.shapes import misfit
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,6 +29,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 MANIFEST, SUMMARY, PAGE = "manifest.json", "summary.json", "report.html"
+COPIED = "was the run copied whole?"
 
 
 class RunDir:
@@ -71,7 +77,7 @@ class RunDir:
 
     def manifest(self) -> dict[str, Any]:
         """What was run, on what, by which sensors, in this version's terms. Raises UsageError where it is damaged."""
-        return migrated(self._read_json(MANIFEST))
+        return migrated(self._read_json(MANIFEST, manifest_fault, COPIED))
 
     def write_manifest(self, manifest: Mapping[str, Any]) -> None:
         """Replace the manifest."""
@@ -82,8 +88,10 @@ class RunDir:
         self.write_manifest({**self.manifest(), **changes})
 
     def summary(self) -> dict[str, Any] | None:
-        """Every metric of the run; `None` where it was never derived."""
-        return self._read_json(SUMMARY) if (self.path / SUMMARY).is_file() else None
+        """Every metric of the run; `None` where it was never derived. Raises UsageError as `manifest` does."""
+        if not (self.path / SUMMARY).is_file():
+            return None
+        return self._read_json(SUMMARY, lambda found: misfit(found, SUMMARY_SHAPE), f"ipw report {self} --recompute")
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Replace the summary. NaN and infinity are refused: what is absent is `None` with a reason."""
@@ -92,9 +100,10 @@ class RunDir:
     # --- journal ----------------------------------------------------------------------------------------------------
 
     def journal(self, kind: str | None = None) -> Iterable[dict[str, Any]]:
-        """Finished units of work in the order in which they finished, of one `kind` or all; a torn tail is left out.
+        """Finished units of work in the order in which they finished, of one `kind` or all.
 
-        Those of several ranks come one rank after the other.
+        A line that is torn, or does not fit its kind, is left out; the check of the record tells of it. Those of
+        several ranks come one rank after the other.
         """
         first = b'{"kind":"'  # as Journal writes it, so that a line of another kind need not be decoded
         wanted = first + kind.encode() + b'"' if kind else first
@@ -102,11 +111,8 @@ class RunDir:
             for line in _lines(path):
                 if line.startswith(first) and not line.startswith(wanted):
                     continue
-                try:
-                    record = json.loads(line)
-                except ValueError:
-                    continue  # what a crash cut short was not finished
-                if isinstance(record, dict) and (kind is None or record.get("kind") == kind):
+                record = record_of(line)
+                if record and (kind is None or record["kind"] == kind):
                     yield record
 
     # --- readings ---------------------------------------------------------------------------------------------------
@@ -127,13 +133,11 @@ class RunDir:
         path = self.path / READINGS
         if path.is_file():
             return path.stat().st_size // RECORD.size
-        import pyarrow.parquet as pq
-
         table = self.path / "power.parquet"
         if not table.is_file():
             return 0
-        with table.open("rb") as file:
-            return int(pq.read_metadata(file).num_rows)
+        with opened(table) as file:
+            return int(file.metadata.num_rows)
 
     def recent_readings(self, since_ns: int) -> npt.NDArray[np.void]:
         """Readings from about `since_ns` on of a run that is being measured, without reading what came before."""
@@ -150,13 +154,19 @@ class RunDir:
 
     def _readings_from_table(self, dtype: np.dtype[np.void]) -> npt.NDArray[np.void]:
         import numpy as np
+        import pyarrow as pa
 
         table = self.read_table("power")
         if table is None:
             return np.zeros(0, dtype)
-        index = {channel["name"]: channel["index"] for channel in self.manifest()["sensors"] if "index" in channel}
-        codes = table["channel"].combine_chunks()
-        lookup = np.array([index[name] for name in codes.dictionary.to_pylist()] or [0])
+        sensors = self.manifest().get("sensors", [])
+        index = {channel["name"]: channel["index"] for channel in sensors if "index" in channel}
+        codes = table["channel"].cast(pa.string()).combine_chunks().dictionary_encode()
+        names = codes.dictionary.to_pylist()
+        if unknown := [name for name in names if name not in index]:
+            where = self.path / "power.parquet"
+            raise UsageError(f"{where} holds readings of {unknown[0]!r}, which {MANIFEST} does not name", COPIED)
+        lookup = np.array([index[name] for name in names] or [0])
         readings = np.zeros(table.num_rows, dtype)
         readings["channel"] = lookup[codes.indices.to_numpy()] if table.num_rows else 0
         for field in ("t_ns", "value", "status", "uncertainty_ns"):
@@ -181,7 +191,6 @@ class RunDir:
         (self.path / READINGS).unlink()
 
     # --- tables -----------------------------------------------------------------------------------------------------
-    # Arrow is given open files: it would take a path with a colon for a URI, and one that begins with ~ for a home.
 
     def write_table(self, name: str, table: pa.Table, *, durable: bool = False) -> None:
         """Replace `<name>.parquet`; `durable` where it cannot be derived again."""
@@ -205,38 +214,40 @@ class RunDir:
                 writer.write_table(table)
 
     def read_table(self, name: str, columns: Sequence[str] | None = None) -> pa.Table | None:
-        """`<name>.parquet`, or `None` where the run has none; of `columns`, those that it has."""
-        import pyarrow.parquet as pq
+        """`<name>.parquet`, or `None` where the run has none; of `columns`, those that it has.
 
+        Raises UsageError where it cannot be read, or a column is not what it must be (tables.py).
+        """
         path = self.path / f"{name}.parquet"
         if not path.is_file():
             return None
-        with path.open("rb") as raw, pq.ParquetFile(raw) as file:
+        with opened(path) as file:
             known = file.schema_arrow.names
-            return file.read(None if columns is None else [column for column in columns if column in known])
+            table = file.read(None if columns is None else [column for column in columns if column in known])
+        return typed(table, path, columns)
 
     def read_parts(self, name: str, columns: Sequence[str], rows: int) -> Iterator[pa.Table]:
-        """Yield `<name>.parquet`, of `columns` those that it has, at most `rows` at a time; nothing without a table."""
+        """Yield `<name>.parquet`, of `columns` those that it has, at most `rows` at a time; nothing without a table.
+
+        Raises UsageError as `read_table` does.
+        """
         import pyarrow as pa
-        import pyarrow.parquet as pq
 
         path = self.path / f"{name}.parquet"
         if not path.is_file():
             return
-        with path.open("rb") as raw, pq.ParquetFile(raw) as file:
+        with opened(path) as file:
             known = [column for column in columns if column in file.schema_arrow.names]
             for batch in file.iter_batches(rows, columns=known):
-                yield pa.Table.from_batches([batch])
+                yield typed(pa.Table.from_batches([batch]), path, columns)
 
     # --- files ------------------------------------------------------------------------------------------------------
 
-    def _read_json(self, name: str) -> dict[str, Any]:
-        try:
-            content = json.loads((self.path / name).read_bytes())
-        except (OSError, ValueError) as error:
-            raise UsageError(f"{self.path / name} cannot be read: {error}", "was the run copied whole?") from None
-        if not isinstance(content, dict):
-            raise UsageError(f"{self.path / name} holds no JSON object", "was the run copied whole?")
+    def _read_json(self, name: str, fault: Callable[[Any], str | None], hint: str) -> dict[str, Any]:
+        path = self.path / name
+        content: dict[str, Any] = read_json(path, hint)
+        if why := fault(content):
+            raise UsageError(f"{path} cannot be read: {why}", hint)
         return content
 
     def _replace(self, name: str, text: str) -> None:

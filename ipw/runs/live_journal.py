@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections import deque
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ipw.clock import now_ns
+from ipw.runs.run_shapes import record_of
 
 UNITS = ("query", "step")
 RECENT_NS = 10_000_000_000
@@ -46,11 +46,7 @@ class LiveJournal:
     def standing(self) -> Standing:
         """Read on, and tell where the run is."""
         for line in self._new_lines():
-            try:
-                record = json.loads(line)
-            except ValueError:
-                continue  # what a crash cut short was not finished
-            if isinstance(record, dict):
+            if record := record_of(line):  # what a crash cut short was not finished
                 self._take(record)
         per_s, tokens_per_s = self._rates()
         accuracy = self._score / self._scored if self._scored else None

@@ -19,6 +19,7 @@ from typing import Any, Self
 
 from ipw.clock import boot_id, wall_ns
 from ipw.errors import IpwError
+from ipw.foreign_json import parsed
 from ipw.runs.files import opened, unwritable
 
 LOCK = "owner.lock"
@@ -128,7 +129,7 @@ def _may_live(note: dict[str, Any]) -> bool:
 def _note(descriptor: int) -> dict[str, Any]:
     """Read who owns it: nobody is where that cannot be read, and nothing but plain words comes from there."""
     try:
-        note = json.loads(os.pread(descriptor, NOTE_BYTES, 0))
+        note = parsed(os.pread(descriptor, NOTE_BYTES, 0))
     except (OSError, ValueError):
         return {}
     if not isinstance(note, dict) or type(note.get("pid")) is not int or not 0 < note["pid"] < 2**31:

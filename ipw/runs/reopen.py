@@ -70,11 +70,12 @@ def _await_sampler(run: RunDir) -> None:
 
 def _unmarked(run: RunDir) -> tuple[int, int] | None:
     """From the first to the last moment of the queries behind the last window that was marked as measured."""
-    marked = max((int(s["end_ns"]) for s in run.journal("span") if s.get("phase") == "measure"), default=-1)
+    marked = max((s["end_ns"] for s in run.journal("span") if s.get("phase") == "measure"), default=-1)
     start_ns: int | None = None
     end_ns = marked
     for query in run.journal("query"):
-        if query["start_ns"] > marked:
-            start_ns = query["start_ns"] if start_ns is None else min(start_ns, query["start_ns"])
-            end_ns = max(end_ns, query["end_ns"])
+        begun_ns, ended_ns = query.get("start_ns"), query.get("end_ns")
+        if begun_ns is not None and ended_ns is not None and begun_ns > marked:
+            start_ns = begun_ns if start_ns is None else min(start_ns, begun_ns)
+            end_ns = max(end_ns, ended_ns)
     return None if start_ns is None else (start_ns, end_ns)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,12 +14,13 @@ from ipw.runs.directory import RunDir
 from ipw.runs.journal import JOURNAL, KINDS, RANK_JOURNALS
 from ipw.runs.readings import READINGS, RECORD
 from ipw.runs.record import Found, Ints
+from ipw.runs.run_shapes import record_of
 from ipw.runs.tries import counted, replaced
 
 BLOCK = 1 << 20
 QUERY, BETWEEN_QUERIES = b'{"kind":"query",', b'}\n{"kind":"query",'
-MARKS = {"query": ("start_ns", "end_ns"), "span": ("start_ns", "end_ns"), "step": ("step",)}
-"""Whole numbers without which a line says nothing."""
+MARKS = {"query": ("query_id", "start_ns", "end_ns"), "step": ("step",)}
+"""Without which a line says nothing."""
 MEASURED = "measure"
 """Phase of the measured window."""
 TABLES = {"lm": "queries", "routing": "queries", "command": "spans"}
@@ -60,11 +59,11 @@ def survey_derived(run: RunDir, cut_bytes: int) -> Found:
 
 def survey_raw(run: RunDir) -> Found:
     """Look at a run by its journal and readings alone."""
-    queries = [q for q in counted(run) if type(q.get("start_ns")) is type(q.get("end_ns")) is int]
+    queries = [query for query in counted(run) if all(query.get(name) is not None for name in MARKS["query"])]
     return replace(
         _scanned(run),
         rows={"query": len(queries) + len(replaced(run))},
-        query_id=[str(query.get("query_id")) for query in queries],
+        query_id=[query["query_id"] for query in queries],
         start_ns=_ints([query["start_ns"] for query in queries]),
         end_ns=_ints([query["end_ns"] for query in queries]),
         readings=run.reading_count(),
@@ -131,9 +130,12 @@ class _Scan:
         if line.startswith(QUERY) and line.endswith(b"}"):
             self.lines["query"] += 1
             return
-        record = _record(line)
-        kind = record.get("kind")
-        if not isinstance(kind, str) or not all(type(record.get(name)) is int for name in MARKS.get(kind, ())):
+        record = record_of(line)
+        if record is None:
+            self.damaged += 1
+            return
+        kind = record["kind"]
+        if any(record.get(name) is None for name in MARKS.get(kind, ())):
             self.damaged += 1
             return
         self.lines[kind] += 1
@@ -141,12 +143,3 @@ class _Scan:
             self.windows.append((record["start_ns"], record["end_ns"]))
         if kind == "step":
             self.steps.append((str(record.get("method")), record["step"]))
-
-
-def _record(line: bytes) -> Mapping[str, Any]:
-    """Read a line of the journal; nothing where it is not whole."""
-    try:
-        record = json.loads(line)
-    except (ValueError, RecursionError):
-        return {}
-    return record if isinstance(record, dict) else {}

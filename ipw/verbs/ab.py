@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from ipw.errors import OK, IpwError, UsageError
+from ipw.foreign_toml import read_toml
 from ipw.reports.gate_document import Document, gate_document
 from ipw.reports.gate_policy import read_policy
 from ipw.reports.gate_summary import terminal
@@ -22,7 +23,7 @@ from ipw.verbs.gate_session import Session, measure_and_judge
 from ipw.verbs.interleave import Arms
 from ipw.verbs.lazy import WORKLOADS
 from ipw.verbs.options import CALIBRATION, JSON, ONE_SENSORS, PAIRS, SETTLE, STARTS, TOML
-from ipw.verbs.runfile import Cell, Commands, load, read_toml
+from ipw.verbs.runfile import Cell, Commands, load
 from ipw.verbs.settle import Settle
 from ipw.verbs.terminal import output, say
 

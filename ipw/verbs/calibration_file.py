@@ -13,18 +13,27 @@ from pathlib import Path
 from typing import Any
 
 from ipw.errors import UsageError
+from ipw.foreign_json import read_json
 from ipw.host import host_facts
+from ipw.printable import clean
 from ipw.reports.calibration import Noise, noise, smallest_effect
 from ipw.reports.gate import GateError
 from ipw.reports.gate_policy import Policy
-from ipw.reports.metric import mappings
 from ipw.runs.files import make_folder, replacing
+from ipw.shapes import COUNT, misfit
 
 SCHEMA_VERSION = 1
 DEFAULT = Path(".ipw/calibration.json")
 UNCALIBRATED = "no calibration of this runner: 0.5 % is assumed between starts; `ipw calibrate` measures it"
+ANEW = "remove it and run `ipw calibrate`"
 Job = dict[str, Any]
 """`created`, `runner`, `workload`, `basis`, and `metrics`: by name `log_ratio` and `start`, one a pair."""
+SHAPE = {
+    "jobs!": [
+        {"created?": str, "workload?": str, "basis?": str,
+         "metrics!": {"*": {"log_ratio!": [float], "start!": [COUNT]}}},
+    ],
+}  # fmt: skip
 
 
 def runner() -> dict[str, Any]:
@@ -37,18 +46,19 @@ def read_jobs(path: Path) -> list[Job]:
     """Read the stored jobs; none where there is no file. Raises UsageError for a file that is no calibration."""
     if not path.is_file():
         return []
+    content = read_json(path, ANEW)
+    if fault := misfit(content, {"schema_version!": object}):
+        raise UsageError(f"{path} is no calibration: {fault}", ANEW)
+    if content["schema_version"] != SCHEMA_VERSION:
+        raise UsageError(f"{path} has schema version {clean(content['schema_version'], 20)}", "calibrate again")
+    if fault := misfit(content, SHAPE):
+        raise UsageError(f"{path} is no calibration: {fault}", ANEW)
+    jobs: list[Job] = content["jobs"]
     try:
-        content = json.loads(path.read_bytes())
-        if content["schema_version"] != SCHEMA_VERSION:
-            raise UsageError(f"{path} has schema version {content['schema_version']!r}", "calibrate again")
-        jobs = mappings(content["jobs"])
-        for job in jobs:
-            for entry in job["metrics"].values():
-                noise(entry["log_ratio"], entry["start"], [0] * len(entry["start"]))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        if isinstance(error, UsageError) and not isinstance(error, GateError):
-            raise
-        raise UsageError(f"{path} is no calibration: {error}", "remove it and run `ipw calibrate`") from None
+        for entry in (entry for job in jobs for entry in job["metrics"].values()):
+            noise(entry["log_ratio"], entry["start"], [0] * len(entry["start"]))
+    except GateError as error:
+        raise UsageError(f"{path} is no calibration: {error}", ANEW) from None
     return jobs
 
 

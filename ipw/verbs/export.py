@@ -9,18 +9,19 @@ from typing import Any
 
 import click
 
-from ipw.errors import OK, UsageError
+from ipw.errors import UsageError
 from ipw.pipeline import derive
 from ipw.reports.exports import Run, as_codecarbon, as_ml_energy, as_prometheus
 from ipw.reports.facts import NO_FACTS
 from ipw.reports.metrics import stored_summary
 from ipw.runs.directory import RunDir
 from ipw.runs.files import replacing
+from ipw.verbs.several import readable
 
 
 def export(*, runs: Sequence[Path], format_: str, output: Path | None, grid_g_co2e_per_kwh: float | None) -> int:
     """Write all runs in one format, on stdout or into a file."""
-    found = [_read(RunDir.open(path)) for path in runs]
+    found, code = readable(runs, lambda path: _read(RunDir.open(path)))
     if format_ == "codecarbon":
         text = as_codecarbon(found, dataclasses.replace(NO_FACTS, grid_g_co2e_per_kwh=grid_g_co2e_per_kwh))
     elif grid_g_co2e_per_kwh is not None:
@@ -29,10 +30,10 @@ def export(*, runs: Sequence[Path], format_: str, output: Path | None, grid_g_co
         text = {"ml-energy": as_ml_energy, "prometheus": as_prometheus}[format_](found)
     if output is None:
         click.echo(text.encode(errors="replace"), nl=False)
-        return OK
+        return code
     with replacing(output, "give another file with -o") as file:
         file.write(text.encode(errors="replace"))
-    return OK
+    return code
 
 
 def _read(run: RunDir) -> Run:

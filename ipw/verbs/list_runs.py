@@ -11,22 +11,24 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from ipw.errors import OK, UsageError
+from ipw.errors import OK, USAGE, IpwError
 from ipw.printable import clean
 from ipw.reports.accounting_text import NOT_VALID, marks
 from ipw.reports.ranking import plain_name
 from ipw.reports.text import MISSING
 from ipw.runs.directory import MANIFEST, RunDir
 from ipw.verbs.options import JSON, WHERE
-from ipw.verbs.terminal import output
+from ipw.verbs.terminal import console, output
 
 
 def list_runs(*, out: Path, as_json: bool) -> int:
-    """Every run directory in `out`, the newest first, with those that cannot be read."""
+    """Every run directory in `out`, the newest first, with those that cannot be read; the exit code tells of them."""
     found = list(runs_in(out))
+    broken = [run for run in found if run["status"] == UNREADABLE]
+    code = USAGE if broken else OK
     if as_json:
         click.echo(json.dumps(found))
-        return OK
+        return code
     if not found:
         output().print(f"no runs in {out}", markup=False)
         return OK
@@ -38,9 +40,12 @@ def list_runs(*, out: Path, as_json: bool) -> int:
         told = run | {"valid": f"{run['valid']} ({why})" if why else run["valid"]}
         table.add_row(*(Text(clean(MISSING if told[key] is None else told[key], MOST_SHOWN)) for key in COLUMNS))
     output().print(table)
-    return OK
+    for run in broken:
+        console().print(clean(run["what"], MOST_SHOWN), markup=False, soft_wrap=True)
+    return code
 
 
+UNREADABLE = "unreadable"
 MOST_SHOWN = 4096
 """Characters of a cell: a path that is cut cannot be copied."""
 COLUMNS = ("path", "what", "started", "status", "basis", "valid")
@@ -52,8 +57,8 @@ def runs_in(folder: Path) -> Iterator[dict[str, Any]]:
         try:
             run = RunDir.open(path)
             manifest, summary = run.manifest(), run.summary()
-        except UsageError as error:
-            yield {"path": str(path), "what": error.message, "started": None, "status": "unreadable", "basis": None,
+        except IpwError as error:
+            yield {"path": str(path), "what": error.message, "started": None, "status": UNREADABLE, "basis": None,
                    "valid": None, "marks": []}  # fmt: skip
             continue
         yield {

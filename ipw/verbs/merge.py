@@ -87,7 +87,7 @@ def _moved(value: Any, shift_ns: int) -> Any:
 
 def _extent(part: RunDir, readings: np.ndarray[Any, Any]) -> tuple[int, int]:
     """First and last moment of a part."""
-    marks = [(int(span["start_ns"]), int(span["end_ns"])) for span in part.journal("span")]
+    marks = [(span["start_ns"], span["end_ns"]) for span in part.journal("span")]
     times = [t for mark in marks for t in mark] + [int(t) for t in readings["t_ns"][[0, -1]]] * bool(readings.size)
     if not times:
         raise UsageError(f"{part} holds nothing that could be merged", "ipw list runs")
@@ -171,7 +171,7 @@ def _check(parts: Sequence[RunDir], manifests: Sequence[Mapping[str, Any]], *, m
 
 
 def _ids(parts: Sequence[RunDir]) -> list[str]:
-    return [str(query["query_id"]) for part in parts for query in counted(part)]
+    return [str(query.get("query_id")) for part in parts for query in counted(part)]
 
 
 def _mismatches(

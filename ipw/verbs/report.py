@@ -14,6 +14,7 @@ from ipw.errors import INVALID, OK
 from ipw.pipeline import derive
 from ipw.runs.directory import PAGE, RunDir
 from ipw.verbs.options import JSON, STRICT
+from ipw.verbs.several import readable
 
 Summary = dict[str, Any]
 
@@ -31,7 +32,10 @@ def report(
     strict: bool,
     **grid: Any,
 ) -> int:
-    """Show stored runs, deriving what was never derived (or everything, with `recompute`)."""
+    """Show stored runs, deriving what was never derived (or everything, with `recompute`).
+
+    One that cannot be read is named and left out; the exit code says so.
+    """
     from ipw.printable import clean
     from ipw.reports.facts import NO_FACTS, read_facts, unmatched
     from ipw.reports.metrics import stored_summary
@@ -41,8 +45,13 @@ def report(
 
     told = read_facts(facts) if facts else NO_FACTS
     told = dataclasses.replace(told, **{name: value for name, value in grid.items() if value is not None})
-    opened = [RunDir.open(path) for path in runs]
-    summaries = [derive(run) if recompute or (stored := stored_summary(run)) is None else stored for run in opened]
+
+    def read(path: Path) -> tuple[RunDir, Summary]:
+        run = RunDir.open(path)
+        return run, derive(run) if recompute or (stored := stored_summary(run)) is None else stored
+
+    read_runs, code = readable(runs, read)
+    opened, summaries = [run for run, _ in read_runs], [summary for _, summary in read_runs]
     target = page or (opened[0].path / PAGE if len(opened) == 1 else Path("comparison.html"))
     write_page(opened, target, told)
     if figures:
@@ -52,7 +61,7 @@ def report(
         for path in write_figures(load_views(opened), figures, style):
             say(str(path), err=True)
     if as_json:
-        click.echo(json.dumps(summaries[0] if len(summaries) == 1 else summaries))
+        click.echo(json.dumps(summaries[0] if len(runs) == 1 else summaries))
     elif table:
         click.echo(_tables()[table](summaries), nl=False)
     else:
@@ -60,7 +69,7 @@ def report(
     if lost := unmatched(told, list(dict.fromkeys(map(model_name, summaries)))):
         out = console() if as_json or table else output()
         out.print(f"mind: {facts}: {clean(lost, 500)}", markup=False, soft_wrap=True)
-    return INVALID if strict and not all(summary["valid"] for summary in summaries) else OK
+    return code or (INVALID if strict and not all(summary["valid"] for summary in summaries) else OK)
 
 
 def _tables() -> Mapping[str, Callable[[Sequence[Summary]], str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import click
 
 from ipw.clock import boot_id
 from ipw.errors import IpwError, UsageError
+from ipw.reports.metric import number
 from ipw.runs.directory import RunDir
 from ipw.runs.owner import Owner
 from ipw.runs.reopen import mark, prepare, restored_on_error
@@ -26,7 +27,7 @@ from ipw.verbs.trust import check_trusted
 from ipw.workloads.lm.engines import serve as served
 from ipw.workloads.lm.identity import digest
 from ipw.workloads.lm.length_fit import fitted
-from ipw.workloads.lm.parameters import Parameters
+from ipw.workloads.lm.parameters import Parameters, from_manifest
 from ipw.workloads.lm.plan import plan
 
 NEW_RUN = "start a new run: what had finished stays in the old one"
@@ -87,7 +88,7 @@ def settled(run: RunDir, retry_failed: str) -> set[str]:
     found: set[str] = set()
     answered: set[str] = set()
     for record in run.journal("query"):
-        name = str(record["query_id"])
+        name = str(record.get("query_id"))
         if record.get("status") == "ok":
             answered.add(name)
         # Of earlier versions, records do not say how they failed: asking again costs time, and no truth.
@@ -106,14 +107,12 @@ def stored_parameters(manifest: Mapping[str, Any], run: Path) -> tuple[Parameter
         raise UsageError(
             f"{run} holds the workload {kind!r}; only language-model runs can be resumed", "ipw run --help"
         )
-    stored = dict(workload["parameters"])
+    stored = workload.get("parameters") or {}
     if workload.get("digest") != digest(stored):
         raise UsageError(f"the parameters of {run} are not those that it began with", NEW_RUN)
-    idle_s = float(stored.pop("idle_s"))
-    try:
-        return Parameters(**stored), idle_s
-    except TypeError:
-        raise UsageError(f"{run} was begun by another version of ipw, with other options", NEW_RUN) from None
+    if set(stored) - {"idle_s"} - {field.name for field in fields(Parameters)} or number(stored.get("idle_s")) is None:
+        raise UsageError(f"{run} was begun by another version of ipw, with other options", NEW_RUN)
+    return from_manifest(manifest, run), float(stored["idle_s"])
 
 
 def _check_ended(manifest: Mapping[str, Any], run: Path) -> None:

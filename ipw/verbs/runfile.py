@@ -10,7 +10,6 @@ The options of a verb, their types and their defaults are those of its click com
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any
 import click
 
 from ipw.errors import UsageError, near
+from ipw.foreign_toml import read_toml
 
 Commands = Mapping[str, click.Command]
 """The command of each workload; `ipw.verbs.lazy.WORKLOADS`."""
@@ -65,16 +65,6 @@ def parse(table: Any, name: str, where: str, commands: Commands) -> Cell:
             raise UsageError(f"{where}: {key!r} is there twice", "with a hyphen and with an underscore")
         given[parameter.name] = _plain(parameter, value, f"{where}: {key}")
     return Cell(name, workload, _converted(command, given, where))
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """Read a TOML file. Raises UsageError where it is none."""
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}", "give the path of a TOML file") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} is no TOML: {error}", "see https://toml.io") from None
 
 
 def _key(parameter: click.Parameter) -> str:

@@ -21,6 +21,7 @@ from ipw.verbs.cells import run_in_child
 from ipw.verbs.lazy import WORKLOADS
 from ipw.verbs.options import JSON, OUT
 from ipw.verbs.runfile import Commands
+from ipw.verbs.several import readable
 from ipw.verbs.study_book import Entry, StudyBook, study_folder
 from ipw.verbs.suite import Placement, Planned, Suite, read_suite
 from ipw.verbs.terminal import console, output, say
@@ -57,7 +58,7 @@ def run_suite(
             _note(book, outcome, as_json=as_json)
     except KeyboardInterrupt:
         interrupted = True
-    page = _report(book)
+    page, code = _report(book)
     counts = Counter(entry["status"] for entry in book.entries)
     if as_json:
         click.echo(json.dumps({"study": str(book.folder), "page": page and str(page), "cells": book.entries}))
@@ -65,7 +66,7 @@ def run_suite(
         output().print(drawn(study.name, book.entries))
         if page:
             output().print(f"report: {page.resolve()}", markup=False, soft_wrap=True)
-    return INTERRUPTED if interrupted else FAILURE if counts["failed"] else OK
+    return INTERRUPTED if interrupted else FAILURE if counts["failed"] else code
 
 
 def _outcomes(study: Suite, book: StudyBook, cluster: str | None, storage: str | None) -> Iterator[Outcome]:
@@ -105,15 +106,15 @@ def _note(book: StudyBook, outcome: Outcome, *, as_json: bool) -> None:
         console().print(f"failed: {outcome.planned.cell.name}: {error.message}{hint}", markup=False)
 
 
-def _report(book: StudyBook) -> Path | None:
-    """Write one page over all runs that are done."""
+def _report(book: StudyBook) -> tuple[Path | None, int]:
+    """Write one page over all runs that are done; returns it, and the exit code that says whether all could be read."""
     from ipw.reports.page import write_page
 
-    runs = book.runs()
+    runs, code = readable(book.run_paths(), RunDir.open)
     if not runs:
-        return None
+        return None, code
     write_page(runs, book.folder / PAGE)
-    return book.folder / PAGE
+    return book.folder / PAGE, code
 
 
 def _list(study: Suite, *, as_json: bool) -> int:

@@ -10,15 +10,25 @@ from typing import Any
 
 from ipw.clock import anchor
 from ipw.errors import UsageError
+from ipw.foreign_json import read_json
 from ipw.reports.accounting_text import marks
 from ipw.reports.metric import mapping, number
 from ipw.runs.directory import MANIFEST, RunDir
 from ipw.runs.files import absolute, make_folder, replacing
+from ipw.shapes import COUNT, misfit
 from ipw.verbs.suite import Planned, Suite
 
 STUDY = "study.json"
 SCHEMA_VERSION = 1
 Entry = dict[str, Any]
+SHAPE = {
+    "name?": str,
+    "cells!": [
+        {"key!": str, "status!": {"waiting", "running", "done", "failed"}, "cell?": str, "attempts": COUNT,
+         "node?": str, "run?": str, "energy_j?": float, "estimated?": bool, "valid?": bool, "marks?": [str],
+         "error?": str, "hint?": str},
+    ],
+}  # fmt: skip
 
 
 class StudyBook:
@@ -73,9 +83,9 @@ class StudyBook:
         """One a cell, in the order of the suite."""
         return list(self._entries.values())
 
-    def runs(self) -> list[RunDir]:
-        """The runs of all cells that are done."""
-        return [RunDir.open(self.folder / entry["run"]) for entry in self.entries if entry["status"] == "done"]
+    def run_paths(self) -> list[Path]:
+        """Where the runs of all cells are that are done."""
+        return [self.folder / str(entry.get("run")) for entry in self.entries if entry["status"] == "done"]
 
     def _opened(self, planned: Planned, before: Entry | None) -> Entry:
         fresh = {
@@ -84,7 +94,7 @@ class StudyBook:
         }  # fmt: skip
         if before is None:
             return fresh
-        kept = before["status"] == "done" and (self.folder / str(before["run"]) / MANIFEST).is_file()
+        kept = before["status"] == "done" and (self.folder / str(before.get("run")) / MANIFEST).is_file()
         return before if kept else fresh | {"attempts": before.get("attempts", 0)}
 
     def _write(self) -> None:
@@ -100,13 +110,8 @@ def study_folder(out: Path, name: str) -> Path:
 
 def read_study(folder: Path) -> dict[str, Any]:
     """Read a study's state. Raises UsageError where it is none."""
-    try:
-        state: Any = json.loads((folder / STUDY).read_bytes())
-    except (OSError, ValueError) as error:
-        raise UsageError(
-            f"{folder / STUDY} cannot be read: {error}", "start the study again in another --out"
-        ) from None
-    entries = mapping(state).get("cells")
-    if not isinstance(entries, list) or not all(isinstance(e, dict) and {"key", "status"} <= set(e) for e in entries):
-        raise UsageError(f"{folder / STUDY} is no study", "start the study again in another --out")
-    return mapping(state)
+    hint = "start the study again in another --out"
+    state: dict[str, Any] = read_json(folder / STUDY, hint)
+    if fault := misfit(state, SHAPE):
+        raise UsageError(f"{folder / STUDY} is no study: {fault}", hint)
+    return state

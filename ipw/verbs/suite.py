@@ -42,7 +42,8 @@ from pathlib import Path
 from typing import Any
 
 from ipw.errors import UsageError, near
-from ipw.verbs.runfile import Cell, Commands, parse, read_toml
+from ipw.foreign_toml import read_toml
+from ipw.verbs.runfile import Cell, Commands, parse
 
 TABLES = ("name", "repeat", "seeds", "run", "matrix", "include", "exclude", "placement")
 PLACEMENT = ("accelerator", "gpus", "memory_gb", "resources", "shards", "nodes")

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from ipw.errors import OK, UsageError
+from ipw.errors import UsageError
 from ipw.reports.accounting_text import marks
 from ipw.reports.charts import Value
 from ipw.reports.definitions import DEFINITIONS, Definition
@@ -19,6 +19,7 @@ from ipw.reports.trend import Prediction, Step, predict, steps
 from ipw.runs.directory import RunDir
 from ipw.runs.owner import BusyError
 from ipw.verbs.options import JSON, TOML
+from ipw.verbs.several import readable
 
 SCHEMA_VERSION = 1
 ALPHA = 0.05
@@ -27,18 +28,23 @@ Entry = dict[str, Any]
 
 
 def trend(*, runs: Sequence[Path], metric: str | None, chart: Path | None, as_json: bool) -> int:
-    """Show a metric over time; runs that are invalid or lack it are left out and named."""
+    """Show a metric over time; runs that are invalid, lack it or cannot be read are left out and named."""
     from ipw.pipeline import derive
     from ipw.reports.metrics import stored_summary
 
-    opened = [RunDir.open(path) for path in runs]
-    dated = sorted(((str(run.manifest().get("started") or ""), run) for run in opened), key=lambda each: each[0])
     summaries, busy = [], []
-    for started, run in dated:
+
+    def read(path: Path) -> None:
+        run = RunDir.open(path)
+        started = str(run.manifest().get("started") or "")
         try:
             summaries.append((started, stored_summary(run) or derive(run)))
         except BusyError as error:  # it is still being measured
             busy.append({"run_id": run.path.name, "started": started or None, "reason": error.message})
+
+    _, code = readable(runs, read)
+    summaries.sort(key=lambda each: each[0])
+    busy.sort(key=lambda each: str(each["started"]))
     if not summaries:
         raise UsageError("none of the runs has ended", "ipw watch")
     _check_alike([summary for _, summary in summaries])
@@ -58,7 +64,7 @@ def trend(*, runs: Sequence[Path], metric: str | None, chart: Path | None, as_js
         click.echo(json.dumps(_document(definition, summaries[-1][1], entries, left_out, found, expected)))
     else:
         _show(definition, entries, left_out, found, expected)
-    return OK
+    return code
 
 
 def _check_alike(summaries: Sequence[Summary]) -> None:

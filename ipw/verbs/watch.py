@@ -78,8 +78,8 @@ def running(path: Path) -> RunDir:
 
 def _status(manifest: Path) -> str | None:
     try:
-        return str(json.loads(manifest.read_bytes()).get("status"))
-    except (OSError, ValueError, AttributeError):
+        return RunDir(manifest.parent).manifest().get("status")
+    except UsageError:
         return None
 
 
@@ -90,7 +90,7 @@ class Watcher:
         self._run = run
         sensors = [c for c in run.manifest().get("sensors", []) if "index" in c]
         self._names = {c["index"]: str(c["name"]) for c in sensors}
-        self._gauges = {c["index"]: str(c.get("unit", "")) for c in sensors if c.get("kind") == "gauge"}
+        self._gauges = {c["index"]: c.get("unit") or "" for c in sensors if c.get("kind") == "gauge"}
         self._power = LivePower(run.path / READINGS, sensors)
         self._journal = LiveJournal(run.path / JOURNAL)
 

@@ -195,7 +195,7 @@ def damaged(folder: Path, kind: str) -> RunDir:
     [
         ("empty", "manifest.json cannot be read"),
         ("newer schema", "schema version 99"),
-        ("torn table", "queries cannot be read"),
+        ("torn table", "queries.parquet cannot be read"),
         ("strange manifest", ""),
         ("strange summary", ""),
         ("no json", "cannot be read"),

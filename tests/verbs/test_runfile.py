@@ -66,7 +66,7 @@ def test_what_cannot_be_is_told_with_the_file_and_the_key(
 
 
 def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="cannot read"):
+    with pytest.raises(UsageError, match="cannot be read"):
         load(tmp_path / "missing.toml", WORKLOADS)
     with pytest.raises(UsageError, match="no table"):
         read(tmp_path, "")

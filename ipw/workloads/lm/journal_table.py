@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from io import BytesIO
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ipw.runs.directory import RunDir
 from ipw.runs.journal import JOURNAL
+from ipw.runs.run_shapes import record_of
+from ipw.shapes import COUNT, MOMENT
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -76,16 +77,28 @@ def _parse(block: bytes, schema: pa.Schema) -> pa.Table:
     parsing = pj.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
     for size in (PARSED_BYTES, len(block) + 1):  # a line must fit into what one thread parses
         try:
-            return pj.read_json(BytesIO(block), pj.ReadOptions(block_size=size), parsing)
+            table = pj.read_json(BytesIO(block), pj.ReadOptions(block_size=size), parsing)
         except pa.ArrowInvalid:
             continue
-    # some line is torn: one by one
-    return pa.Table.from_pylist([record for line in block.splitlines() if (record := _record(line))], schema)
+        if _fits(table):
+            return table
+        break
+    # some line is torn, or holds what cannot be: one by one
+    return pa.Table.from_pylist([record for line in block.splitlines() if (record := record_of(line))], schema)
 
 
-def _record(line: bytes) -> dict[str, Any] | None:
-    try:
-        record = json.loads(line)
-    except ValueError:
-        return None
-    return record if isinstance(record, dict) else None
+def _fits(table: pa.Table) -> bool:
+    """Whether every number of a block is one that `run_shapes` lets through, and every query has its times and name."""
+    import pyarrow.compute as pc
+
+    for name in table.column_names:
+        if name in WHOLES:
+            ends = pc.min_max(table[name])
+            most = MOMENT.stop if name.endswith("_ns") else COUNT.stop
+            if ends["min"].is_valid and not 0 <= ends["min"].as_py() <= ends["max"].as_py() < most:
+                return False
+        if name in REALS and pc.all(pc.is_finite(table[name])).as_py() is False:
+            return False
+    queries = pc.equal(table["kind"], "query")
+    needed = [name for name in ("query_id", "start_ns", "end_ns") if name in table.column_names]
+    return all(not pc.any(pc.and_(queries, pc.is_null(table[name]))).as_py() for name in needed)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
 from ipw.errors import UsageError
+from ipw.shapes import misfit, shape_of
 from ipw.workloads.lm.client import Api, Limits
 from ipw.workloads.lm.datasets import BUNDLED
 
@@ -106,6 +108,18 @@ class Parameters:
             api=self.api,
             logprobs=self.logprobs,
         )
+
+
+def from_manifest(manifest: Mapping[str, Any], run: object) -> Parameters:
+    """Read the options that a manifest keeps; those of other versions are left out.
+
+    Raises UsageError where they are of other types.
+    """
+    stored = (manifest.get("workload") or {}).get("parameters") or {}
+    if fault := misfit(stored, shape_of(Parameters)):
+        raise UsageError(f"the parameters of {run} cannot be read: {fault}", "was the run copied whole?")
+    names = {field.name for field in fields(Parameters)}
+    return Parameters(**{name: value for name, value in stored.items() if name in names})
 
 
 def latency_targets(text: str) -> dict[str, float]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import fields
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -16,7 +15,7 @@ from ipw.workloads.lm import judge
 from ipw.workloads.lm.client import Limits, ask
 from ipw.workloads.lm.endpoint import JUDGE_KEY_VARIABLE, api_key, find_model
 from ipw.workloads.lm.identity import questions_digest
-from ipw.workloads.lm.parameters import Parameters
+from ipw.workloads.lm.parameters import from_manifest
 from ipw.workloads.lm.plan import plan
 from ipw.workloads.lm.questions import Question
 from ipw.workloads.lm.refusals import hint
@@ -27,6 +26,7 @@ from ipw.workloads.lm.server_url import ServerUrl, server_url
 from ipw.workloads.lm.transport import Transport
 
 JUDGES = tuple(judge.PROMPTS)
+BRING_BACK = "bring back the file that it was"
 JUDGE_LIMITS = Limits(timeout_s=600.0, stall_s=120.0, max_tokens=2048, temperature=0.0, seed=None)
 LONGEST_KEPT = 4000
 """Characters of what a judge said."""
@@ -83,16 +83,16 @@ def _scorer(run: RunDir, scorer: str, stack: ExitStack) -> Callable[[Record], Sc
     if scorer == "lm-eval":
         from ipw.workloads.lm.harness_tasks import Task
 
-        parameters = run.manifest()["workload"]["parameters"]
-        name = str(parameters["dataset"])
+        parameters = from_manifest(run.manifest(), run)
+        name = parameters.dataset
         if not name.startswith("lm-eval:"):
             raise UsageError("this run did not ask a task of lm-evaluation-harness", "choose another --scorer")
-        task = Task(name.removeprefix("lm-eval:"), parameters.get("limit"))
-        return lambda record: Scored(task.score(str(record["query_id"]), _text(record, "response")))
+        task = Task(name.removeprefix("lm-eval:"), parameters.limit)
+        return lambda record: Scored(task.score(str(record.get("query_id")), _text(record, "response")))
     known = asked(run) if scorer == "choice" else {}
 
     def one(record: Record) -> Scored:
-        question = known.get(str(record["query_id"])) or _question(record)
+        question = known.get(str(record.get("query_id"))) or _question(record)
         return scored(scorer, _text(record, "response"), question)
 
     for record in run.journal("query"):
@@ -103,12 +103,11 @@ def _scorer(run: RunDir, scorer: str, stack: ExitStack) -> Callable[[Record], Sc
 def asked(run: RunDir) -> dict[str, Question]:
     """Questions of the run by id. Raises UsageError where its data set is no longer what it was."""
     manifest = run.manifest()
-    stored = manifest["workload"]["parameters"]
-    known = {field.name for field in fields(Parameters)}
-    questions = plan(Parameters(**{name: value for name, value in stored.items() if name in known})).dataset.questions
-    then = manifest.get("dataset", {}).get("questions_digest")
+    parameters = from_manifest(manifest, run)
+    questions = plan(parameters).dataset.questions
+    then = (manifest.get("dataset") or {}).get("questions_digest")
     if then is not None and then != questions_digest(questions):
-        raise UsageError(f"data set {stored['dataset']} is not what this run asked", "bring back the file that it was")
+        raise UsageError(f"data set {parameters.dataset} is not what this run asked", BRING_BACK)
     return {question.id: question for question in questions}
 
 
@@ -122,7 +121,9 @@ async def _judge(run: RunDir, scorer: str, by: Judge, told: Told) -> None:
     async def one(transport: Transport, record: Record) -> tuple[Record, Scored, dict[str, Any]]:
         if record.get("status") != "ok":
             return record, Scored(0.0), {}
-        question = questions[str(record["query_id"])]
+        question = questions.get(str(record.get("query_id")))
+        if question is None:
+            raise UsageError(f"{run} asked {record.get('query_id')!r}, which its data set does not have", BRING_BACK)
         reference = question.answer if scorer == "judge-pair" else "\nor: ".join(question.answers)
         case = judge.Case(question.prompt, reference, _text(record, "response"))
         answers = [await _asked(transport, url, model, prompt, key) for prompt in judge.prompts(scorer, case)]
@@ -161,13 +162,13 @@ def _batches(records: Iterator[Record], size: int) -> Iterator[list[Record]]:
 
 
 def _append(scores: ScoreFile, record: Record, mine: Scored, more: Mapping[str, Any]) -> None:
-    scores.append({"query_id": record["query_id"], "score": mine.score, "parsed": mine.parsed, **more})
+    scores.append({"query_id": record.get("query_id"), "score": mine.score, "parsed": mine.parsed, **more})
 
 
 def _question(record: Record) -> Question:
     aliases = record.get("aliases")
     texts = tuple(alias for alias in aliases if isinstance(alias, str)) if isinstance(aliases, list) else ()
-    return Question(str(record["query_id"]), None, "", _text(record, "answer"), aliases=texts)
+    return Question(str(record.get("query_id")), None, "", _text(record, "answer"), aliases=texts)
 
 
 def _text(record: Record, name: str) -> str:

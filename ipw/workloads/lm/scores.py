@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ipw.foreign_json import parsed
 from ipw.runs.directory import RunDir
 from ipw.runs.files import appending, unwritable
 
@@ -115,7 +116,7 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
 
 def _object(line: bytes) -> dict[str, Any]:
     try:
-        found = json.loads(line)
+        found = parsed(line)
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}

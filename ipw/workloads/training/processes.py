@@ -64,7 +64,8 @@ class Processes:
                 record = json.loads(line)
             except ValueError:
                 continue  # it was cut short by the process's end
-            yield record
+            if isinstance(record, dict):  # else a model of the user's printed it
+                yield record
         self._children[0].wait()
 
     def stop(self) -> None:

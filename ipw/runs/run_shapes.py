@@ -1,0 +1,120 @@
+"""What the files of a run must look like for the rest of the program to read them without looking twice.
+
+Whoever sends a run may have written anything. Named here is what is computed with or gone through; what is only shown
+may be anything, since what shows it makes text of it (printable.py).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ipw.foreign_json import parsed
+from ipw.runs.schema import SCHEMA_VERSION
+from ipw.shapes import COUNT, MOMENT, Shape, misfit
+
+SCALAR_INTERVAL = {"value?": float, "low?": float, "high?": float}
+CHANNEL = {
+    "name!": str, "kind?": str, "scope?": str, "method?": str, "device?": str,
+    "driver?": str, "unit?": str, "included_in?": str, "shape?": str, "range_j?": float, "max_power_w?": float,
+    "resolution_j?": float, "update_period_s?": float, "ticks?": bool, "poll_s?": float, "gain_rel?": float,
+    "status?": str, "reason?": str, "hint?": str, "asked?": bool, "note?": str,
+    "index": range(2**16), "in_total?": bool,
+}  # fmt: skip
+"""As profilers/base.py has it."""
+READ_CHANNEL = {"kind": {"counter", "power", "gauge"}}
+"""Of one with an `index`, which was read."""
+ATTRIBUTION = {
+    "window_ns?": [MOMENT], "windows_ns?": [[MOMENT]], "coverage?": float, "mean_power_w?": float,
+    "measured_j?": float, "measured_error_j?": [float], "attributed_j?": float, "idle_j?": float,
+    "unattributed_j?": float, "idle_power_w?": SCALAR_INTERVAL, "levels?": {}, "rule?": str,
+    "flags?": [str], "gain_rel?": float, "method?": str, "channels?": {"*": float},
+}  # fmt: skip
+PROCESS = {"pid?": int, "created_s?": float, "boot_id?": str}
+NEIGHBOUR = {"gpu?": str, "pid?": int, "name?": str}
+ANCHORS = [[range(2**63)]]
+PART = {"status?": str, "outage?": {"told?": str}}
+MANIFEST: Shape = {
+    "schema_version": object, "run_id": str, "status?": str, "status_reason?": str, "started?": str,
+    "ended_ns?": MOMENT,
+    "workload?": {"kind?": str, "parameters?": {}, "digest?": str, "seal?": str,
+                  "slo?": {"*": float}, "series?": {"id?": str, "levels?": [int], "repeat?": int, "channels?": [str]}},
+    "model?": {"name?": str, "device?": str, "expert_bytes?": COUNT},
+    "server?": {"url?": str, "local?": bool, "told_by?": str, "ended?": str, "processes_unseen?": str},
+    "dataset?": {"name?": str, "digest?": str, "questions?": COUNT, "questions_digest?": str, "ids_digest?": str,
+                 "scorer?": str, "notes?": [str]},
+    "sensors_asked?": str, "process?": PROCESS, "basis?": str, "basis_reason?": str, "method?": str,
+    "sensors": [CHANNEL],
+    "host?": {"name?": str, "cpu?": str, "threads?": COUNT, "memory_bytes?": COUNT, "power_source?": str},
+    "software?": {}, "neighbours?": {"start?": [NEIGHBOUR], "end?": [NEIGHBOUR]}, "anchors": ANCHORS,
+    "ranks": {"on_this_host!": range(1, 2**16)}, "progress?": {"finished?": COUNT, "of?": COUNT},
+    "sampler?": {"died?": str, "cpu_s?": float, "wall_s?": float, "records?": COUNT,
+                 "failures?": [{"channel?": str, "status?": str, "reason?": str}]},
+    "recorded?": {"journal?": {"bytes?": COUNT, "sha256?": str}, "readings?": COUNT},
+    "attribution?": ATTRIBUTION, "attribution_reason?": str,
+    "scoring?": {"scorer?": str}, "scoring_reason?": str, "outage?": {"told?": str},
+    "resumed": [PART], "merged": [{"run_id?": str, "path?": str}], "mismatched?": bool, "imported": {"from?": str},
+    "resonance?": [{}], "exit_code?": int,
+}  # fmt: skip
+
+METRIC = {**SCALAR_INTERVAL, "unit?": str, "n?": float, "method?": str, "interval?": str, "reason?": str,
+          "gain_rel?": float}  # fmt: skip
+CHECK = {"check!": str, "ok!": bool, "detail!": str, "level": str}
+METHOD = {"status?": str, "reason?": str, "target_loss?": float, "budget_j?": float, "metrics?": {"*": METRIC}}
+SUMMARY: Shape = {
+    "schema_version?": int, "run_id!": str, "status?": str,
+    "workload?": MANIFEST["workload?"], "model?": MANIFEST["model?"], "basis?": str, "method?": str, "devices?": [str],
+    "valid!": bool, "validity!": [CHECK], "other_load?": {"*": float}, "metrics!": {"*": METRIC},
+    "by_subject?": {"*": {"*": METRIC}}, "by_method?": {"*": METHOD}, "questions?": {}, "files?": {"*": str},
+}  # fmt: skip
+
+ASKED = {
+    "query_id?": str, "subject?": str, "status?": str, "error?": str, "failure?": str, "finish_reason?": str,
+    "tokens_source?": str, "usage_doubt?": str, "response?": str, "reasoning?": str, "answer?": str,
+    "prompt_tokens?": COUNT, "completion_tokens?": COUNT, "cached_tokens?": COUNT, "start_ns?": MOMENT,
+    "first_token_ns?": MOMENT, "end_ns?": MOMENT, "concurrency?": COUNT, "logprob_tokens?": COUNT,
+    "last_token_ns?": MOMENT, "scheduled_ns?": MOMENT, "http_status?": COUNT, "chunks?": COUNT, "tool_calls?": COUNT,
+    "score?": float, "logprob_sum?": float, "parsed?": bool, "itl_us?": [COUNT], "itl_counts?": [COUNT],
+}  # fmt: skip
+LINES: dict[str, Shape] = {
+    "span": {"name!": str, "phase!": str, "start_ns!": MOMENT, "end_ns!": MOMENT, "status?": str, "error?": str,
+             "rank?": COUNT, "thread?": int},
+    "query": ASKED, "warmup": ASKED, "retry": ASKED, "cut_off": ASKED, "probe": ASKED,
+    "step": {"method": str, "step": COUNT, "start_ns": MOMENT, "end_ns": MOMENT, "loss?": float, "samples?": COUNT,
+             "tokens?": COUNT, "phases": [str], "edges_ns": [MOMENT], "data_ns": [MOMENT], "status?": str,
+             "peak_device_memory_bytes?": COUNT, "peak_host_memory_bytes?": COUNT, "host_memory_before_bytes?": COUNT},
+    "loss": {"method": str, "step": COUNT, "loss?": float},
+    "evaluation": {"method": str, "step": COUNT, "loss?": float},
+    "method": {"method": str, "status?": str, "reason?": str, "jitter?": object},
+    "example": {"pieces?": [str]},
+    "offload": {"policy?": str, "cache_size!": COUNT, "expert_bytes!": COUNT, "decode_ns!": [[MOMENT]],
+                "decoded_tokens!": COUNT, "same_output?": bool, "accesses!": COUNT, "hits!": COUNT, "loads?": COUNT,
+                "loaded_bytes!": COUNT},
+    "rank": {"rank!": COUNT, "devices!": [str], "ended!": bool},
+}  # fmt: skip
+"""Of a journal, by kind. A line that does not fit is none: it is left out, and the record's check tells of it."""
+
+
+def manifest_fault(manifest: Any) -> str | None:
+    """Say what of a manifest cannot be, `None` where all can. Of a newer version nothing is known."""
+    version = manifest.get("schema_version") if isinstance(manifest, dict) else None
+    if type(version) is int and version > SCHEMA_VERSION:
+        return None
+    if fault := misfit(manifest, MANIFEST):
+        return fault
+    for place, channel in enumerate(manifest.get("sensors", ())):
+        if "index" in channel and (fault := misfit(channel, READ_CHANNEL, f"sensors[{place}]")):
+            return fault
+    return None
+
+
+def record_of(line: bytes) -> dict[str, Any] | None:
+    """Read a line of a journal; `None` where it is not whole, or not what a line of its kind is."""
+    try:
+        record = parsed(line)
+    except ValueError:
+        return None
+    kind = record.get("kind") if isinstance(record, dict) else None
+    if not isinstance(kind, str) or (kind in LINES and misfit(record, LINES[kind])):
+        return None
+    found: dict[str, Any] = record
+    return found
