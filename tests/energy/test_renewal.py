@@ -64,18 +64,9 @@ def test_a_limit_that_can_be_one_is_believed_and_another_is_that_of_the_class(sc
     rated = OF_SCOPE[scope].power_w
     for told in (LEAST_LIMIT_W, 75, MOST_LIMIT * rated):
         assert most_power_w(scope, told) == told
-    for told in (
-        0.99 * LEAST_LIMIT_W,
-        0,
-        -5.0,
-        1.01 * MOST_LIMIT * rated,
-        float("nan"),
-        float("inf"),
-        True,
-        "400",
-        None,
-    ):
-        assert most_power_w(scope, told) == rated
+    nonsense: list[object] = [0.99 * LEAST_LIMIT_W, 0, -5.0, 1.01 * MOST_LIMIT * rated, True, "400", None]
+    for wrong in [*nonsense, float("nan"), float("inf")]:
+        assert most_power_w(scope, wrong) == rated
 
 
 def test_a_scope_that_nobody_knows_is_taken_for_the_largest() -> None:
