@@ -42,7 +42,7 @@ def run_html(run: RunDir) -> Markup:
     rows.sort(key=lambda row: row["start_ns"] - row["end_ns"])
     estimated = _estimated(manifest)
     cells = [
-        (row["name"], row["phase"], _seconds((row["end_ns"] - row["start_ns"]) / 1e9), _joules(row, estimated))
+        (row.get("name"), row["phase"], _seconds((row["end_ns"] - row["start_ns"]) / 1e9), _joules(row, estimated))
         for row in rows[:MOST_ROWS]
     ]
     more = f"; {len(rows) - MOST_ROWS} more spans" if len(rows) > MOST_ROWS else ""

@@ -76,7 +76,7 @@ ASKED = {
     "score?": float, "logprob_sum?": float, "parsed?": bool, "itl_us?": [COUNT], "itl_counts?": [COUNT],
 }  # fmt: skip
 LINES: dict[str, Shape] = {
-    "span": {"name!": str, "phase!": str, "start_ns!": MOMENT, "end_ns!": MOMENT, "status?": str, "error?": str,
+    "span": {"name?": str, "phase!": str, "start_ns!": MOMENT, "end_ns!": MOMENT, "status?": str, "error?": str,
              "rank?": COUNT, "thread?": int},
     "query": ASKED, "warmup": ASKED, "retry": ASKED, "cut_off": ASKED, "probe": ASKED,
     "step": {"method": str, "step": COUNT, "start_ns": MOMENT, "end_ns": MOMENT, "loss?": float, "samples?": COUNT,

@@ -109,12 +109,12 @@ journal = Journal(RunDir(Path({str(run.path)!r})))
 with Journal._writing:  # another thread is in the middle of a line
     child = os.fork()
     if child == 0:
-        journal.append("note", {{"name": "child"}})
+        journal.append("method", {{"method": "child"}})
         os._exit(0)
     os.waitpid(child, 0)
 """
     subprocess.run([sys.executable, "-W", "ignore", "-c", program], check=True, timeout=30)
-    assert [record["name"] for record in run.journal("note")] == ["child"]
+    assert [record["method"] for record in run.journal("method")] == ["child"]
 
 
 def test_a_kind_that_nobody_has_described_is_not_written(run: RunDir) -> None:

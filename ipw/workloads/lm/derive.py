@@ -146,7 +146,7 @@ def span_parts(
     import pyarrow as pa
 
     columns: dict[str, Any] = {
-        name: [span[name] for span in marked] for name in ("name", "phase", "start_ns", "end_ns")
+        name: [span.get(name) for span in marked] for name in ("name", "phase", "start_ns", "end_ns")
     }
     if attributed and marked:
         columns |= dict(zip(JOULES, straight_energy(run, columns["start_ns"], columns["end_ns"]), strict=False))

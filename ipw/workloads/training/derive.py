@@ -179,7 +179,7 @@ def _spans_table(run: RunDir, marked: Sequence[Record], steps: Sequence[Record],
     import pyarrow as pa
 
     parent = next((k for k, span in enumerate(marked) if span.get("phase") == MEASURED), None)
-    rows = [(None if span.get("phase") not in AROUND else parent, span["name"], span["phase"], span["start_ns"],
+    rows = [(None if span.get("phase") not in AROUND else parent, span.get("name"), span["phase"], span["start_ns"],
              span["end_ns"]) for span in marked]  # fmt: skip
     for step in steps:
         number = len(rows)
