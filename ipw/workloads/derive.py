@@ -150,8 +150,8 @@ def derive_window(run: RunDir) -> tuple[int, int] | None:
     run.update_manifest(
         attribution=attributed.facts if attributed else None, attribution_reason=None if attributed else unread(run)
     )
-    columns = {name: [s.get(name) for s in marked] for name in ("name", "phase", "start_ns", "end_ns")}
-    columns |= {name: [s.get(name) for s in marked] for name in ("status", "error", "rank")}
+    columns = {name: [s[name] for s in marked] for name in ("phase", "start_ns", "end_ns")}
+    columns |= {name: [s.get(name) for s in marked] for name in ("name", "status", "error", "rank")}
     energy: dict[str, Any] = dict.fromkeys(("energy_j", "energy_low_j", "energy_high_j"), pa.nulls(len(marked)))
     if attributed:
         start, end = columns["start_ns"], columns["end_ns"]
