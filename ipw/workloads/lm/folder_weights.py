@@ -5,17 +5,21 @@ Layout: https://huggingface.co/docs/safetensors (eight bytes of length, then JSO
 
 from __future__ import annotations
 
-import json
 import struct
 from collections import Counter
 from math import prod
 from pathlib import Path
 from typing import Any
 
+from ipw.errors import IpwError
+from ipw.foreign_json import parsed, read_json
+from ipw.shapes import COUNT, misfit
+from ipw.workloads.lm.gguf_facts import counted
 from ipw.workloads.lm.token_costs import token_costs
 
 BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1, "I8": 1, "U8": 1, "I32": 4, "I64": 8}
 MOST_HEADER = 100 << 20
+TENSOR = {"shape!": [COUNT], "dtype!": str}
 EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts")
 
 
@@ -25,31 +29,35 @@ def folder_weights(folder: Path) -> dict[str, Any]:
     Empty where the folder has no safetensors that can be read: then nothing is known.
     """
     try:
-        config = json.loads((folder / "config.json").read_bytes())
+        config = read_json(folder / "config.json")
+        if not isinstance(config, dict):
+            return {}
         tensors = {name: tensor for path in sorted(folder.glob("*.safetensors")) for name, tensor in _header(path)}
         kinds: Counter[str] = Counter()
         routed = looked_up = 0
         for name, tensor in tensors.items():
+            if misfit(tensor, TENSOR):
+                return {}
             count = prod(tensor["shape"])
             kinds[str(tensor["dtype"])] += count
             routed += count if ".experts." in name else 0
             if name.endswith("embed_tokens.weight") and any(other.startswith("lm_head.") for other in tensors):
                 looked_up += count
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, struct.error):
+    except (IpwError, OSError, ValueError, struct.error):
         return {}
     total = kinds.total()
-    if not total:
+    if not 0 < total < COUNT.stop:
         return {}
-    experts = next((config[name] for name in EXPERTS if isinstance(config.get(name), int)), None)
-    used = config.get("num_experts_per_tok")
-    active = total - routed + routed * used // experts if experts and isinstance(used, int) else total
+    experts = next((count for name in EXPERTS if (count := counted(config.get(name)))), None)
+    used = counted(config.get("num_experts_per_tok"), experts)
+    active = total - routed + routed * used // experts if experts and used else total
     size = sum(BYTES.get(kind, 2) * count for kind, count in kinds.items())
     return {
-        "architecture": config.get("model_type"),
+        "architecture": kind if isinstance(kind := config.get("model_type"), str) else None,
         "parameters": total,
         "active_parameters": active,
         "quantisation": kinds.most_common(1)[0][0].lower(),
-        "context_tokens": config.get("max_position_embeddings"),
+        "context_tokens": counted(config.get("max_position_embeddings")),
         "experts": experts,
         "experts_per_token": used if experts else None,
         "bytes": size,
@@ -62,5 +70,7 @@ def _header(path: Path) -> list[tuple[str, dict[str, Any]]]:
         (length,) = struct.unpack("<Q", file.read(8))
         if length > MOST_HEADER:
             raise ValueError(path)
-        header = json.loads(file.read(length))
+        header = parsed(file.read(length))
+    if fault := misfit(header, {}):
+        raise ValueError(fault)
     return [(name, tensor) for name, tensor in header.items() if name != "__metadata__"]

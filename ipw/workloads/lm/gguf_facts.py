@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ipw.errors import IpwError
+from ipw.shapes import COUNT
 from ipw.workloads.lm.token_costs import token_costs
 
 SCALARS = {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q", 12: "<d"}
@@ -38,6 +39,20 @@ def is_gguf(model: str) -> bool:
         return False
 
 
+WHOLE = "was it downloaded to the end?"
+MOST_DIMENSIONS = 8
+"""Twice those of ggml."""
+
+
+def counted(x: object, most: int | None = None) -> int | None:
+    """`x` if it is a whole number from 1 on, up to `most`: a header may have any type under any name."""
+    return x if type(x) is int and x in COUNT and 0 < x <= (x if most is None else most) else None
+
+
+def _word(x: object) -> str | None:
+    return x if isinstance(x, str) and x.strip() else None
+
+
 class _UnreadableError(Exception):
     """The file is no GGUF, or is cut short."""
 
@@ -56,10 +71,10 @@ def gguf_facts(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise IpwError(f"model {path} cannot be read: {error.strerror}", "give --model the path of a GGUF") from None
     except (_UnreadableError, struct.error, UnicodeDecodeError, OverflowError, MemoryError):
-        raise IpwError(f"model {path} is no GGUF file, or is not whole", "was it downloaded to the end?") from None
-    architecture = entries.get("general.architecture")
-    used = entries.get(f"{architecture}.expert_used_count")
-    experts = entries.get(f"{architecture}.expert_count")
+        raise IpwError(f"model {path} is no GGUF file, or is not whole", WHOLE) from None
+    architecture, name_told = (_word(entries.get(f"general.{name}")) for name in ("architecture", "name"))
+    experts = counted(entries.get(f"{architecture}.expert_count"))
+    used = counted(entries.get(f"{architecture}.expert_used_count"), experts)
     sizes: Counter[str] = Counter()
     routed = looked_up = 0
     names = {name for name, _, _ in tensors}
@@ -69,15 +84,17 @@ def gguf_facts(path: Path) -> dict[str, Any]:
         if name == "token_embd.weight" and "output.weight" in names:  # else the head is the same tensor
             looked_up += prod(shape)
     total = sizes.total()
+    if total not in COUNT:
+        raise IpwError(f"model {path} is no GGUF file: it tells of {total:.3g} parameters", WHOLE)
     active = total - routed + routed * used // experts if used and experts else total
     size = path.stat().st_size
     return {
-        "name": entries.get("general.name") or path.stem,
+        "name": name_told or path.stem,
         "architecture": architecture,
         "parameters": total,
         "active_parameters": active,
         "quantisation": sizes.most_common(1)[0][0] if sizes else None,
-        "context_tokens": entries.get(f"{architecture}.context_length"),
+        "context_tokens": counted(entries.get(f"{architecture}.context_length")),
         "experts": experts,
         "experts_per_token": used,
         "bytes": size,
@@ -100,7 +117,10 @@ def _header(file: BinaryIO) -> tuple[dict[str, Any], list[tuple[str, list[int], 
     tensors = []
     for _ in range(tensor_count):
         name = _text(file)
-        shape = [_scalar(file, "<Q") for _ in range(_scalar(file, "<I"))]
+        dimensions = _scalar(file, "<I")
+        if dimensions > MOST_DIMENSIONS:
+            raise _UnreadableError
+        shape = [_scalar(file, "<Q") for _ in range(dimensions)]
         tensors.append((name, shape, _scalar(file, "<I")))
         file.seek(8, 1)  # where its data lie
     return entries, tensors

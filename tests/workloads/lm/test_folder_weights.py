@@ -5,6 +5,8 @@ import struct
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from ipw.workloads.lm.folder_weights import folder_weights
 
 
@@ -38,3 +40,33 @@ def test_a_folder_that_tells_nothing_has_no_facts(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     (tmp_path / "model.safetensors").write_bytes(b"\xff" * 20)
     assert folder_weights(tmp_path) == {}
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"[]", b"5", b"{", b"[" * 5000, b'{"w": 1}', b'{"w": {"dtype": "F16"}}', b'{"w": {"shape": 4, "dtype": "F16"}}',
+        b'{"w": {"shape": [-1], "dtype": "F16"}}', b'{"w": {"shape": [1.5], "dtype": "F16"}}',
+        b'{"w": {"shape": [4], "dtype": 7}}', b'{"w": {"shape": [4]}}',
+        b'{"w": {"shape": [9007199254740991, 9007199254740991], "dtype": "F16"}}', b"\xff\xfe\xfd",
+    ],
+)  # fmt: skip
+def test_a_header_of_other_types_tells_nothing(header: bytes, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
+    assert folder_weights(tmp_path) == {}
+
+
+@pytest.mark.parametrize("length", [2**64 - 1, 2**63, 10**9, 50])
+def test_a_header_beyond_its_file_tells_nothing(length: int, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "model.safetensors").write_bytes(length.to_bytes(8, "little") + b"{}")
+    assert folder_weights(tmp_path) == {}
+
+
+@pytest.mark.parametrize("odd", ["8", 0, -1, 1.5, True, None, [], {}, 10**30])
+def test_facts_of_other_types_are_absent_and_the_rest_is_kept(odd: object, tmp_path: Path) -> None:
+    names = ("num_experts", "num_experts_per_tok", "max_position_embeddings")
+    facts = folder_weights(write(tmp_path, dict.fromkeys(names, odd), {"a.experts.0.w": [4, 4], "b": [4]}))
+    assert facts["parameters"] == facts["active_parameters"] == 20
+    assert [facts[name] for name in ("experts", "experts_per_token", "context_tokens")] == [None] * 3

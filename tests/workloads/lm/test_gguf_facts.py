@@ -78,3 +78,57 @@ def test_damage_anywhere_raises_nothing_else(tmp_path_factory: pytest.TempPathFa
     path.write_bytes(data)
     with suppress(IpwError):
         gguf_facts(path)
+
+
+def text(word: str) -> bytes:
+    return struct.pack("<Q", len(word.encode())) + word.encode()
+
+
+ODD = {
+    "text": struct.pack("<I", 8) + text("8"),
+    "zero": struct.pack("<II", 4, 0),
+    "below zero": struct.pack("<Ii", 5, -2),
+    "half": struct.pack("<If", 6, 1.5),
+    "truth": struct.pack("<I?", 7, True),
+    "no number": struct.pack("<If", 6, float("nan")),
+    "too large": struct.pack("<IQ", 10, 2**64 - 1),
+    "a list": struct.pack("<IIQI", 9, 4, 1, 3),
+}
+
+
+@pytest.mark.parametrize("odd", ODD.values(), ids=ODD)
+def test_entries_of_other_types_are_absent_and_the_rest_is_kept(odd: bytes, tmp_path: Path) -> None:
+    names = ["a.context_length", "a.expert_count", "a.expert_used_count"]
+    entries = text("general.architecture") + struct.pack("<I", 8) + text("a") + b"".join(text(n) + odd for n in names)
+    tensor = text("blk.0.ffn_up_exps.weight") + struct.pack("<IQQIQ", 2, 4, 5, 0, 0)
+    path = tmp_path / "odd.gguf"
+    path.write_bytes(b"GGUF" + struct.pack("<IQQ", 3, 1, 4) + entries + tensor)
+    facts = gguf_facts(path)
+    assert (facts["architecture"], facts["parameters"], facts["active_parameters"]) == ("a", 20, 20)
+    assert [facts[name] for name in ("experts", "experts_per_token", "context_tokens")] == [None] * 3
+
+
+@pytest.mark.parametrize("name", [ODD["zero"], ODD["a list"], ODD["half"], struct.pack("<I", 8) + text("  ")])
+def test_a_name_that_is_no_text_is_the_files_own(name: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "mine.gguf"
+    path.write_bytes(b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + text("general.name") + name)
+    assert gguf_facts(path)["name"] == "mine"
+
+
+@pytest.mark.parametrize(
+    "tail",
+    [
+        struct.pack("<QQ", 2**64 - 1, 0),
+        struct.pack("<QQ", 0, 2**64 - 1),
+        struct.pack("<QQ", 1, 0) + text("w") + struct.pack("<I", 2**32 - 1),
+        struct.pack("<QQ", 1, 0) + text("w") + struct.pack("<IQQQIQ", 3, 2**63, 2**63, 2**63, 0, 0),
+        struct.pack("<QQ", 0, 1) + struct.pack("<Q", 2**63),
+        struct.pack("<QQ", 0, 1) + text("k") + struct.pack("<IIQ", 9, 9, 5),
+        struct.pack("<QQ", 0, 1) + text("k") + struct.pack("<IIQ", 9, 8, 2**24),
+    ],
+)
+def test_a_header_that_promises_the_absurd_is_told_in_one_line(tail: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "absurd.gguf"
+    path.write_bytes(b"GGUF" + struct.pack("<I", 3) + tail)
+    with pytest.raises(IpwError, match="no GGUF file"):
+        gguf_facts(path)
