@@ -133,6 +133,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Samples mutants of the code that decides, and lists the survivors.")
     parser.add_argument("--n", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--minutes", type=float, default=600.0, help="begin no further one after so long")
     parser.add_argument("--only", default="", help="files whose path holds this")
     parser.add_argument("--unchanged", action="store_true", help="change nothing: all must survive, or tests are shaky")
     parser.add_argument("--learned", type=Path, help="where what was learned is kept, for tests that stay as they are")
@@ -158,19 +159,23 @@ def main() -> None:
             os.utime(learned, (began, began))
         failed = [test for test, told in tests.items() if not told["ok"]]
         print(f"{len(tests)} tests; not asked, since they fail or skip unchanged: {len(failed)}", flush=True)
-        every = [m for pattern in FILES for path in sorted(ROOT.glob(pattern)) for m in mutants_of(path, ROOT)]
+        every = [m for pattern in FILES for path in sorted(copy.glob(pattern)) for m in mutants_of(path, copy)]
         every = [mutant for mutant in every if options.only in mutant.file]
         sample = random.Random(options.seed).sample(every, min(options.n, len(every)))
         if options.unchanged:
             sample = [mutant._replace(new=mutant.old) for mutant in sample]
         ends: dict[str, Counter[str]] = {}
+        until, tried_so_far = time.monotonic() + 60 * options.minutes, 0
         for count, mutant in enumerate(sample, 1):
+            if time.monotonic() > until:
+                break
+            tried_so_far = count
             end = tried(copy, mutant, asked(mutant, tests))
             ends.setdefault(mutant.file.split("/")[1], Counter())[end] += 1
             if end in {"SURVIVED", "NO TEST"}:
                 told = f"{mutant.file}:{mutant.line}: {mutant.old!r} -> {mutant.new!r}"
                 print(f"{count:4} {end} {told}", flush=True)
-        print(f"seed {options.seed}, {len(sample)} of {len(every)} places")
+        print(f"seed {options.seed}, {tried_so_far} of {len(every)} places")
         for room, counts in [*ends.items(), ("all", sum(ends.values(), Counter()))]:
             noticed = counts.total() - counts["SURVIVED"] - counts["NO TEST"]
             print(f"{room:8} {noticed}/{counts.total()} = {noticed / (counts.total() or 1):.0%}  {dict(counts)}")
