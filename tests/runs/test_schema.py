@@ -27,6 +27,8 @@ FIRST = Path(__file__).parent / "version-1"
 ENDED = ("command", "lm", "resumed", "routing", "train")
 ROUNDING = 1e-14
 """Sums may be taken in another order than then."""
+ROUGH_T = 1e-4
+"""The first version took Student's t from a series, which is off by so little at the nine degrees of batch means."""
 TOLD = ("value", "low", "high", "unit", "n", "method", "reason")
 
 
@@ -59,7 +61,8 @@ def test_a_run_of_the_first_version_is_derived_again_to_rounding(name: str, tmp_
     after = derive(run)
     for metric, entry in before["metrics"].items():
         for key in TOLD:
-            same = pytest.approx(entry[key], rel=ROUNDING) if isinstance(entry[key], float) else entry[key]
+            loose = ROUGH_T if key in {"low", "high"} and entry["interval"] == "batch means" else ROUNDING
+            same = pytest.approx(entry[key], rel=loose) if isinstance(entry[key], float) else entry[key]
             assert after["metrics"][metric][key] == same, (metric, key)
     assert after["valid"] == before["valid"]
     assert RunDir.open(run.path).manifest()["schema_version"] == SCHEMA_VERSION
