@@ -27,8 +27,8 @@ CHANGED, CHANGED_W = 0.25, 2.0
 """The load changed where another device drew this part of its power, and so many watts, more than before."""
 WORKS = {"lm", "train", "routing", "diffusion", "agent"}
 """Workloads that compute on the machine that is measured, in their window and not while idle."""
-HOST_LOAD, CHANGED_CPUS = "load/host", 0.5
-"""The channel that tells CPU seconds, and how many more busy CPUs are another load."""
+LOADS, CHANGED_CPUS = {"load/host", "load/own"}, 0.25
+"""The channels that tell CPU seconds, of all and of the run, and how many more busy CPUs are another load."""
 NOTHING_NS = 1_000_000_000
 """All that is measured together draws something in each such time."""
 MOST_TOLD = 3
@@ -125,7 +125,7 @@ def _load_changed(
     if worked and all(_within_s(each, stretch.start_ns, stretch.end_ns) >= 1.0 for each in (idle, window)):
         return "it was idle and then at work"
     for other in sensors(manifest):
-        if other.get("name") == HOST_LOAD and _busy_changed(of_channel(readings, other), stretch):
+        if other.get("name") in LOADS and _busy_changed(of_channel(readings, other), stretch):
             return "the load of the CPUs changed"
         if other.get("name") == channel.get("name") or other.get("kind") not in {"counter", "power"}:
             continue

@@ -136,9 +136,10 @@ def test_two_rails_of_which_one_draws_nothing_are_fine_and_two_that_draw_nothing
     assert judged(tmp_path / "c", rail("vdd-in", 0.0))[0] is False
 
 
-def test_the_load_of_the_cpus_shows_that_the_load_changed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["load/host", "load/own"])
+def test_the_load_of_the_cpus_shows_that_the_load_changed(tmp_path: Path, name: str) -> None:
     busy_s = np.interp(np.arange(0, 30, 1.0), [0, 5, 25, 30], [0, 0.5, 40.5, 41])
-    looks = Told(channel("load/host", "gauge", scope="system"), np.arange(0, 30, 1.0), busy_s)
+    looks = Told(channel(name, "gauge", scope="system"), np.arange(0, 30, 1.0), busy_s)
     valid, told = judged(tmp_path, gpu_power(57.283), looks)
     assert not valid
     assert told is not None
