@@ -71,9 +71,17 @@ class Joules:
         """The same, waiting for the readings as long as any can be expected."""
         while (energy := self.between(start_ns, end_ns, parts)) is None:
             if self._whole is not None or now_ns() - end_ns > PATIENCE_NS:
-                return Energy(None, reason=NOT_READ)
+                return Energy(None, reason=self._lost(start_ns, end_ns) or NOT_READ)
             time.sleep(LOOK_S)
         return energy
+
+    def _lost(self, start_ns: int, end_ns: int) -> str | None:
+        """Say why energy of the stretch was lost, where it was."""
+        for name, curve in self._curves(start_ns).items():
+            overlaps = (curve.gaps_ns[:, 0] < end_ns) & (curve.gaps_ns[:, 1] > start_ns) & curve.gap_lost
+            if name in self._total and overlaps.any():
+                return f"{name}: {curve.gap_reasons[int(np.argmax(overlaps))]}"
+        return None
 
     def keep(self) -> None:
         """Keep the curves of a run that has ended, before its readings become a table."""
