@@ -5,7 +5,6 @@ from __future__ import annotations
 import platform
 import sys
 from collections.abc import Callable
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +42,8 @@ def power_source() -> str | None:
 
 def software_versions() -> dict[str, str]:
     """Python and the packages that touch a number, as installed."""
+    from importlib import metadata  # the sampler, which asks only what machine this is, does without
+
     versions = {"python": platform.python_version()}
     for name in PACKAGES:
         version = system.told(lambda name=name: metadata.version(name))  # type: ignore[misc]

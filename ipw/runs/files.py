@@ -6,7 +6,6 @@ import contextlib
 import errno
 import io
 import os
-import secrets
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -87,7 +86,7 @@ def unwritable(path: Path, error: OSError, hint: str | None = FULL) -> IpwError:
 
 @contextlib.contextmanager
 def _beside(path: Path, *, durable: bool) -> Iterator[BinaryIO]:
-    part = path.with_name(f"{PART[0]}{secrets.token_hex(8)}{PART[1]}")
+    part = path.with_name(f"{PART[0]}{os.urandom(8).hex()}{PART[1]}")
     descriptor = opened(part, os.O_RDWR | os.O_CREAT | os.O_EXCL)
     try:
         with os.fdopen(descriptor, "w+b") as file:

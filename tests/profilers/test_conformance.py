@@ -127,7 +127,7 @@ sys.addaudithook(audit)
 from ipw.profilers.discovery import find
 (sensor,) = find(sys.argv[1])
 told = {"statuses": [channel.status for channel in sensor.channels]}
-told["heavy"] = sorted({"numpy", "pandas", "torch", "pyarrow", "matplotlib", "aiohttp"} & set(sys.modules))
+told["heavy"] = sorted({"importlib.metadata", "numpy", "pandas", "torch", "pyarrow", "matplotlib", "aiohttp"} & set(sys.modules))
 told["started"] = started
 sensor.close()
 import json
