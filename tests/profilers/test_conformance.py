@@ -127,7 +127,8 @@ sys.addaudithook(audit)
 from ipw.profilers.discovery import find
 (sensor,) = find(sys.argv[1])
 told = {"statuses": [channel.status for channel in sensor.channels]}
-told["heavy"] = sorted({"importlib.metadata", "numpy", "pandas", "torch", "pyarrow", "matplotlib", "aiohttp"} & set(sys.modules))
+heavy = {"importlib.metadata", "numpy", "pandas", "torch", "pyarrow", "matplotlib", "aiohttp"}
+told["heavy"] = sorted(heavy & set(sys.modules))
 told["started"] = started
 sensor.close()
 import json

@@ -150,7 +150,7 @@ def test_limits_hold_for_runs_of_before_there_were_any(tmp_path: Path) -> None:
     watts = noisy(FAST)
     watts[::10] = 65535.0
     run = recorded(tmp_path, [gpu_power(watts)])
-    for told in (None, 0.0, -1.0, "none", True):
+    for told in (None, 0.0, -1.0, 1e12):
         run.update_manifest(sensors=[run.manifest()["sensors"][0] | {"max_power_w": told}])
         summary = summary_of(run)
         assert summary["metrics"]["energy_j"]["value"] == pytest.approx(1800.0, rel=0.01)
