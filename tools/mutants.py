@@ -34,7 +34,10 @@ TESTS: tuple[str, ...] = ("tests/energy/test_*.py", "tests/runs/test_*.py", "tes
 TESTS += tuple(
     f"tests/reports/test_{name}.py" for name in ("calibration", "compare", "small*", "sti*", "stats", "trend")
 )
-TESTS += tuple(f"tests/verbs/test_{name}.py" for name in ("interleave", "settle", "compare_trend"))
+TESTS += tuple(
+    f"tests/verbs/test_{name}.py"
+    for name in ("interleave", "settle", "compare_trend", "calibration_file", "gate_session")
+)
 SLOW_S, BUDGET_S, MOST_S = 5.0, 25.0, 300.0
 """A test that takes more seconds of CPU is not asked; of the others the quickest, up to so many a mutant; and so many
 on the clock, since others may use the machine."""
@@ -149,6 +152,8 @@ def main() -> None:
         learned = (options.learned or copy / "learned.json").absolute()
         tests: dict[str, dict[str, Any]] = json.loads(learned.read_text()) if learned.exists() else {}
         since = learned.stat().st_mtime if tests else 0.0
+        if any(path.stat().st_mtime > since for pattern in FILES for path in copy.glob(pattern)):
+            tests, since = {}, 0.0  # functions may stand at other lines now
         files = [path for pattern in TESTS for path in sorted(copy.glob(pattern)) if path.stat().st_mtime > since]
         if files:
             code = forked(copy, list(map(str, files)), 7200, copy / "new.json")

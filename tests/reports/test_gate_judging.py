@@ -77,6 +77,29 @@ def test_a_metric_that_one_run_lacks_has_no_ratio_and_is_invalid_with_the_reason
     assert not check_metrics([replace(hungrier[0], summary={"metrics": zero}), *hungrier[1:]], [ENERGY])["ok"]
 
 
+@pytest.mark.parametrize(("value", "ratio"), [(0.25, True), (1.0, True), (0.0, False), (-1.0, False), (None, False)])
+def test_any_positive_number_makes_a_ratio_however_small_and_nothing_else_does(
+    hungrier: list[Observed], value: float | None, *, ratio: bool
+) -> None:
+    def of(each: Observed) -> Observed:
+        energy = {"energy_per_query_j": {"value": value, "reason": "no sensor"}}
+        return replace(each, summary={"metrics": each.summary["metrics"] | energy})
+
+    for changed in ("base", "candidate"):
+        runs = [of(each) if each.arm == changed else each for each in hungrier]
+        assert (log_ratios(runs, "energy_per_query_j") is not None) == ratio
+        assert check_metrics(runs, [ENERGY])["ok"] == ratio
+
+
+def test_of_many_faults_three_are_told_and_the_others_counted(hungrier: list[Observed]) -> None:
+    lacking = {"metrics": {"energy_per_query_j": {"value": None}, "accuracy": {"value": 0.0}}}
+    check = check_metrics([replace(each, summary=lacking) for each in hungrier], [ENERGY, ACCURACY])
+    assert check["detail"].count("absent") == 3
+    assert check["detail"].endswith("; 5 more")
+    three = [replace(each, summary=lacking) for each in hungrier[:3]]
+    assert "more" not in check_metrics([*three, *hungrier[3:]], [ENERGY])["detail"]
+
+
 def test_a_metric_that_no_such_run_has_is_wrong_usage_with_the_nearest_name(hungrier: list[Observed]) -> None:
     with pytest.raises(UsageError) as error:
         check_metrics(hungrier, [Rule("energy_per_qery_j", 0.1, "higher")])
