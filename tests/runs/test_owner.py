@@ -159,6 +159,12 @@ def test_a_lock_file_that_lies_there_says_nothing(run: RunDir) -> None:
     Owner(run.path, "resumed").release()
 
 
+def test_nothing_is_left_of_a_longer_note_of_another(run: RunDir) -> None:
+    (run.path / LOCK).write_text("x" * 5000)
+    with Owner(run.path, "resumed"):
+        assert json.loads((run.path / LOCK).read_text())["doing"] == "resumed"
+
+
 def test_a_lock_that_is_a_link_is_not_followed(run: RunDir, tmp_path: Path) -> None:
     (tmp_path / "precious").write_text("mine")
     (run.path / LOCK).symlink_to(tmp_path / "precious")

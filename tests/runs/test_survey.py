@@ -208,3 +208,26 @@ def test_many_lines_are_counted_like_few(run: RunDir, monkeypatch: pytest.Monkey
     for block in (1, 50, 1000):
         monkeypatch.setattr(module, "BLOCK", block)
         assert counts() == whole
+
+
+def test_a_question_that_failed_and_was_asked_again_by_resume_counts_once(run: RunDir) -> None:
+    run.update_manifest(recorded=None, resumed=[{"status": "interrupted"}])
+
+    def failed_first(line: bytes) -> Lines:
+        return [json.dumps(json.loads(line) | {"status": "error"}, separators=(",", ":")).encode(), line]
+
+    alter(run, lambda lines: [each for line in lines for each in (failed_first(line) if is_wrong(line) else [line])])
+    summary = derive(run)
+    assert record_faults(summary) == []
+    assert summary["metrics"]["queries"]["value"] == QUESTIONS
+
+
+def test_journals_of_other_ranks_are_looked_at_and_are_not_the_runs_own(run: RunDir) -> None:
+    import ipw.runs.survey as module
+
+    before = module.survey_raw(run)
+    other = run.path / "journal-rank1.jsonl"
+    other.write_bytes(b'{"kind":"span","rank":1,"phase":"step","start_ns":1,"end_ns":2}\n{"kind":"spa')
+    after = module.survey_raw(run)
+    assert after.journal == before.journal
+    assert (after.lines["span"], after.damaged) == (before.lines["span"] + 1, 1)
