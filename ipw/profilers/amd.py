@@ -9,8 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ipw.profilers.base import Channel, SensorError, timed
-from ipw.profilers.sources import Source, Sources, missing, probed
+from ipw.profilers.base import Channel, SensorError, absent, timed
+from ipw.profilers.sources import Source, Sources, missing, probed, unreadable
 from ipw.profilers.sysfs_power import limit_w, micro
 from ipw.profilers.visible_gpus import Gpu, select
 from ipw.sysfs import listed, printable, read_text
@@ -51,6 +51,9 @@ def _sources(smi: Any) -> Iterator[Source]:
     named = False
     for variable in ("ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES"):
         selection = select(os.environ.get(variable), gpus, variable=variable)
+        if selection.unknown and gpus:
+            unknown = absent("amd", "gpu", "unsupported", selection.reason or "")
+            yield unreadable(replace(unknown, asked=not selection.indices))
         gpus, named = [gpu for gpu in gpus if gpu.index in selection.indices], named or selection.named
     for gpu in gpus:
         handle = handles[gpu.index]

@@ -55,16 +55,19 @@ class HttpMeter:
         self.channels: Sequence[Channel] = [channel for channel, value in told if value is not None]
         self._address = address
         self._answer: tuple[Reading, Answer] | None = None
-        self._told_ns = [0, 0]
-        self._heard_ns, self._silence = now_ns(), "no answer"
+        self._told_ns, self._told_failed = [0, 0], [0, 0]
+        self._heard_ns, self._silence, self._failed = now_ns(), "no answer", 0
         self._stop = threading.Event()
         threading.Thread(target=self._ask_on, name="ipw-meter", daemon=True).start()
 
     def read(self, index: int) -> Reading | None:
-        """Give the newest answer, once for each channel."""
-        answer = self._answer
+        """Give the newest answer, or that there was none, once for each channel."""
+        answer, failed = self._answer, self._failed
         if self._stop.is_set() or now_ns() - self._heard_ns > SILENT_AFTER_NS:
             raise SensorError("lost", f"the meter is silent: {self._silence}")
+        if failed != self._told_failed[index]:
+            self._told_failed[index] = failed
+            raise SensorError("lost", f"the meter did not answer: {self._silence}")
         if answer is None or answer[0].t_ns == self._told_ns[index]:
             return None
         asked, told = answer
@@ -86,6 +89,7 @@ class HttpMeter:
                 answer = ask(self._address)
             except SensorError as error:
                 self._silence = error.reason
+                self._failed += 1
             else:
                 half = (now_ns() - before) // 2
                 self._answer, self._heard_ns = (Reading(before + half, 0.0, half), answer), before + half

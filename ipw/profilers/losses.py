@@ -35,9 +35,9 @@ def losses(channels: Sequence[Channel], selection: str = "auto") -> list[Loss]:
 
     It is an error where a sensor that `selection` names measures nothing, where a device is lost that the user named
     (CUDA_VISIBLE_DEVICES) and that nothing around it is measured with, and where a part of a sum is lost: one package
-    of two, or the packages of a sum that holds their memory. A GPU that does not answer does no work either, so its
-    loss is told; so is a sensor that `auto` found and cannot use. What was seen to stand still is told even where the
-    same joules are read in another way.
+    of two, a GPU beside others that answers and stands still, or the packages of a sum that holds their memory. A GPU
+    that does not answer does no work either, so its loss is told; so is a sensor that `auto` found and cannot use. What
+    was seen to stand still is told even where the same joules are read in another way.
     """
     basis = choose_basis(channels).channels
     total = [channel for channel in channels if channel.name in basis and channel.method != "model_estimate"]
@@ -46,7 +46,8 @@ def losses(channels: Sequence[Channel], selection: str = "auto") -> list[Loss]:
     wanted = choose_basis(revived).channels
     told = [c for c in found if c.name in wanted or c.asked or c.note == BROKEN or _is_whole_sensor(c)]
     lost = [c for c in told if c.reason in {STILL, ZERO} or not _covered(c, total)]
-    first = {(_device(c), c.scope): c for c in reversed(lost)}  # of a device's counter and power, the counter
+    by_weight = sorted(lost, key=lambda c: c.reason not in {STILL, ZERO})
+    first = {(_device(c), c.scope): c for c in reversed(by_weight)}  # else, of a counter and a power, the counter
     vain = _asked_in_vain(channels, selection)
     return [*vain.values(), *(_told(c, total) for c in lost if c in first.values() and _sensor(c) not in vain)]
 
@@ -68,7 +69,8 @@ def _level(lost: Channel, total: Sequence[Channel]) -> Literal["error", "warning
     if _covered(lost, total):
         return "warning"
     siblings = {c.scope for c in total if _sensor(c) == _sensor(lost)}
-    if lost.scope in SUMMED and lost.scope != "gpu" and (lost.scope in siblings or siblings == {"dram"}):
+    works = lost.scope != "gpu" or lost.reason in {STILL, ZERO}
+    if lost.scope in SUMMED and works and (lost.scope in siblings or siblings == {"dram"}):
         return "error"
     if any(c.scope in AROUND for c in total):
         return "info"

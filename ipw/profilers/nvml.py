@@ -14,6 +14,7 @@ from ipw.profilers.base import Channel, Reading, Scope, SensorError, absent, tim
 from ipw.profilers.nvml_calls import asked, field, function, shut_down, text, told
 from ipw.profilers.nvml_gpus import list_gpus
 from ipw.profilers.nvml_samples import Ring, slow
+from ipw.profilers.opening import ZERO
 from ipw.profilers.sources import Read, Source, Sources, missing, probed, unreadable
 from ipw.profilers.visible_gpus import Gpu
 
@@ -21,9 +22,9 @@ POWER_AVERAGE, POWER_INSTANT = 185, 186
 """Field ids. What `nvmlDeviceGetPowerUsage` means changed from driver to driver; these say what they are."""
 POWER_CAPPED, THERMAL_SLOWDOWN = 74, 269
 POWER_SCOPES: dict[Scope, int] = {"gpu": 0, "module": 1, "memory": 2}
-ZERO = "NVML answers 0 W"
 UPDATE_S = 0.12
 """A little more than one update of the power that drivers show."""
+NO_GPU = "NVML lists no GPU"
 NO_DRIVER = {9, 12}
 """Codes of a machine on which no driver is loaded, as on one without NVIDIA GPUs."""
 HINT = "`nvidia-smi` tells whether the driver works; a container needs the whole GPU, not one instance of it"
@@ -62,14 +63,16 @@ def _not_started(error: Exception) -> Sources:
 def _sources(nv: Any) -> Iterator[Source]:
     """Probe each GPU once, so that what it lacks is told once."""
     gpus, selection = list_gpus(nv)
-    if not selection.indices:
-        yield unreadable(absent("nvml", "gpu", "absent", selection.reason or "NVML lists no GPU"))
+    if not selection.indices or selection.unknown:
+        unknown = selection.unknown and bool(gpus)
+        channel = absent("nvml", "gpu", "unsupported" if unknown else "absent", selection.reason or NO_GPU)
+        yield unreadable(replace(channel, asked=unknown and not selection.indices))
     try:
-        version, unknown = text(nv.nvmlSystemGetDriverVersion), None
+        version, untold = text(nv.nvmlSystemGetDriverVersion), None
     except SensorError as error:
-        version, unknown = "", f"the driver's version is not told ({error.reason})"
+        version, untold = "", f"the driver's version is not told ({error.reason})"
     for gpu in gpus:
-        notes = filter(None, (selection.notes.get(gpu.index), selection.reason, *gpu.notes, unknown))
+        notes = filter(None, (selection.notes.get(gpu.index), selection.reason, *gpu.notes, untold))
         power = Channel(
             name=f"nvml/gpu{gpu.index}", kind="power", scope="gpu", method="integrated_power",
             device=f"{gpu.name} {gpu.uuid}".strip(), driver=f"NVIDIA {version}".strip(), unit="W",

@@ -17,7 +17,7 @@ from ipw.profilers.base import Channel, Scope, Sensor
 from ipw.profilers.sources import Read, Source, Sources, unreadable
 
 WHOLE: frozenset[Scope] = frozenset({"gpu", "module", "package", "dram", "soc", "system"})
-"""Scopes of what is never without power. A core, a graphics unit or a rail may sleep."""
+"""Scopes of what is never without power. A core, a graphics unit or one rail of several may sleep."""
 SLOWEST_S = 0.15
 """A counter that is renewed more seldom is not judged at opening: its next update would have to be waited for."""
 LEAST_S, TICKING_S = 0.3, 0.5
@@ -53,6 +53,10 @@ class Look:
             value = self._value(place) if prompt is not None and _is_judged(channel, prompt=prompt) else None
             if value is not None and (channel.kind == "counter" or value == 0):
                 self._still[place] = value
+        self._rails = {place for place, channel in enumerate(sensor.channels) if _is_rail(channel)}
+        """Each may rest, but not all of them."""
+        if not self._rails <= self._still.keys():
+            self._believe(self._rails)
         self._moved: dict[int, tuple[float, int]] = {}
         """What has moved once where that does not suffice: the value, and when."""
         self._slow: set[int] = set()
@@ -76,7 +80,7 @@ class Look:
     def _look(self) -> None:
         for place, first in list(self._still.items()):
             if (value := self._value(place)) != first:
-                del self._still[place]
+                self._believe(self._rails if place in self._rails else {place})
                 if value is not None and self._virtual and first and self._may_be_slow(place):
                     self._moved[place] = value, now_ns()
         for place, (value, moved_ns) in list(self._moved.items()):
@@ -84,6 +88,10 @@ class Look:
             if late or self._value(place) != value:
                 del self._moved[place]
                 self._slow |= {place} if late else set()
+
+    def _believe(self, places: set[int]) -> None:
+        for place in places:
+            self._still.pop(place, None)
 
     def _may_be_slow(self, place: int) -> bool:
         channel = self._sensor.channels[place]
@@ -127,9 +135,13 @@ def _is_judged(channel: Channel, *, prompt: bool) -> bool:
     if channel.status != "ok" or channel.scope not in WHOLE:
         return False
     if channel.kind == "power":
-        return channel.method == "integrated_power" and channel.scope != "soc" and channel.included_in is None
+        return channel.method == "integrated_power" and channel.included_in is None
     known = prompt if channel.update_period_s is None else channel.update_period_s <= SLOWEST_S
     return channel.kind == "counter" and channel.method == "counter" and known
+
+
+def _is_rail(channel: Channel) -> bool:
+    return channel.scope == "soc" and channel.kind == "power" and _is_judged(channel, prompt=True)
 
 
 def _limit_s(channel: Channel) -> float:

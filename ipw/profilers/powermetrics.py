@@ -12,7 +12,7 @@ import signal
 import subprocess
 import tempfile
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
@@ -86,6 +86,10 @@ class PowerMetrics:
         )
         self._stop, self._begun = threading.Event(), threading.Event()
         self._totals_j: dict[str, float] = {}
+        self._told: dict[str, tuple[int, float]] = {}
+        """Of each rail: when it was told last, and its power then."""
+        self._missed: Counter[str] = Counter()
+        """How many samples in a row it was missing from."""
         self._news: dict[str, deque[Reading | SensorError]] = {}
         self._chip = Publications(live=True)
         self._frozen: str | None = None
@@ -195,9 +199,12 @@ class PowerMetrics:
             self._totals_j = dict.fromkeys(joules, 0.0)
             self._news = {rail: deque(maxlen=1000) for rail in joules}
             joules = self._totals_j
-        for rail in self._totals_j.keys() & joules.keys():
-            self._totals_j[rail] += joules[rail]
-        self._tell(joules)
+        seconds = float(told["elapsed_ns"]) / 1e9
+        mine = {rail: joules[rail] for rail in self._totals_j if rail in joules}
+        for rail, energy_j in mine.items():
+            self._totals_j[rail] += energy_j + self._missed_j(rail, energy_j / seconds, seconds)
+            self._told[rail] = self._heard_ns, energy_j / seconds
+        self._tell(mine)
         self._miss(self._totals_j.keys() - joules.keys(), "powermetrics left this rail out of a sample")
 
     def _tell(self, joules: dict[str, float]) -> None:
@@ -220,7 +227,17 @@ class PowerMetrics:
             self._begun.set()
 
     def _miss(self, rails: Iterable[str], reason: str) -> None:
-        """Tell energy that nobody saw, and start the total again: a counter that falls leaves a gap."""
+        """Tell that energy was missed. Of several samples, start the total again: a counter that falls leaves a gap."""
         for rail in rails:
-            self._totals_j[rail] = 0.0
+            self._missed[rail] += 1
+            if self._missed[rail] > 1:
+                self._totals_j[rail] = 0.0
             self._news[rail].append(SensorError("lost", reason))
+
+    def _missed_j(self, rail: str, power_w: float, seconds: float) -> float:
+        """Stand for one sample that was missed by the mean of those beside it, as where a power fails once."""
+        missed = self._missed.pop(rail, 0)
+        if missed != 1 or rail not in self._told:
+            return 0.0
+        before_ns, before_w = self._told[rail]
+        return max((self._heard_ns - before_ns) / 1e9 - seconds, 0.0) * (before_w + power_w) / 2

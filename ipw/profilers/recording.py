@@ -9,6 +9,7 @@ from math import ceil, isfinite, nan
 from pathlib import Path
 from typing import Any
 
+from ipw.clock import now_ns as clock_ns
 from ipw.profilers.base import Channel, Reading, SensorError
 from ipw.runs.files import opened
 from ipw.runs.readings import RECORD, STATUS_CODES, Status
@@ -17,6 +18,8 @@ HEARTBEAT_NS = 1_000_000_000
 """A value that holds still is recorded this often."""
 GOES_ON_NS, RETRY_NS = 2_000_000_000, 1_000_000_000
 """A channel that has failed for so long is tried again only this often; before, within its poll period."""
+AHEAD_NS = 1_000_000_000
+"""A reading that says it is from so far in the future is none: nothing that is read until then would be newer."""
 MOST_FAILURES = 256
 """The manifest names so many, the last ones; the file has them all."""
 MOST_UNCERTAINTY_NS = 2**32 - 1
@@ -91,7 +94,7 @@ class Lane:
                 self.reads += 1
                 if reading.t_ns <= self.read_ns:
                     break  # seen already
-                changed |= self._take(reading)
+                changed |= self._take(reading, now_ns)
                 if reading.t_ns >= now_ns:
                     break  # not from a queue: the next would be as new
         except SensorError as error:
@@ -100,10 +103,12 @@ class Lane:
             self._fail(now_ns, "lost", f"{type(error).__name__}: {error}")
         return changed
 
-    def _take(self, reading: Reading) -> bool:
+    def _take(self, reading: Reading, now_ns: int) -> bool:
         t_ns, value, _ = reading
         if not isfinite(value):
             raise SensorError("lost", f"it answered {value}")
+        if t_ns > now_ns + AHEAD_NS and t_ns > clock_ns() + AHEAD_NS:  # `now_ns` is from before the call
+            raise SensorError("lost", "its reading is from the future")
         last, changed = self._last, False
         if last is None or value != last.value:
             if last is not None:

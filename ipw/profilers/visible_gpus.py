@@ -36,8 +36,12 @@ class Selection(NamedTuple):
     """Why the list ends where it does, if anything in it was not understood or nothing is selected."""
     named: bool = False
     """Whether the user names GPUs, so that a run without one of them is not what was asked for."""
+    unknown: bool = False
+    """Whether a name is none of a GPU that is here, nor one that stands for no GPU."""
 
 
+NONE = {"", "-1", "nodevfiles", "none", "void"}
+"""What people and schedulers write where no GPU is to be seen."""
 SHARED = "a MIG instance is visible; the figure is of its whole parent GPU, which others may share"
 UNORDERED = (
     "CUDA numbers unlike GPUs fastest first, which only CUDA can tell; this index was taken in PCI order: "
@@ -70,7 +74,7 @@ def select(
         gpu = _named(token, gpus)
         if gpu is None:
             rest = f"{variable}={visible}: {token!r} names no GPU here; it and what follows is not visible"
-            return Selection(tuple(chosen), notes, rest, named=True)
+            return Selection(tuple(chosen), notes, rest, named=True, unknown=token.lower() not in NONE)
         if gpu.index not in chosen:
             chosen.append(gpu.index)
         if gpu.migs or token.upper().startswith("MIG-"):

@@ -50,7 +50,8 @@ def install(folder: Path, **behaviour: Any) -> Path:
     """Put `powermetrics` and `sudo` into a folder for the PATH.
 
     Behaviour: `shape`, `watts`, `interval_s` (instead of the one asked for), `unknown_sampler` (names), `sudo` (`free`
-    or `password`), and, after so many samples: `dies_after`, `truncates_after`, `stalls_after`, `garbles_after`.
+    or `password`), and, after so many samples: `dies_after`, `truncates_after`, `stalls_after`, `garbles_after` (one,
+    or as many as `garbles` says). `late_rails` are told from the third sample on only.
 
     `recording` plays a file of samples once instead. `batches` renews the CPU in every so many-th sample only, which
     then has all its energy; 0 is never. `instead` writes this text in place of every sample, `before` ahead of the
@@ -96,6 +97,8 @@ def _powermetrics(behaviour: dict[str, Any], arguments: list[str]) -> None:
         watts, batches = dict(behaviour.get("watts") or WATTS), behaviour.get("batches")
         if batches is not None:
             watts["cpu"] *= batches if batches and (count + 1) % batches == 0 else 0
+        late = behaviour.get("late_rails", []) if count < 2 else []
+        watts = {rail: power for rail, power in watts.items() if rail not in late}
         text = document(behaviour.get("shape", "silicon"), now_ns - last_ns, watts)
         for old, new in behaviour.get("replaces", []):
             text = text.replace(old.encode("latin-1"), new.encode("latin-1"))
@@ -109,7 +112,7 @@ def _powermetrics(behaviour: dict[str, Any], arguments: list[str]) -> None:
             sys.exit("powermetrics: something went wrong")
         if count > behaviour.get("stalls_after", count):
             time.sleep(3600)
-        if count == behaviour.get("garbles_after", -1) + 1:
+        if 0 < count - behaviour.get("garbles_after", count) <= behaviour.get("garbles", 1):
             text = text.replace(b"<integer>", b"<integer>x", 1)
         out.write(b"\0" * (count > 1) + text)
         out.flush()

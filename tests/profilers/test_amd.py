@@ -75,6 +75,15 @@ def test_only_visible_gpus_are_measured(
         assert choose_basis(sensor.channels).channels == {"amd/gpu1"}
 
 
+@pytest.mark.parametrize(("visible", "levels"), [("7", ["error"]), ("0,7", ["warning"]), ("-1", []), ("1,0", [])])
+def test_a_gpu_that_was_named_and_is_not_here_is_told(
+    amdsmi: Any, monkeypatch: pytest.MonkeyPatch, visible: str, levels: list[str]
+) -> None:
+    monkeypatch.setenv("HIP_VISIBLE_DEVICES", visible)
+    with opened(open_amd()) as sensor:
+        assert [each.level for each in losses(sensor.channels)] == levels
+
+
 def test_a_gpu_lost_in_the_middle_is_told(amdsmi: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     with opened(open_amd()) as sensor:
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -233,3 +234,19 @@ def test_the_meter_itself_is_asked_with_the_whole_url(secret: str) -> None:
         asked(secret.replace("HOST", meter.url.split("/")[2]))
         assert meter.login or "geheim7" in meter.asked[0]
         assert " " not in meter.asked[0]
+
+
+def test_a_question_that_was_not_answered_is_a_read_that_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving("shelly") as meter:
+        monkeypatch.setenv("IPW_METER_URL", meter.url)
+        (sensor,) = find("meter")
+        with opened(sensor):
+            value(sensor, "meter/power")
+            meter.body = b"oops"
+            for name in ("meter/power", "meter/energy"):
+                assert "did not answer" in failure(sensor, name).reason
+            meter.body = None
+            for _ in range(50):  # what failed before may still be told
+                with suppress(SensorError):
+                    assert value(sensor, "meter/power") == 50.0
+                    break

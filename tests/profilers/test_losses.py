@@ -18,6 +18,7 @@ from doubles.powercap import Powercap
 
 from ipw.profilers.base import Channel, Scope, absent
 from ipw.profilers.losses import losses
+from ipw.profilers.opening import STILL, ZERO
 
 ROOT = Path(__file__).parents[2]
 
@@ -46,6 +47,9 @@ CASES: dict[str, tuple[list[Channel], str, dict[str, str]]] = {
     "what is not there is not lost": ([GPU0, NO_RAPL], "auto", {}),
     "a dead GPU of two": ([GPU0, lost(GPU1), PACKAGE0], "auto", {"nvml/gpu1": "warning"}),
     "a dead GPU that was named": ([GPU0, lost(GPU1, asked=True)], "auto", {"nvml/gpu1": "error"}),
+    "a GPU of two that stands still": ([GPU0, lost(GPU1, reason=STILL)], "auto", {"nvml/gpu1": "error"}),
+    "a GPU of two that answers 0 W": ([GPU0, lost(GPU1), lost(POWER1, reason=ZERO)], "auto", {POWER1.name: "error"}),
+    "the only GPU, and it stands still": ([PACKAGE0, lost(GPU0, reason=STILL)], "auto", {"nvml/gpu0": "warning"}),
     "a GPU's counter, not its power": ([GPU0, lost(GPU1), POWER1], "auto", {}),
     "a driver that does not start": ([BROKEN_NVML, PACKAGE0], "auto", {"nvml": "warning"}),
     "a socket of two": ([PACKAGE0, lost(PACKAGE1)], "auto", {"rapl/package-1": "error"}),

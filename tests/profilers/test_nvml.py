@@ -11,6 +11,7 @@ from doubles.reading import failure, in_child, named, opened, reading, value
 
 from ipw.profilers.base import Sensor
 from ipw.profilers.discovery import choose_basis, find
+from ipw.profilers.losses import losses
 from ipw.profilers.nvml_gpus import foreign_processes
 
 Gpus = Callable[[int], FakeNvml]
@@ -189,6 +190,21 @@ def test_a_list_that_was_cut_short_is_noted_on_what_is_measured(gpus: Gpus, monk
         assert note
         assert "GPU-ffff" in note
         assert choose_basis(sensor.channels).channels == {"nvml/gpu0"}
+
+
+@pytest.mark.parametrize(
+    ("visible", "levels"),
+    [("GPU-ffff", ["error"]), ("0,GPU-ffff,1", ["warning"]), ("5", ["error"]), ("-1", []), ("", []), ("1,0", [])],
+)
+def test_a_gpu_that_was_named_and_is_not_here_is_told(
+    visible: str, levels: list[str], gpus: Gpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gpus(2)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    with opened(open_nvml()) as sensor:
+        found = losses(sensor.channels)
+    assert [each.level for each in found] == levels
+    assert all(visible in each.reason for each in found)
 
 
 def test_a_mig_instance_is_measured_as_its_parent_and_says_so(gpus: Gpus, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -122,7 +122,7 @@ def test_a_gpu_that_always_answers_0_watts_is_not_believed(gpus: Gpus) -> None:
     fake.gpu(0).gain = 0.0
     with opened(open_nvml()) as sensor:
         power = named(sensor, "nvml/gpu0/power")
-        assert (power.status, power.reason) == ("unsupported", "NVML answers 0 W")
+        assert (power.status, power.reason) == ("unsupported", "it answers 0 W")
         assert choose_basis(sensor.channels).channels == {"nvml/gpu1"}
 
 

@@ -135,9 +135,20 @@ def test_a_meter_of_something_whole_that_answers_0_watts_is_passed_over(scope: A
     assert statuses(Look(made((replace(POWER, scope=scope), lambda: 0.0))).judged()) == {POWER.name: ZERO}
 
 
-def test_a_rail_and_a_part_may_rest() -> None:
+def test_one_rail_of_several_and_a_part_may_rest() -> None:
     rail, part = replace(POWER, scope="soc"), replace(POWER, name="made/b", included_in="made/a/power")
-    assert set(statuses(Look(made((rail, lambda: 0.0), (part, lambda: 0.0))).judged()).values()) == {"ok"}
+    other = replace(rail, name="made/c")
+    sources = (rail, lambda: 0.0), (part, lambda: 0.0), (other, lambda: 3.0)
+    assert set(statuses(Look(made(*sources)).judged()).values()) == {"ok"}
+
+
+def test_rails_that_all_answer_0_watts_are_passed_over_and_those_that_wake_are_not() -> None:
+    start = time.monotonic()
+    one, two = replace(POWER, scope="soc"), replace(POWER, name="made/b", scope="soc")
+    dead = statuses(Look(made((one, lambda: 0.0), (two, lambda: 0.0))).judged())
+    assert dead == {one.name: ZERO, two.name: ZERO}
+    woken = Look(made((one, lambda: 0.0), (two, lambda: 2.0 * (time.monotonic() - start > 0.05)))).judged()
+    assert set(statuses(woken).values()) == {"ok"}
 
 
 def test_a_meter_that_begins_with_0_is_waited_for() -> None:

@@ -131,21 +131,34 @@ def test_a_powermetrics_that_falls_silent_is_lost(mac: Mac, monkeypatch: pytest.
         assert failure(sensor, "powermetrics/soc").reason == "powermetrics has fallen silent"
 
 
-def test_a_garbled_sample_is_told_and_leaves_a_gap_and_not_less_energy(mac: Mac) -> None:
+@pytest.mark.parametrize("garbles", [1, 2, 3])
+def test_one_garbled_sample_is_made_good_by_those_beside_it_and_more_are_a_gap(mac: Mac, garbles: int) -> None:
     readings: list[Reading] = []
     told = []
-    with opened(mac(garbles_after=3)) as sensor:
+    with opened(mac(garbles_after=3, garbles=garbles)) as sensor:
         while len(readings) < 6:
             try:
                 readings.append(reading(sensor, "powermetrics/soc"))
             except SensorError as error:
                 told.append(error)
-    assert [error.status for error in told] == ["lost"]
+    assert [error.status for error in told] == ["lost"] * garbles
     assert "cannot be read" in told[0].reason
     t, energy, half = zip(*readings, strict=True)
     curve = counter_curve(t, energy, [0] * 6, half, ticks=False)
-    assert curve.gap_reasons == ("reset",)
-    assert curve.gaps_ns.tolist() == [[t[2], t[3]]]
+    if garbles > 1:
+        assert curve.gap_reasons == ("reset",)
+        assert curve.gaps_ns.tolist() == [[t[2], t[3]]]
+    else:
+        assert curve.gap_reasons == ()
+        assert energy[-1] / ((t[-1] - t[0]) / 1e9) == pytest.approx(7.5, rel=0.25)
+
+
+def test_a_rail_that_is_told_late_changes_nothing(mac: Mac) -> None:
+    with opened(mac(late_rails=["ane"])) as sensor:
+        names = [channel.name for channel in sensor.channels]
+        assert names == ["powermetrics/soc", "powermetrics/cpu", "powermetrics/gpu"]
+        seen = [reading(sensor, "powermetrics/soc") for _ in range(8)]
+    assert all(after.value > before.value for before, after in pairwise(seen))
 
 
 def test_a_powermetrics_that_says_nothing_is_told_and_ended(mac: Mac, monkeypatch: pytest.MonkeyPatch) -> None:

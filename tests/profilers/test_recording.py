@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ipw.clock import now_ns
 from ipw.profilers.base import Channel, Reading, SensorError
 from ipw.profilers.recording import GOES_ON_NS, HEARTBEAT_NS, RETRY_NS, Lane, PowerFile
 from ipw.runs.readings import RECORD
@@ -208,3 +209,16 @@ def test_nothing_is_written_before_it_is_flushed_and_nothing_twice(path: Path, f
     file.flush()
     file.flush()
     assert len(records(path)) == file.records == 1
+
+
+def test_a_reading_from_the_future_costs_itself_and_none_that_comes_after_it(path: Path, file: PowerFile) -> None:
+    begin = now_ns()
+    answers = [Reading(begin + k * 100 * MS, 10.0 * k, 500) for k in range(1, 9)]
+    answers[3] = Reading(begin + 10**15, 40.0, 500)
+    failures: deque[dict[str, Any]] = deque()
+    lane = Lane(3, channel(), Script(answers), file, failures)
+    for k in range(1, 12):
+        lane.poll(begin + k * 100 * MS)
+    file.flush()
+    assert [value for _, value, _, status, _ in records(path) if not status] == [10, 20, 30, 50, 60, 70, 80]
+    assert [each["reason"] for each in failures] == ["its reading is from the future"]

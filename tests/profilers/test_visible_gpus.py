@@ -32,6 +32,18 @@ def test_an_empty_variable_hides_all_gpus_and_says_so(value: str) -> None:
     assert "empty" in selection.reason
 
 
+@pytest.mark.parametrize(
+    ("value", "unknown"),
+    [
+        ("GPU-ffff", True), ("0,7", True), ("1.5", True), ("GPU-ffff,0", True),
+        ("", False), ("-1", False), ("0,-1,7", False), ("NoDevFiles", False), ("none", False), ("0", False),
+        (None, False),
+    ],
+)  # fmt: skip
+def test_a_name_of_no_gpu_here_is_told_from_one_that_stands_for_none(value: str | None, *, unknown: bool) -> None:
+    assert select(value, ALIKE).unknown is unknown
+
+
 def test_numbers_count_in_pci_order() -> None:
     assert select("0", ALIKE).indices == (3,)
     assert select("3, 0", ALIKE).indices == (0, 3)
