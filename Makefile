@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: quickstart test torch lint docs torture mutants gpu-check clean
+.PHONY: quickstart test torch lint docs fuzz torture mutants gpu-check clean
 
 quickstart: $(VENV)/.use  ## measure the two bundled models and write the report
 	$(VENV)/bin/ipw quickstart $(ARGS)
@@ -22,6 +22,9 @@ lint: $(VENV)/.dev  ## style, types and the direction of imports
 
 docs: $(VENV)/.use  ## write docs/run-directory.md again, from what the code says
 	$(VENV)/bin/python tools/run_directory_page.py
+
+fuzz: $(VENV)/.dev  ## damage all that is read, and read it: no traceback, no hang (ARGS='--cases 3000 --seed 1')
+	$(VENV)/bin/python tools/fuzz.py $(ARGS)
 
 torture: $(VENV)/.dev  ## kill what measures at random moments and fill disks; nothing may be lost
 	$(VENV)/bin/python tools/torture.py $(ARGS)

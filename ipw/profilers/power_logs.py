@@ -219,8 +219,11 @@ def _rows(lines: list[str], *, whole: bool = True) -> Iterator[tuple[int, Mappin
 
 
 def _table(lines: list[str], delimiter: str) -> Iterator[list[str]]:
-    for cells in csv.reader(lines, delimiter=delimiter, skipinitialspace=True):
-        yield [cell.strip() for cell in cells]
+    try:
+        for cells in csv.reader(lines, delimiter=delimiter, skipinitialspace=True):
+            yield [cell.strip() for cell in cells]
+    except csv.Error as error:
+        raise ValueError(f"it is no CSV: {error}") from None
 
 
 def _cells(line: str) -> list[str]:

@@ -16,6 +16,7 @@ from ipw.profilers import replay
 from ipw.profilers.base import Reading, Sensor, SensorError
 from ipw.profilers.discovery import choose_basis, find
 from ipw.profilers.hwmon import open_sensor as open_hwmon
+from ipw.profilers.power_logs import read_log
 from ipw.profilers.rapl import open_sensor as open_rapl
 from ipw.runs.readings import STATUS_CODES, Status
 
@@ -169,3 +170,8 @@ def test_the_same_rails_behind_their_chips_add_up_to_the_same(
     with opened(open_hwmon()) as sensor:
         summed = choose_basis(sensor.channels).channels
         assert sum(reading(sensor, name).value for name in summed) == pytest.approx(watts)
+
+
+def test_a_log_with_a_cell_of_a_megabyte_is_told() -> None:
+    with pytest.raises(ValueError, match="it is no CSV"):
+        read_log("timestamp, index, power.draw [W]\n" + "x" * (1 << 20) + ", 0, 5 W\n")
