@@ -264,10 +264,9 @@ def _unplaced(step_j: Floats, most_j: Floats, part: Floats) -> tuple[Floats, Flo
 
 def lost_j(curve: Curve, start_ns: int, end_ns: int) -> float:
     """Joules that may have been drawn in a window while nobody saw them: as much as ever was drawn elsewhere."""
-    if curve.t_ns.size < 2:
+    if curve.t_ns.size < 2 or end_ns <= start_ns:
         return 0.0
-    gaps = np.clip(curve.lost_ns, start_ns, end_ns)
-    lost_s = float((gaps[:, 1] - gaps[:, 0]).sum()) / 1e9
+    lost_s = (1 - coverage(curve, start_ns, end_ns)[0]) * (end_ns - start_ns) / 1e9
     highest_w = float((np.diff(curve.energy_j) / np.diff(curve.t_ns)).max()) * 1e9
     return lost_s * min(highest_w, curve.most_w)
 

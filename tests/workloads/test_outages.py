@@ -102,6 +102,14 @@ def test_what_little_a_power_lost_is_in_the_interval(tmp_path: Path) -> None:
     assert summary["valid"]
 
 
+def test_what_was_drawn_after_the_last_reading_is_in_the_interval(tmp_path: Path) -> None:
+    t = np.arange(0, 204, 0.02)
+    told = Told(channel("test/one", "power"), t, np.full(t.size, 100.0))
+    energy = summary_of(recorded(tmp_path, [told], window_s=(5.0, 205.0)))["metrics"]["energy_j"]
+    assert energy["low"] <= 20_000.0 <= energy["high"]
+    assert energy["high"] < 20_300.0
+
+
 def test_a_counter_that_started_anew_while_nobody_read_it_lost_the_joules_of_that_time(tmp_path: Path) -> None:
     told = a_counter(steady(100.0)).failing((10.0, 13.0))
     late = told.t_s >= 13.0
