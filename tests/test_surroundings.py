@@ -122,6 +122,15 @@ def test_ending_a_block_that_was_not_begun_or_twice_is_an_error_of_its_own() -> 
     assert meter.summary["metrics"]["duration_s"]["value"] < 60
 
 
+def test_what_was_written_without_any_idle_can_be_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("IPW_PROC", raising=False)  # the load of this machine is seen, and none while idle
+    with ipw.measure("work", sensors="rapl") as block:
+        time.sleep(2.5)
+    written = ipw.load_run(block.path).summary
+    assert written["other_load"] is not None
+    assert written["other_load"]["idle"] is None
+
+
 def test_a_block_can_be_used_again_and_is_kept_each_time() -> None:
     with ipw.Meter("tests", sensors="rapl") as meter:
         again = meter.measure("again")
