@@ -25,6 +25,9 @@ Window = tuple[int, int]
 
 MOST_DISAGREEMENT = 0.05
 """Between a counter and the power beside it: the gain that vendors state."""
+GROSS, LAG = 0.25, 5.0
+"""Beyond so much more of the counter one of the two is wrong by a factor, in a window of more than so many seconds:
+power that a driver averages over the last second says less of a shorter one."""
 MOST_SLOWED = 0.01
 """Of the window. A GPU that is held back for longer tells about its cooling, and cannot be compared."""
 MOST_WARMING_C = 5.0
@@ -160,9 +163,8 @@ def _against_power(
         allowed = max(MOST_DISAGREEMENT * counted, high - low + 2 * sampling_j)
         share = f"{100 * differs / counted:+.1f} %" if counted else f"{differs:+.3g} J, and the counter stands still"
         agrees = abs(differs) <= allowed
-        yield made(
-            "counter against power", agrees, f"{channel.get('name')}: {share}", "warning" if counted else "error"
-        )
+        gross = not counted or (abs(differs) > allowed + GROSS * counted and window[1] - window[0] > LAG * 1e9)
+        yield made("counter against power", agrees, f"{channel.get('name')}: {share}", "error" if gross else "warning")
 
 
 def _sampling_error_j(power: Readings, window: Window) -> float:

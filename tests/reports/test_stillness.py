@@ -155,3 +155,14 @@ def test_limits_hold_for_runs_of_before_there_were_any(tmp_path: Path) -> None:
         summary = summary_of(run)
         assert summary["metrics"]["energy_j"]["value"] == pytest.approx(1800.0, rel=0.01)
         assert not summary["valid"]
+
+
+@pytest.mark.parametrize(("factor", "valid"), [(1.0, True), (0.9, True), (0.5, False), (2.0, False), (0.001, False)])
+def test_a_counter_that_is_off_by_a_factor_against_the_power_beside_it_is_not_believed(
+    tmp_path: Path, factor: float, *, valid: bool
+) -> None:
+    counter = Told(channel("nvml/gpu0"), T, counting(lambda t: factor * load(t), T))
+    beside = gpu_power(noisy(FAST), included_in="nvml/gpu0")
+    summary = summary_of(recorded(tmp_path, [counter, beside]))
+    assert summary["valid"] is valid
+    assert ("counter against power" in told_against(summary)) is (factor != 1.0)
