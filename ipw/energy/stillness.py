@@ -11,6 +11,8 @@ from ipw.energy.renewal import UNTOLD_PERIOD_S, learnt_period_s
 
 STILL = "stood still"
 """Why such a stretch is a gap."""
+PROMPT_S, PROMPT_LEAST_S = 0.15, 1.0
+"""One that says that it is renewed so often, and is seen to be, may stand still for a second only."""
 LEAST_S, PERIODS = 3.0, 3.0
 """A counter may stand still for three times as long as it takes to be renewed, and for three seconds in any case: idle
 devices are renewed more seldom."""
@@ -58,7 +60,12 @@ def stood_still(
         usual_w = float(np.median(step_j / apart_s))
         coarse_s = min(coarse_s, SELDOM_STEPS * resolution_j / max(usual_w, LEAST_W))
     known = [each for each in (period_s, learnt_s) if each is not None]
-    longest_s = max(LEAST_S, coarse_s, PERIODS * max(known) if known else UNTOLD_PERIOD_S * PERIODS / 2)
+    prompt = period_s is not None and len(known) == 2 and max(known) <= PROMPT_S
+    longest_s = max(
+        PROMPT_LEAST_S if prompt else LEAST_S,
+        coarse_s,
+        PERIODS * max(known) if known else UNTOLD_PERIOD_S * PERIODS / 2,
+    )
     if first.size == 2 and t_ns.size >= MANY_READS and whole_s > max(ONCE_S, coarse_s, PERIODS * (period_s or 0.0)):
         return [Stretch(int(t_ns[0]), int(t_ns[-1]), caught_up=False)]
     long = still_s > longest_s

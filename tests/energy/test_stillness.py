@@ -111,3 +111,12 @@ def test_one_that_freezes_halfway_has_the_joules_until_then() -> None:
     curve = counter_curve(t, joules, np.zeros(t.size), np.zeros(t.size), ticks=True)
     assert curve.energy_j[-1] == pytest.approx(149 * 30.0)
     assert coverage(curve, 5 * SECOND, 25 * SECOND)[0] == pytest.approx(0.5, abs=0.01)
+
+
+@pytest.mark.parametrize(("period_s", "found"), [(1e-3, 1), (0.1, 1), (None, 0), (1.0, 0)])
+def test_a_counter_that_says_that_it_is_renewed_often_may_stand_still_for_a_second_only(
+    period_s: float | None, found: int
+) -> None:
+    facts = {} if period_s is None else {"period_s": period_s}
+    assert len(still(T, 100.0 * np.minimum(T, 28.0), **facts)) == found
+    assert still(T, 100.0 * np.minimum(T, 29.2), **facts) == []
