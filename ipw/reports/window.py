@@ -153,7 +153,8 @@ def measured_metric(definition: Definition, estimate: Estimate | None, absent: s
     if below is None or above is None:
         return metric(definition, value, energy=energy)
     low, high = in_quadrature(value, below, above, energy.widening)
-    low = low if definition.name == "net_energy_j" else max(low, 0.0)  # a device that draws nothing is the least
+    if low is not None and definition.name != "net_energy_j":
+        low = max(low, 0.0)  # a device that draws nothing is the least
     if below + above > abs(value) and definition.name != "idle_power_w":
         return metric(definition, None, (None, high), energy=energy, interval_by="sensor", reason=BELOW_RESOLUTION)
     return metric(definition, value, (low, high), energy=energy, interval_by="sensor")
