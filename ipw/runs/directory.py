@@ -197,7 +197,7 @@ class RunDir:
         import pyarrow.parquet as pq
 
         with replacing(self.path / f"{name}.parquet", durable=durable) as file:
-            pq.write_table(table, file, compression="zstd")
+            pq.write_table(table, file, compression="zstd", write_page_checksum=True)
 
     def write_parts(self, name: str, parts: Iterable[pa.Table]) -> None:
         """Replace `<name>.parquet` by tables of one schema, at least one, of which only one is in memory at a time."""

@@ -58,7 +58,7 @@ def opened(path: Path) -> Iterator[pq.ParquetFile]:
     import pyarrow.parquet as pq
 
     try:
-        with path.open("rb") as raw, pq.ParquetFile(raw) as file:
+        with path.open("rb") as raw, pq.ParquetFile(raw, page_checksum_verification=True) as file:
             if file.metadata.num_rows > max(FEW_ROWS, MOST_ROWS_A_BYTE * path.stat().st_size):
                 raise UsageError(f"{path} promises {file.metadata.num_rows:,} rows, which cannot be in it", HINT)
             yield file
