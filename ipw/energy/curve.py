@@ -11,7 +11,7 @@ import numpy.typing as npt
 from ipw.energy.arrays import Bools, Floats, Ints, checked
 from ipw.energy.believed import counter_doubt, power_doubt
 from ipw.energy.delta import OK, REASONS, deltas
-from ipw.energy.knots import POWER_OUTAGE_S, between, ticks_of, updates, usable
+from ipw.energy.knots import OUTAGE_S, POWER_OUTAGE_S, between, ticks_of, updates, usable
 from ipw.energy.limits import MARGIN
 from ipw.energy.renewal import seldom_renewed, waited
 from ipw.energy.stillness import STILL, stood_still
@@ -134,14 +134,14 @@ def power_curve(
 
     With `update_period_s` each new value is the mean over the update that it ends, as sensors with a boxcar window give
     it: the knots are the updates, and each value counts for the time before it. Without, readings are samples of a
-    continuous power and the trapezoid rule joins them. Readings further apart than `max_gap_s` (by default 2 s, or five
+    continuous power and the trapezoid rule joins them. Readings further apart than `max_gap_s` (by default 1 s, or five
     times the usual spacing if that is longer) leave a gap with no energy. Values that cannot be true, among them 0 W of
     what may not rest, are readings that failed.
     """
     doubt = power_doubt(max_power_w, may_rest=may_rest)
     t, power, half, outages = usable(t_ns, power_w, status, uncertainty_ns, doubt, outage_s=POWER_OUTAGE_S)
     spacing = float(np.median(np.diff(t))) if t.size > 1 else 0.0
-    limit_ns = max(2e9, 5 * spacing) if max_gap_s is None else max_gap_s * 1e9
+    limit_ns = max(OUTAGE_S * 1e9, 5 * spacing) if max_gap_s is None else max_gap_s * 1e9
     wide_t = t[1:][np.diff(t) > limit_ns]
     if update_period_s is None:
         mean_w = (power[1:] + power[:-1]) / 2

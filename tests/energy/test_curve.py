@@ -218,3 +218,11 @@ def test_energy_is_additive_over_adjacent_windows(steps: list[tuple[int, float]]
     (ab, bc, ac), low, high = energy_between(curve, [a, b, a], [b, c, c])
     assert ab + bc == pytest.approx(ac, rel=1e-9, abs=1e-9)
     assert np.all(np.isfinite([low, high]))
+
+
+@pytest.mark.parametrize(("unread_s", "known"), [(0.8, True), (1.6, False)])
+def test_a_power_that_nobody_read_for_over_a_second_is_not_known_there(unread_s: float, known: bool) -> None:
+    t = np.concatenate([np.arange(0, 3, 0.1), np.arange(3 + unread_s, 6, 0.1)])
+    power = np.where(t < 3, 45.0, 130.0)
+    curve = power_curve((t * 1e9).astype(np.int64), power, np.zeros(t.size), np.zeros(t.size))
+    assert (curve.gaps_ns.size == 0) == known
