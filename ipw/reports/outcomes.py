@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -21,7 +22,12 @@ Bools = npt.NDArray[np.bool_]
 TEXTS = ("status", "error", "failure", "finish_reason", "tokens_source", "usage_doubt")
 NUMBERS = ("score", "parsed", "logprob_tokens", "completion_tokens")
 ANSWERS = ("response", "reasoning")
-"""Of these texts only this is kept: whether they are white space alone. A text that is not there is not known."""
+"""Of these texts only this is kept: whether they are white space alone, and whether an answer is the usual one. A text
+that is not there is not known."""
+LONGEST = 200
+"""Characters of a text that tell it from others."""
+FIRST = 64
+"""Answers among which the usual one is looked for."""
 ROWS = 1 << 14
 """Read at once: the answers of all queries may be gigabytes."""
 
@@ -46,6 +52,8 @@ class Outcomes(NamedTuple):
     """Whether the answer is there and says nothing."""
     thinking: Bools
     """Whether there is thinking beside it."""
+    usual: Texts
+    """The answer, where it is the text that is the commonest among the first ones; else ''."""
 
 
 def load_outcomes(run: RunDir) -> Outcomes:
@@ -53,8 +61,11 @@ def load_outcomes(run: RunDir) -> Outcomes:
 
     Raises ValueError or OSError where the table is damaged.
     """
-    parts = [_columns(table) for table in _tables(run)]
-    return Outcomes(*(np.concatenate([part[i] for part in parts]) for i in range(len(Outcomes._fields))))
+    parts, usual = [], ""
+    for table in _tables(run):
+        usual = usual or _usual(table)
+        parts.append(_columns(table, usual))
+    return Outcomes(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
 
 def _tables(run: RunDir) -> Iterator[pa.Table]:
@@ -76,10 +87,19 @@ def _plain(x: object, name: str) -> object:
     if not isinstance(x, str):
         return None
     text = x.encode(errors="replace").decode()
-    return text.strip()[:1] if name in ANSWERS else text
+    return text.strip()[: LONGEST if name == "response" else 1] if name in ANSWERS else text
 
 
-def _columns(table: pa.Table) -> list[npt.NDArray[np.generic]]:
+def _usual(table: pa.Table) -> str:
+    """The commonest text of the first answers that say something; '' where none does."""
+    if not {"status", "response"} <= set(table.column_names):
+        return ""
+    answers = zip(*(table[name].slice(0, FIRST).to_pylist() for name in ("status", "response")), strict=True)
+    said = [text for status, answer in answers if status == "ok" and (text := (answer or "").strip()[:LONGEST])]
+    return Counter(said).most_common(1)[0][0] if said else ""
+
+
+def _columns(table: pa.Table, usual: str) -> list[npt.NDArray[np.generic]]:
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -91,4 +111,6 @@ def _columns(table: pa.Table) -> list[npt.NDArray[np.generic]]:
     numbers = [column(name, pa.float64()).to_numpy(zero_copy_only=False) for name in NUMBERS]
     response, reasoning = (pc.utf8_trim_whitespace(column(name, pa.string())) for name in ANSWERS)
     said = pc.equal(response, ""), pc.not_equal(reasoning, "")
-    return [*texts, *numbers, *(each.fill_null(False).to_numpy() for each in said)]
+    alike = pc.equal(pc.utf8_slice_codeunits(response, 0, LONGEST), usual)
+    blank, thinking, same = (each.fill_null(False).to_numpy() for each in (*said, alike))
+    return [*texts, *numbers, blank, thinking, np.where(same, np.array(usual, np.object_), "")]

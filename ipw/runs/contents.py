@@ -50,7 +50,7 @@ MANIFEST_ENTRIES = {
     "attribution_reason": "why there is none",
     "scoring": "which scores count",
     "scoring_reason": "why answers were not scored",
-    "progress": "how many questions are finished, of how many",
+    "progress": "how many questions are finished, of how many, and what may mend a failure (`remedy`)",
     "outage": "what was lost with which the run ended early",
     "resumed": "how each earlier part ended",
     "merged": "the runs that this one was merged from",

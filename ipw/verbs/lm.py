@@ -159,11 +159,11 @@ def measure_into(
 @contextmanager
 def noted(meter: Meter, planned: Plan, bar: Bar, finished: Collection[str]) -> Iterator[Progress]:
     """Note in the manifest how far the run came, and with what it lost its server, however it ends."""
-    done = 0
+    done, remedy = 0, None
 
     def progress(counters: Counters) -> None:
-        nonlocal done
-        done = counters.done
+        nonlocal done, remedy
+        done, remedy = counters.done, counters.remedy
         bar(counters)
 
     try:
@@ -173,7 +173,8 @@ def noted(meter: Meter, planned: Plan, bar: Bar, finished: Collection[str]) -> I
         meter.note(outage=error.facts)
         raise
     finally:
-        meter.note(progress={"finished": len(finished) + done, "of": len(planned.dataset.questions)})
+        found = {"remedy": remedy} if remedy else {}
+        meter.note(progress={"finished": len(finished) + done, "of": len(planned.dataset.questions)} | found)
 
 
 def score_later(run: RunDir, planned: Plan) -> None:

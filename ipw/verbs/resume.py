@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from ipw.system import command_line, process_created_s
 from ipw.verbs.conclude import conclude
 from ipw.verbs.lm import describe, measure_into, process_facts
 from ipw.verbs.options import JSON, STRICT
+from ipw.verbs.terminal import console
 from ipw.verbs.trust import check_trusted
 from ipw.workloads.lm.engines import serve as served
 from ipw.workloads.lm.identity import digest
@@ -74,6 +75,7 @@ def _finish(opened: RunDir, run: Path, owner: Owner, retry_failed: str, paramete
         mark(opened)
         opened.update_manifest(status="complete", recorded=recorded(opened, None))
         return False
+    console().print(_asked(opened, len(planned.dataset.questions), finished), markup=False, soft_wrap=True)
     with served(parameters) as endpoint:
         now = describe(endpoint, planned, idle_s)
         _check_same(manifest, now, run)
@@ -81,6 +83,14 @@ def _finish(opened: RunDir, run: Path, owner: Owner, retry_failed: str, paramete
         with restored_on_error(opened):
             prepare(opened)
             return measure_into(opened, _continued(manifest, now), endpoint, planned, finished, owner)
+
+
+def _asked(run: RunDir, questions: int, finished: Collection[str]) -> str:
+    """Say what is asked now."""
+    left = questions - len(finished)
+    failed = len({str(record["query_id"]) for record in run.journal("query")} - set(finished))
+    again = f", {failed:,} of them again, since they failed" if failed else ""
+    return f"{len(finished):,} of {questions:,} questions are done: {left:,} are asked{again}"
 
 
 def settled(run: RunDir, retry_failed: str) -> set[str]:
@@ -170,7 +180,7 @@ def _continued(manifest: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str,
     type=click.Choice(["transport", "all", "none"]),
     default="transport",
     show_default=True,
-    help="Which failed questions are asked again: those to which no whole answer came, all, or none.",
+    help="Failed questions to ask again: those that failed on their way or by the server's fault, all, or none.",
 )
 @click.option("--base-url", help="Where the server is now, in place of what the run says.")
 @click.option("--serve", help="Start a server in place of what the run says: 'CMD … {port}'.")

@@ -59,7 +59,7 @@ def show(summaries: Sequence[dict[str, Any]], page: Path, runs: Sequence[RunDir]
 
     `runs` are those of the `summaries`, for the command that goes on with one.
     """
-    from ipw.reports.question_checks import QUESTIONS, UNDERSTOOD
+    from ipw.reports.question_checks import TOLD_FIRST
     from ipw.reports.ranking import row_names
     from ipw.reports.tables import terminal
     from ipw.reports.training_table import training_table
@@ -74,7 +74,7 @@ def show(summaries: Sequence[dict[str, Any]], page: Path, runs: Sequence[RunDir]
         training_table(summary, out)
     for summary in summaries:
         for check in summary["validity"]:
-            if not check["ok"] and check["check"] not in {QUESTIONS, UNDERSTOOD}:
+            if not check["ok"] and check["check"] not in TOLD_FIRST:
                 told = f"{judgement(check)}: {summary['run_id']}: {check['check']}: {check['detail']}"
                 out.print(told, markup=False, soft_wrap=True)
     out.print(f"report: {page.resolve()}", markup=False, soft_wrap=True)
@@ -84,9 +84,9 @@ def _first(summary: Mapping[str, Any], run: RunDir | None) -> list[str]:
     """What must be known before any number: where a run stopped, and that its questions have no answers."""
     from ipw.reports.accounting import questions_of
     from ipw.reports.accounting_text import unfinished
-    from ipw.reports.question_checks import QUESTIONS, UNDERSTOOD
+    from ipw.reports.question_checks import TOLD_FIRST
 
-    checks = [check for check in summary["validity"] if check["check"] in {QUESTIONS, UNDERSTOOD}]
+    checks = [check for check in summary["validity"] if check["check"] in TOLD_FIRST]
     checks = [check for check in checks if not check["ok"]]
     found = [f"{judgement(check)}: {check['detail']}" for check in checks]
     stopped, told = unfinished(summary), questions_of(summary)

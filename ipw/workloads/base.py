@@ -33,6 +33,8 @@ class Counters:
     tokens: int = 0
     """Completion tokens."""
     errors: int = 0
+    remedy: str | None = None
+    """What may mend the first of these that somebody knows a remedy for."""
 
 
 Progress = Callable[[Counters], None]

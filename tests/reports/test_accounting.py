@@ -16,6 +16,7 @@ from ipw.reports.accounting import Questions, account, commonest, questions_of
 from ipw.reports.accounting_text import account_line, account_notes, first_line, marks, shortfall, unfinished
 from ipw.reports.metrics import stored_summary, summarize
 from ipw.reports.outcomes import NUMBERS, TEXTS, Outcomes, load_outcomes
+from ipw.runs.directory import RunDir
 
 Record = dict[str, Any]
 RIGHT: Record = {"status": "ok", "score": 1.0, "response": "4", "finish_reason": "stop", "tokens_source": "usage"}
@@ -37,7 +38,8 @@ def outcomes(records: Sequence[Record]) -> Outcomes:
     blank = np.array([not str(record.get("response", "x")).strip() for record in records], bool)
     thinking = np.array([bool(record.get("reasoning")) for record in records], bool)
     kept = {name: texts(name) for name in TEXTS} | {name: numbers(name) for name in NUMBERS}
-    return Outcomes(**kept, blank=blank, thinking=thinking)
+    usual = np.array(["" for _ in records], np.object_)
+    return Outcomes(**kept, blank=blank, thinking=thinking, usual=usual)
 
 
 def manifest(scorer: str | None = "exact", planned: int | None = None, **parameters: Any) -> dict[str, Any]:
@@ -270,6 +272,47 @@ def test_a_server_whose_count_of_tokens_cannot_be_is_told(tmp_path: Path) -> Non
         "of 20 of 100 answers the server's count is doubtful: usage tells 0 tokens of an answer in 90 chunks"
     )
     assert summary["questions"]["tokens_counted"] == 100
+
+
+def named(run: RunDir, name: str) -> Any:
+    return next((check for check in summarize(run)["validity"] if check["check"] == name), None)
+
+
+def test_one_text_to_every_question_is_told_unless_it_is_right(tmp_path: Path) -> None:
+    busy = {"response": [" We are busy.\n"] * 19 + ["4"]}
+    check = named(make_run(tmp_path, "a", scores=[0.0] * 19 + [1.0], columns=busy), "answers alike")
+    assert (check["ok"], check["detail"]) == (False, "19 of 20 answers are one and the same, 'We are busy.'")
+    assert named(make_run(tmp_path, "right", scores=[1.0] * 20, columns=busy), "answers alike") is None
+    letters = {"response": ["A"] * 15 + ["B"] * 5}
+    assert named(make_run(tmp_path, "letters", scores=[0.0] * 20, columns=letters), "answers alike") is None
+    assert named(make_run(tmp_path, "few", scores=[0.0] * 9, columns={"response": ["no"] * 9}), "answers alike") is None
+    cut = make_run(tmp_path, "journal", scores=[0.0] * 20, columns={"response": ["no"] * 20})
+    (cut.path / "queries.parquet").unlink()
+    write_journal(
+        cut, [RIGHT | {"kind": "query", "query_id": f"q{i}", "score": 0.0, "response": " no"} for i in range(20)]
+    )
+    assert set(load_outcomes(cut).usual) == {"no"}
+
+
+def test_answers_that_end_without_a_reason_where_others_have_one_are_told(tmp_path: Path) -> None:
+    def reasons(name: str, *given: str | None) -> Any:
+        run = make_run(tmp_path, name, scores=[1.0] * len(given), columns={"finish_reason": list(given)})
+        return named(run, "reasons to finish")
+
+    check = reasons("some", *["stop"] * 15, *[None] * 5)
+    assert (check["ok"], check["level"]) == (False, "warning")
+    assert check["detail"].startswith("5 of 20 answers ended without one, and may be broken off")
+    assert reasons("all", *["stop"] * 20) is None
+    assert reasons("none", *[None] * 20) is None
+
+
+def test_what_may_mend_a_failure_stands_beside_it(tmp_path: Path) -> None:
+    run = make_run(tmp_path, scores=[1.0] * 5 + [None] * 5)
+    run.update_manifest(progress={"finished": 10, "of": 10, "remedy": "set OPENAI_API_KEY to the server's key"})
+    assert "failed: the server hung up; try: set OPENAI_API_KEY to" in named(run, "questions")["detail"]
+    whole = make_run(tmp_path, "whole")
+    whole.update_manifest(progress={"finished": 120, "of": 120, "remedy": "set OPENAI_API_KEY"})
+    assert "try" not in named(whole, "questions")["detail"]
 
 
 def test_a_scorer_that_understands_few_answers_is_told(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from ipw.workloads.lm.endpoint import Endpoint
 from ipw.workloads.lm.http_parser import HttpError
 from ipw.workloads.lm.liveness import Liveness, Tried
 from ipw.workloads.lm.plan import Plan
+from ipw.workloads.lm.refusals import hint
 from ipw.workloads.lm.reply import Answer, Reply
 from ipw.workloads.lm.scoring import scored
 from ipw.workloads.lm.transport import Transport, reason
@@ -81,6 +82,7 @@ class Asker:
             self._answered = question
         else:
             counters.errors += 1
+            counters.remedy = counters.remedy or hint(answer.error or "", self.url, key=self.has_key)
             self.failed += [question] if self.parameters.retries else []
         self._progress(counters)
 

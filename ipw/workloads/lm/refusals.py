@@ -42,6 +42,10 @@ def hint(error: str, url: ServerUrl, *, key: bool, variable: str = "OPENAI_API_K
         return "--api completions, which needs no chat template"
     if status in (404, 405):
         return _elsewhere(error, url)
+    if status in (301, 302, 303, 307, 308):
+        return "--base-url with the place that it points to, if that is its API"
+    if "a page of HTML: " in error:
+        return "check --base-url: what answers there is a page for people, and no API"
     if status == 429:
         return "a lower --concurrency or --rate"
     return None

@@ -77,6 +77,12 @@ def test_a_place_that_is_not_there_names_the_usual_one_or_the_model(status: int)
     assert "--model" in (hint(f"HTTP {status}: The model `x` does not exist.", URL, key=False) or "")
 
 
+def test_a_page_or_another_place_is_told_to_be_no_api() -> None:
+    assert "--base-url" in (hint("HTTP 307: the server points to https://other.test/v1", URL, key=False) or "")
+    page = "the answer holds no completion: a page of HTML: Sign in"
+    assert "page for people" in (hint(page, URL, key=False) or "")
+
+
 def test_what_nobody_can_mend_from_here_has_no_hint() -> None:
     for error in ("HTTP 500: out of memory", "the stream broke off", "no whole answer within 3 s", ""):
         assert hint(error, URL, key=False) is None
