@@ -43,6 +43,10 @@ CARRIER = {
 }  # fmt: skip
 """Rails of carrier boards (TX1, TX2, IGX Orin): beside the module, or around it. Shown, never added."""
 UNUSED = {"", "NC", "SUM OF SHUNT VOLTAGES"}
+MOST_W = 260.0
+"""Of any rail: twice the 130 W to which Jetson AGX Thor can be set, the most of all boards (NVIDIA's data sheet).
+
+A monitor whose shunt is loose tells its full scale, hundreds of watts."""
 THREE, ONE = {"ina3221", "ina3221x"}, ("ina", "sq522")
 """Names of drivers: of a chip with three rails, and the beginnings of those with one (INA219 to INA780, SQ52206)."""
 
@@ -87,7 +91,7 @@ def rail_sources(rails: Sequence[Rail]) -> Iterator[Source]:
         name = f"{_name(rail.label)}-{seen[label]}" if seen[label] > 1 else _name(rail.label)
         channel = Channel(
             name=name, kind="power", scope="soc", method="integrated_power", device=str(rail.path), unit="W",
-            poll_s=0.05,
+            poll_s=0.05, max_power_w=MOST_W,
         )  # fmt: skip
         yield probed(
             _placed(channel, label, board, labels), partial(timed, rail.watts), f"sudo chmod -R a+r {rail.path}"

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from doubles.reading import named, opened, value
 
+from ipw.energy.believed import doubtful_power
 from ipw.profilers.base import Sensor
 from ipw.profilers.discovery import choose_basis
 from ipw.profilers.hwmon import open_sensor
@@ -147,3 +149,9 @@ def test_a_label_that_is_no_utf_8_costs_its_own_rail(tmp_path: Path, monkeypatch
     monkeypatch.setenv("IPW_HWMON", str(root))
     with opened(open_sensor()) as sensor:
         assert choose_basis(sensor.channels).channels == {"hwmon/vdd-in"}
+
+
+def test_no_rail_can_draw_what_a_monitor_tells_at_full_scale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with opened(open_board(tmp_path / "hwmon", monkeypatch, BOARDS["AGX Orin 64 GB"][0])) as sensor:
+        for channel in sensor.channels:
+            assert doubtful_power(np.array([60.0, 819.0]), max_power_w=channel.max_power_w).tolist() == [False, True]
