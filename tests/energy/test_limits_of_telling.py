@@ -130,3 +130,8 @@ def test_a_cut_between_knots_has_its_bridge_and_the_timing_of_the_knots_around_i
     half = Z95 * np.sqrt(variance)
     assert energy[0] == pytest.approx(POWER_W * (end_s - start_s))
     assert (energy[0] - low[0], high[0] - energy[0]) == pytest.approx((half, half))
+
+
+def test_one_reversed_interval_among_good_ones_is_refused() -> None:
+    with pytest.raises(ValueError, match="before it starts"):
+        energy_between(steady(), [0, 5, 2], [1, 4, 3])

@@ -107,3 +107,11 @@ def test_a_run_without_queries_and_one_with_a_damaged_table_are_refused(tmp_path
         compare(whole, RunDir.open(empty.path))
     with pytest.raises(UsageError, match="cannot be read"):
         compare(whole, RunDir.open(damaged.path))
+
+
+def test_a_ratio_to_nothing_is_absent_with_its_reason(tmp_path: Path) -> None:
+    a = make_run(tmp_path, "run-a", readings=False, columns={"energy_j": [0.0] * N})
+    b = make_run(tmp_path, "run-b", readings=False)
+    found = row(compare(a, b), "energy_per_query_j")
+    assert (found["change"], found["base"]) == (None, 0.0)
+    assert found["reason"] == "a ratio to or of nothing is no number"

@@ -53,3 +53,14 @@ def test_pairs_that_are_still_needed_grow_with_the_square_of_what_t_lacks() -> N
     assert further_pairs(1.8, 2.0, 100) == math.ceil(100 * (1 / 0.81 - 1))
     assert further_pairs(2.0, 2.0, 10) == 1
     assert further_pairs(0.0, 2.0, 10) is None
+
+
+def test_three_starts_of_a_pair_each_have_the_standard_error_of_a_mean_of_three() -> None:
+    verdict = judge([0.0, 0.1, 0.05], [0, 1, 2], margin=0.02)
+    assert (verdict.df, verdict.n) == (2, 3)
+    assert verdict.high is not None
+    assert verdict.high - verdict.estimate == pytest.approx(2.9200 * 0.05 / math.sqrt(3), rel=1e-4)
+
+
+def test_one_pair_is_one() -> None:
+    assert judge([0.5], [0], margin=0.02).n == 1
