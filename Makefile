@@ -8,8 +8,8 @@ PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --c
 quickstart: $(VENV)/.use  ## measure the two bundled models and write the report
 	$(VENV)/bin/ipw quickstart $(ARGS)
 
-test: $(VENV)/.dev  ## run the tests
-	$(VENV)/bin/python -m pytest $(ARGS)
+test: $(VENV)/.dev  ## run the tests, a file at a time on each of two processes: many of them wait
+	$(VENV)/bin/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 torch: $(VENV)/.use  ## add PyTorch, with which the routing workload and its tests run too (CPU only: see README first)
 	$(PIP) --editable '.[llamacpp,torch,routing,lora]'

@@ -323,7 +323,7 @@ def test_a_wrap_of_an_unreadable_range_is_a_loss_and_never_negative(tree: Powerc
     [
         ({"dies_after": 12}, "powermetrics has ended"),
         ({"truncates_after": 12}, "powermetrics has ended"),
-        ({"garbles_after": 12}, "powermetrics writes a sample that cannot be read"),
+        ({"garbles_after": 12, "garbles": 100}, "powermetrics writes a sample that cannot be read"),
     ],
     ids=["killed", "truncated", "garbled"],
 )

@@ -304,13 +304,14 @@ def run(case: Case, number: int, seed: int, folder: Path) -> Outcome:
         (folder / "damaged").write_text(path.name)
     (folder / "kind").write_text(case.name.partition(" ")[0])
     began, end = time.monotonic(), folder / "end"
+    own_kib = _resident_kib()
     child = os.fork()
     if child == 0:
         _child(case, target, folder, end)
     usage = _awaited(child)
     seconds = time.monotonic() - began
     how, _, detail = (end.read_text() if end.exists() else "killed").partition("\n")
-    mib = usage.ru_maxrss / 1024
+    mib = max(usage.ru_maxrss - own_kib, 0) / 1024  # a fork begins with what its parent holds
     how = "hang" if seconds > MOST_S else "memory" if mib > MOST_MIB else how
     return Outcome(case.name, number, how, seconds, mib, detail)
 
@@ -329,6 +330,10 @@ def _child(case: Case, target: Path, folder: Path, end: Path) -> None:
         told = f"traceback\n{traceback.format_exc()}"
     end.write_text(told, errors="replace")
     os._exit(0)
+
+
+def _resident_kib() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() // 1024
 
 
 def _awaited(child: int) -> resource.struct_rusage:

@@ -33,6 +33,8 @@ KNOWN = (
     f"it is no CSV with the columns {', '.join(COLUMNS)}, no log of nvidia-smi --query-gpu=timestamp,index,power.draw "
     "--format=csv, and none of tegrastats --logfile with dates"
 )
+MOST_CELL = 1 << 17
+"""Characters of a cell: more is no log."""
 
 
 class Record(NamedTuple):
@@ -220,6 +222,7 @@ def _rows(lines: list[str], *, whole: bool = True) -> Iterator[tuple[int, Mappin
 
 def _table(lines: list[str], delimiter: str) -> Iterator[list[str]]:
     try:
+        csv.field_size_limit(MOST_CELL)  # of the whole process: a data set may have allowed more
         for cells in csv.reader(lines, delimiter=delimiter, skipinitialspace=True):
             yield [cell.strip() for cell in cells]
     except csv.Error as error:

@@ -10,6 +10,7 @@ from ipw.foreign_text import json_values
 from ipw.reports.definitions import Definition
 from ipw.reports.imported import OF_MODELS, Imported, amount, metrics_of, word
 from ipw.reports.metric import Metric, mapping
+from ipw.shapes import finite
 
 SOURCE = "llama-bench"
 NEEDED = frozenset({"model_filename", "model_type", "n_prompt", "n_gen", "avg_ns", "avg_ts"})
@@ -52,7 +53,9 @@ def _run(row: Mapping[str, Any], where: str) -> Imported:
     if prompt and not output:
         metrics["prompt_tokens_per_s"] = _prompt_rate(told["avg_ts"], n)
     model = f"{word(row['model_type']) or word(row['model_filename']) or 'model'} {test}"
-    settings = {key: row[key] for key in SETTINGS if isinstance(row.get(key), str | int | float)}
+    settings = {
+        key: row[key] for key in SETTINGS if isinstance(row.get(key), str | bool) or finite(row.get(key)) is not None
+    }
     commit, build = word(row.get("build_commit")), row.get("build_number")
     return Imported(
         source=SOURCE,
