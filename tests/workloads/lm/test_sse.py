@@ -87,6 +87,12 @@ def test_a_byte_order_mark_counts_at_the_start_alone() -> None:
     assert ("data", "{2}") not in heard(b"data: {1}\n\n", mark + b"data: {2}\n\n")
 
 
+@pytest.mark.parametrize("cut", [1, 2, 3, 8])
+def test_a_body_of_one_line_without_an_end_may_begin_with_a_byte_order_mark(cut: int) -> None:
+    body = "\ufeffdata: {1}".encode()
+    assert heard(body) == heard(body[:cut], body[cut:]) == [("data", "{1}")]
+
+
 @pytest.mark.parametrize("cut", [b"data: {1", b"data: ", b"dat", b"event: err", b"id: 3", b"data: {1}\ndata: [DO"])
 def test_a_last_line_that_was_cut_off_is_nothing(cut: bytes) -> None:
     assert [kind for kind, *_ in heard(b"data: {0}\n\n" + cut)].count("data") == 1 + cut.count(b"}")
