@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import xml.etree.ElementTree as ET
 from itertools import pairwise
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ipw.energy.curve import power_curve
-from ipw.reports.axes import SERIES, Axis, axis_over
+from ipw.reports.axes import SERIES, Axis, _nice_step, axis_over
 from ipw.reports.charts import Sample, Spot, SubjectRow, Value, accuracy_energy, distributions, pareto_front, subjects
 from ipw.reports.power_chart import power_timeline
 from ipw.reports.readings import mean_power
@@ -171,3 +172,8 @@ def test_mean_power_puts_every_joule_into_one_stretch(watts: list[float], cuts: 
     edges = np.unique(np.concatenate([inside, t[[0, -1]]]))
     joules = mean_power(curve, edges) * np.diff(edges) / 1e9
     assert joules.sum() == pytest.approx(curve.energy_j[-1], rel=1e-6, abs=1e-6)
+
+
+@pytest.mark.parametrize("rough", [0.0, -1.0, math.inf, math.nan, 5e-324])
+def test_an_axis_of_a_damaged_run_has_a_step(rough: float) -> None:
+    assert _nice_step(rough) > 0
