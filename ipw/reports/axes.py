@@ -159,7 +159,7 @@ def legend(entries: Sequence[tuple[Markup | str, str]], x: float, y: float, widt
 
 
 def _nice_step(rough: float) -> float:
-    if not (rough > 0 and math.isfinite(rough)):  # a damaged run: its values are all one, or beyond all numbers
+    if not (1e-300 < rough < math.inf):  # a damaged run: its values are all one, or beyond all numbers
         return 1.0
     power = 10.0 ** math.floor(math.log10(rough))
     return next(power * step for step in (1, 2, 2.5, 5, 10) if power * step >= rough * 0.999)
