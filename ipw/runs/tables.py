@@ -25,7 +25,6 @@ FEW_ROWS = 1 << 20
 
 TEXT, WHOLE, REAL, TRUTH, WHOLES = "string", "int64", "double", "bool", "list<element: int64>"
 ENERGY = dict.fromkeys(("energy_j", "energy_low_j", "energy_high_j", "net_energy_j"), REAL)
-SPAN = {"name": TEXT, "phase": TEXT, "start_ns": WHOLE, "end_ns": WHOLE}
 RATE = {"low": REAL, "high": REAL}
 TABLES: Mapping[str, Mapping[str, str]] = {
     "power": {"t_ns!": WHOLE, "channel!": TEXT, "value!": REAL, "status!": "uint16", "uncertainty_ns!": "uint32"},

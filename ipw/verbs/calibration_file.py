@@ -23,7 +23,6 @@ from ipw.runs.files import make_folder, replacing
 from ipw.shapes import COUNT, misfit
 
 SCHEMA_VERSION = 1
-DEFAULT = Path(".ipw/calibration.json")
 UNCALIBRATED = "no calibration of this runner: 0.5 % is assumed between starts; `ipw calibrate` measures it"
 ANEW = "remove it and run `ipw calibrate`"
 Job = dict[str, Any]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,10 +35,6 @@ class Outcome(NamedTuple):
     planned: Planned
     run: RunDir | None
     error: IpwError | None
-
-
-Begun = Callable[[Planned, str], None]
-"""Told when a cell starts, and on which node."""
 
 
 def run_suite(

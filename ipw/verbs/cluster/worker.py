@@ -26,12 +26,6 @@ class Worker:
         self._archive: Path | None = None
         self._sampler: Any = None
 
-    def hello(self) -> str:
-        """Answer once the node is ours."""
-        import socket
-
-        return socket.gethostname()
-
     def clock(self) -> int:
         """Read this node's clock."""
         return time.monotonic_ns()

@@ -8,13 +8,15 @@ what makes none waits for the rest of its event.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 CR, LF = b"\r"[0], b"\n"[0]
 IGNORED = (b"", b"id", b"retry")
 """Fields that say nothing of an answer; a line that starts with a colon is a comment."""
 
 
-class EventStream:
+class EventStream(ABC):
     """Takes bytes, and gives what is in them to its own methods, which a subclass fills."""
 
     done = False
@@ -35,25 +37,25 @@ class EventStream:
 
     # --- for a subclass to fill -------------------------------------------------------------------------------------
 
+    @abstractmethod
     def data(self, payload: bytes, t_ns: int) -> bool:
         """Take the data of an event; False where it makes no sense by itself."""
-        raise NotImplementedError
 
+    @abstractmethod
     def named(self, name: str, payload: bytes, t_ns: int) -> None:
         """Take a whole event with a name of its own, or one whose data makes no sense."""
-        raise NotImplementedError
 
+    @abstractmethod
     def error_field(self, payload: bytes) -> None:
         """Take a field `error`, which is no part of the standard."""
-        raise NotImplementedError
 
+    @abstractmethod
     def unframed(self, line: bytes, t_ns: int) -> bool:
         """Take a line without framing; False where it makes no sense by itself."""
-        raise NotImplementedError
 
+    @abstractmethod
     def document(self, body: bytes, t_ns: int) -> None:
         """Take all lines without framing that made no sense one by one."""
-        raise NotImplementedError
 
     # --- bytes ------------------------------------------------------------------------------------------------------
 
