@@ -15,7 +15,7 @@ from ipw.verbs.conclude import conclude
 from ipw.verbs.options import IDLE, JSON, OUT, SENSORS, STRICT
 from ipw.verbs.progress import Bar
 from ipw.verbs.terminal import console
-from ipw.workloads.training.parameters import METHODS, Parameters
+from ipw.workloads.training.parameters import CLASSIFIERS, EACH_LAYER, METHODS, OPTIMIZERS, Parameters
 from ipw.workloads.training.run import ENDED_WELL, Ended
 from ipw.workloads.training.run import run_training as run_workload
 
@@ -71,12 +71,25 @@ def measure_training(
     return run, ended, False
 
 
+class Blocks(click.IntRange):
+    """How many blocks, or the word for one block a layer."""
+
+    name = "blocks"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Take a whole number of 1 or more, or the word."""
+        return value if value == EACH_LAYER else super().convert(value, param, ctx)
+
+
+BLOCKS = Blocks(1)
+
+
 @click.command("train")
 @click.option(
     "--model",
     default="text",
     show_default=True,
-    help="'text' or 'image', made here; a folder, hub name or 'moe'; or module:function.",
+    help="'text', 'image' or 'resnet-32', made here; a folder, hub name or 'moe'; or module:function.",
 )
 @click.option(
     "--method",
@@ -93,7 +106,21 @@ def measure_training(
 @click.option("--lr", "learning_rate", type=click.FloatRange(0, min_open=True), help="Default: the method's own.")
 @click.option("--warmup", type=click.IntRange(0), default=3, show_default=True, help="Steps before measuring.")
 @click.option("--amp", is_flag=True, help="Compute in bfloat16 where that is safe.")
-@click.option("--blocks", type=click.IntRange(1), help="Of the local methods; default: each layer is one.")
+@click.option("--optimizer", type=click.Choice(OPTIMIZERS), default="adamw", show_default=True, help="Of gradients.")
+@click.option("--lora-rank", type=click.IntRange(1), default=8, show_default=True, help="Of lora's matrices.")
+@click.option("--blocks", type=BLOCKS, help="Of the local methods: a number, or 'layers'; default as the paper cuts.")
+@click.option("--auxiliary-depth", type=click.IntRange(0), help="Layers of a head; default 2, momentum-local 0.")
+@click.option("--pyramid/--no-pyramid", default=True, show_default=True, help="Heads get shallower towards the end.")
+@click.option(
+    "--classifier",
+    type=click.Choice(CLASSIFIERS),
+    default="tied",
+    show_default=True,
+    help="Of heads of language models.",
+)
+@click.option(
+    "--ema-momentum", type=click.FloatRange(0, 1), default=0.995, show_default=True, help="Of momentum-local's average."
+)
 @click.option("--peers", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes of zeroth-order.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
 @click.option("--data", default="bundled", show_default=True, help="Text: 'bundled', a file, or a folder.")

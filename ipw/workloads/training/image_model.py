@@ -1,7 +1,8 @@
-"""A small residual network for images, as for CIFAR: three stages of basic blocks."""
+"""Residual networks for small images, as for CIFAR: three stages of basic blocks (He et al. 2015, section 4.2)."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -56,10 +57,17 @@ class ResNet(nn.Module):
         return torch.as_tensor(self.head(hidden))
 
 
+def blocks_per_stage(name: str) -> int | None:
+    """Read the name of a model: `image`, or `resnet-N` for one of N = 6 n + 2 layers; `None` for others."""
+    named = re.fullmatch(r"resnet-?(\d+)", name)
+    stage, rest = divmod(int(named[1]) - 2, STAGES * 2) if named else (0, 0)
+    return BLOCKS_PER_STAGE if name == "image" else stage if stage > 0 and not rest else None
+
+
 def auxiliary(model: ResNet, classes: int, after: int, sampled: Sequence[int]) -> nn.Module:
     """Fresh blocks of the sampled blocks' widths behind block `after`, and a classifier (AugLocal, section 3).
 
-    With at most one block the classifier normalises first, as the paper's code does.
+    With at most one block the classifier normalises first; the paper's code does so after the mean over the image.
     """
     widths = [_width(model, i) for i in (after, *sampled)]
     blocks = [Residual(before, here) for before, here in pairwise(widths)]

@@ -6,8 +6,16 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 METHODS = ("backprop", "checkpointing", "lora", "local", "momentum-local", "zeroth-order")
-LEARNING_RATES = dict.fromkeys(METHODS, 2e-3) | {"zeroth-order": 1e-3}
+OPTIMIZERS = ("adamw", "sgd")
+LEARNING_RATES = {"adamw": 2e-3, "sgd": 5e-2}
+ZEROTH_ORDER_RATE = 1e-3
 """Where --lr is not given."""
+AUXILIARY_DEPTHS = {"local": 2, "momentum-local": 0}
+"""Where --auxiliary-depth is not given."""
+CLASSIFIERS = ("tied", "own")
+TIED = CLASSIFIERS[0]
+EACH_LAYER = "layers"
+"""What --blocks takes for one block a layer."""
 DEFAULT_STEPS = 100
 MOST_STEPS = 1_000_000
 """Where a target or a budget ends the run."""
@@ -18,8 +26,8 @@ class Parameters:
     """The options of `ipw run train`."""
 
     model: str = "text"
-    """`text` or `image`, made here; a folder or hub name of a causal language model, or the bundled `moe`; or
-    `module:function`, which returns a model, its batches and its loss function."""
+    """`text`, `image` or `resnet-N`, made here; a folder or hub name of a causal language model, or the bundled `moe`;
+    or `module:function`, which returns a model, its batches and its loss function."""
     methods: tuple[str, ...] = METHODS[:1]
     steps: int | None = None
     """At most so many of each method."""
@@ -44,10 +52,19 @@ class Parameters:
     """Of the weights, of made data, and of the order of the data."""
     data: str = "bundled"
     """Text to read: `bundled`, a text or data-set file, or a folder."""
-    blocks: int | None = None
-    """Gradient-isolated blocks of the local methods; by default each layer is one."""
-    auxiliary_depth: int = 2
-    """Layers of the deepest auxiliary network of the local methods."""
+    optimizer: str = "adamw"
+    """Of the methods with gradients: one of OPTIMIZERS."""
+    blocks: int | str | None = None
+    """Gradient-isolated blocks of the local methods: so many of one size, or `layers` for one each. By default each
+    layer is one, but the last is as deep as the others are with their auxiliary networks."""
+    auxiliary_depth: int | None = None
+    """Layers of the deepest auxiliary network of the local methods; 0 is a classifier alone."""
+    classifier: str = TIED
+    """Of the heads of language models: `tied` to the model's own unembedding, or each its `own`."""
+    pyramid: bool = True
+    """Auxiliary networks get shallower towards the end."""
+    ema_momentum: float = 0.995
+    """μ of momentum-local: how much of the average is left after a step."""
     peers: int = 1
     """Processes that train together by zeroth order."""
     lora_rank: int = 8
@@ -64,7 +81,12 @@ class Parameters:
 
     def learning_rate_of(self, method: str) -> float:
         """Give the learning rate, as told or by default."""
-        return LEARNING_RATES[method] if self.learning_rate is None else self.learning_rate
+        default = ZEROTH_ORDER_RATE if method == "zeroth-order" else LEARNING_RATES[self.optimizer]
+        return default if self.learning_rate is None else self.learning_rate
+
+    def auxiliary_depth_of(self, method: str) -> int:
+        """Give the auxiliary depth of a local method, as told or by default."""
+        return AUXILIARY_DEPTHS[method] if self.auxiliary_depth is None else self.auxiliary_depth
 
 
 def from_dict(stored: dict[str, Any]) -> Parameters:

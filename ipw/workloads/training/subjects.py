@@ -6,7 +6,6 @@ import hashlib
 import importlib
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from copy import deepcopy
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
@@ -20,10 +19,11 @@ from torch.nn import functional
 from ipw.errors import UsageError
 from ipw.workloads.routing.corpus import read_corpus
 from ipw.workloads.training import data, image_model
+from ipw.workloads.training.heads import LayeredHead, classifier
 from ipw.workloads.training.image_model import ResNet
-from ipw.workloads.training.parameters import Parameters
+from ipw.workloads.training.parameters import TIED, Parameters
 from ipw.workloads.training.task import Batch, Task, mapped, sample_count, tensors
-from ipw.workloads.training.text_model import Decoder, Head, Layer
+from ipw.workloads.training.text_model import Decoder, Layer
 
 BUNDLED_MOE = "moe"
 BYTES = 256
@@ -38,8 +38,8 @@ def load_task(parameters: Parameters, rank: int = 0) -> Task:
     """
     torch.manual_seed(parameters.seed)
     name = parameters.model
-    if name == "image":
-        task = _image(parameters, rank)
+    if blocks := image_model.blocks_per_stage(name):
+        task = _image(parameters, rank, blocks)
     elif name == "text":
         task = _text(parameters, rank)
     elif ":" in name and not Path(name).exists():
@@ -81,10 +81,10 @@ def next_token_loss(logits: Tensor, tokens: Tensor) -> Tensor:
 # --- made here ------------------------------------------------------------------------------------------------------
 
 
-def _image(parameters: Parameters, rank: int) -> Task:
+def _image(parameters: Parameters, rank: int, blocks_per_stage: int) -> Task:
     images, labels = data.made_images(data.IMAGES + data.HELD_OUT_IMAGES, parameters.seed)
     held_out = images[data.IMAGES :], labels[data.IMAGES :]
-    model = ResNet(data.CLASSES)
+    model = ResNet(data.CLASSES, blocks_per_stage=blocks_per_stage)
 
     def criterion(logits: Tensor, batch: Batch) -> Tensor:
         return functional.cross_entropy(logits.float(), batch[1])
@@ -96,7 +96,7 @@ def _image(parameters: Parameters, rank: int) -> Task:
         batches=data.image_batches(*train, parameters.batch_size, parameters.seed + rank),
         loss=lambda net, batch: criterion(net(batch[0]), batch),
         evaluation=[next(evaluation) for _ in range(parameters.evaluations)],
-        name="ipw-small-resnet",
+        name="ipw-small-resnet" if parameters.model == "image" else parameters.model,
         layers=list(model.layers),
         criterion=criterion,
         auxiliary=partial(image_model.auxiliary, model, data.CLASSES),
@@ -109,8 +109,8 @@ def _text(parameters: Parameters, rank: int) -> Task:
     train, held_out = _token_batches(np.frombuffer(encoded, np.uint8).astype(np.int64), parameters, rank)
 
     def auxiliary(_after: int, sampled: Sequence[int]) -> nn.Module:
-        width = model.embedding.embedding_dim
-        return nn.Sequential(*(Layer(width) for _ in sampled), Head(width, BYTES))
+        width, unembedding = model.embedding.embedding_dim, model.head[1] if parameters.classifier == TIED else None
+        return nn.Sequential(*(Layer(width) for _ in sampled), classifier(width, BYTES, unembedding))
 
     return Task(
         model=model,
@@ -175,7 +175,8 @@ def _causal_lm(name: str, parameters: Parameters, rank: int) -> Task:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UsageError(
             f"cannot load {name}: {reason}",
-            "give --model 'text', 'image', 'moe', a folder or hub name of a causal language model, or module:function",
+            "give --model 'text', 'image', 'resnet-32', 'moe', module:function, or a folder or hub name of a causal "
+            "language model",
         ) from None
     logging.set_verbosity_error()
     ids = tokenizer("\n".join(_texts(parameters)), add_special_tokens=False)["input_ids"]
@@ -183,7 +184,7 @@ def _causal_lm(name: str, parameters: Parameters, rank: int) -> Task:
     layers = largest_list(model)
 
     def auxiliary(_after: int, sampled: Sequence[int]) -> nn.Module:
-        return LayeredHead(model, [layers[i] for i in sampled])
+        return LayeredHead(model, [layers[i] for i in sampled], tied=parameters.classifier == TIED)
 
     return Task(
         model=model,
@@ -196,25 +197,6 @@ def _causal_lm(name: str, parameters: Parameters, rank: int) -> Task:
         auxiliary=auxiliary if layers else None,
         tokens=_predicted,
     )
-
-
-class LayeredHead(nn.Module):
-    """Fresh layers like some of a transformers model's, then a fresh classifier over its vocabulary."""
-
-    def __init__(self, model: Any, like: Sequence[nn.Module]) -> None:
-        super().__init__()
-        self.layers = nn.ModuleList(deepcopy(layer) for layer in like)
-        self.layers.apply(model._init_weights)  # noqa: SLF001 - how transformers names its initialisation
-        vocabulary, width = model.get_output_embeddings().weight.shape
-        self.head = Head(width, vocabulary)
-
-    def forward(self, hidden: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        """Logits of a hidden state; further arguments are those of the layers."""
-        for layer in self.layers:
-            output = layer(hidden, *args, **kwargs)
-            hidden = output[0] if isinstance(output, tuple) else output
-        logits: Tensor = self.head(hidden)
-        return logits
 
 
 def _of_user(name: str, parameters: Parameters) -> Task:

@@ -40,14 +40,14 @@ def weighted(loss: Any, share: float, net: Any, batch: Any) -> Any:
     return loss(net, batch) * share
 
 
+@pytest.mark.parametrize("options", [{}, {"blocks": "layers"}, {"blocks": 2}, {"auxiliary_depth": 1}])
 @pytest.mark.parametrize("name", LOCAL)
 @pytest.mark.parametrize("kind", TASKS)
-def test_no_gradient_crosses_from_a_block_into_another(name: str, kind: str) -> None:
+def test_no_gradient_crosses_from_a_block_into_another(name: str, kind: str, options: dict[str, Any]) -> None:
     """With the losses of all blocks but one multiplied by 0, every other block's gradient is exactly 0."""
-    task = TASKS[kind]()
-    batch = next(task.batches)
-    count = len(task.layers)
-    for block in range(count):
+    batch = next(TASKS[kind]().batches)
+    blocks = list(range(len(make(name, TASKS[kind](), options).heads) + 1))
+    for block in blocks:
         task = TASKS[kind]()
         told: list[Any] = []
         criterion, loss = task.criterion, task.loss
@@ -58,16 +58,20 @@ def test_no_gradient_crosses_from_a_block_into_another(name: str, kind: str) -> 
             return inner(logits, b) * float(len(told) - 1 == block)
 
         task.criterion = only
-        share = float(block == count - 1)
-        task.loss = partial(weighted, loss, share)
-        method: Any = make_method(name, task, Parameters())
+        task.loss = partial(weighted, loss, float(block == blocks[-1]))
+        method = make(name, task, options)
         method._optimiser.zero_grad = lambda **_: None
         method.step(batch, Edges(torch.device("cpu")))
         for k, layer in enumerate(task.layers):
+            mine = sum(k > end for end in method._ends)
             gradients = [w.grad for w in layer.parameters() if w.grad is not None]
             assert gradients
             nothing = all(bool((g == 0).all()) for g in gradients)
-            assert nothing == (k != block), f"loss of block {block}, gradient of block {k}"
+            assert nothing == (mine != block), f"loss of block {block}, gradient of layer {k}"
+
+
+def make(name: str, task: Any, options: dict[str, Any]) -> Any:
+    return make_method(name, task, Parameters(**options))
 
 
 @pytest.mark.parametrize("name", LOCAL)
@@ -92,16 +96,43 @@ def test_the_moving_average_converges_at_its_rate() -> None:
 
 def test_a_momentum_head_follows_the_next_block_and_is_not_trained() -> None:
     task = tiny_text()
-    method: Any = make_method("momentum-local", task, Parameters())
+    method = make("momentum-local", task, {"ema_momentum": 0.9})
     head = method.heads[0]
     assert isinstance(head, MomentumHead)
-    before = head.average.qkv.weight.clone()
-    assert torch.equal(before, task.layers[1].qkv.weight)
-    method.step(next(task.batches), Edges(torch.device("cpu")))
+    average = task.layers[1].qkv.weight.detach().clone()
+    assert torch.equal(head.average.qkv.weight, average)
+    for _ in range(2):
+        average = average * 0.9 + task.layers[1].qkv.weight.detach() * (1 - 0.9)
+        method.step(next(task.batches), Edges(torch.device("cpu")))
+        assert torch.allclose(head.average.qkv.weight, average, atol=1e-7), "towards the weights of the step"
     assert not any(weight.requires_grad or weight.grad is not None for weight in head.average.parameters())
-    expected = before * 0.995 + task.layers[1].qkv.weight * (1 - 0.995)
-    assert torch.allclose(head.average.qkv.weight, expected, atol=1e-7)
-    assert not torch.equal(head.companion.qkv.weight, before), "the companion learns"
+    assert not torch.equal(head.companion.qkv.weight, task.layers[1].qkv.weight), "the companion learns for itself"
+
+
+def test_momentum_heads_are_the_average_its_companion_and_a_classifier() -> None:
+    plain, deep = make("momentum-local", tiny_text(), {}), make("momentum-local", tiny_text(), {"auxiliary_depth": 1})
+    assert [len(head.rest) for head in plain.heads] == [1, 1, 1]
+    assert [len(head.rest) for head in deep.heads] == [2, 2]
+
+
+def test_the_pyramid_can_be_left_out() -> None:
+    depths = [
+        [len(head) - 1 for head in make("local", tiny_text(layers=9), {"auxiliary_depth": 3, "pyramid": pyramid}).heads]
+        for pyramid in (True, False)
+    ]
+    assert depths == [[3, 3, 2, 2, 2], [3, 3, 3, 3, 3]]
+
+
+@pytest.mark.parametrize("name", ["backprop", *LOCAL])
+def test_stochastic_gradient_descent_learns_and_holds_one_state_a_weight(name: str) -> None:
+    task = tiny_text()
+    batch = next(task.batches)
+    task.batches = iter([batch] * 25)
+    first, *_, last = losses(name, task, 25, optimizer="sgd")
+    assert last < first - 0.1
+    states = make(name, tiny_text(), {"optimizer": "sgd"})
+    states.step(batch, Edges(torch.device("cpu")))
+    assert all(list(state) == ["momentum_buffer"] for state in states._optimiser.state.values())
 
 
 @pytest.mark.parametrize("kind", TASKS)

@@ -15,7 +15,7 @@ class Backprop:
 
     def __init__(self, task: Task, parameters: Parameters, learning_rate: float) -> None:
         self._task, self._parameters = task, parameters
-        self._optimiser = optimiser(task.model.parameters(), learning_rate)
+        self._optimiser = optimiser(task.model.parameters(), parameters, learning_rate)
 
     def step(self, batch: Batch, edges: Edges) -> Tensor:
         """Sum the gradients of the pieces, then update once."""

@@ -26,9 +26,15 @@ class UnfitError(UsageError):
     """The method cannot train this model."""
 
 
-def optimiser(weights: Iterable[nn.Parameter], learning_rate: float) -> torch.optim.Optimizer:
-    """Make the optimiser of all methods that have gradients."""
-    return torch.optim.AdamW([w for w in weights if w.requires_grad], lr=learning_rate, weight_decay=0.0)
+def optimiser(weights: Iterable[nn.Parameter], parameters: Parameters, learning_rate: float) -> torch.optim.Optimizer:
+    """Make the optimiser of all methods that have gradients.
+
+    SGD has Nesterov's momentum and the weight decay of AugLocal's and MAN's recipes, AdamW no decay.
+    """
+    learning = [w for w in weights if w.requires_grad]
+    if parameters.optimizer == "sgd":
+        return torch.optim.SGD(learning, lr=learning_rate, momentum=0.9, nesterov=True, weight_decay=1e-4)
+    return torch.optim.AdamW(learning, lr=learning_rate, weight_decay=0.0)
 
 
 def precision(parameters: Parameters, model: nn.Module) -> AbstractContextManager[object]:

@@ -3,7 +3,7 @@
 The model is cut into gradient-isolated blocks. What a block puts out goes through an auxiliary network of its own to a
 local loss, whose gradient stays in the block; the next block gets the output without its history. The backward pass of
 a block runs inside the model's forward pass, so that its activations are freed before the next block starts. The last
-block has the model's own head and loss.
+block has the model's own head and loss; by default it holds the last d + 1 layers, where d is the auxiliary depth.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from ipw.workloads.training.edges import BACKWARD, FORWARD, UPDATE, Edges
-from ipw.workloads.training.methods.auxiliary import block_ends, pyramid_depth, sampled_layers
+from ipw.workloads.training.methods.auxiliary import block_ends, cuts, pyramid_depth, sampled_layers
 from ipw.workloads.training.methods.base import UnfitError, device_of, optimiser, precision, structure
-from ipw.workloads.training.parameters import Parameters
+from ipw.workloads.training.parameters import EACH_LAYER, Parameters
 from ipw.workloads.training.task import Batch, Task, pieces
 
 
@@ -31,17 +31,14 @@ class Local:
         if task.auxiliary is None or task.criterion is None:
             raise UnfitError(f"{self.name} cannot make auxiliary networks for {task.name}",
                              f"return a Task with `auxiliary` and `criterion`, or leave {self.name} out")  # fmt: skip
-        blocks = len(task.layers) if parameters.blocks is None else parameters.blocks
-        if blocks > len(task.layers):
-            raise UnfitError(
-                f"{task.name} has {len(task.layers)} layers, which make no {blocks} blocks", "fewer --blocks"
-            )
+        depth = parameters.auxiliary_depth_of(self.name)
         self._task, self._parameters = task, parameters
-        self._ends = block_ends(len(task.layers), blocks)[:-1]
-        depths = [pyramid_depth(k, blocks, parameters.auxiliary_depth) for k in range(blocks - 1)]
+        self._ends = _ends(task, parameters.blocks, depth)[:-1]
+        blocks = len(self._ends) + 1
+        depths = [pyramid_depth(k, blocks, depth) if parameters.pyramid else depth for k in range(blocks - 1)]
         self.heads = nn.ModuleList(self._head(end, depth) for end, depth in zip(self._ends, depths, strict=True))
         self.heads.to(device_of(task.model))
-        self._optimiser = optimiser([*task.model.parameters(), *self.heads.parameters()], learning_rate)
+        self._optimiser = optimiser([*task.model.parameters(), *self.heads.parameters()], parameters, learning_rate)
         self._piece: Batch = None
         self._share = 1.0
         self._edges: Edges | None = None
@@ -59,9 +56,9 @@ class Local:
             losses.append(self._backward(loss, edges))
         self._edges = None
         edges.enter(UPDATE)
+        self._before_update()
         self._optimiser.step()
         self._optimiser.zero_grad(set_to_none=True)
-        self._after_update()
         return sum(losses[1:], losses[0])
 
     def _head(self, end: int, depth: int) -> nn.Module:
@@ -69,7 +66,7 @@ class Local:
         assert self._task.auxiliary is not None
         return self._task.auxiliary(end, sampled_layers(end, len(self._task.layers), depth))
 
-    def _after_update(self) -> None:
+    def _before_update(self) -> None:
         """Nothing here; for methods that carry something on from step to step."""
 
     def _hook(self, head: nn.Module) -> Any:
@@ -92,6 +89,16 @@ class Local:
         with torch.autocast(loss.device.type, enabled=False):
             loss.backward()
         return loss.detach()
+
+
+def _ends(task: Task, blocks: int | str | None, depth: int) -> list[int]:
+    layers = len(task.layers)
+    if blocks is None:
+        return cuts(layers, depth)
+    count = layers if blocks == EACH_LAYER else int(blocks)
+    if count > layers:
+        raise UnfitError(f"{task.name} has {layers} layers, which make no {count} blocks", "fewer --blocks")
+    return block_ends(layers, count)
 
 
 def hidden_of(output: Any) -> Tensor:

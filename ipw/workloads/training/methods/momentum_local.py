@@ -2,8 +2,9 @@
 
 The head of a block starts with two layers side by side, whose outputs are summed: a frozen copy of the next block's
 first layer, which follows that layer as an exponential moving average, and a copy that learns (the paper's learnable
-bias). Behind them comes the auxiliary network of the base method, here AugLocal's. Parameters are averaged, buffers are
-not.
+bias). Behind them comes a plain classifier, or, with an auxiliary depth, AugLocal's auxiliary network. Parameters are
+averaged, buffers are not. As in the authors' code the average moves before the layer does: towards the weights with
+which the step was computed. Unlike there, both copies start as the layer, as the paper says; the code draws them anew.
 """
 
 from __future__ import annotations
@@ -16,9 +17,6 @@ from torch import Tensor, nn
 
 from ipw.workloads.training.methods.auxiliary import sampled_layers
 from ipw.workloads.training.methods.local import Local, hidden_of
-
-MOMENTUM = 0.995
-"""The paper's μ."""
 
 
 class MomentumHead(nn.Module):
@@ -46,13 +44,13 @@ class MomentumLocal(Local):
         behind = sampled_layers(end + 1, len(self._task.layers), depth)
         return MomentumHead(self._task.layers[end + 1], self._task.auxiliary(end + 1, behind))
 
-    def _after_update(self) -> None:
+    def _before_update(self) -> None:
         for end, head in zip(self._ends, self.heads, strict=True):
-            follow(head.average, self._task.layers[end + 1])
+            follow(head.average, self._task.layers[end + 1], self._parameters.ema_momentum)
 
 
 @torch.no_grad()
-def follow(average: nn.Module, layer: nn.Module, momentum: float = MOMENTUM) -> None:
+def follow(average: nn.Module, layer: nn.Module, momentum: float) -> None:
     """Move every parameter of the average towards the layer's: μ times itself and 1 - μ times the other."""
     for mean, weight in zip(average.parameters(), layer.parameters(), strict=True):
         mean.mul_(momentum).add_(weight, alpha=1 - momentum)
