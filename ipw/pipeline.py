@@ -28,6 +28,7 @@ def derive(run: RunDir) -> dict[str, Any]:
     if "imported" in run.manifest():
         raise UsageError(f"{run} was imported: it holds no raw data to derive from", f"ipw report {run}")
     with Owner(run.path, "derived"):
+        before = run.manifest()
         sweep_parts(run.path)
         cut_bytes = tail_bytes(run)
         metrics, by_method = _derive_tables(run)
@@ -36,7 +37,7 @@ def derive(run: RunDir) -> dict[str, Any]:
         if by_method:
             summary["by_method"] = by_method
         run.pack_readings()
-        summary = with_record(summary, run, survey_derived(run, cut_bytes))
+        summary = with_record(summary, run, survey_derived(run, cut_bytes), before)
         run.write_summary(summary)
     return summary
 

@@ -7,7 +7,7 @@ A shape is one of
     {"a text", "another"}      one of these texts
     object                     anything
     [shape]                    a list of such
-    {"name": shape}            an object; a name that ends in `?` may also be null, and one in `!` must be there
+    {"name": shape}            an object; a name that ends in `?` may be null, one in `!` must be there, in `!?` both
     {"*": shape}               an object of any names
 
 Names that a shape does not have are let through: another version may have written them.
@@ -104,12 +104,11 @@ def _object_misfit(value: Any, shape: Mapping[str, Shape], where: str) -> str | 
                 return found
             continue
         bare = name.rstrip("?!")
+        marks = name[len(bare) :]
         if bare not in value:
-            if name.endswith("!"):
+            if "!" in marks:
                 return f"{begun}{bare} is missing"
-        elif not (value[bare] is None and name.endswith("?")) and (
-            found := misfit(value[bare], inner, f"{begun}{bare}")
-        ):
+        elif not (value[bare] is None and "?" in marks) and (found := misfit(value[bare], inner, f"{begun}{bare}")):
             return found
     return None
 

@@ -33,11 +33,17 @@ not known is `null`, with a reason beside it; nothing is 0 because it is unknown
 HELD = """\
 ## What is held against what
 
-When a run ends, its manifest keeps the length and the digest of the journal, and how many readings the sampler wrote.
-When it is derived, each line must be whole and of a known kind, each question there once and as many as were asked,
-each time within a measured window, and every reading there; else the check `record` fails, and the run is not valid.
-The summary keeps the digests of the files that it was made from: when one of them is another later, `ipw report`,
-`ipw compare`, the gate and `ipw.load_run` tell it, and `ipw merge` refuses the run.
+When a run ends, its manifest keeps the length and the digest of the journal, how many readings the sampler wrote, and
+the digests of these and of every other raw file; `ipw score` adds that of its scores. Manifest and summary hold a
+digest of their own entries: a changed one is told, and a changed summary is not read.
+
+When the run is derived, each line must be whole and of a known kind, each question there once and as many as were
+asked, each time within a measured window, and every reading there and as it was; else the check `record` fails, and
+the run is not valid. The summary keeps the digests of the files that it was made from: when one of them is another
+later, `ipw report`, `ipw compare`, the gate and `ipw.load_run` tell it, and `ipw merge` refuses the run.
+
+A run of schema version 1 has no digests: a change of its files could not be seen. That stands beside its numbers, and
+so does a change of its joules from one derivation to the next.
 
 A line of the journal is written whole, or taken back: then the run ends, keeps what it has, and says that it could
 not write. A disk that is full for less than 0.3 s is waited for, which is told too.

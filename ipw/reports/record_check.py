@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
-from ipw.reports.metric import mapping, mappings
+from ipw.reports.metric import mapping, mappings, number
 from ipw.runs.digests import altered, digests
 from ipw.runs.directory import RunDir
 from ipw.runs.journal import JOURNAL
-from ipw.runs.record import Found, held
+from ipw.runs.record import NO_DIGESTS, Found, held
 
 RECORD = "record"
+SAME_REL = 1e-6
+"""Sums may be taken in another order than then."""
 
 
-def with_record(summary: Mapping[str, Any], run: RunDir, found: Found) -> dict[str, Any]:
-    """Add to a summary what its record says of it, and the digests of the files that it was made from."""
-    errors, told = held(run.manifest(), found)
-    count = found.lines.get("query") or sum(found.lines.values())
-    fine = f"{count} {'questions' if 'query' in found.lines else 'lines'} and {found.readings} readings, all whole"
+def with_record(
+    summary: Mapping[str, Any], run: RunDir, found: Found, before: Mapping[str, Any] = MappingProxyType({})
+) -> dict[str, Any]:
+    """Add to a summary what its record says of it, and the digests of the files that it was made from.
+
+    `before` is the manifest as it was before this derivation.
+    """
+    manifest = run.manifest()
+    errors, told = held(manifest, found)
+    if NO_DIGESTS in told:
+        told += _other_joules(_joules(before), _joules(manifest))
+    asked = len(found.query_id)  # once each, however often: the journal has a line for every try
+    count = f"{asked} questions" if asked else f"{sum(found.lines.values())} lines"
+    fine = f"{count} and {found.readings} readings, all whole"
     checked = _with_check(summary, errors, told, fine)
     return checked | {"files": digests(run, {JOURNAL: str(found.journal["sha256"])})}
 
@@ -26,13 +38,24 @@ def with_record(summary: Mapping[str, Any], run: RunDir, found: Found) -> dict[s
 def verified(summary: Mapping[str, Any], run: RunDir) -> dict[str, Any]:
     """Hold a stored summary against the files of its run as they are now; `ipw report --recompute` makes it anew."""
     faults = list(altered(run, mapping(summary.get("files"))))
-    return _with_check(summary, faults, (), "") if faults else dict(summary)
+    told = [NO_DIGESTS] if summary.get("schema_version") == 1 else []
+    return _with_check(summary, faults, told, "") if faults or told else dict(summary)
 
 
 def record_faults(summary: Mapping[str, Any]) -> list[str]:
     """Say what the check of the record found."""
     failed = [check for check in mappings(summary.get("validity")) if check.get("check") == RECORD]
     return [str(check.get("detail")) for check in failed if check.get("level") == "error" and not check.get("ok")]
+
+
+def _joules(manifest: Mapping[str, Any]) -> float | None:
+    return number(mapping(manifest.get("attribution")).get("measured_j"))
+
+
+def _other_joules(then: float | None, now: float | None) -> Iterator[str]:
+    if then is not None and (now is None or abs(now - then) > SAME_REL * abs(then)):
+        held_now = "nothing that is known" if now is None else f"{now:.6g} J"
+        yield f"its window holds {held_now}, and held {then:.6g} J when it was derived before"
 
 
 def _with_check(summary: Mapping[str, Any], errors: Sequence[str], told: Sequence[str], fine: str) -> dict[str, Any]:

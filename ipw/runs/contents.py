@@ -45,7 +45,9 @@ MANIFEST_ENTRIES = {
     "software": "versions",
     "neighbours": "who else computed on the GPUs, at the start and at the end",
     "sampler": "what the sampler cost, read and missed",
-    "recorded": "what was left at the end: `bytes` and `sha256` of the journal, number of `readings`",
+    "recorded": "what was left at the end: `bytes` and `sha256` of the journal, number of `readings` and their "
+    "digest, digests of other raw files and of the scores that were given later",
+    "digest": "SHA-256 of all other entries",
     "attribution": "joules of the measured window, and how they were told apart",
     "attribution_reason": "why there is none",
     "scoring": "which scores count",
@@ -75,6 +77,7 @@ SUMMARY_ENTRIES = {
     "by_subject": "the same, of each subject",
     "by_method": "of training: how each method ended, and its metrics",
     "files": "SHA-256 of every file that the numbers were made from",
+    "digest": "SHA-256 of all other entries",
 }
 
 READING_FIELDS = {

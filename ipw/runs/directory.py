@@ -20,6 +20,7 @@ from ipw.runs.readings import READINGS, RECORD, RECORD_FIELDS
 from ipw.runs.run_shapes import SUMMARY as SUMMARY_SHAPE
 from ipw.runs.run_shapes import manifest_fault, record_of
 from ipw.runs.schema import SCHEMA_VERSION, check_version, migrated
+from ipw.runs.self_digest import is_whole, with_digest, without_digest
 from ipw.runs.tables import opened, typed
 from ipw.shapes import misfit
 
@@ -77,25 +78,34 @@ class RunDir:
 
     def manifest(self) -> dict[str, Any]:
         """What was run, on what, by which sensors, in this version's terms. Raises UsageError where it is damaged."""
-        return migrated(self._read_json(MANIFEST, manifest_fault, COPIED))
+        return migrated(without_digest(self._read_json(MANIFEST, manifest_fault, COPIED)))
 
-    def write_manifest(self, manifest: Mapping[str, Any]) -> None:
-        """Replace the manifest."""
-        self._replace(MANIFEST, json.dumps({"schema_version": SCHEMA_VERSION, **manifest}, indent=1) + "\n")
+    def manifest_is_whole(self) -> bool:
+        """Whether the manifest is as ipw wrote it. Raises UsageError as `manifest` does."""
+        return is_whole(self._read_json(MANIFEST, manifest_fault, COPIED))
+
+    def write_manifest(self, manifest: Mapping[str, Any], *, whole: bool = True) -> None:
+        """Replace the manifest; `whole` says whether what it was made from was as ipw wrote it."""
+        entries = with_digest({"schema_version": SCHEMA_VERSION, **manifest}, whole=whole)
+        self._replace(MANIFEST, json.dumps(entries, indent=1) + "\n")
 
     def update_manifest(self, **changes: Any) -> None:
         """Replace the given top-level entries of the manifest."""
-        self.write_manifest({**self.manifest(), **changes})
+        self.write_manifest({**self.manifest(), **changes}, whole=self.manifest_is_whole())
 
     def summary(self) -> dict[str, Any] | None:
         """Every metric of the run; `None` where it was never derived. Raises UsageError as `manifest` does."""
         if not (self.path / SUMMARY).is_file():
             return None
-        return self._read_json(SUMMARY, lambda found: misfit(found, SUMMARY_SHAPE), f"ipw report {self} --recompute")
+        again = f"ipw report {self} --recompute"
+        found = self._read_json(SUMMARY, lambda found: misfit(found, SUMMARY_SHAPE), again)
+        if not is_whole(found):
+            raise UsageError(f"{self.path / SUMMARY} is not as ipw wrote it: it was changed", again)
+        return without_digest(found)
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Replace the summary. NaN and infinity are refused: what is absent is `None` with a reason."""
-        self._replace(SUMMARY, json.dumps(summary, indent=1, allow_nan=False) + "\n")
+        self._replace(SUMMARY, json.dumps(with_digest(summary), indent=1, allow_nan=False) + "\n")
 
     # --- journal ----------------------------------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ import numpy.typing as npt
 Ints = npt.NDArray[np.int64]
 NEAR_NS = 1000
 """Times went through floating-point numbers on their way here."""
+NO_DIGESTS = "it was written by an ipw that kept no digests: a change of its files could not be seen"
 WITH_WINDOW = {"lm", "routing", "train", "command"}
 
 
@@ -45,6 +46,10 @@ class Found:
     start_ns: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
     end_ns: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
     readings: int = 0
+    readings_sha256: str = ""
+    altered: Sequence[str] = ()
+    """What is no longer as it was written, of the files beside journal and readings."""
+    manifest_is_whole: bool = True
     cut_bytes: int = 0
     """Behind the last whole record of `power.bin`."""
 
@@ -61,9 +66,9 @@ class Verdict(NamedTuple):
 def held(manifest: Mapping[str, Any], found: Found) -> Verdict:
     """Hold what was found against the manifest. What an older version did not write down yet is not asked for."""
     return Verdict(
-        [*_ending(manifest), *_lines(manifest, found), *_questions(manifest, found), *_times(manifest, found),
-         *_steps(manifest, found), *_readings(manifest, found)],
-        [*_told(found)],
+        [*_ending(manifest, found), *_lines(manifest, found), *_questions(manifest, found), *_times(manifest, found),
+         *_steps(manifest, found), *_readings(manifest, found), *found.altered],
+        [*_told(manifest, found)],
     )  # fmt: skip
 
 
@@ -72,7 +77,9 @@ def ids_digest(names: Iterable[str]) -> str:
     return hashlib.sha256(json.dumps(sorted(names)).encode()).hexdigest()
 
 
-def _ending(manifest: Mapping[str, Any]) -> Iterator[str]:
+def _ending(manifest: Mapping[str, Any], found: Found) -> Iterator[str]:
+    if not found.manifest_is_whole:
+        yield "the manifest is not as ipw wrote it: an entry was changed"
     if manifest.get("status") == "running":
         yield "the run never ended: it was killed, or the machine went down"
 
@@ -136,12 +143,17 @@ def _steps(manifest: Mapping[str, Any], found: Found) -> Iterator[str]:
 
 
 def _readings(manifest: Mapping[str, Any], found: Found) -> Iterator[str]:
-    written = _mapping(manifest.get("recorded")).get("readings")
+    recorded = _mapping(manifest.get("recorded"))
+    written = recorded.get("readings")
     if type(written) is int and written != found.readings:
         yield f"{found.readings} of {written} readings are there"
+    elif recorded.get("readings_sha256") not in {None, found.readings_sha256}:
+        yield "the readings are not as the run left them"
 
 
-def _told(found: Found) -> Iterator[str]:
+def _told(manifest: Mapping[str, Any], found: Found) -> Iterator[str]:
+    if "recorded" in manifest and not _mapping(manifest["recorded"]).get("journal"):
+        yield NO_DIGESTS
     if stalls := found.lines.get("stall"):
         times = "once" if stalls == 1 else f"{stalls} times"
         yield f"the disk was full for a moment, {times}: what was in flight then was read late"

@@ -11,8 +11,8 @@ from ipw.errors import UsageError
 HISTORY: dict[int, str] = {
     1: "The first.",
     2: "`recorded` in the manifest, with which the journal and the readings are held against what the run left; "
-    "`ids_digest` of the data set; `status`, `questions` and `files` in the summary. The journal's kind `cut_off`; its "
-    "questions say how they failed (`failure`, `http_status`).",
+    "`ids_digest` of the data set; `status`, `questions` and `files` in the summary; `digest` in manifest and summary. "
+    "The journal's kind `cut_off`; its questions say how they failed (`failure`, `http_status`).",
 }
 """Of the whole directory, by version. A change that an older ipw would misread is a new version."""
 SCHEMA_VERSION = max(HISTORY)

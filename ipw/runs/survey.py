@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ipw.runs.digests import LEFT, altered, raw_digests, readings_digest
 from ipw.runs.directory import RunDir
 from ipw.runs.journal import JOURNAL, KINDS, RANK_JOURNALS
 from ipw.runs.readings import READINGS, RECORD
@@ -29,10 +30,11 @@ ROWS = {"queries": "query", "spans": "span"}
 
 
 def recorded(run: RunDir, readings: int | None) -> dict[str, Any]:
-    """What the manifest keeps of a run that ends now: its journal's length and digest, and how many readings it has."""
+    """What the manifest keeps of a run that ends now: what it left, and how many readings its sampler wrote."""
     scan = _Scan()
     scan.read(run.path / JOURNAL, main=True)
-    return {"journal": scan.journal(), "readings": readings}
+    told = {"readings": readings, "readings_sha256": readings_digest(run), "files": raw_digests(run)}
+    return {"journal": scan.journal(), **told}
 
 
 def tail_bytes(run: RunDir) -> int:
@@ -48,13 +50,13 @@ def survey_derived(run: RunDir, cut_bytes: int) -> Found:
     name = TABLES.get(str(kind))
     table = run.read_table(name, ("query_id", "start_ns", "end_ns")) if name else None
     if name is None or table is None:
-        return replace(found, readings=run.reading_count(), cut_bytes=cut_bytes)
+        return replace(found, cut_bytes=cut_bytes)
     table = table.drop_null()  # a line without a name or a time was read, and is none
     rows = {ROWS[name]: table.num_rows + (len(replaced(run)) if name == "queries" else 0)}
     if name == "queries":
         times = {key: table[key].to_numpy() for key in ("start_ns", "end_ns")}
         found = replace(found, query_id=table["query_id"].to_pylist(), **times)
-    return replace(found, rows=rows, readings=run.reading_count(), cut_bytes=cut_bytes)
+    return replace(found, rows=rows, cut_bytes=cut_bytes)
 
 
 def survey_raw(run: RunDir) -> Found:
@@ -66,7 +68,6 @@ def survey_raw(run: RunDir) -> Found:
         query_id=[query["query_id"] for query in queries],
         start_ns=_ints([query["start_ns"] for query in queries]),
         end_ns=_ints([query["end_ns"] for query in queries]),
-        readings=run.reading_count(),
         cut_bytes=tail_bytes(run),
     )
 
@@ -87,6 +88,10 @@ def _scanned(run: RunDir) -> Found:
         unknown=set(scan.lines) - set(KINDS),
         windows=scan.windows,
         steps=scan.steps,
+        readings=run.reading_count(),
+        readings_sha256=readings_digest(run),
+        altered=list(altered(run, (run.manifest().get("recorded") or {}).get("files") or {}, LEFT)),
+        manifest_is_whole=run.manifest_is_whole(),
     )
 
 

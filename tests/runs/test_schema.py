@@ -20,6 +20,7 @@ from ipw.runs.contents import COLUMNS, FILES, MANIFEST_ENTRIES, READING_FIELDS, 
 from ipw.runs.directory import RunDir
 from ipw.runs.journal import KINDS
 from ipw.runs.readings import RECORD_FIELDS
+from ipw.runs.record import NO_DIGESTS
 from ipw.runs.schema import HISTORY, MIGRATIONS, SCHEMA_VERSION
 
 FIRST = Path(__file__).parent / "version-1"
@@ -66,6 +67,30 @@ def test_a_run_of_the_first_version_is_derived_again_to_rounding(name: str, tmp_
             assert after["metrics"][metric][key] == same, (metric, key)
     assert after["valid"] == before["valid"]
     assert RunDir.open(run.path).manifest()["schema_version"] == SCHEMA_VERSION
+
+
+def record(summary: dict[str, Any]) -> tuple[bool, str, str]:
+    (found,) = [check for check in summary["validity"] if check["check"] == "record"]
+    return found["ok"], found["level"], found["detail"]
+
+
+@pytest.mark.parametrize("name", ["command", "lm"])
+def test_a_run_of_the_first_version_says_that_damage_could_not_be_seen(name: str, tmp_path: Path) -> None:
+    run = copied(name, tmp_path)
+    for _ in range(2):
+        assert record(ipw.load_run(run.path).summary) == record(derive(run)) == (False, "warning", NO_DIGESTS)
+
+
+def test_a_run_of_the_first_version_whose_joules_change_says_so(tmp_path: Path) -> None:
+    run = copied("lm", tmp_path)
+    readings = run.readings().copy()
+    readings["t_ns"][1:-1] -= 20_000_000
+    (run.path / "power.parquet").unlink()
+    (run.path / "power.bin").write_bytes(readings.tobytes())
+    ok, level, detail = record(derive(run))
+    assert (ok, level) == (False, "warning")
+    assert detail.startswith(f"{NO_DIGESTS}; its window holds ")
+    assert detail.endswith(" J, and held 74.5478 J when it was derived before")
 
 
 def test_a_killed_run_of_the_first_version_is_told_to_be_one(tmp_path: Path) -> None:

@@ -12,11 +12,15 @@ from typing import Any
 import pytest
 from doubles.openai_server import Behaviour, Request, serving
 
+from ipw.errors import UsageError
 from ipw.pipeline import derive
 from ipw.reports.record_check import record_faults
 from ipw.runs.directory import RunDir
 from ipw.runs.journal import JOURNAL
 from ipw.runs.readings import RECORD
+from ipw.runs.record import NO_DIGESTS
+from ipw.runs.survey import recorded
+from ipw.workloads.lm.score_run import score_run
 
 QUESTIONS = 12
 Lines = list[bytes]
@@ -175,6 +179,57 @@ def test_readings_that_are_gone_are_told(run: RunDir, cut: int) -> None:
     assert any("readings are there" in fault for fault in record_faults(derive(run)))
 
 
+@pytest.mark.parametrize("field", ["t_ns", "value", "status", "uncertainty_ns"])
+@pytest.mark.parametrize("packed", [True, False])
+def test_a_reading_that_was_changed_is_told(run: RunDir, field: str, packed: bool) -> None:
+    readings = run.readings().copy()
+    readings[field][len(readings) // 2] += 1
+    (run.path / "power.parquet").unlink()
+    (run.path / "power.bin").write_bytes(readings.tobytes())
+    if packed:
+        run.pack_readings()
+    assert record_faults(derive(run)) == ["the readings are not as the run left them"]
+
+
+def test_a_manifest_in_which_a_measured_fact_was_changed_is_told(run: RunDir) -> None:
+    path = run.path / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["sensors"][0]["gain_rel"] = 0.001
+    path.write_text(json.dumps(manifest))
+    told = "the manifest is not as ipw wrote it: an entry was changed"
+    for _ in range(2):
+        summary = derive(run)
+        assert (record_faults(summary), summary["valid"]) == ([told], False)
+
+
+def test_the_scores_of_a_question_that_were_changed_later_are_told(run: RunDir) -> None:
+    score_run(run, "exact")
+    assert record_faults(derive(run)) == []
+    path = run.path / "scores-1.jsonl"
+    path.write_bytes(path.read_bytes().replace(b'"score":0.0', b'"score":1.0'))
+    summary = derive(run)
+    assert summary["metrics"]["accuracy"]["value"] == 1.0
+    assert record_faults(summary) == ["scores-1.jsonl is not as it was written"]
+
+
+def test_scores_that_are_gone_are_told(run: RunDir) -> None:
+    score_run(run, "exact")
+    (run.path / "scores-1.jsonl").unlink()
+    assert record_faults(derive(run)) == ["scores-1.jsonl is gone"]
+
+
+@pytest.mark.parametrize("line", [b"{", b"[]", b"{}", b'{"query_id":"q1","score":"1"}'])
+def test_a_score_that_cannot_be_read_is_refused_and_scored_again(run: RunDir, line: bytes) -> None:
+    score_run(run, "exact")
+    path = run.path / "scores-1.jsonl"
+    rows = path.read_bytes().splitlines()
+    path.write_bytes(b"\n".join([*rows[:2], line, *rows[3:]]) + b"\n")
+    with pytest.raises(UsageError, match="line 3 cannot be read"):
+        derive(run)
+    score_run(run, "exact")
+    assert record_faults(derive(run)) == ["scores-1.jsonl is not as it was written"]
+
+
 def test_a_torn_reading_behind_the_last_whole_one_is_told_and_costs_nothing(run: RunDir) -> None:
     readings = run.readings().tobytes()
     (run.path / "power.parquet").unlink()
@@ -218,8 +273,21 @@ def test_a_question_that_failed_and_was_asked_again_by_resume_counts_once(run: R
 
     alter(run, lambda lines: [each for line in lines for each in (failed_first(line) if is_wrong(line) else [line])])
     summary = derive(run)
-    assert record_faults(summary) == []
+    (record,) = [check for check in summary["validity"] if check["check"] == "record"]
+    assert record["detail"].startswith(NO_DIGESTS)
     assert summary["metrics"]["queries"]["value"] == QUESTIONS
+
+
+def test_the_check_counts_questions_and_not_tries(run: RunDir) -> None:
+    def failed_first(line: bytes) -> Lines:
+        return [json.dumps(json.loads(line) | {"status": "error"}, separators=(",", ":")).encode(), line]
+
+    alter(run, lambda lines: [each for line in lines for each in (failed_first(line) if is_wrong(line) else [line])])
+    run.update_manifest(resumed=[{"status": "interrupted"}])
+    run.update_manifest(recorded=recorded(run, None))
+    (record,) = [check for check in derive(run)["validity"] if check["check"] == "record"]
+    assert record["ok"]
+    assert record["detail"].startswith(f"{QUESTIONS} questions and ")
 
 
 def test_journals_of_other_ranks_are_looked_at_and_are_not_the_runs_own(run: RunDir) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ipw.errors import IpwError
+from ipw.runs.digests import readings_digest
 from ipw.runs.directory import RunDir
 from ipw.runs.files import replacing
 from ipw.runs.readings import READINGS, RECORD
@@ -88,7 +89,8 @@ def join(run: RunDir, main: tuple[Offset, Offset], recordings: Sequence[Recordin
     nodes = [{"node": r.node, "offsets": [o._asdict() for o in r.offsets]} for r in recordings]
     joined = {"sensors": sensors, "nodes": nodes, "clock": [o._asdict() for o in main]}
     known = manifest.get("recorded") or {}
-    run.write_manifest(manifest | joined | {"recorded": known | {"readings": whole.size}})
+    run.update_manifest(**joined)
+    run.update_manifest(recorded=known | {"readings": whole.size, "readings_sha256": readings_digest(run)})
 
 
 def _renamed(channel: Mapping[str, Any], place: int, first: int) -> dict[str, Any]:

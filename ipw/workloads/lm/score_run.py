@@ -20,7 +20,7 @@ from ipw.workloads.lm.plan import plan
 from ipw.workloads.lm.questions import Question
 from ipw.workloads.lm.refusals import hint
 from ipw.workloads.lm.reply import Answer
-from ipw.workloads.lm.scores import ScoreFile, open_scores
+from ipw.workloads.lm.scores import ScoreFile, keep_digest, open_scores
 from ipw.workloads.lm.scoring import DEFERRED, Scored, check_scorer, scored
 from ipw.workloads.lm.server_url import ServerUrl, server_url
 from ipw.workloads.lm.transport import Transport
@@ -71,6 +71,8 @@ def score_run(run: RunDir, scorer: str, by: Judge | None = None, told: Told = la
             if scores.done % FLUSH == 0:
                 scores.flush()
                 told(scores.done)
+        scores.close()
+        keep_digest(run, scores.path)
 
 
 def _scorer(run: RunDir, scorer: str, stack: ExitStack) -> Callable[[Record], Scored]:
@@ -140,6 +142,7 @@ async def _judge(run: RunDir, scorer: str, by: Judge, told: Told) -> None:
                 told(scores.done)
     finally:
         scores.close()
+    keep_digest(run, scores.path)
 
 
 async def _asked(transport: Transport, url: ServerUrl, model: str | None, prompt: str, key: str | None) -> Answer:

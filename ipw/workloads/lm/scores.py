@@ -17,9 +17,16 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ipw.errors import UsageError
 from ipw.foreign_json import parsed
+from ipw.runs.digests import digest
 from ipw.runs.directory import RunDir
 from ipw.runs.files import appending, unwritable
+from ipw.shapes import misfit
+
+ROW = {"query_id?": str, "score!?": float, "parsed?": bool}
+FACTS = {"scorer!": str}
+SCORE_AGAIN = "`ipw score RUN --scorer NAME` scores again"
 
 Floats = npt.NDArray[np.float64]
 
@@ -85,16 +92,31 @@ def score_files(run: RunDir) -> list[Path]:
     return sorted(run.path.glob("scores-*.jsonl"), key=lambda path: (len(path.name), path.name))
 
 
+def keep_digest(run: RunDir, path: Path) -> None:
+    """Write into the manifest what a scoring that is whole was, so that a change of it is told."""
+    known = run.manifest().get("recorded") or {}
+    files = known.get("files") or {}
+    run.update_manifest(recorded=known | {"files": files | {path.name: digest(path)}})
+
+
 def newest_scores(run: RunDir, queries: int) -> tuple[Scores, dict[str, Any]] | None:
-    """Read the newest scoring of all `queries`, and how it was made; `None` where there is none."""
+    """Read the newest scoring of all `queries`, and how it was made; `None` where there is none.
+
+    Raises UsageError where a line of it cannot be read.
+    """
     for path in reversed(score_files(run)):
         scores = np.full((2, queries), np.nan)
         count = 0
         for count, row in enumerate(_rows(path), 1):
+            if misfit(row, ROW):
+                raise UsageError(f"{path}: line {count + 1} cannot be read", SCORE_AGAIN)
             if count <= queries:
                 scores[:, count - 1] = _number(row.get("score")), _number(row.get("parsed"))
         if count == queries and count:
-            return Scores(*scores), {"file": path.name} | _facts(path)
+            facts = _facts(path)
+            if misfit(facts, FACTS):
+                raise UsageError(f"{path}: its first line does not say how was scored", SCORE_AGAIN)
+            return Scores(*scores), {"file": path.name} | facts
     return None
 
 

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from ipw.errors import UsageError
 from ipw.runs.directory import RunDir
+from ipw.runs.survey import recorded
 from ipw.workloads.lm.dataset_files import json_rows
 from ipw.workloads.routing.parameters import Parameters
 from ipw.workloads.routing.trace import Writer, part_path, part_paths, read_part, write_part
@@ -65,17 +66,18 @@ def import_run(run: RunDir, parameters: Parameters) -> None:
             "basis": None,
             "basis_reason": "the routing was recorded elsewhere",
             "sensors": [],
+            "recorded": recorded(run, None),
         }
     )
 
 
-def _import_recorded(recorded: Iterator[Recorded], source: Path, folder: Path, num_experts: int | None) -> None:
+def _import_recorded(rows: Iterator[Recorded], source: Path, folder: Path, num_experts: int | None) -> None:
     if num_experts is None:
         raise UsageError(f"{source} does not say how many experts a layer has", "give --num-experts")
     writer: Writer | None = None
     shape: tuple[int, ...] = ()
     kept: Ints = np.zeros(0, np.intp)
-    for where, experts, prompt_tokens, domain in recorded:
+    for where, experts, prompt_tokens, domain in rows:
         if writer is None:
             kept = np.flatnonzero(_routed(experts))
             if not kept.size:
