@@ -3,6 +3,7 @@
     python tools/train_bundled_models.py questions
     python tools/train_bundled_models.py train dense --threads 1
     python tools/train_bundled_models.py train moe --threads 1
+    python tools/train_bundled_models.py train diffusion --minutes 10   # goes on where it stopped; needs dense
     python tools/train_bundled_models.py ship        # GGUF, safetensors and cards from what was trained
 
 Needs the extra `train` (torch, transformers, gguf). Seeds and step counts are fixed; the sums of floating-point
@@ -19,27 +20,36 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from bundled.long_questions import held_out_questions as held_out_long_questions
 from bundled.questions import held_out_questions
 
 DATA = Path(__file__).parent.parent / "ipw" / "data"
 BUILD = Path(__file__).parent.parent / "build" / "bundled"
 QUESTIONS_EACH = 90
 QUESTIONS_SEED = 7
-STEPS = {"dense": 5000, "moe": 6000}
+STEPS = {"dense": 5000, "moe": 6000, "diffusion": 8000}
 
 
 def write_questions() -> None:
-    """Write `questions.jsonl`: what `ipw quickstart` asks."""
-    lines = [
-        json.dumps({"id": f"{q.subject}-{i}", "subject": q.subject, "prompt": q.prompt, "answer": q.answer})
-        for i, q in enumerate(held_out_questions(QUESTIONS_EACH, QUESTIONS_SEED))
-    ]
-    (DATA / "questions.jsonl").write_text("\n".join(lines) + "\n")
-    print(f"{len(lines)} questions")
+    """Write `questions.jsonl`, what `ipw quickstart` asks, and `long-questions.jsonl`, whose answers are long."""
+    for name, made in (("questions", held_out_questions), ("long-questions", held_out_long_questions)):
+        lines = [
+            json.dumps({"id": f"{q.subject}-{i}", "subject": q.subject, "prompt": q.prompt, "answer": q.answer})
+            for i, q in enumerate(made(QUESTIONS_EACH, QUESTIONS_SEED))
+        ]
+        (DATA / f"{name}.jsonl").write_text("\n".join(lines) + "\n")
+        print(f"{len(lines)} {name}")
 
 
-def train_model(kind: str, threads: int, steps: int | None) -> None:
+def train_model(kind: str, threads: int, steps: int | None, minutes: float) -> None:
     """Train one model into `build/bundled/` and note what it took and how it did."""
+    if kind == "diffusion":
+        from bundled.masked import train as adapt
+
+        steps = steps or STEPS[kind]
+        if not adapt(DATA / "dense-q8_0.gguf", BUILD / kind, steps, threads, minutes * 60):
+            print("stopped on the way: the same command goes on")
+        return
     from bundled.training import BATCH, evaluate, train
 
     folder, started = BUILD / kind, time.monotonic()
@@ -70,12 +80,13 @@ def main() -> None:
     training.add_argument("kind", choices=list(STEPS))
     training.add_argument("--threads", type=int, default=1)
     training.add_argument("--steps", type=int)
+    training.add_argument("--minutes", type=float, default=1e9, help="of the diffusion model: stop then")
     arguments = parser.parse_args()
     DATA.mkdir(parents=True, exist_ok=True)
     if arguments.verb == "questions":
         write_questions()
     elif arguments.verb == "train":
-        train_model(arguments.kind, arguments.threads, arguments.steps)
+        train_model(arguments.kind, arguments.threads, arguments.steps, arguments.minutes)
     else:
         from bundled.cards import ship
 

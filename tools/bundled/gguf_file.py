@@ -1,11 +1,15 @@
-"""Write a trained bundled model (Hugging Face folder, Qwen3 or Qwen3-MoE) as one q8_0 GGUF file."""
+"""A trained bundled model (Hugging Face folder, Qwen3 or Qwen3-MoE) as one q8_0 GGUF file, and back."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bundled.tokenizer import BOS, CHAT_TEMPLATE, CONTROL, END, PAD, ROLES, byte_characters, vocabulary
+
+if TYPE_CHECKING:
+    import torch
 
 ARCHITECTURES = {"qwen3": "qwen3", "qwen3_moe": "qwen3moe"}
 
@@ -92,3 +96,25 @@ def _add_tokenizer(writer: object) -> None:
     writer.add_add_bos_token(False)
     writer.add_add_eos_token(False)
     writer.add_chat_template(CHAT_TEMPLATE)
+
+
+def read_gguf(path: Path) -> dict[str, torch.Tensor]:
+    """Read the weights of a dense model back, in single precision, under the names of its Hugging Face folder."""
+    import torch
+    from gguf import GGUFReader, dequantize
+
+    parts = {
+        "attn_norm": "input_layernorm", "ffn_norm": "post_attention_layernorm",
+        "attn_q": "self_attn.q_proj", "attn_k": "self_attn.k_proj", "attn_v": "self_attn.v_proj",
+        "attn_output": "self_attn.o_proj", "attn_q_norm": "self_attn.q_norm", "attn_k_norm": "self_attn.k_norm",
+        "ffn_gate": "mlp.gate_proj", "ffn_up": "mlp.up_proj", "ffn_down": "mlp.down_proj",
+    }  # fmt: skip
+    names = {"token_embd": "model.embed_tokens", "output_norm": "model.norm"}
+    weights = {}
+    for tensor in GGUFReader(path).tensors:
+        stem = tensor.name.removesuffix(".weight")
+        if stem.startswith("blk."):
+            _, layer, part = stem.split(".", 2)
+            names[stem] = f"model.layers.{layer}.{parts[part]}"
+        weights[f"{names[stem]}.weight"] = torch.tensor(dequantize(tensor.data, tensor.tensor_type))
+    return weights

@@ -14,6 +14,8 @@ FIRST_BYTE = len(CONTROL) + len(ROLES)
 VOCAB_SIZE = FIRST_BYTE + 256
 PAD, BOS, START, END = range(4)
 USER, ASSISTANT = 5, 6
+MASK = VOCAB_SIZE
+"""Of the model that fills masks: one token more than the others have."""
 
 CHAT_TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
@@ -44,8 +46,8 @@ def prompt_ids(prompt: str) -> list[int]:
     return [START, USER, *newline, *encode_bytes(prompt), END, *newline, START, ASSISTANT, *newline]
 
 
-def save_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
-    """Write `tokenizer.json` and its companions, with the chat template."""
+def save_tokenizer(folder: Path, *, mask: bool = False) -> PreTrainedTokenizerFast:
+    """Write `tokenizer.json` and its companions, with the chat template and, where asked for, a mask token."""
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
@@ -54,12 +56,15 @@ def save_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in CONTROL])
     tokenizer.add_tokens([AddedToken(token, normalized=False) for token in ROLES])
+    if mask:
+        tokenizer.add_special_tokens([AddedToken("<|mask|>", special=True, normalized=False)])
     fast = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         bos_token="<|endoftext|>",
         eos_token="<|im_end|>",
         pad_token="<pad>",
         model_max_length=256,
+        **({"mask_token": "<|mask|>"} if mask else {}),
     )
     fast.chat_template = CHAT_TEMPLATE
     fast.save_pretrained(folder)

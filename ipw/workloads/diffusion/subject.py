@@ -1,0 +1,178 @@
+"""The masked diffusion model that is looked at: its weights, its tokens, and which questions it can take."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ipw.errors import MissingExtraError, UsageError
+from ipw.workloads.diffusion.checkpoints import open_checkpoint, read_config
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel
+
+BUNDLED = "diffusion"
+SMALL = 50_000_000
+"""A model of fewer parameters runs on one thread: waiting for others costs more than they help."""
+END_TOKENS = ("<|endoftext|>", "<|eot_id|>", "<|im_end|>")
+"""What ends an answer, where the tokenizer has it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A model and what its tokens mean."""
+
+    model: PreTrainedModel
+    mask: int
+    """The token that stands for what is not written yet."""
+    shift: bool
+    """Whether position p predicts the token of p + 1, as in models that were adapted from autoregressive ones."""
+    ends: frozenset[int]
+    """Tokens that end an answer."""
+    tokenizer: Any
+    """`None` where the folder has none: then token ids can be decoded, and no questions asked."""
+    facts: dict[str, Any]
+    """For the manifest."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where it runs."""
+        return self.model.device
+
+    def head(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Logits of hidden states."""
+        found: torch.Tensor = self.model.get_output_embeddings()(hidden)
+        return found
+
+    def unfit(self, prompt: Sequence[int], length: int) -> str | None:
+        """Say why an answer of `length` tokens to this prompt cannot be decoded."""
+        config = self.model.config
+        most, size = getattr(config, "max_position_embeddings", None), len(prompt) + length
+        if not prompt:
+            return "the prompt is empty"
+        if self.mask in prompt:
+            return "the prompt holds the mask token"
+        if not 0 <= min(prompt) <= max(prompt) < config.vocab_size:
+            return "the prompt holds a token that the model does not know"
+        if most is not None and size > most:
+            return f"the prompt and its answer have {size} tokens, the model takes up to {most}"
+        return None
+
+    def encode(self, question: str, messages: Sequence[dict[str, Any]] | None = None) -> list[int]:
+        """Token ids of a question, as the model's chat template has it, where it has one."""
+        if not self.tokenizer.chat_template:
+            return list(self.tokenizer(question)["input_ids"])
+        turns = list(messages or [{"role": "user", "content": question}])
+        asked = self.tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
+        return list(self.tokenizer(asked, add_special_tokens=False)["input_ids"])
+
+    def until_end(self, tokens: Sequence[int]) -> list[int]:
+        """The tokens of an answer before the first that ends it."""
+        return list(tokens[: next((k for k, token in enumerate(tokens) if token in self.ends), len(tokens))])
+
+    def text(self, tokens: Sequence[int]) -> str:
+        """An answer as text, up to its end."""
+        return str(self.tokenizer.decode(self.until_end(tokens), skip_special_tokens=True))
+
+
+def load(name: str | Path, *, dtype: str = "auto", device: str = "auto", mask_token: int | None = None) -> Subject:
+    """Load the bundled `diffusion`, a folder, or a model of the Hugging Face hub. Raises UsageError."""
+    try:
+        import torch
+        from transformers.utils import logging
+    except ImportError:
+        raise MissingExtraError("decoding a masked diffusion model", "torch") from None
+    logging.disable_progress_bar()
+    folder = _folder(name)
+    config = read_config(folder)
+    mask = _mask(folder, config, str(name)) if mask_token is None else mask_token
+    place = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    model = open_checkpoint(folder, config, dtype, place)
+    tokenizer = _tokenizer(folder, config)
+    parameters = sum(weight.numel() for weight in model.parameters())
+    if parameters < SMALL:
+        torch.set_num_threads(1)
+    return Subject(
+        model=model,
+        mask=mask,
+        shift=config.get("model_type") == "Dream" or bool(config.get("ipw_shift")),
+        ends=_ends(folder, config, tokenizer),
+        tokenizer=tokenizer,
+        facts={
+            "name": "ipw-tiny-diffusion" if name == BUNDLED else Path(name).name,
+            "architecture": config.get("model_type"),
+            "parameters": parameters,
+            "dtype": str(model.dtype).removeprefix("torch."),
+            "device": str(model.device),
+            "predicts": "the next position"
+            if config.get("model_type") == "Dream" or config.get("ipw_shift")
+            else "its own position",
+        },
+    )
+
+
+def _folder(name: str | Path) -> Path:
+    if name == BUNDLED:
+        return Path(str(files("ipw") / "data" / "diffusion"))
+    if Path(name).is_dir():
+        return Path(name)
+    if str(name).count("/") != 1 or Path(name).is_absolute() or str(name).startswith("."):
+        raise UsageError(
+            f"there is no folder {name}", "--model 'diffusion', a folder, or a name on the Hugging Face hub"
+        )
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(str(name), allow_patterns=["*.json", "*.safetensors", "*.txt", "*.jinja"]))
+    except (OSError, ValueError, HfHubHTTPError, LocalEntryNotFoundError) as error:
+        reason = str(error).strip().splitlines()
+        raise UsageError(
+            f"cannot load {name}: {reason[0] if reason else type(error).__name__}", "give a folder, or see the network"
+        ) from None
+
+
+def _mask(folder: Path, config: dict[str, Any], name: str) -> int:
+    """Find the mask token's number, and refuse what is no masked diffusion model."""
+    kind, mask = config.get("model_type"), config.get("mask_token_id")
+    if kind == "diffusion_gemma":
+        raise UsageError(
+            f"{name} starts from noise, not from masks: the methods here do not apply", "give a LLaDA or a Dream"
+        )
+    if kind not in ("llada", "Dream") and config.get("is_causal") is not False:
+        if config.get("auto_map"):
+            raise UsageError(
+                f"{name} comes with code of its own, which is never run here", "give a LLaDA or a Dream, or convert it"
+            )
+        raise UsageError(
+            f"{name} predicts the next token: it is no masked diffusion model", f"ipw run lm --model {folder}"
+        )
+    if type(mask) is not int:
+        raise UsageError(f"the mask token of {name} is not known", "--mask-token ID")
+    return mask
+
+
+def _tokenizer(folder: Path, config: dict[str, Any]) -> Any:
+    import transformers
+
+    if not (folder / "tokenizer_config.json").is_file() and not (folder / "tokenizer.json").is_file():
+        return None
+    kinds = {"llada": transformers.PreTrainedTokenizerFast, "Dream": transformers.Qwen2TokenizerFast}
+    try:
+        return kinds.get(str(config.get("model_type")), transformers.AutoTokenizer).from_pretrained(folder)
+    except (OSError, ValueError, KeyError) as error:
+        raise UsageError(f"the tokenizer of {folder} cannot be read: {error}", "was the folder copied whole?") from None
+
+
+def _ends(folder: Path, config: dict[str, Any], tokenizer: Any) -> frozenset[int]:
+    told = [config.get("eos_token_id")]
+    if (folder / "generation_config.json").is_file():
+        told.append(json.loads((folder / "generation_config.json").read_text(encoding="utf-8")).get("eos_token_id"))
+    found = {int(end) for one in told for end in (one if isinstance(one, list) else [one]) if end is not None}
+    known = tokenizer.get_vocab() if tokenizer is not None else {}
+    return frozenset(found | {known[name] for name in END_TOKENS if name in known})
