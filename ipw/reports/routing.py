@@ -42,6 +42,7 @@ def routing_part(run: RunDir, metrics: dict[str, Any], manifest: dict[str, Any],
         lambda: _srp_by_length(rows["srp"], key),
         lambda: _hits_by_size(rows["cache"], metrics, key, corrected=True),
         lambda: _hits_by_size(rows["cache"], metrics, key, corrected=False),
+        lambda: _pooled(rows["cache"]),
         lambda: _by_layer(rows["srp"], rows["cache"], key),
         lambda: _by_domain(rows["srp"], key),
         lambda: _map(rows["example"], rows["cache"], key),
@@ -141,6 +142,26 @@ Belady is no upper bound: comparable with published figures."""
     texts = Texts(title, "experts cached in each layer", "hit rate", told)
     drawn = chart(curves(shown, texts, f"{key}-hits-{'corrected' if corrected else 'reference'}", mark=mark))
     return join([tag("h3", title), tag("p", said, class_="note"), drawn])
+
+
+def _pooled(cache: Sequence[Row]) -> Markup | None:
+    """SCH at twice the active experts by segment length: a cache a layer, and one pool for all layers."""
+    at = {
+        (row["level"], row["segment_length"]): row
+        for row in cache
+        if row["policy"] == "sch" and not row["corrected"] and abs(row["cache_ratio"] - MAIN_RATIO) < 1e-9
+    }
+    lengths = sorted({m for level, m in at if level == "pool" and ("model", m) in at})
+    if not lengths:
+        return None
+    cells = [
+        [f"{m}", *(text for level in ("model", "pool") for text in (_share(at[level, m]["hit_rate"]),
+                                                                    _interval(at[level, m])))] for m in lengths
+    ]  # fmt: skip
+    heads = ["Segment length", "A cache in each layer", "95 % interval", "One pool for all layers", "95 % interval"]
+    said = f"""SCH, {MAIN_RATIO} times the active experts cached, as the reference implementation counts. The paper's \
+tables print the pool's."""
+    return join([tag("h3", "One cache for all layers"), tag("p", said, class_="note"), grid(heads, cells, "numbers")])
 
 
 def _by_layer(srp: Sequence[Row], cache: Sequence[Row], key: str) -> Markup | None:

@@ -51,11 +51,19 @@ class Duel(NamedTuple):
 
     wins: Share
     ties: Share
+    """Equal scores."""
+    both_right: Share
+    """Ties on questions that both solve …"""
+    both_wrong: Share
+    """… and on those that neither solves."""
     losses: Share
 
     @property
     def win_tie(self) -> float:
-        """Part of the questions on which the first is at least as good."""
+        """Part of the questions on which the first is at least as good: the paper's win or tie.
+
+        It counts wrong against wrong, so that two models of accuracy 0.5 may well have 0.75.
+        """
         return self.wins.value + self.ties.value
 
 
@@ -105,7 +113,9 @@ def coverage(solved: npt.NDArray[np.bool_]) -> tuple[list[Share], Share, list[in
 
 def duel(scores: Array, reference: Array) -> Duel:
     """Compare the scores of two runs, `[queries]` each."""
-    return Duel(share(scores > reference), share(scores == reference), share(scores < reference))
+    same, right = scores == reference, scores >= RIGHT
+    masks = (scores > reference, same, same & right, same & ~right, scores < reference)
+    return Duel._make(map(share, masks))
 
 
 def difficulty(solved: npt.NDArray[np.bool_], sizes: Sequence[float]) -> npt.NDArray[np.int64]:

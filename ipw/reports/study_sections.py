@@ -11,7 +11,7 @@ import numpy as np
 from ipw.printable import clean
 from ipw.reports.facts import Facts
 from ipw.reports.hybrid import Expense, Saving, route
-from ipw.reports.markup import Markup, tag
+from ipw.reports.markup import Markup, join, tag
 from ipw.reports.metric import mapping, number
 from ipw.reports.ranking import Group, model_name
 from ipw.reports.sections import chart, grid, section, swatch, value_of
@@ -79,14 +79,17 @@ def _solved(panel: Panel, facts: Facts) -> Markup:
         [_named(view), percent(solves), f"{only:,}", *_duel(one, same=i == reference)]
         for i, (view, solves, only, one) in enumerate(zip(panel.views, each, alone, duels, strict=True))
     ]
-    rows.append([tag("th", "any of them (an oracle's choice)", scope="row"), percent(union), MISSING, *[MISSING] * 3])
+    rows.append([tag("th", "any of them (an oracle's choice)", scope="row"), percent(union), MISSING, *[MISSING] * 4])
     against = f"against {panel.views[reference].name}"
-    heads = ["Run", "Solves", "Alone", f"Wins {against}", "Ties", "Win or tie"]
-    return grid(heads, rows, "numbers plain")
+    heads = ["Run", "Solves", "Alone", f"Wins {against}", "Both right", "Both wrong", "Win or tie"]
+    said = """Win or tie is the paper's figure: at least as good as the other. It counts questions that both have \
+wrong; wins and both right alone are those that a local model can take over without loss."""
+    return join([grid(heads, rows, "numbers plain"), tag("p", said, class_="note")])
 
 
 def _duel(one: Duel, *, same: bool) -> list[str]:
-    return [MISSING] * 3 if same else [percent(one.wins), percent(one.ties), percent(one.win_tie)]
+    shares = (one.wins, one.both_right, one.both_wrong, one.win_tie)
+    return [MISSING if same else percent(part) for part in shares]
 
 
 def _reference(panel: Panel, facts: Facts) -> int:

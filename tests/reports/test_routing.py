@@ -56,7 +56,11 @@ def run(tmp_path: Path) -> RunDir:
             srp_row(16, 0.7, level="domain", index=0, name="<script>alert(1)</script>"),
             srp_row(16, 0.5, level="domain", index=1, name="books"),
         ],
-        "cache": [*cache_rows("model"), *(row for i in range(3) for row in cache_rows("layer", i))],
+        "cache": [
+            *cache_rows("model"),
+            *(row for i in range(3) for row in cache_rows("layer", i)),
+            *({**row, "hit_rate": 0.37} for row in cache_rows("pool")),
+        ],
         "example": [
             {"position": p, "piece": piece, "layer_index": layer, "experts": [p % 4, (p + 1) % 4]}
             for p, piece in enumerate(["Hel", "lo", "<b>", "\n"])
@@ -84,6 +88,15 @@ def run(tmp_path: Path) -> RunDir:
     return run
 
 
+def test_sch_of_one_pool_stands_beside_that_of_a_cache_a_layer(run: RunDir) -> None:
+    page = str(routing_part(run, METRICS, MANIFEST, "r0"))
+    table = page[page.index("One cache for all layers") :]
+    assert "tables print the pool" in table
+    cells = re.findall(r"<td[^>]*>([^<]*)</td>", table[: table.index("</table>")])
+    assert cells[:2] == ["16", "100.0%"]
+    assert "37.0%" in cells
+
+
 def test_the_question_what_cache_size_to_use_is_answered_in_megabytes(run: RunDir) -> None:
     page = routing_part(run, METRICS, MANIFEST, "r0")
     assert page is not None
@@ -100,6 +113,7 @@ def test_every_part_of_the_section_is_there(run: RunDir) -> None:
         "SRP against segment length",
         "Hits by cache size",
         "The same, as the reference implementation counts",
+        "One cache for all layers",
         "By layer",
         "By domain",
         "Routing map",

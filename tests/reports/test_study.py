@@ -45,6 +45,14 @@ def test_wins_ties_and_losses_are_all_there_is_and_turn_round_with_the_sides(sco
     assert one.wins.value + one.ties.value + one.losses.value == pytest.approx(1)
     assert one.wins == other.losses
     assert one.ties == other.ties
+    assert one.both_right.questions + one.both_wrong.questions == one.ties.questions
+
+
+def test_two_models_of_accuracy_a_half_may_win_or_tie_on_three_quarters() -> None:
+    one = duel(np.array([1.0, 1.0, 0.0, 0.0]), np.array([1.0, 0.0, 1.0, 0.0]))
+    assert [part.value for part in (one.wins, one.both_right, one.both_wrong, one.losses)] == [0.25] * 4
+    assert one.win_tie == 0.75, "as the paper counts, wrong against wrong too"
+    assert one.wins.value + one.both_right.value == 0.5, "what a local model takes over without loss"
 
 
 def test_difficulty_is_the_smallest_model_that_solves_a_question() -> None:

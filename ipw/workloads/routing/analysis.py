@@ -132,7 +132,7 @@ def analyse(
             count = partial(_count_layer, part, domains, len(index.domain_names), lengths, common)
             layers = list(pool.map(count, range(len(part.layers))))
             _add(tally, sequences, domains, layers)
-            _add_pooled(tally, part, sequences, pooled)
+            _add_pooled(tally, part, sequences, pooled, lengths)
             found = _gathered(found, Analysis(
                 index, part.layers, part.num_experts, part.experts.shape[2], lengths, tally,
                 np.stack([layer.uses for layer in layers], axis=1),
@@ -181,7 +181,7 @@ def _add(tally: Tally, sequences: Ints, domains: Ints, layers: Sequence[LayerCou
                 tally.add(Key("domain", domain, what), sequences[domains == domain], total[domains == domain])
 
 
-def _add_pooled(tally: Tally, part: Trace, sequences: Ints, pooled: Ints) -> None:
+def _add_pooled(tally: Tally, part: Trace, sequences: Ints, pooled: Ints, segment_lengths: Sequence[int]) -> None:
     chosen = np.flatnonzero(np.isin(sequences, pooled))
     if not chosen.size:
         return
@@ -189,7 +189,7 @@ def _add_pooled(tally: Tally, part: Trace, sequences: Ints, pooled: Ints) -> Non
     mask = np.repeat(np.isin(np.arange(part.sequences), chosen), lengths)
     experts = pool_layers(part.experts[mask].astype(np.int32), part.num_experts)
     bounds = np.cumsum([0, *lengths[chosen]])
-    for cache in (Cache("sch", MAIN_LENGTH, corrected=False), Cache("lru", 0, corrected=False)):
+    for cache in (*(Cache("sch", m, corrected=False) for m in segment_lengths), Cache("lru", 0, corrected=False)):
         counts = cache.counts(experts, part.num_experts * len(part.layers), bounds)
         tally.add(Key("pool", 0, cache), sequences[chosen], counts)
 

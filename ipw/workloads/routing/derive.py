@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from ipw.runs.directory import RunDir
 from ipw.workloads.lm.derive import derive_lm
-from ipw.workloads.routing.analysis import MAIN_LENGTH, Analysis, Cache, Key, analyse
+from ipw.workloads.routing.analysis import MAIN_LENGTH, POOLED_SEQUENCES, Analysis, Cache, Key, analyse
 from ipw.workloads.routing.bootstrap import basic_interval
 from ipw.workloads.routing.offload_table import offload_rows
 from ipw.workloads.routing.parameters import SEGMENT_LENGTHS
@@ -73,6 +73,7 @@ def metrics(analysis: Analysis, expert_bytes: int | None = None) -> dict[str, Me
             rates = _rates(analysis, Key("model", 0, Cache(policy, m, corrected)))  # type: ignore[arg-type]
             at_size = [None if x is None else float(x[size - 1]) for x in rates]
             found[f"{name}_corrected" if corrected else name] = _metric(*at_size, n=n)
+    found |= _pooled(analysis)
     shares = analysis.uses.sum(axis=0) / analysis.index.tokens.sum()
     found["load_balance_sd"] = _metric(float(shares.std(ddof=1)) if shares.size > 1 else 0.0, n=n)
     lru, _, _ = _rates(analysis, Key("model", 0, Cache("lru", 0, corrected=True)))
@@ -92,6 +93,20 @@ def metrics(analysis: Analysis, expert_bytes: int | None = None) -> dict[str, Me
         values = columns[name][np.isfinite(columns[name])]
         known = float(values.mean()) if values.size else None
         found[name] = _metric(known, n=values.size, reason=None if values.size else missing)
+    return found
+
+
+def _pooled(analysis: Analysis) -> dict[str, Metric]:
+    """SCH of one pool over all layers at every segment length; the main one has the plain name."""
+    layers = len(analysis.layers)
+    size = min(MAIN_RATIO * analysis.k, analysis.num_experts) * layers
+    found = {}
+    for m in analysis.lengths:
+        key = Key("pool", 0, Cache("sch", m, corrected=False))
+        at_size = [None if x is None else float(x[size - 1]) for x in _rates(analysis, key)]
+        name = "segment_cache_best_hit_rate_pooled"
+        n = min(POOLED_SEQUENCES, len(analysis.index.domains))
+        found[name if m == MAIN_LENGTH else f"{name}_{m}"] = _metric(*at_size, n=n)
     return found
 
 

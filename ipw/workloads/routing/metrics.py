@@ -1,8 +1,12 @@
 """The routing metrics, as plain functions on arrays of chosen experts.
 
-Everywhere `experts` is [tokens, k] ids in 0…E-1 in the order in which the router ranks them, of one layer, or of a
-whole model with `pool_layers`; `bounds` are the [sequences + 1] token offsets at which sequences begin and end, one
-sequence where they are left out. Every sequence starts anew: with an empty cache, and with segments of its own.
+Everywhere `experts` is [tokens, k] ids in 0…E-1 of one layer, in the order in which the router ranks them; `bounds` are
+the [sequences + 1] token offsets at which sequences begin and end, one sequence where they are left out. Every sequence
+starts anew: with an empty cache, and with segments of its own.
+
+SRP and the caches also take [layers, tokens, k] ids of a whole model. Each layer then has segments and a cache of its
+own, and all are counted together. With `pooled=True` one cache serves all layers, whose experts are told apart: that is
+what the paper's tables of SCH print.
 
 The defaults of the caches give the numbers of the reference implementation of arXiv 2505.16056. `cold="charged"` counts
 the first use of an expert as the miss that it is, and `pinned=True` keeps the experts of one token from evicting one
@@ -11,6 +15,7 @@ another; docs/routing.md says how much that changes.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -56,11 +61,15 @@ def segment_cache_best_hit_rate(
     *,
     cold: Cold = "free",
     pinned: bool = False,
+    pooled: bool = False,
     bounds: npt.ArrayLike | None = None,
 ) -> Floats:
-    """SCH: hit rates of caches of 1…E experts that evict what the next m tokens, this one counted, use least; [E]."""
-    found = accesses(experts, num_experts, "sch", segment_length=segment_length, pinned=pinned, bounds=bounds)
-    return hit_rates(found, cold)
+    """SCH: hit rates of caches of 1…E experts that evict what the next m tokens, this one counted, use least; [E].
+
+    With `pooled`, of caches of 1…layers · E experts. Raises UsageError where `experts` has no layers then.
+    """
+    ids, count, edges = _as_tokens(experts, num_experts, bounds, pooled=pooled)
+    return hit_rates(accesses(ids, count, "sch", segment_length=segment_length, pinned=pinned, bounds=edges), cold)
 
 
 def cache_hit_rate(
@@ -70,13 +79,16 @@ def cache_hit_rate(
     *,
     cold: Cold = "free",
     pinned: bool = False,
+    pooled: bool = False,
     bounds: npt.ArrayLike | None = None,
 ) -> Floats:
     """Hit rates of caches of 1…E experts under `lru`, `lfu` (counts outlive eviction) or `belady`; [E].
 
     With `pinned`, `belady` is the best that any cache of k experts or more can do; without, it is not.
+    With `pooled`, of caches of 1…layers · E experts.
     """
-    return hit_rates(accesses(experts, num_experts, policy, pinned=pinned, bounds=bounds), cold)
+    ids, count, edges = _as_tokens(experts, num_experts, bounds, pooled=pooled)
+    return hit_rates(accesses(ids, count, policy, pinned=pinned, bounds=edges), cold)
 
 
 def segment_hit_rate(
@@ -115,9 +127,30 @@ def pool_layers(experts: Ints, num_experts: int) -> Ints:
     return pooled
 
 
+def _as_tokens(
+    experts: npt.ArrayLike, num_experts: int, bounds: npt.ArrayLike | None, *, pooled: bool = False
+) -> tuple[npt.ArrayLike, int, npt.ArrayLike | None]:
+    """Lay [layers, tokens, k] out as [tokens, k] with its number of experts and bounds; leave [tokens, k] as it is."""
+    with suppress(ValueError):  # ragged: `checked` tells
+        experts = np.asarray(experts)
+    if not isinstance(experts, np.ndarray) or experts.ndim != 3:
+        if pooled:
+            raise UsageError("one pool of all layers needs experts [layers, tokens, k]")
+        return experts, num_experts, bounds
+    layers, tokens, k = experts.shape
+    ids = checked(experts.reshape(-1, k), num_experts)
+    edges = checked_bounds(bounds, tokens)
+    if pooled:
+        by_token = ids.reshape(layers, tokens, k).transpose(1, 0, 2)
+        return pool_layers(by_token, num_experts), num_experts * layers, edges
+    starts = np.arange(layers)[:, None] * tokens + edges[:-1]
+    return ids, num_experts, np.append(starts.ravel(), layers * tokens)
+
+
 def _segments(experts: npt.ArrayLike, num_experts: int, length: int, bounds: npt.ArrayLike | None) -> Segments:
     if length < 1:
         raise UsageError(f"a segment has at least one token, not {length}")
+    experts, num_experts, bounds = _as_tokens(experts, num_experts, bounds)
     ids = checked(experts, num_experts)
     found = Segments(*count_segments(ids, num_experts, length, checked_bounds(bounds, len(ids))))
     if not len(found.by_position):

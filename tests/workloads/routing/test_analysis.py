@@ -87,6 +87,17 @@ def test_hit_rates_are_what_the_metrics_say(analysis: Analysis) -> None:
     assert [row["cache_ratio"] for row in shown][2 * K * LAYERS - 1] == 2
 
 
+def test_one_pool_of_all_layers_has_a_hit_rate_at_every_segment_length(analysis: Analysis) -> None:
+    found, of_model = list(cache_rows(analysis)), metrics(analysis)
+    by_layer = EXPERTS.transpose(1, 0, 2)
+    for m, name in ((16, "segment_cache_best_hit_rate_pooled"), (4, "segment_cache_best_hit_rate_pooled_4")):
+        expected = of.segment_cache_best_hit_rate(by_layer, E, m, pooled=True, bounds=BOUNDS)
+        shown = rows(found, level="pool", policy="sch", segment_length=m)
+        assert [row["hit_rate"] for row in shown] == pytest.approx(expected.tolist())
+        assert of_model[name]["value"] == pytest.approx(expected[2 * K * LAYERS - 1])
+        assert of_model[name]["low"] < of_model[name]["value"] < of_model[name]["high"]
+
+
 def test_experts_are_what_the_metrics_say(analysis: Analysis) -> None:
     found = list(expert_rows(analysis))
     high = rows(found, layer="high")

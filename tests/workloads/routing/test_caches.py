@@ -201,3 +201,56 @@ def test_options_that_do_not_exist_are_told() -> None:
         cache_hit_rate([[0]], 2, "lru", cold="warm")  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="at least one token"):
         segment_cache_best_hit_rate([[0]], 2, 0)
+
+
+# --- several layers -------------------------------------------------------------------------------------------------
+
+
+def of_layers(case: tuple[Ints, int], layers: int, seed: int) -> Ints:
+    """[layers, tokens, k] of layers that differ in the names of their experts."""
+    experts, num_experts = case
+    random = np.random.default_rng(seed)
+    return np.stack([random.permutation(num_experts)[experts] for _ in range(layers)])
+
+
+@settings(max_examples=30, deadline=None)
+@given(case=traces(max_tokens=20), layers=st.integers(1, 3), seed=st.integers(0, 9), policy=policies)
+def test_one_pool_of_all_layers_equals_a_cache_that_sees_each_token_layer_by_layer(
+    case: tuple[Ints, int], layers: int, seed: int, policy: Policy
+) -> None:
+    experts = of_layers(case, layers, seed)
+    count = case[1]
+    by_token = np.concatenate([experts[layer] + layer * count for layer in range(layers)], axis=1)
+    if policy == "sch":
+        found = segment_cache_best_hit_rate(experts, count, 4, pooled=True)
+    else:
+        found = cache_hit_rate(experts, count, policy, pooled=True)
+    expected = [simulate(by_token, policy, size, 4) / by_token.size for size in range(1, count * layers + 1)]
+    assert found.tolist() == pytest.approx(expected)
+
+
+@settings(max_examples=30, deadline=None)
+@given(case=traces(), seed=st.integers(0, 9), policy=policies)
+def test_layers_with_caches_of_their_own_are_counted_together(
+    case: tuple[Ints, int], seed: int, policy: Policy
+) -> None:
+    experts, count = of_layers(case, 3, seed), case[1]
+    tokens = experts.shape[1]
+    bounds = None if tokens < 3 else [0, 2, tokens]
+    if policy == "sch":
+        found = segment_cache_best_hit_rate(experts, count, 4, bounds=bounds)
+        each = [segment_cache_best_hit_rate(layer, count, 4, bounds=bounds) for layer in experts]
+    else:
+        found = cache_hit_rate(experts, count, policy, bounds=bounds)
+        each = [cache_hit_rate(layer, count, policy, bounds=bounds) for layer in experts]
+    np.testing.assert_allclose(found, np.mean(each, axis=0))
+
+
+def test_an_id_of_the_next_layer_is_not_taken_for_one_of_this_layer() -> None:
+    with pytest.raises(UsageError, match="must lie in 0…3"):
+        segment_cache_best_hit_rate([[[0, 4]], [[0, 1]]], 4, 2, pooled=True)
+
+
+def test_one_layer_makes_no_pool() -> None:
+    with pytest.raises(UsageError, match=r"needs experts \[layers, tokens, k\]"):
+        cache_hit_rate([[0, 1]], 4, "lru", pooled=True)

@@ -194,3 +194,14 @@ def test_layers_share_one_threshold_in_a_pool() -> None:
     pooled, _ = segment_routing_best_performance(pool_layers(layers, 8), 16, 4)
     summed = sum(counted(layers[:, i], 8, 4).by_sequence[0] for i in range(2))
     assert pooled == pytest.approx(float(best_router(summed).srp))
+
+
+def test_layers_are_counted_together_with_one_threshold() -> None:
+    random = np.random.default_rng(5)
+    layers = np.stack([trace(random, 50, 12, 3, kind) for kind in ("sticky", "uniform")])
+    bounds = [0, 20, 50]
+    stacked = segment_routing_best_performance(np.concatenate(layers), 12, 8, bounds=[0, 20, 50, 70, 100])
+    assert segment_routing_best_performance(layers, 12, 8, bounds=bounds) == stacked
+    assert segment_hit_rate(layers, 12, 8, bounds=bounds).tolist() == pytest.approx(
+        np.mean([segment_hit_rate(layer, 12, 8, bounds=bounds) for layer in layers], axis=0).tolist()
+    )
