@@ -18,3 +18,8 @@ def checked(values: npt.ArrayLike, name: str) -> Ints:
     if array.size and array.dtype.kind not in "iuf":
         raise ValueError(f"{name} holds what is no number")
     return array.astype(np.int64, copy=False)
+
+
+def sums(of: npt.NDArray[np.integer], values: npt.NDArray[np.float64] | Bools, size: int) -> Floats:
+    """Sum of the `values` that go with each of `size` numbers."""
+    return np.bincount(of, values, size).astype(np.float64, copy=False)

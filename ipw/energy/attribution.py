@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import compress
 
 import numpy as np
@@ -11,8 +11,10 @@ import numpy.typing as npt
 
 from ipw.energy.arrays import Floats, Ints, checked
 from ipw.energy.baseline import Baseline, idle_baseline, quiet_intervals
+from ipw.energy.by_work import RULE, ByWork, divided, measured
 from ipw.energy.curve import Z95, Curve, energy_at
 from ipw.energy.division import Drawn, Share, divide, placed, share_of_owners, share_of_spans
+from ipw.energy.engine import Engine
 from ipw.energy.model import PowerModel, fitted, interpolated
 from ipw.energy.pieces import Collected, Piece, pieces
 from ipw.energy.segments import Segments, segments
@@ -50,18 +52,26 @@ class Attribution:
     rule: str
     gain_rel: float
     flags: tuple[str, ...] = ()
+    costs: dict[str, Interval] = field(default_factory=dict)
+    """Of an engine that computes in steps: J above the floor of a step, of a token, …: value, low, high."""
 
 
 def attribute(
-    curve: Curve, spans: Spans, *, window_ns: tuple[int, int], idle_ns: npt.ArrayLike | None = None
+    curve: Curve,
+    spans: Spans,
+    *,
+    window_ns: tuple[int, int],
+    idle_ns: npt.ArrayLike | None = None,
+    engine: Engine | None = None,
 ) -> Attribution:
     """Divide the energy of a window among spans and their owners.
 
     A span with nothing else in flight is charged all that was drawn from its start to its end. Several in flight share
     the idle floor equally, and what is above it by level of their phase times work per second. `idle_ns` `[n, 2]` are
     times known to be idle; without them the floor is taken from stretches without a span, as far as there are any. The
-    whole curve and all spans tell the levels; the window only says what is summed. Raises ValueError for reversed or
-    non-finite times.
+    whole curve and all spans tell the levels; the window only says what is summed. Where the steps of an `engine` can
+    be told, and idle power is known, what is above the floor is divided by steps (`ipw.energy.by_work`) instead.
+    Raises ValueError for reversed or non-finite times.
     """
     start, end = (int(t) for t in checked(window_ns, "window_ns"))
     if end < start:
@@ -72,6 +82,12 @@ def attribute(
     if not idle.size:
         idle = quiet_intervals(curve, spans.start_ns, spans.end_ns)
     baseline = idle_baseline(curve, idle)
+    untold = ""
+    if engine is not None and engine.steps is not None:
+        by_work = divided(curve, spans, engine, baseline, window_ns) if baseline else "no idle power is known"
+        if baseline and isinstance(by_work, ByWork):
+            return _by_work(curve, by_work, baseline, window_ns)
+        untold = f"; not by steps: {by_work}"
     parts, seconds = [], []
     of_spans, of_owners = Collected(spans.owner.size), Collected(spans.owners or 0)
 
@@ -82,7 +98,25 @@ def attribute(
         of_owners.add(part.owners, piece.owner, piece.owner_inside)
         parts.append(replace(part, spans=_NONE, owners=_NONE))
         seconds.append((piece.window_ns[1] - piece.window_ns[0]) / 1e9)
-    return _joined(curve, spans, parts, seconds, of_spans.share(), of_owners.share())
+    found = _joined(curve, spans, parts, seconds, of_spans.share(), of_owners.share())
+    return replace(found, rule=found.rule + untold)
+
+
+def _by_work(curve: Curve, found: ByWork, baseline: Baseline, window_ns: tuple[int, int]) -> Attribution:
+    """Of the steps of an engine."""
+    measured_j, unattributed_j = measured(curve, window_ns)
+    return Attribution(
+        spans=found.spans,
+        owners=found.owners,
+        measured_j=measured_j,
+        idle_j=found.idle_j,
+        unattributed_j=unattributed_j,
+        idle_power_w=baseline.estimate(*window_ns),
+        levels={},
+        rule=RULE,
+        gain_rel=curve.gain_rel,
+        costs=found.costs,
+    )
 
 
 def _attribute_piece(
