@@ -327,5 +327,5 @@ def _neighbours(channels: list[dict[str, Any]], own: Sequence[int]) -> list[dict
     from ipw.profilers.nvml_gpus import foreign_processes
     from ipw.system import own_processes, process_name
 
-    found = foreign_processes(own_processes() | set(tree(Path("/proc"), own)))
+    found = foreign_processes(own_processes() | set(tree("/proc", own)))
     return [{"gpu": each.uuid, "pid": each.pid, "name": process_name(each.pid)} for each in found]

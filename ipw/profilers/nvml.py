@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from ipw.clock import now_ns
-from ipw.profilers.base import Channel, Reading, Scope, SensorError, absent, timed
+from ipw.profilers.base import Channel, Reading, Scope, SensorError, absent
 from ipw.profilers.nvml_calls import asked, field, function, shut_down, text, told
 from ipw.profilers.nvml_gpus import list_gpus
 from ipw.profilers.nvml_samples import Ring, slow
@@ -213,10 +213,15 @@ def _read(ask: Callable[[], float], *, positive: bool = False) -> Read:
     """Make the reader of a channel; `positive` calls 0 unsupported, as some GPUs answer that for what they lack."""
 
     def read() -> Reading:
-        reading = asked(partial(timed, ask))
-        if positive and not reading.value > 0:
+        before = now_ns()
+        try:
+            value = ask()
+        except Exception as error:
+            raise told(error) from error
+        half = (now_ns() - before) // 2
+        if positive and not value > 0:
             raise SensorError("unsupported", ZERO)
-        return reading
+        return Reading(before + half, value, half)
 
     return read
 

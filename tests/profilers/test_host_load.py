@@ -29,6 +29,10 @@ def load(*roots: int) -> Sources:
     return found
 
 
+def sum_of(proc: Proc, *roots: int) -> float:
+    return processes_cpu_s(str(proc.root), tree(str(proc.root), roots))
+
+
 def test_what_the_host_worked_leaves_out_waiting_stolen_time_and_guests(proc: Proc) -> None:
     with opened(load(10)) as gauges:
         proc.host(12.5)
@@ -44,7 +48,7 @@ def test_what_is_ours_is_a_process_and_all_that_it_and_its_threads_started_each_
     proc.process(13, own_s=8.0)
     proc.process(14, own_s=16.0)
     proc.process(20, own_s=99.0)
-    assert sorted(tree(proc.root, [10, 12])) == [10, 11, 12, 13, 14]
+    assert sorted(tree(str(proc.root), [10, 12])) == [10, 11, 12, 13, 14]
     with opened(load(10, 12)) as gauges:
         assert value(gauges, OWN) == 31.0
 
@@ -89,13 +93,57 @@ def test_processes_that_are_gone_or_say_nonsense_add_nothing(proc: Proc) -> None
     proc.process(10, own_s=1.0, main=[11, 12])
     proc.process(11, own_s=1.0)
     (proc.root / "11" / "stat").write_text("11 nonsense")
-    assert processes_cpu_s(proc.root, [10, 4711]) == 1.0
+    assert sum_of(proc, 10, 4711) == 1.0
+
+
+def test_who_is_ours_is_looked_for_again_where_a_process_was_started_since(
+    proc: Proc, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[str] = []
+    listed = os.listdir
+
+    def listing(path: str) -> list[str]:
+        looked.append(path)
+        return listed(path)
+
+    monkeypatch.setattr(os, "listdir", listing)
+    proc.process(10, own_s=1.0)
+    proc.newest(10)
+    with opened(load(10)) as gauges:
+        assert value(gauges, OWN) == 1.0
+        proc.process(10, own_s=3.0)
+        before = len(looked)
+        assert value(gauges, OWN) == 3.0
+        assert len(looked) == before
+        proc.process(10, own_s=3.0, main=[11])
+        proc.process(11, own_s=4.0)
+        proc.newest(11)
+        assert value(gauges, OWN) == 7.0
+
+
+@pytest.mark.parametrize("text", ["", "0.00 0.00 0.00 0/0 0\n", "0.1 0.2", "a b c d e\n", None])
+def test_a_system_that_does_not_name_its_newest_process_is_looked_through_every_time(
+    proc: Proc, text: str | None
+) -> None:
+    proc.process(10, own_s=1.0)
+    if text is not None:
+        (proc.root / "loadavg").write_text(text)
+    with opened(load(10)) as gauges:
+        assert value(gauges, OWN) == 1.0
+        proc.process(10, own_s=1.0, main=[11])
+        proc.process(11, own_s=4.0)
+        assert value(gauges, OWN) == 5.0
+
+
+def test_a_process_of_a_thousand_children_has_them_all(monkeypatch: pytest.MonkeyPatch, proc: Proc) -> None:
+    proc.process(10, main=list(range(1_000_000, 1_001_000)))
+    assert len(list(tree(str(proc.root), [10]))) == 1001
 
 
 def test_circles_end(proc: Proc) -> None:
     proc.process(10, own_s=1.0, main=[11])
     proc.process(11, own_s=1.0, main=[10, 11])
-    assert processes_cpu_s(proc.root, [10]) == 2.0
+    assert sum_of(proc, 10) == 2.0
 
 
 @pytest.mark.skipif(not Path("/proc/stat").is_file(), reason="no /proc")
