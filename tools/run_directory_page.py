@@ -9,6 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 sys.path[:0] = [str(ROOT)]
 
+from ipw.runs import arrivals
 from ipw.runs.contents import COLUMNS, FILES, MANIFEST_ENTRIES, READING_FIELDS, SUMMARY_ENTRIES
 from ipw.runs.journal import KINDS
 from ipw.runs.readings import RECORD, RECORD_FIELDS
@@ -69,6 +70,7 @@ def _parts() -> Iterator[str]:
     yield _table("Entry", MANIFEST_ENTRIES)
     yield "## `journal.jsonl`\n\nOne JSON object a line, which begins with its `kind`.\n"
     yield _table("Kind", KINDS)
+    yield f"## `{arrivals.ARRIVALS}`\n\n{(arrivals.__doc__ or '').partition(chr(10) * 2)[2]}"
     yield f"## `power.bin`\n\nRecords of {RECORD.size} bytes, little-endian: {_layout()}.\n"
     yield _table("Field", READING_FIELDS)
     for name, columns in COLUMNS.items():

@@ -6,6 +6,7 @@ FILES = {
     "manifest.json": "what was run, on what, by which sensors, and how it ended",
     "journal.jsonl": "every finished unit of work, a line each, appended as it finishes",
     "journal-rank*.jsonl": "the same, of the other ranks of a job",
+    "arrivals.bin": "when each chunk of an answer's text came, with its tokens",
     "power.bin": "raw readings as the sampler appends them; `power.parquet` once the run was derived",
     "power.parquet": "raw readings",
     "spans.parquet": "intervals with their joules",
@@ -48,6 +49,7 @@ MANIFEST_ENTRIES = {
     "recorded": "what was left at the end: `bytes` and `sha256` of the journal, number of `readings` and their "
     "digest, digests of other raw files and of the scores that were given later",
     "digest": "SHA-256 of all other entries",
+    "arrivals": "what of them could be read: `requests`, `chunks`, `missing` requests; bytes that a crash cut short",
     "attribution": "joules of the measured window, and how they were told apart",
     "attribution_reason": "why there is none",
     "scoring": "which scores count",

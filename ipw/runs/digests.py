@@ -7,12 +7,13 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from ipw.runs.arrivals import ARRIVALS
 from ipw.runs.directory import MANIFEST, RunDir
 from ipw.runs.readings import READINGS, RECORD
 
-PATTERNS = ("journal*.jsonl", "scores-*.jsonl", "routing-*.safetensors", "*.parquet")
+PATTERNS = ("journal*.jsonl", ARRIVALS, "scores-*.jsonl", "routing-*.safetensors", "*.parquet")
 BLOCK = 1 << 20
-RAW = ("journal-rank*.jsonl", "routing-*.safetensors")
+RAW = (ARRIVALS, "journal-rank*.jsonl", "routing-*.safetensors")
 """What a run leaves beside its journal and its readings."""
 
 

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import json
 import os
 import threading
-import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self
 
 from ipw.clock import now_ns
-from ipw.errors import OutageError
 from ipw.runs.files import appending, unwritable
+from ipw.runs.whole_writes import close_whole, write_whole
 
 if TYPE_CHECKING:
     from ipw.runs.directory import RunDir
@@ -42,9 +39,6 @@ KINDS = {
 """Kinds of lines, each with what it says. A new one is a new version of the format."""
 
 STALL = "stall"
-PATIENCE_NS = 300_000_000
-"""The client reads no token meanwhile."""
-RETRY_S = 0.01
 
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
@@ -80,23 +74,8 @@ class Journal:
         if kind not in KINDS:
             raise ValueError(f"the journal knows no kind {kind!r}")
         line = f'{{"kind":"{kind}",{self._rank}{fields}}}\n'.encode()
-        full_ns = None
         with self._writing:
-            done = 0
-            try:
-                while done < len(line):
-                    try:
-                        done += self._file.write(line[done:])
-                    except OSError as error:
-                        full_ns = full_ns or now_ns()
-                        _wait(error, full_ns)
-            except BaseException as error:
-                if 0 < done < len(line):
-                    self._take_back(done)
-                if isinstance(error, OSError):
-                    told = unwritable(self._path, error)
-                    raise OutageError(told.message, {"kind": "disk", "t_ns": now_ns()}, told.hint) from None
-                raise
+            full_ns = write_whole(self._file, self._path, line)
         if full_ns and kind != STALL:
             self.append(STALL, {"start_ns": full_ns, "end_ns": now_ns()})
 
@@ -106,35 +85,13 @@ class Journal:
 
     def close(self) -> None:
         """Flush to the disk and close. Raises IpwError where the disk does not take what was written."""
-        if self._file.closed:
-            return
-        try:
-            os.fsync(self._file.fileno())
-        except OSError as error:
-            if error.errno not in {errno.EINVAL, errno.ENOTSUP}:  # a file system that cannot
-                raise unwritable(self._path, error) from None
-        finally:
-            self._file.close()
-
-    def _take_back(self, count: int) -> None:
-        """Remove the last `count` bytes written here, unless another process has written behind them."""
-        with contextlib.suppress(OSError):
-            end = os.lseek(self._file.fileno(), 0, os.SEEK_CUR)
-            if os.fstat(self._file.fileno()).st_size == end:
-                os.ftruncate(self._file.fileno(), end - count)
+        close_whole(self._file, self._path)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:
         self.close()
-
-
-def _wait(error: OSError, since_ns: int) -> None:
-    """Wait for room on a disk that is full. Raises the error where that took too long, and any other at once."""
-    if error.errno not in {errno.ENOSPC, errno.EDQUOT} or now_ns() - since_ns > PATIENCE_NS:
-        raise error
-    time.sleep(RETRY_S)
 
 
 os.register_at_fork(after_in_child=lambda: setattr(Journal, "_writing", threading.Lock()))

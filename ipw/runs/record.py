@@ -66,8 +66,8 @@ class Verdict(NamedTuple):
 def held(manifest: Mapping[str, Any], found: Found) -> Verdict:
     """Hold what was found against the manifest. What an older version did not write down yet is not asked for."""
     return Verdict(
-        [*_ending(manifest, found), *_lines(manifest, found), *_questions(manifest, found), *_times(manifest, found),
-         *_steps(manifest, found), *_readings(manifest, found), *found.altered],
+        [*_ending(manifest, found), *_lines(manifest, found), *_arrivals(manifest), *_questions(manifest, found),
+         *_times(manifest, found), *_steps(manifest, found), *_readings(manifest, found), *found.altered],
         [*_told(manifest, found)],
     )  # fmt: skip
 
@@ -97,6 +97,12 @@ def _lines(manifest: Mapping[str, Any], found: Found) -> Iterator[str]:
     if then and dict(then) != dict(found.journal):
         now = found.journal["bytes"]
         yield f"the journal is not as the run left it: it has {now} bytes, and had {then.get('bytes')}"
+
+
+def _arrivals(manifest: Mapping[str, Any]) -> Iterator[str]:
+    """Say of how many requests the chunks could not be read that the journal points at, when it was derived."""
+    if missing := _mapping(manifest.get("arrivals")).get("missing"):
+        yield f"{_counted(missing, 'request')} {_are(missing)} without the arrivals that the journal points at"
 
 
 def _questions(manifest: Mapping[str, Any], found: Found) -> Iterator[str]:
@@ -159,6 +165,9 @@ def _told(manifest: Mapping[str, Any], found: Found) -> Iterator[str]:
         yield f"the disk was full for a moment, {times}: what was in flight then was read late"
     if found.cut_bytes:
         yield f"the last reading was cut off after {found.cut_bytes} bytes"
+    arrivals = _mapping(manifest.get("arrivals"))
+    if torn := arrivals.get("torn_bytes") or arrivals.get("cut_bytes"):
+        yield f"the arrivals of a request that was on its way were cut off after {torn} bytes"
 
 
 def _askable(manifest: Mapping[str, Any]) -> int:

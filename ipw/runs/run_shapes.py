@@ -51,6 +51,7 @@ MANIFEST: Shape = {
                  "failures?": [{"channel?": str, "status?": str, "reason?": str}]},
     "recorded?": {"journal?": {"bytes?": COUNT, "sha256?": str}, "readings?": COUNT, "readings_sha256?": str,
                   "files?": {"*": str}},
+    "arrivals?": {"requests?": COUNT, "chunks?": COUNT, "missing?": COUNT, "torn_bytes?": COUNT, "cut_bytes?": COUNT},
     "attribution?": ATTRIBUTION, "attribution_reason?": str,
     "scoring?": {"scorer?": str}, "scoring_reason?": str, "outage?": {"told?": str},
     "resumed": [PART], "merged": [{"run_id?": str, "path?": str}], "mismatched?": bool, "imported": {"from?": str},
@@ -77,6 +78,7 @@ ASKED = {
     "first_token_ns?": MOMENT, "end_ns?": MOMENT, "concurrency?": COUNT, "logprob_tokens?": COUNT,
     "last_token_ns?": MOMENT, "scheduled_ns?": MOMENT, "http_status?": COUNT, "chunks?": COUNT, "tool_calls?": COUNT,
     "score?": float, "logprob_sum?": float, "parsed?": bool, "itl_us?": [COUNT], "itl_counts?": [COUNT],
+    "arrivals?": COUNT,
 }  # fmt: skip
 LINES: dict[str, Shape] = {
     "span": {"name?": str, "phase!": str, "start_ns!": MOMENT, "end_ns!": MOMENT, "status?": str, "error?": str,

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 from ipw.errors import IpwError
+from ipw.runs.arrivals import ARRIVALS
 from ipw.runs.directory import MANIFEST, RunDir
 from ipw.runs.files import PART
 from ipw.runs.journal import JOURNAL, STALL
@@ -16,7 +17,7 @@ from ipw.runs.owner import LOCK, Owner
 from ipw.runs.readings import READINGS
 from ipw.runs.tries import PROBE
 
-START_FILES = {MANIFEST, JOURNAL, READINGS, LOCK, "sampler.log"}
+START_FILES = {MANIFEST, JOURNAL, ARRIVALS, READINGS, LOCK, "sampler.log"}
 """What is there before anything is measured. A folder that holds more is left alone, as is what nobody here made."""
 NO_WORK = {"warmup", "rank", STALL, PROBE}
 NO_PHASES = {"idle", "warmup"}

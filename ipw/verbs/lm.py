@@ -13,6 +13,7 @@ import click
 from ipw.clock import boot_id
 from ipw.errors import IpwError, OutageError
 from ipw.meter import Meter
+from ipw.runs.arrivals_file import ArrivalsFile
 from ipw.runs.directory import RunDir
 from ipw.runs.outages import outage_error
 from ipw.runs.owner import Owner
@@ -141,9 +142,15 @@ def measure_into(
     try:
         with Meter(run, manifest, manifest["sensors_asked"], owner=owner, own=theirs.pids) as meter:
             bar = Bar(label(endpoint), meter.live, estimated=meter.basis == "estimate")
-            with bar.shown(), noted(meter, planned, bar, finished) as progress:
+            with (
+                ArrivalsFile(run, meter.journal) as arrivals,
+                bar.shown(),
+                noted(meter, planned, bar, finished) as progress,
+            ):
+                if arrivals.cut_bytes:
+                    meter.note(arrivals={"cut_bytes": arrivals.cut_bytes})
                 meter.idle("idle before", idle_s)
-                run_workload(meter, meter.journal, endpoint, planned, progress, finished)
+                run_workload(meter, meter.journal, endpoint, planned, progress, finished, arrivals)
                 if endpoint.ended and (why := endpoint.ended()):
                     meter.note(server=server | {"ended": why.told})
                 meter.idle("idle after", idle_s)

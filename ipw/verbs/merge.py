@@ -14,6 +14,8 @@ from ipw.errors import IpwError, UsageError
 from ipw.reports.metric import mapping, mappings
 from ipw.reports.metrics import stored_summary
 from ipw.reports.record_check import record_faults
+from ipw.runs.arrivals import ARRIVALS
+from ipw.runs.arrivals_file import ArrivalsFile
 from ipw.runs.directory import RunDir
 from ipw.runs.files import replacing
 from ipw.runs.journal import Journal
@@ -52,8 +54,9 @@ def merge_runs(parts: Sequence[RunDir], out: Path, *, mismatched: bool = False) 
     merged = RunDir.create(out, f"merged-{parts[0].path.name.partition('-')[2] or 'run'}")
     blocks = []
     end_ns: int | None = None
-    with Journal(merged) as journal:
+    with Journal(merged) as journal, ArrivalsFile(merged, journal) as arrivals:
         for part in parts:
+            begin, size = arrivals.take(part.path / ARRIVALS)
             readings = part.readings().copy()
             first_ns, last_ns = _extent(part, readings)
             shift_ns = 0 if end_ns is None else end_ns + GAP_NS - first_ns
@@ -61,6 +64,8 @@ def merge_runs(parts: Sequence[RunDir], out: Path, *, mismatched: bool = False) 
             for record in part.journal():
                 kind = record.pop("kind")
                 row += kind == "query"
+                if "arrivals" in record:
+                    record["arrivals"] = begin + at if (at := record["arrivals"]) is not None and at < size else None
                 # A try that was replaced in its part says here only what the devices were busy with.
                 journal.append(CUT_OFF if kind == "query" and row in gone else kind, shifted(record, shift_ns))
             readings["t_ns"] += shift_ns
@@ -107,7 +112,7 @@ def _manifest(
     merged: RunDir, parts: Sequence[RunDir], manifests: Sequence[Mapping[str, Any]], end_ns: int | None
 ) -> dict[str, Any]:
     """The first part's, with what all parts say together."""
-    derived = {"attribution", "attribution_reason", "ended_ns", "process", "resumed", "progress"}
+    derived = {"attribution", "attribution_reason", "ended_ns", "process", "resumed", "progress", "arrivals"}
     kept = {name: value for name, value in manifests[0].items() if name not in derived}
     hosts = list(dict.fromkeys(str(mapping(each.get("host")).get("name")) for each in manifests))
     sensors = [dict(channel) for channel in mappings(kept.get("sensors"))]

@@ -22,6 +22,13 @@ class Book(Protocol):
         """Keep one record, safe from a crash when this returns."""
 
 
+class ArrivalsBook(Protocol):
+    """Keeps when the chunks of an answer came; `ipw.runs.arrivals_file.ArrivalsFile` is one."""
+
+    def append(self, block: bytes) -> int:
+        """Keep the block of one request, safe from a crash when this returns; returns where it begins."""
+
+
 @dataclass(slots=True)
 class Counters:
     """How far a workload is."""

@@ -91,6 +91,10 @@ def test_a_run_that_was_killed_and_resumed_has_the_table_of_one_that_was_left_al
     subprocess.run(command(server, questions, tmp_path / "whole"), check=True, stderr=subprocess.DEVNULL)
     (whole,) = (RunDir(path) for path in (tmp_path / "whole").iterdir())
     assert table(run) == table(whole)
+    for each in (run, whole):
+        kept = each.manifest()["arrivals"]
+        assert (kept["missing"], kept.get("cut_bytes")) == (0, None)
+        assert kept["chunks"] == sum(r["chunks"] or 0 for kind in ("query", "warmup") for r in each.journal(kind))
     summary, expected = run.summary(), whole.summary()
     assert summary is not None
     assert expected is not None

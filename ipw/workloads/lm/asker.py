@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from ipw.runs.tries import CUT_OFF, PROBE
-from ipw.workloads.base import Book, Counters, Progress
+from ipw.workloads.base import ArrivalsBook, Book, Counters, Progress
 from ipw.workloads.lm.client import ask, get
 from ipw.workloads.lm.datasets import Question
 from ipw.workloads.lm.endpoint import Endpoint
@@ -26,7 +26,15 @@ PRESENT_S = 2.0
 class Asker:
     """Asks the questions of one run."""
 
-    def __init__(self, transport: Transport, endpoint: Endpoint, planned: Plan, book: Book, progress: Progress) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        endpoint: Endpoint,
+        planned: Plan,
+        book: Book,
+        progress: Progress,
+        arrivals: ArrivalsBook | None = None,
+    ) -> None:
         self.parameters = planned.parameters
         self.counters = Counters(total=0)
         self.failed: list[Question] = []
@@ -39,6 +47,7 @@ class Asker:
         )
         self._transport, self._endpoint, self._book, self._progress = transport, endpoint, book, progress
         self._limits = replace(planned.parameters.limits(), request=planned.dataset.request)
+        self._arrivals = arrivals
         self._scorer = planned.scorer
         self._answered = self._failed = planned.dataset.questions[0]
         self._in_flight = 0
@@ -46,7 +55,7 @@ class Asker:
     async def ask(self, question: Question, kind: str) -> Answer:
         """Ask outside the measured window."""
         answer = await self._ask(question)
-        self._book.append(kind, self._record(question, answer, 1))
+        self._write(kind, self._record(question, answer, 1))
         return answer
 
     async def send(self, question: Question, due_ns: int | None) -> None:
@@ -61,7 +70,7 @@ class Asker:
         except asyncio.CancelledError:
             reply.fail("error", "cut off", "transport")
             answer = reply.answer(self._endpoint.key)
-            self._book.append(CUT_OFF, self._record(question, answer, in_flight) | {"scheduled_ns": due_ns})
+            self._write(CUT_OFF, self._record(question, answer, in_flight) | {"scheduled_ns": due_ns})
             raise
         finally:
             self._in_flight -= 1
@@ -71,7 +80,7 @@ class Asker:
         self.liveness.take(answer, lambda counts: self._keep(question, answer, record, counts=counts))
 
     def _keep(self, question: Question, answer: Answer, record: dict[str, Any], *, counts: bool) -> None:
-        self._book.append("query" if counts else CUT_OFF, record)
+        self._write("query" if counts else CUT_OFF, record)
         if not counts:
             return
         counters = self.counters
@@ -107,12 +116,19 @@ class Asker:
         question = self._answered if number % 2 else self._failed
         limits = replace(self._limits, timeout_s=timeout_s, max_tokens=1, request={})
         answer = await ask(self._transport, self._endpoint.model, question.sent, limits, self._endpoint.key)
-        self._book.append(PROBE, self._record(question, answer, 1))
+        self._write(PROBE, self._record(question, answer, 1))
         return answer
 
     async def _ask(self, question: Question, reply: Reply | None = None) -> Answer:
         endpoint = self._endpoint
         return await ask(self._transport, endpoint.model, question.sent, self._limits, endpoint.key, reply)
+
+    def _write(self, kind: str, record: dict[str, Any]) -> None:
+        """Keep a record, and before it when its chunks came."""
+        block = record.pop("arrivals")
+        if block and self._arrivals is not None:
+            record["arrivals"] = self._arrivals.append(block)
+        self._book.append(kind, record)
 
     def _record(self, question: Question, answer: Answer, concurrency: int) -> dict[str, Any]:
         mine = scored(self._scorer, answer.response if answer.status == "ok" else None, question)

@@ -47,6 +47,10 @@ class CompletionStream(EventStream):
         self.logprob_sum, self.logprob_tokens = 0.0, 0
         """Log-probabilities of tokens, added up, and of how many the server told."""
         self._stamps: list[int] = []
+        self._by_usage: dict[int, int] = {}
+        self._by_logprobs: dict[int, int] = {}
+        """Tokens that the server told with a chunk, by the chunk's number."""
+        self._told_so_far = 0
         self._framed = False
         self._unframed = 0
         self._ended = False
@@ -72,6 +76,15 @@ class CompletionStream(EventStream):
     def stamps(self) -> list[int]:
         """When each chunk with text, thinking or a call came; of an answer that came at once there are none."""
         return self._stamps if self._framed or self._unframed > 1 else []
+
+    @property
+    def tokens(self) -> list[int] | None:
+        """How many tokens each chunk of `stamps` has; `None` where the server did not tell it with each."""
+        numbers = range(len(self.stamps))
+        for told in (self._by_usage, self._by_logprobs):
+            if numbers and all(number in told for number in numbers):
+                return [told[number] for number in numbers]
+        return None
 
     @property
     def begun(self) -> bool:
@@ -205,6 +218,8 @@ class CompletionStream(EventStream):
                 self._unknown = self._unknown or self._complaint or error_message(chunk)
         if "usage" in chunk or "timings" in chunk:
             self.counts.take(chunk.get("usage"), chunk.get("timings"))
+            if chunk.get("usage") and self.counts.completion is not None and self._stamps:
+                self._share(self.counts.completion)
 
     def _choice(self, choice: dict[str, Any], t_ns: int) -> bool:
         """Take a choice; whether it says something more of an answer."""
@@ -228,6 +243,12 @@ class CompletionStream(EventStream):
             return False
         self._stamps.append(t_ns)
         return True
+
+    def _share(self, told: int) -> None:
+        """Give the chunk that came last the tokens that are told now and were not before."""
+        number = len(self._stamps) - 1
+        self._by_usage[number] = self._by_usage.get(number, 0) + told - self._told_so_far
+        self._told_so_far = told
 
     def _finish(self, told: Any, choice: dict[str, Any]) -> None:
         """Take why a choice ended, and what comes with it."""
@@ -288,7 +309,10 @@ class CompletionStream(EventStream):
         each, tokens = told.get("token_logprobs"), told.get("content")
         if isinstance(tokens, list):
             each = [token.get("logprob") for token in tokens if isinstance(token, dict)]
-        for logprob in each if isinstance(each, list) else ():
+        each = each if isinstance(each, list) else []
+        number = len(self._stamps)  # of the chunk, if it has text; else of the one that will
+        self._by_logprobs[number] = self._by_logprobs.get(number, 0) + len(each)
+        for logprob in each:
             if isinstance(logprob, float | int) and LEAST_LOGPROB <= logprob <= 0:
                 self.logprob_sum += logprob
                 self.logprob_tokens += 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -12,7 +12,8 @@ from ipw.energy.timeline import Spans
 from ipw.runs.directory import RunDir
 from ipw.runs.tries import APART, replaced
 from ipw.workloads.derive import MEASURED, Attributed, straight_energy, unread
-from ipw.workloads.lm.journal_table import journal_tables, query_tables
+from ipw.workloads.lm.arrivals import read_arrivals
+from ipw.workloads.lm.journal_table import ARRIVALS_AT, journal_tables, query_tables
 from ipw.workloads.lm.phases import DECODE, MISSING, PREFILL, Timing, first_owners, query_spans
 from ipw.workloads.lm.scores import newest_scores
 from ipw.workloads.lm.windows import attribute_windows, measured_windows
@@ -21,12 +22,12 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
 Columns = dict[str, Floats]
 """By name; NaN where unknown."""
 
 JOULES = ("energy_j", "energy_low_j", "energy_high_j", "net_energy_j")
-
-
+COUNTED = (*Timing._fields, ARRIVALS_AT)
 SPANS_AT_ONCE = 1 << 18
 
 
@@ -36,6 +37,8 @@ class Finished(NamedTuple):
     timing: Timing
     others: Timing
     """Warm-up, probes, tries that a later one replaced and what was cut off: they draw power, and are in no table."""
+    arrivals_at: Ints
+    """Of the queries and then of the others: where in `arrivals.bin` the chunks of each stand, or `MISSING`."""
     query_id: pa.ChunkedArray
     kept: npt.NDArray[np.bool_]
     """Which queries of the journal these are."""
@@ -47,7 +50,10 @@ def derive_lm(run: RunDir) -> None:
 
     finished = read_finished(run)
     timing = finished.timing
-    everything = query_spans(_joined([timing, finished.others]))
+    asked = Timing(*_joined([timing, finished.others]))
+    _, kept = read_arrivals(run, asked, finished.arrivals_at)
+    run.update_manifest(arrivals=kept)
+    everything = query_spans(asked)
     spans = first_owners(everything, timing.start_ns.size)
     marked = list(run.journal("span"))
     windows = measured_windows(marked, timing)
@@ -79,27 +85,32 @@ def read_finished(run: RunDir) -> Finished:
     gone = np.array(sorted(replaced(run)), np.int64)
     queries, others, ids, kept = [], [], [], []
     at = 0
-    for table in journal_tables(run, ("query_id", *Timing._fields)):
+    for table in journal_tables(run, ("query_id", *COUNTED)):
         mine = table.filter(pc.equal(table["kind"], "query"))
         counts = ~np.isin(np.arange(at, at + mine.num_rows), gone)
-        others.append(_timing(table.filter(pc.is_in(table["kind"], pa.array(APART)))))
+        others.append(_counted(table.filter(pc.is_in(table["kind"], pa.array(APART)))))
         if not counts.all():
-            others.append(_timing(mine.filter(pa.array(~counts))))
+            others.append(_counted(mine.filter(pa.array(~counts))))
             mine = mine.filter(pa.array(counts))
-        queries.append(_timing(mine))
+        queries.append(_counted(mine))
         ids.extend(mine["query_id"].chunks)
         kept.append(counts)
         at += counts.size
     pa.default_memory_pool().release_unused()
-    return Finished(_joined(queries), _joined(others), pa.chunked_array(ids, pa.string()), np.concatenate(kept))
+    *timing, queries_at = _joined(queries)
+    *apart, others_at = _joined(others)
+    return Finished(
+        Timing(*timing), Timing(*apart), np.concatenate([queries_at, others_at]), pa.chunked_array(ids, pa.string()),
+        np.concatenate(kept),
+    )  # fmt: skip
 
 
-def _timing(table: pa.Table) -> Timing:
-    return Timing(*(table[name].fill_null(MISSING).to_numpy() for name in Timing._fields))
+def _counted(table: pa.Table) -> list[Ints]:
+    return [table[name].fill_null(MISSING).to_numpy() for name in COUNTED]
 
 
-def _joined(pieces: list[Timing]) -> Timing:
-    return Timing(*(np.concatenate(column) for column in zip(*pieces, strict=True)))
+def _joined(pieces: Sequence[Sequence[Ints]]) -> list[Ints]:
+    return [np.concatenate(column) for column in zip(*pieces, strict=True)]
 
 
 def query_energy(timing: Timing, spans: Spans, attributed: Attributed | None) -> Columns:

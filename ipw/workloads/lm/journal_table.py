@@ -30,6 +30,9 @@ REALS = ("score", "logprob_sum")
 TRUTHS = ("parsed",)
 LISTS = ("itl_us", "itl_counts")
 COLUMNS = (*TEXTS, *WHOLES, *REALS, *TRUTHS, *LISTS)
+"""Of `queries.parquet`."""
+ARRIVALS_AT = "arrivals"
+"""Where in `arrivals.bin` the chunks of a request stand."""
 
 
 def query_tables(run: RunDir) -> Iterator[pa.Table]:
@@ -56,7 +59,7 @@ def _schema(columns: Sequence[str]) -> pa.Schema:
 
     types = {name: pa.string() for name in ("kind", *TEXTS)} | {name: pa.int64() for name in WHOLES}
     types |= {name: pa.float64() for name in REALS} | {name: pa.bool_() for name in TRUTHS}
-    types |= {name: pa.list_(pa.int64()) for name in LISTS}
+    types |= {name: pa.list_(pa.int64()) for name in LISTS} | {ARRIVALS_AT: pa.int64()}
     return pa.schema([(name, types[name]) for name in ("kind", *columns)])
 
 
@@ -92,7 +95,7 @@ def _fits(table: pa.Table) -> bool:
     import pyarrow.compute as pc
 
     for name in table.column_names:
-        if name in WHOLES:
+        if name in WHOLES or name == ARRIVALS_AT:
             ends = pc.min_max(table[name])
             most = MOMENT.stop if name.endswith("_ns") else COUNT.stop
             if ends["min"].is_valid and not 0 <= ends["min"].as_py() <= ends["max"].as_py() < most:

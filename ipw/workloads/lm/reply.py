@@ -9,6 +9,7 @@ from itertools import pairwise
 from typing import Literal, NamedTuple
 
 from ipw.clock import now_ns
+from ipw.runs.arrivals import encoded
 from ipw.workloads.lm.completion import CompletionStream
 from ipw.workloads.lm.http_failure import Failure, http_failure, retry_after_s
 from ipw.workloads.lm.server_words import plain_words
@@ -61,6 +62,8 @@ class Answer(NamedTuple):
     response: str
     """As much as came, thinking left out."""
     reasoning: str
+    arrivals: bytes
+    """When each chunk came, and with how many tokens: a block of runs/arrivals.py."""
 
 
 class Reply:
@@ -157,6 +160,7 @@ class Reply:
             logprob_tokens=stream.logprob_tokens or None,
             response=without_key(key, _whole_characters(response)),
             reasoning=without_key(key, _whole_characters(reasoning)),
+            arrivals=encoded(self.start_ns, stamps, stream.tokens),
         )
 
     def _judged(self) -> tuple[Status, str | None, Failure | None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Sequence
 
-from ipw.workloads.base import Book, Marker, Progress
+from ipw.workloads.base import ArrivalsBook, Book, Marker, Progress
 from ipw.workloads.lm.asker import Asker
 from ipw.workloads.lm.datasets import Question
 from ipw.workloads.lm.endpoint import Endpoint
@@ -23,21 +23,28 @@ def run_lm(
     planned: Plan,
     progress: Progress,
     finished: Collection[str] = frozenset(),
+    arrivals_book: ArrivalsBook | None = None,
 ) -> None:
     """Ask every question but the `finished` ones, by id, and keep every answer the moment it is whole.
 
     Raises OutageError where the server is lost or answers no warm-up question, and KeyboardInterrupt after SIGINT or
     SIGTERM. Of what was in flight then, the book has only when it was.
     """
-    run_interruptible(_run(marker, book, endpoint, planned, progress, finished))
+    run_interruptible(_run(marker, book, endpoint, planned, progress, finished, arrivals_book))
 
 
 async def _run(
-    marker: Marker, book: Book, endpoint: Endpoint, planned: Plan, progress: Progress, finished: Collection[str]
+    marker: Marker,
+    book: Book,
+    endpoint: Endpoint,
+    planned: Plan,
+    progress: Progress,
+    finished: Collection[str],
+    arrivals_book: ArrivalsBook | None,
 ) -> None:
     parameters, questions = planned.parameters, planned.dataset.questions
     async with Transport(endpoint.url, endpoint.key) as transport:
-        asker = Asker(transport, endpoint, planned, book, progress)
+        asker = Asker(transport, endpoint, planned, book, progress, arrivals_book)
         # From the end of the list, so that a server that remembers prompts knows the first questions no better.
         warmup = [questions[-1 - i % len(questions)] for i in range(parameters.warmup)]
         with marker.span("warm-up", "warmup"):
