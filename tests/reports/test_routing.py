@@ -142,6 +142,7 @@ def test_short_texts_leave_out_what_needs_longer_ones(run: RunDir) -> None:
     assert re.findall("<h3>(.*?)</h3>", page) == [
         "Hits by cache size",
         "The same, as the reference implementation counts",
+        "One cache for all layers",
         "By layer",
     ]
 
