@@ -122,6 +122,17 @@ def _table(methods: Entries, *, estimated: bool) -> Markup:
 
 def _remarks(methods: Entries, manifest: Mapping[str, Any]) -> list[str]:
     told = [f"{clean(name, 24)}: {clean(entry['reason'])}" for name, entry in methods.items() if entry.get("reason")]
+    for name, entry in methods.items():
+        clipped, replay = (
+            _number(entry, "clipped_slopes"),
+            mapping(mapping(entry.get("metrics")).get("replay_energy_j")),
+        )
+        if clipped:
+            told.append(
+                f"{clean(name, 24)}: {clipped:,.0f} slopes were beyond what a byte can hold and stand at its end"
+            )
+        if number(replay.get("value")) is not None:
+            told.append(f"{clean(name, 24)}: who joined late replayed the steps before with {quantity(replay)}")
     told += [
         f"{clean(found.get('method'), 24)}: steps keep time with {clean(found.get('channel'), 40)}, renewed every "
         f"{number(found.get('period_s')) or 0:.3g} s: if it looks at a part of that only, joules of a step may be off"

@@ -28,6 +28,10 @@ is at the target: --target-loss, or else the lowest that every method came down 
 the loss too, and is open where the loss never was below the target by more than that"""),
     "loss_at_budget": ("Loss for the budget", "loss", """training loss, a mean of the last ten steps, when so many \
 joules of steps were used: --budget-j, or else the most that every method used"""),
+    "replay_energy_j": ("Replay", "J", """energy in which peers that joined late made the weights of all steps before \
+them, while the others waited; in no step"""),
+    "clipped_slopes": ("Clipped slopes", "", """slopes of zeroth order, of the first process, that lie beyond what a \
+byte can hold (3.8e-4 to 2,631)"""),
     "steps": ("Steps", "", "measured steps that finished"),
 }  # fmt: skip
 """Label, unit and meaning by name."""

@@ -42,7 +42,13 @@ def train_parameters(*, method: str, **options: Any) -> Parameters:
         raise UsageError("no method is named", f"--method {','.join(METHODS)}")
     if options.get("peers", 1) > 1 and "zeroth-order" not in methods:
         raise UsageError("--peers is for zeroth order", "--method zeroth-order")
-    return Parameters(methods=methods, **options)
+    parameters = Parameters(methods=methods, **options)
+    if parameters.join_at is not None and not parameters.peers > 1:
+        raise UsageError("--join-at is for several peers", "--method zeroth-order --peers 2")
+    if parameters.join_at is not None and parameters.join_at >= parameters.most_steps():
+        raise UsageError(f"a peer that joins after {parameters.join_at:,} steps comes when all is done",
+                         "a smaller --join-at, or more --steps")  # fmt: skip
+    return parameters
 
 
 def measure_training(
@@ -122,6 +128,10 @@ BLOCKS = Blocks(1)
     "--ema-momentum", type=click.FloatRange(0, 1), default=0.995, show_default=True, help="Of momentum-local's average."
 )
 @click.option("--peers", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes of zeroth-order.")
+@click.option("--join-at", type=click.IntRange(0), help="The last peer comes after so many steps, and replays them.")
+@click.option(
+    "--directions", type=click.IntRange(1), default=1, show_default=True, help="A step of zeroth-order, each."
+)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
 @click.option("--data", default="bundled", show_default=True, help="Text: 'bundled', a file, or a folder.")
 @click.option("--seed", type=int, default=0, show_default=True)

@@ -28,7 +28,7 @@ from ipw.workloads.training.memory import PeakMemory, settled_bytes
 from ipw.workloads.training.methods import make_method
 from ipw.workloads.training.methods.base import Method, device_of
 from ipw.workloads.training.parameters import Parameters, from_dict
-from ipw.workloads.training.peers import Peers
+from ipw.workloads.training.peers import Peers, Replay
 from ipw.workloads.training.resonance import Jitter
 from ipw.workloads.training.smoothing import Smoothed
 from ipw.workloads.training.subjects import load_task
@@ -50,6 +50,8 @@ class Session:
     method: str
     parameters: Parameters
     jitter: Jitter
+    leads: bool = True
+    """Whether this process decides when to stop; peers go on as long as the first of them."""
     stopping: bool = False
 
     def keep(self, kind: str, **record: Any) -> None:
@@ -61,6 +63,11 @@ class Session:
         """Journal what was done since `start_ns`."""
         record = {"name": f"{self.method} {phase}", "phase": phase, "start_ns": start_ns, "end_ns": now_ns()}
         self.book.append("span", record)
+
+    def replayed(self, replay: Replay) -> None:
+        """Journal what a late peer did before it took part, while the others waited."""
+        record = {"name": f"{self.method} replay", "phase": "replay", "method": self.method, "steps": replay.steps}
+        self.book.append("span", record | {"start_ns": replay.start_ns, "end_ns": replay.end_ns})
 
 
 def train(session: Session, peers: Peers | None = None, rank: int = 0) -> str:
@@ -81,6 +88,9 @@ def train(session: Session, peers: Peers | None = None, rank: int = 0) -> str:
     task = load_task(parameters, rank)
     method = make_method(session.method, task, parameters, peers)
     session.span("load", start_ns)
+    if peers and parameters.comes_late(rank):
+        method.catch_up(peers.join())  # type: ignore[attr-defined]
+        peers.ready()
     return Loop(session, task, method, before).run()
 
 
@@ -132,6 +142,7 @@ class Loop:
     def _step(self, step: int, memory: PeakMemory, edges: Edges) -> tuple[float, tuple[int, int]]:
         data_ns = now_ns()
         batch = next(self.task.batches)
+        fetched_ns = now_ns()
         memory.reset()
         edges.begin()
         loss_tensor = self.method.step(batch, edges)
@@ -151,18 +162,19 @@ class Loop:
             tokens=tokens,
             phases=times.phases,
             edges_ns=times.edges_ns,
-            data_ns=[data_ns, start_ns],
+            data_ns=[data_ns, fetched_ns],
             peak_device_memory_bytes=on_device,
             peak_host_memory_bytes=on_host,
             host_memory_before_bytes=self.before_bytes,
             status="ok" if finite else DIVERGED,
+            **getattr(self.method, "notes", {}),
         )
         return loss, (start_ns, end_ns)
 
     def _reached(self, loss: float) -> bool:
         value = self.smoothed.add(loss)
         target = self.session.parameters.target_loss
-        return target is not None and value is not None and value <= target
+        return self.session.leads and target is not None and value is not None and value <= target
 
     def _evaluation(self, step: int) -> None:
         if not self.task.evaluation:
@@ -210,10 +222,10 @@ def main() -> int:
     parameters, rank = from_dict(order["parameters"]), order["rank"]
     session = Session(
         Journal(RunDir(Path(order["run"]))) if rank == 0 else Silent(), tell, order["method"], parameters,
-        Jitter(order["periods_s"], parameters.seed),
+        Jitter(order["periods_s"], parameters.seed), leads=rank == 0,
     )  # fmt: skip
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started this one says stop
-    signal.signal(signal.SIGTERM, lambda *_: setattr(session, "stopping", True))
+    signal.signal(signal.SIGTERM, lambda *_: setattr(session, "stopping", session.leads))
     store = Path(order["store"]) if parameters.peers > 1 and session.method == "zeroth-order" else None
     status, reason = attempt(session, store, rank)
     jitter = {"in_time_with": session.jitter.found, "pauses": session.jitter.pauses}
@@ -226,8 +238,10 @@ def attempt(session: Session, store: Path | None = None, rank: int = 0) -> tuple
     peers = None
     try:
         if store is not None:
-            peers = Peers(store)
-            peers.found(rank, session.parameters.peers)
+            parameters = session.parameters
+            peers = Peers(store, session.replayed, admit_from=parameters.join_at or 0)
+            if not parameters.comes_late(rank):
+                peers.found(rank, parameters.peers - (parameters.join_at is not None))
         status = train(session, peers, rank)
     except Exception as error:  # noqa: BLE001 - whatever a model raises is told, and the finished steps are kept
         if not isinstance(error, IpwError):
@@ -238,7 +252,10 @@ def attempt(session: Session, store: Path | None = None, rank: int = 0) -> tuple
     finally:
         if peers:
             peers.close()
-    return status, "the loss is no longer a finite number (try: a smaller --lr)" if status == DIVERGED else None
+    if status == DIVERGED:
+        return status, "the loss is no longer a finite number (try: a smaller --lr)"
+    gone = [f"peer {name} was lost after {steps:,} steps" for name, steps in (peers.lost if peers else ())]
+    return status, f"{', '.join(gone)}; the others went on" if gone else None
 
 
 class Silent:

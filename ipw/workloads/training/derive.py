@@ -14,9 +14,9 @@ from ipw.unseen import unseen
 from ipw.workloads.derive import MEASURED, Attributed, attribute_run, straight_energy, unread
 from ipw.workloads.training.edges import PHASES
 from ipw.workloads.training.learning import Bounded, Curve, common_budget, common_target
-from ipw.workloads.training.metrics import UNMEASURED, Drawn, Energy, Metric, method_metrics
+from ipw.workloads.training.metrics import UNMEASURED, Drawn, Energy, Metric, joules, method_metrics
 from ipw.workloads.training.resonance import CONCENTRATION, concentration, periods
-from ipw.workloads.training.steps import AROUND, Phased, methods_of, read_steps, step_spans
+from ipw.workloads.training.steps import AROUND, REPLAY, Phased, methods_of, read_steps, step_spans
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -43,7 +43,11 @@ def derive_training(run: RunDir) -> dict[str, dict[str, Any]]:
     run.write_table("spans", _spans_table(run, marked, steps, known=theirs is not None))
     ended = {str(record.get("method")): record for record in run.journal("method")}
     run.update_manifest(resonance=_resonance(steps, manifest, ended))
-    return _by_method(run, manifest, steps, energy, theirs.owners if theirs else None)
+    found = _by_method(run, manifest, steps, energy, theirs.owners if theirs else None)
+    how = _how(manifest)
+    for name, joined in _replays(steps, around, phases, theirs, how).items():
+        found[name]["metrics"]["replay_energy_j"] = joined
+    return found
 
 
 def step_energy(steps: Sequence[Record], phases: Phased, attributed: Attributed | None) -> dict[str, Floats]:
@@ -87,9 +91,7 @@ def _by_method(
     known = list(curves.values())
     target = parameters.get("target_loss") or common_target(known)
     budget_j = parameters.get("budget_j") or common_budget(known)
-    attribution = manifest.get("attribution") or {}
-    absent = unseen(manifest) or manifest.get("basis_reason") or UNMEASURED
-    how = Energy(manifest.get("method"), attribution.get("gain_rel"), str(absent))
+    how = _how(manifest)
     evaluations = list(run.journal("evaluation"))
     found: dict[str, dict[str, Any]] = {}
     for number, name in enumerate(methods):
@@ -103,6 +105,33 @@ def _by_method(
         name = str(record.get("method"))
         entry = found.setdefault(name, _entry("", None, {}, target, budget_j))
         entry |= {"status": str(record.get("status")), "reason": record.get("reason")}
+    return found
+
+
+def _how(manifest: Mapping[str, Any]) -> Energy:
+    attribution = manifest.get("attribution") or {}
+    absent = unseen(manifest) or manifest.get("basis_reason") or UNMEASURED
+    return Energy(manifest.get("method"), attribution.get("gain_rel"), str(absent))
+
+
+def _replays(
+    steps: Sequence[Record], around: Sequence[Record], phases: Phased, attributed: Attributed | None, how: Energy
+) -> dict[str, Metric]:
+    """Energy in which late peers made the weights of the steps before them, by method; for methods with steps."""
+    found = {}
+    methods = methods_of(steps)
+    for name in methods:
+        mine = [k for k, span in enumerate(around) if span["phase"] == REPLAY and span.get("method") == name]
+        total = Bounded(None, reason="nobody joined late")
+        if mine and attributed is None:
+            total = Bounded(None, reason=how.reason)
+        elif mine and attributed is not None:
+            place = np.array(mine) + phases.step.size
+            share = attributed.spans
+            known = bool(attributed.covered[place].all())
+            value, low, high = (float(x[place].sum()) for x in (share.energy_j, share.low_j, share.high_j))
+            total = Bounded(value, low, high) if known else Bounded(None, reason=UNMEASURED)
+        found[name] = joules(total, 0.0, len(mine), how)
     return found
 
 
@@ -168,6 +197,7 @@ def _steps_table(steps: Sequence[Record], energy: Mapping[str, Floats]) -> pa.Ta
     whole, real, text = pa.int64(), pa.float64(), pa.string()
     kinds = {"method": text, "step": whole, "start_ns": whole, "end_ns": whole, "loss": real, "samples": whole}
     kinds |= {"tokens": whole, "peak_device_memory_bytes": whole, "peak_host_memory_bytes": whole, "status": text}
+    kinds |= {"machines": whole, "clipped_slopes": whole}
     columns = {name: pa.array([step.get(name) for step in steps], kind) for name, kind in kinds.items()}
     peaks = [step.get("peak_device_memory_bytes") or step.get("peak_host_memory_bytes") for step in steps]
     columns["peak_memory_bytes"] = pa.array(peaks, whole)

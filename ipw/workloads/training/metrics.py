@@ -58,6 +58,7 @@ def method_metrics(
     first, last = (_evaluation(evaluations, before=before) for before in (True, False))
     found["initial_loss"], found["final_loss"] = counted(first, "loss", n), counted(last, "loss", n)
     found |= _learning(curve, energy, target, budget_j, n)
+    found["clipped_slopes"] = counted(_clipped(steps), "slopes", n)
     found["steps"] = counted(Bounded(float(n)), "steps", n)
     return found
 
@@ -74,6 +75,11 @@ def _learning(curve: Curve, energy: Energy, target: float | None, budget_j: floa
         "energy_to_target_loss_j": joules(to_target, 0.0, n, energy),
         "loss_at_budget": counted(at_budget, "loss", n),
     }
+
+
+def _clipped(steps: Sequence[Record]) -> Bounded:
+    known = [step["clipped_slopes"] for step in steps if step.get("clipped_slopes") is not None]
+    return Bounded(float(sum(known)) if known else None, reason="this method sends no slopes")
 
 
 def _memory(steps: Sequence[Record]) -> dict[str, Metric]:

@@ -67,6 +67,10 @@ class Parameters:
     """μ of momentum-local: how much of the average is left after a step."""
     peers: int = 1
     """Processes that train together by zeroth order."""
+    join_at: int | None = None
+    """The last of them comes after so many steps, and first makes the weights of these from their bytes."""
+    directions: int = 1
+    """Directions that each process looks along in a step of zeroth order, each on its part of the batch."""
     lora_rank: int = 8
 
     def as_dict(self) -> dict[str, Any]:
@@ -78,6 +82,10 @@ class Parameters:
         if self.steps is not None:
             return self.steps
         return DEFAULT_STEPS if self.target_loss is None and self.budget_j is None else MOST_STEPS
+
+    def comes_late(self, rank: int) -> bool:
+        """Tell whether a peer joins while the others train."""
+        return self.join_at is not None and rank == self.peers - 1
 
     def learning_rate_of(self, method: str) -> float:
         """Give the learning rate, as told or by default."""

@@ -104,6 +104,8 @@ def follow(processes: Processes, on_step: Callable[[Record], None], on_model: Ca
     deaths = processes.deaths()
     if end is None:
         return {"status": "killed", "reason": "; ".join(deaths) or "the training process ended without a word"}
-    if end["status"] == "failed" and deaths:
+    if deaths and end["status"] == "failed":
         end["reason"] = "; ".join(deaths)
+    elif deaths and end["reason"]:
+        end["reason"] += f" ({'; '.join(deaths)})"
     return end

@@ -15,7 +15,8 @@ from ipw.workloads.training.edges import PHASES
 Record = Mapping[str, Any]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
-AROUND = ("load", "warmup", "evaluation")
+REPLAY = "replay"
+AROUND = ("load", "warmup", "evaluation", REPLAY)
 """Phases that are journalled as spans: all that draws power beside the steps."""
 
 

@@ -16,7 +16,10 @@ from ipw.workloads.training.task import Batch, Task
 
 
 class Method(Protocol):
-    """One way to train `task.model`, which stays the model that is evaluated."""
+    """One way to train `task.model`, which stays the model that is evaluated.
+
+    What a method keeps in a dictionary `notes` goes into the record of each step.
+    """
 
     def step(self, batch: Batch, edges: Edges) -> Tensor:
         """Do one step, tell `edges` each phase as it starts, and return the mean loss of the batch before the step."""

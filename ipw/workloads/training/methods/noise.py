@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 
 class Seed(NamedTuple):
-    """Which direction: of which run, step and machine."""
+    """Which direction: of which run and step, and its place among all directions of all machines in the step."""
 
     run: int
     step: int
-    machine: int
+    place: int
 
 
 def direction(seed: Seed, number: int, like: Tensor) -> Tensor:
