@@ -1,124 +1,48 @@
 """Changes the code a little, one place at a time, and asks whether a test notices: `make mutants`.
 
 Seeded, and a sample: mutmut and cosmic-ray try every place, keep a database and start pytest anew for each, which takes
-days here. This one first learns which test enters which function, then forks a warm process for each mutant, in a copy
-of the tree. A mutant whose tests run out of time counts as noticed and is told apart.
+days here. This one learns once which test runs which line (kept in build/), collects all tests once, and forks that
+process for each mutant, in a copy of the tree; the fork runs the tests of that line alone, the quickest first, up to
+the first failure. A mutant whose tests run out of time counts as noticed and is told apart. One that changes nothing
+is listed in equivalent_mutants.toml with the reason; it is not tried, and counts neither as noticed nor as missed.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import random
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
+import tomllib
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
-from typing import Any
 
 from mutation import Mutant, mutants_of
+from mutation_tests import Known, Learning, Tests, asked
+from mutation_trial import Trial, Trials, end_of, forked, run_pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 REPORTS = ("gate*", "pairs", "calibration", "stats", "compare", "trend")
 VERBS = ("interleave", "settle", "calibration_file", "gate_session")
 FILES: tuple[str, ...] = ("ipw/energy/*.py", "ipw/runs/*.py", *(f"ipw/reports/{name}.py" for name in REPORTS))
 FILES += tuple(f"ipw/verbs/{name}.py" for name in VERBS)
-TESTS: tuple[str, ...] = ("tests/energy/test_*.py", "tests/runs/test_*.py", "tests/reports/test_gate*.py")
+TESTS: tuple[str, ...] = tuple(f"tests/{folder}test_*.py" for folder in ("energy/", "runs/", "gate/"))
+TESTS += ("tests/test_gate*.py",)
 TESTS += tuple(
-    f"tests/reports/test_{name}.py" for name in ("calibration", "compare", "small*", "sti*", "stats", "trend")
+    f"tests/reports/test_{name}.py" for name in ("gate*", "calibration", "compare", "small*", "sti*", "stats", "trend")
 )
 TESTS += tuple(
     f"tests/verbs/test_{name}.py"
     for name in ("interleave", "settle", "compare_trend", "calibration_file", "gate_session")
 )
-SLOW_S, BUDGET_S, MOST_S = 5.0, 25.0, 300.0
-"""A test that takes more seconds of CPU is not asked; of the others the quickest, up to so many a mutant; and so many
-on the clock, since others may use the machine."""
-
-
-class Learning:
-    """A pytest plugin: which functions each test enters, how long it takes, and whether it passes."""
-
-    def __init__(self, copy: Path) -> None:
-        self._prefix = f"{copy}/"
-        self._files = {str(path) for pattern in FILES for path in copy.glob(pattern)}
-        self._entered: set[tuple[str, int]] = set()
-        self._began_s = 0.0
-        self.tests: dict[str, dict[str, Any]] = {}
-
-    def _trace(self, frame: FrameType, event: str, _: object) -> None:
-        code = frame.f_code
-        if event == "call" and code.co_filename in self._files:
-            self._entered.add((code.co_filename.removeprefix(self._prefix), code.co_firstlineno))
-
-    def pytest_runtest_logreport(self, report: Any) -> None:
-        """Hear how a test went."""
-        test = self.tests.setdefault(report.nodeid, {"s": 0.0, "ok": True, "entered": []})
-        test["s"] = sum(os.times()[:4]) - self._began_s
-        test["ok"] &= report.passed
-
-    def pytest_runtest_logstart(self) -> None:
-        """Watch from here."""
-        self._entered = set()
-        self._began_s = sum(os.times()[:4])
-        threading.settrace(self._trace)
-        sys.settrace(self._trace)
-
-    def pytest_runtest_logfinish(self, nodeid: str) -> None:
-        """Keep what was entered."""
-        sys.settrace(None)
-        if nodeid in self.tests:
-            self.tests[nodeid]["entered"] = sorted(self._entered)
-
-
-def forked(copy: Path, arguments: list[str], seconds: float, learned: Path | None = None) -> int | None:
-    """Run pytest in a fork of this process, which holds the heavy imports; its exit code, or None past its time."""
-    child = os.fork()
-    if not child:
-        os.setsid()
-        os.chdir(copy)
-        sys.path.insert(0, str(copy))
-        os.environ["PYTHONPATH"] = str(copy)
-        null = os.open(os.devnull, os.O_RDWR)
-        for descriptor in (0, 1, 2):
-            os.dup2(null, descriptor)
-        import pytest
-
-        plugin = Learning(copy) if learned else None
-        code = int(pytest.main(["-q", "-p", "no:cacheprovider", *arguments], plugins=[plugin] if plugin else None))
-        if plugin and learned:
-            learned.write_text(json.dumps(plugin.tests))
-        os._exit(code)
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        ended, status = os.waitpid(child, os.WNOHANG)
-        if ended:
-            return os.waitstatus_to_exitcode(status)
-        time.sleep(0.02)
-    os.killpg(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    return None
-
-
-def asked(mutant: Mutant, tests: dict[str, dict[str, Any]]) -> list[str]:
-    """The tests that enter the mutant's function (of a module: any of its functions), the quickest first."""
-
-    def enters(test: dict[str, Any]) -> bool:
-        return any(file == mutant.file and mutant.function in (0, line) for file, line in test["entered"])
-
-    chosen, spent = [], 0.0
-    for name, test in sorted(tests.items(), key=lambda item: float(item[1]["s"])):
-        if test["ok"] and test["s"] < SLOW_S and spent < BUDGET_S and enters(test):
-            chosen.append(name)
-            spent += test["s"]
-    return chosen
+EQUIVALENT = "equivalent"
+Equivalent = dict[tuple[str, str], str]
+"""By file and line as changed: why that changes nothing."""
 
 
 def copied(folder: Path) -> Path:
@@ -131,73 +55,124 @@ def copied(folder: Path) -> Path:
     return folder
 
 
+def files_of(patterns: Sequence[str], copy: Path) -> list[Path]:
+    """Give each file once, in the order of the patterns."""
+    return list(dict.fromkeys(path for pattern in patterns for path in sorted(copy.glob(pattern))))
+
+
+def learnt(path: Path, copy: Path) -> Tests:
+    """Learn what is not known yet, a test file at a time, each in a fork: no more is lost than one when it is ended."""
+    known, test_files = Known(path, copy), files_of(TESTS, copy)
+    stale = known.stale(test_files)
+    for count, test_file in enumerate(stale, 1):
+        began, found = time.monotonic(), copy / "learnt.json"
+        found.unlink(missing_ok=True)
+
+        def job(test_file: Path = test_file, found: Path = found) -> int:
+            plugin = Learning(copy, files_of(FILES, copy))
+            code = run_pytest([str(test_file.relative_to(copy))], plugin)
+            plugin.keep(found)
+            return code
+
+        code = forked(job, 900, 1800)
+        if code not in {0, 1, 5}:
+            sys.exit(f"{test_file.relative_to(copy)} does not run: pytest ends with {code}")
+        known.learn(test_file, Learning.kept(found))
+        print(f"learnt {count} of {len(stale)} files of tests: {test_file.name}, {time.monotonic() - began:.0f} s")
+    return known.tests(test_files)
+
+
+def equivalents(path: Path) -> Equivalent:
+    """Read the table of what changes nothing."""
+    table = tomllib.loads(path.read_text(encoding="utf-8"))["mutant"]
+    return {(entry["file"], entry["becomes"]): entry["why"] for entry in table}
+
+
 def main() -> None:
     """Learn, sample, try, and print what nobody noticed."""
     parser = argparse.ArgumentParser(description="Samples mutants of the code that decides, and lists the survivors.")
     parser.add_argument("--n", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--minutes", type=float, default=600.0, help="begin no further one after so long")
-    parser.add_argument("--only", default="", help="files whose path holds this")
+    parser.add_argument("--only", default="", help="files whose path holds one of these, with commas between")
     parser.add_argument("--unchanged", action="store_true", help="change nothing: all must survive, or tests are shaky")
-    parser.add_argument("--learned", type=Path, help="where what was learned is kept, for tests that stay as they are")
+    parser.add_argument("--doubt", action="store_true", help="try those that are listed as equivalent, and no others")
+    parser.add_argument(
+        "--learned", type=Path, default=ROOT / "build/mutants.json", help="where what was learnt is kept"
+    )
     options = parser.parse_args()
     os.nice(3)
-    os.environ |= {"OPENBLAS_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    os.environ |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     import numpy as np  # noqa: F401 - the forks share them
     import pyarrow.parquet  # noqa: F401
-    import pytest  # noqa: F401
 
     with tempfile.TemporaryDirectory(prefix="ipw-mutants-") as name:
-        began, copy = time.time(), copied(Path(name))
-        learned = (options.learned or copy / "learned.json").absolute()
-        tests: dict[str, dict[str, Any]] = json.loads(learned.read_text()) if learned.exists() else {}
-        since = learned.stat().st_mtime if tests else 0.0
-        if any(path.stat().st_mtime > since for pattern in FILES for path in copy.glob(pattern)):
-            tests, since = {}, 0.0  # functions may stand at other lines now
-        files = [path for pattern in TESTS for path in sorted(copy.glob(pattern)) if path.stat().st_mtime > since]
-        if files:
-            code = forked(copy, list(map(str, files)), 7200, copy / "new.json")
-            if code not in {0, 1}:
-                sys.exit(f"the tests do not run: pytest ends with {code}")
-            tests |= json.loads((copy / "new.json").read_text())
-            learned.write_text(json.dumps(tests))
-            os.utime(learned, (began, began))
+        copy = copied(Path(name).resolve())
+        os.chdir(copy)
+        sys.path.insert(0, str(copy))
+        os.environ["PYTHONPATH"] = str(copy)
+        tests = learnt(options.learned.absolute(), copy)
         failed = [test for test, told in tests.items() if not told["ok"]]
-        print(f"{len(tests)} tests; not asked, since they fail or skip unchanged: {len(failed)}", flush=True)
-        every = [m for pattern in FILES for path in sorted(copy.glob(pattern)) for m in mutants_of(path, copy)]
-        every = [mutant for mutant in every if options.only in mutant.file]
+        print(f"{len(tests)} tests; not asked, since they fail or skip unchanged: {len(failed)}")
+        every = [mutant for path in files_of(FILES, copy) for mutant in mutants_of(path, copy)]
+        every = [mutant for mutant in every if any(part in mutant.file for part in options.only.split(","))]
         sample = random.Random(options.seed).sample(every, min(options.n, len(every)))
+        same = equivalents(ROOT / "tools/equivalent_mutants.toml")
+        if options.doubt:
+            sample, same = [mutant for mutant in every if (mutant.file, mutant.becomes) in same], {}
         if options.unchanged:
             sample = [mutant._replace(new=mutant.old) for mutant in sample]
-        ends: dict[str, Counter[str]] = {}
-        until, tried_so_far = time.monotonic() + 60 * options.minutes, 0
-        for count, mutant in enumerate(sample, 1):
-            if time.monotonic() > until:
-                break
-            tried_so_far = count
-            end = tried(copy, mutant, asked(mutant, tests))
-            ends.setdefault(mutant.file.split("/")[1], Counter())[end] += 1
-            if end in {"SURVIVED", "NO TEST"}:
-                told = f"{mutant.file}:{mutant.line}: {mutant.old!r} -> {mutant.new!r}"
-                print(f"{count:4} {end} {told}", flush=True)
-        print(f"seed {options.seed}, {tried_so_far} of {len(every)} places")
-        for room, counts in [*ends.items(), ("all", sum(ends.values(), Counter()))]:
-            noticed = counts.total() - counts["SURVIVED"] - counts["NO TEST"]
-            print(f"{room:8} {noticed}/{counts.total()} = {noticed / (counts.total() or 1):.0%}  {dict(counts)}")
+        ends = tried(copy, sample, tests, same, 60 * options.minutes)
+        print(f"seed {options.seed}, {sum(map(Counter.total, ends.values()))} of {len(every)} places")
+        for room, counts in [*sorted(ends.items()), ("all", sum(ends.values(), Counter()))]:
+            print(f"{room:6} {score(counts)}  {dict(counts)}")
 
 
-def tried(copy: Path, mutant: Mutant, tests: list[str]) -> str:
-    """How one mutant ends: killed, broke (nothing could even be imported), out of time, SURVIVED, or NO TEST."""
-    path = copy / mutant.file
-    text = path.read_bytes()
-    if not tests:
-        return "NO TEST"
-    path.write_bytes(text[: mutant.start] + mutant.new.encode() + text[mutant.end :])
-    try:
-        code = forked(copy, ["-x", "--hypothesis-seed=0", *tests], MOST_S)
-    finally:
+def score(counts: Counter[str]) -> str:
+    """Tell the share that was noticed, of those that change anything."""
+    trials = counts.total() - counts[EQUIVALENT]
+    noticed = trials - counts["SURVIVED"] - counts["NO TEST"]
+    return f"{noticed}/{trials} = {noticed / (trials or 1):.1%}"
+
+
+def tried(
+    copy: Path, sample: Sequence[Mutant], tests: Tests, same: Equivalent, seconds: float
+) -> dict[str, Counter[str]]:
+    """Try each, print who survives, and count the ends by part of the code."""
+    ends: dict[str, Counter[str]] = {}
+    until = time.monotonic() + seconds
+
+    def tell(mutant: Mutant, end: str) -> bool:
+        room = mutant.file.split("/")[1]
+        ends.setdefault(room if room in {"energy", "runs"} else "gate", Counter())[end] += 1
+        if end in {"SURVIVED", "NO TEST", "broke"}:
+            print(f"{end} {mutant.file}:{mutant.line}: {mutant.old!r} -> {mutant.new!r}: {mutant.becomes}")
+        return time.monotonic() > until
+
+    at_import: list[Trial] = []
+    warm: list[Trial] = []
+    for mutant in sample:
+        names = asked(mutant, tests)
+        if (mutant.file, mutant.becomes) in same:
+            tell(mutant, EQUIVALENT)
+        elif not names:
+            tell(mutant, "NO TEST")
+        else:
+            cpu_s = 5 + 3 * sum(float(tests[name]["s"]) for name in names)
+            (at_import if mutant.at_import else warm).append((mutant, names, cpu_s))
+    for mutant, names, cpu_s in at_import:
+        path = copy / mutant.file
+        text = path.read_bytes()
+        path.write_bytes(mutant.into(text))
+        code = forked(lambda n=names: run_pytest(["-x", *n]), 5 + cpu_s)  # type: ignore[misc]
         path.write_bytes(text)
-    return {0: "SURVIVED", 1: "killed", None: "out of time"}.get(code, "broke")
+        if tell(mutant, end_of(code)):
+            return ends
+    files = sorted({name.partition("::")[0] for _, names, _ in warm for name in names})
+    if warm:
+        run_pytest(files, Trials(warm, copy, tell))
+    return ends
 
 
 if __name__ == "__main__":

@@ -1,0 +1,131 @@
+"""Which test runs which line of the code that is mutated, learned once and kept until the test or the code changes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from mutation import Mutant
+
+SLOW_S, BUDGET_S = 8.0, 60.0
+"""A test that takes more seconds of CPU is not asked; of the others the quickest, up to so many seconds a mutant. The
+seconds were counted while every line was watched, which slows some tests threefold."""
+Tests = dict[str, dict[str, Any]]
+"""By test: `s` (CPU seconds), `ok` and `lines` (by file, those it runs)."""
+QUIET = ["-p", "no:cacheprovider", "-p", "no:xdist", "-qq", "-s", "--hypothesis-seed=0"]
+
+
+class Learning:
+    """A pytest plugin: which lines each test runs, how long it takes, and whether it passes."""
+
+    def __init__(self, copy: Path, files: Iterable[Path]) -> None:
+        self._prefix = f"{copy}/"
+        self._files = {str(path) for path in files}
+        self._lines: set[tuple[str, int]] = set()
+        self._began_s = 0.0
+        self.tests: Tests = {}
+
+    def _enter(self, frame: FrameType, _event: str, _arg: object) -> Any:
+        return self._line if frame.f_code.co_filename in self._files else None
+
+    def _line(self, frame: FrameType, event: str, _arg: object) -> Any:
+        if event == "line":
+            self._lines.add((frame.f_code.co_filename, frame.f_lineno))
+        return self._line
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        """Hear how a test went."""
+        test = self.tests.setdefault(report.nodeid, {"s": 0.0, "ok": True, "lines": {}})
+        test["s"] = sum(os.times()[:4]) - self._began_s
+        test["ok"] &= report.passed
+
+    def pytest_runtest_logstart(self) -> None:
+        """Watch from here."""
+        self._lines = set()
+        self._began_s = sum(os.times()[:4])
+        threading.settrace(self._enter)
+        sys.settrace(self._enter)
+
+    def pytest_runtest_logfinish(self, nodeid: str) -> None:
+        """Keep what was run."""
+        sys.settrace(None)
+        for file, line in sorted(self._lines):
+            self.tests.get(nodeid, {"lines": {}})["lines"].setdefault(file.removeprefix(self._prefix), []).append(line)
+
+    def keep(self, path: Path) -> None:
+        """Write it down, for the process that began this one."""
+        path.write_text(json.dumps(self.tests))
+
+    @staticmethod
+    def kept(path: Path) -> Tests:
+        """Read what such a process wrote."""
+        tests: Tests = json.loads(path.read_text())
+        return tests
+
+
+class NoShrinking:
+    """A pytest plugin: Hypothesis stops at the first failure, keeps none for later, and minds no slow machine."""
+
+    def pytest_configure(self) -> None:
+        """Before the tests are collected, which take the settings then."""
+        import hypothesis
+
+        phases = (hypothesis.Phase.explicit, hypothesis.Phase.generate)
+        hypothesis.settings.register_profile("mutants", database=None, deadline=None, phases=phases)
+        hypothesis.settings.load_profile("mutants")
+
+
+def digest(path: Path) -> str:
+    """Tell whether a file is as it was."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16] if path.is_file() else ""
+
+
+class Known:
+    """What was learned, in a file: of every test file its tests, and the digests of it and of the code that it runs."""
+
+    def __init__(self, path: Path, copy: Path) -> None:
+        self._path, self._copy = path, copy
+        self._files: dict[str, dict[str, Any]] = json.loads(path.read_text()) if path.is_file() else {}
+
+    def stale(self, test_files: Iterable[Path]) -> list[Path]:
+        """Give the test files of which nothing is known, or nothing that still holds."""
+        return [path for path in test_files if not self._holds(str(path.relative_to(self._copy)))]
+
+    def _holds(self, name: str) -> bool:
+        known = self._files.get(name)
+        return known is not None and all(digest(self._copy / file) == was for file, was in known["digests"].items())
+
+    def learn(self, test_file: Path, tests: Tests) -> None:
+        """Keep what the tests of one file do."""
+        name = str(test_file.relative_to(self._copy))
+        files = {name, *(file for test in tests.values() for file in test["lines"])}
+        digests = {file: digest(self._copy / file) for file in sorted(files)}
+        self._files[name] = {"digests": digests, "tests": tests}
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._path.write_text(json.dumps(self._files))
+
+    def tests(self, test_files: Iterable[Path]) -> Tests:
+        """Give all tests of these files."""
+        found: Tests = {}
+        for path in test_files:
+            found |= self._files.get(str(path.relative_to(self._copy)), {"tests": {}})["tests"]
+        return found
+
+
+def asked(mutant: Mutant, tests: Tests) -> list[str]:
+    """The tests that run the mutant's line (of a module or a default: any line of its file), the quickest first."""
+    chosen, spent = [], 0.0
+    for name, test in sorted(tests.items(), key=lambda item: float(item[1]["s"])):
+        lines = test["lines"].get(mutant.file, ())
+        runs = bool(lines) if mutant.at_import else not mutant.lines.isdisjoint(lines)
+        if test["ok"] and test["s"] < SLOW_S and spent < BUDGET_S and runs:
+            chosen.append(name)
+            spent += test["s"]
+    return chosen
