@@ -16,6 +16,7 @@ from ipw.energy.knots import IMPOSSIBLE, sorted_out
 from ipw.energy.limits import most_power_w
 from ipw.energy.shape import shaped
 from ipw.energy.stillness import Stretch, stood_still
+from ipw.energy.told_limits import is_no_limit, power_of_steps
 from ipw.runs.directory import RunDir
 from ipw.shapes import finite
 
@@ -64,7 +65,7 @@ def _own_curve(readings: Readings, channel: Mapping[str, Any]) -> Curve:
     mine = of_channel(readings, channel)
     columns = (mine["t_ns"], mine["value"], mine["status"], mine["uncertainty_ns"])
     gain_rel = finite(channel.get("gain_rel")) or 0.0
-    most_w = most_power_w(channel.get("scope"), channel.get("max_power_w"))
+    most_w = limit_w(readings, channel)
     if channel.get("kind") == "counter":
         return counter_curve(
             *columns,
@@ -83,6 +84,25 @@ def _own_curve(readings: Readings, channel: Mapping[str, Any]) -> Curve:
         may_rest=_may_rest(channel),
         gain_rel=gain_rel,
     )
+
+
+def limit_w(readings: Readings, channel: Mapping[str, Any]) -> float:
+    """Most that a device can draw: its own limit, or that of its class where it tells none or its readings refute it.
+
+    A reading may be above it by `MARGIN`.
+    """
+    class_w = most_power_w(channel.get("scope"))
+    told_w = most_power_w(channel.get("scope"), channel.get("max_power_w"))
+    if told_w >= class_w:
+        return told_w
+    mine = of_channel(readings, channel)
+    mine = mine[(mine["status"] == 0) & np.isfinite(mine["value"])]
+    mine = mine[np.argsort(mine["t_ns"], kind="stable")]
+    t_ns, power_w = mine["t_ns"], mine["value"]
+    if channel.get("kind") == "counter":
+        apart = np.diff(t_ns, prepend=t_ns[:1] - 1) > 0
+        t_ns, power_w = power_of_steps(t_ns[apart], power_w[apart], finite(channel.get("resolution_j")) or 0.0)
+    return class_w if is_no_limit(told_w, class_w, t_ns, power_w) else told_w
 
 
 def refused(readings: Readings, channel: Mapping[str, Any]) -> Ints:
@@ -107,7 +127,7 @@ def still(readings: Readings, channel: Mapping[str, Any]) -> list[Stretch]:
 
 def _sorted_out(readings: Readings, channel: Mapping[str, Any]) -> tuple[Ints, Floats, Floats, Ints, Ints]:
     mine = of_channel(readings, channel)
-    most_w = most_power_w(channel.get("scope"), channel.get("max_power_w"))
+    most_w = limit_w(readings, channel)
     doubt = power_doubt(most_w, may_rest=_may_rest(channel))
     if channel.get("kind") == "counter":
         range_j, resolution_j, period_s = (

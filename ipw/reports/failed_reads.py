@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ipw.channel_curves import Readings, of_channel, refused
+from ipw.channel_curves import Readings, limit_w, of_channel, refused
 from ipw.energy.limits import MARGIN, most_power_w
 from ipw.reports.check import Check, made
 
@@ -33,11 +33,14 @@ def failed_reads(
     )
     yield made("failed reads", not many, f"{failed + impossible} of {read}", "error")
     told = [
-        f"{wrong} of {count} of {channel.get('name')} ({_beyond(channel)})"
+        f"{wrong} of {count} of {channel.get('name')} ({_beyond(readings, channel)})"
         for channel, (_, wrong, count) in zip(total, counts, strict=True)
         if wrong
     ]
     yield made("impossible values", not impossible, "; ".join(told) or "none")
+    refuted = [text for channel in total if (text := _refuted(readings, channel))]
+    if refuted:
+        yield made("power limit", ok=False, detail="; ".join(refuted))
 
 
 def _count(readings: Readings, channel: Mapping[str, Any], windows: Sequence[tuple[int, int]]) -> tuple[int, int, int]:
@@ -53,6 +56,16 @@ def _within(t_ns: npt.NDArray[np.int64], windows: Sequence[tuple[int, int]]) -> 
     return found
 
 
-def _beyond(channel: Mapping[str, Any]) -> str:
-    most_w = MARGIN * most_power_w(channel.get("scope"), channel.get("max_power_w"))
-    return f"more than {most_w:,.0f} W, nothing, or a code for no value"
+def _beyond(readings: Readings, channel: Mapping[str, Any]) -> str:
+    return f"more than {MARGIN * limit_w(readings, channel):,.0f} W, nothing, or a code for no value"
+
+
+def _refuted(readings: Readings, channel: Mapping[str, Any]) -> str | None:
+    """Say that a device draws far more than the limit that it tells."""
+    told_w, used_w = most_power_w(channel.get("scope"), channel.get("max_power_w")), limit_w(readings, channel)
+    if used_w == told_w:
+        return None
+    return (
+        f"{channel.get('name')} draws steadily more than {MARGIN * told_w:,.3g} W, all that the limit it tells allows: "
+        f"that limit is not believed, and readings of up to {MARGIN * used_w:,.0f} W are"
+    )

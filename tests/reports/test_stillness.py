@@ -166,3 +166,24 @@ def test_a_counter_that_is_off_by_a_factor_against_the_power_beside_it_is_not_be
     summary = summary_of(recorded(tmp_path, [counter, beside]))
     assert summary["valid"] is valid
     assert ("counter against power" in told_against(summary)) is (factor != 1.0)
+
+
+@pytest.mark.parametrize("limit_w", [2.0, 5.0, 10.0])
+@pytest.mark.parametrize("kind", ["power", "counter"])
+def test_a_limit_that_a_device_exceeds_all_the_time_is_the_fact_that_is_not_believed(
+    tmp_path: Path, kind: str, limit_w: float
+) -> None:
+    counter = Told(channel("nvml/gpu0", max_power_w=limit_w), T, np.cumsum(noisy(T)) * 0.1)
+    told = counter if kind == "counter" else gpu_power(noisy(FAST), max_power_w=limit_w)
+    summary = summary_of(recorded(tmp_path, [told]))
+    assert summary["valid"]
+    assert summary["metrics"]["energy_j"]["value"] == pytest.approx(1800.0, rel=0.01)
+    assert "draws steadily more than" in told_against(summary)["power limit"]
+
+
+def test_a_limit_that_spikes_exceed_stays_and_the_spikes_do_not(tmp_path: Path) -> None:
+    watts = noisy(FAST)
+    watts[::7] = 1500.0 + watts[::7]
+    found = told_against(summary_of(recorded(tmp_path, [gpu_power(watts)])))
+    assert "impossible values" in found
+    assert "power limit" not in found
