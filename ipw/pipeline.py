@@ -83,6 +83,11 @@ def _derive_tables(run: RunDir) -> tuple[Metrics, dict[str, Any]]:
         by_method = derive_training(run)
         alone = next(iter(by_method.values()))["metrics"] if len(by_method) == 1 else {}
         return alone, by_method
+    if kind == "diffusion":
+        from ipw.workloads.diffusion.derive import derive_diffusion
+
+        derive_diffusion(run)
+        return {}, {}
     raise UsageError(f"{run} holds a workload of unknown kind {kind!r}", "pip install -U ipw")
 
 

@@ -274,6 +274,73 @@ UNPARSED = Definition(
 )
 """Of runs whose scorer looks for such a thing."""
 
+DIFFUSION = (
+    Definition(
+        "forwards_per_answer",
+        "Forward passes per answer",
+        "",
+        "lower",
+        "forward passes of all answers / answers; passes that commit nothing count too",
+        "forwards",
+        "one",
+    ),
+    Definition(
+        "tokens_per_forward",
+        "Tokens per forward pass",
+        "",
+        "higher",
+        "positions committed in all answers / their forward passes",
+        "committed",
+        "forwards",
+    ),
+    Definition(
+        "computed_share",
+        "Share of positions computed",
+        "",
+        "lower",
+        "positions that all passes computed / those that they would have computed without a cache",
+        "computed",
+        "computable",
+    ),
+    Definition(
+        "steps_saved",
+        "Steps saved",
+        "",
+        "higher",
+        "1 - forward passes / tokens of the answers' windows: against one token a pass",
+        "spared",
+        "answer_length",
+    ),
+    Definition(
+        "energy_per_forward_j",
+        "Energy per forward pass",
+        "J",
+        "lower",
+        "energy of all answers / their forward passes",
+        "energy_j",
+        "forwards",
+    ),
+    Definition(
+        "energy_per_committed_token_j",
+        "Energy per committed token",
+        "J",
+        "lower",
+        "energy of all answers / positions committed, padding behind an answer's end included: it is paid for",
+        "energy_j",
+        "committed",
+    ),
+    Definition(
+        "agreement",
+        "Agreement",
+        "",
+        "higher",
+        "answers whose text is that of the same sampler without its cache, or of the plain sampler / all answers",
+        "agrees",
+        "one",
+    ),
+)
+"""Of masked diffusion models (`ipw run diffusion`)."""
+
 COUNTS = (
     Definition("queries", "Queries", "", "", "queries that were sent in the measured window"),
     Definition("errors", "Failed queries", "", "lower", "queries that ended in an error or a timeout; they score 0"),
@@ -293,6 +360,7 @@ DEFINITIONS = {
         *PERPLEXITY,
         *UTILISATION,
         UNPARSED,
+        *DIFFUSION,
         *COUNTS,
     )
 }

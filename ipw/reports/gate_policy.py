@@ -71,7 +71,7 @@ def read_policy(document: Mapping[str, Any], where: str, workload: str) -> Polic
     tables = _tables(document, where)
     if not tables["metrics"]:
         raise UsageError(f"{where} holds no metric", "[metrics.energy_per_query_j] with margin = 0.03")
-    known = DEFINITIONS if workload in {"lm", "measure"} else None
+    known = DEFINITIONS if workload in {"lm", "diffusion", "measure"} else None
     rules = tuple(_rule(name, table, where, known) for name, table in tables["metrics"].items())
     _not_ipw_alone({rule.metric for rule in rules if rule.gates}, where)
     if not any(rule.gates for rule in rules):

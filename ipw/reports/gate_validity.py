@@ -20,6 +20,7 @@ from ipw.reports.queries import Queries, load_queries
 from ipw.reports.readings import total_channels
 from ipw.reports.validity import measured_window
 from ipw.runs.directory import RunDir
+from ipw.runs.kinds import answers_questions
 
 ArmName = Literal["base", "candidate"]
 WORSE_IN_A_GATE = {"losses", "largest gap", "failed reads", "sensor failures", "throttling"}
@@ -112,7 +113,7 @@ def _each(observed: Sequence[Observed]) -> Iterator[Check]:
 
 
 def _requests(observed: Sequence[Observed]) -> Iterator[Check]:
-    asked = [each for each in observed if mapping(each.summary.get("workload")).get("kind") == "lm"]
+    asked = [each for each in observed if answers_questions(mapping(each.summary.get("workload")).get("kind"))]
     if not asked:
         return
     silent = [each.label for each in asked if not each.queries.ok.any() or not _sum(each, "completion_tokens")]

@@ -12,7 +12,8 @@ from ipw.reports.definitions import PERPLEXITY
 from ipw.reports.load import judged, load_metrics, slo_of
 from ipw.reports.metric import Metric, energy_facts, mapping, metric, number
 from ipw.reports.other_load import idle_spans, other_load, other_load_check
-from ipw.reports.queries import load_queries
+from ipw.reports.passes import DECODING, passes_metrics
+from ipw.reports.queries import PASSES, load_queries
 from ipw.reports.question_checks import with_questions
 from ipw.reports.ranking import IMPORTED
 from ipw.reports.ratios import UNSCORED, query_metrics, rates, shared_error
@@ -22,6 +23,7 @@ from ipw.reports.utilisation import utilisation
 from ipw.reports.validity import check_run
 from ipw.reports.window import measured_energy, window_metrics, window_s
 from ipw.runs.directory import RunDir
+from ipw.runs.kinds import answers_questions
 from ipw.runs.schema import SCHEMA_VERSION
 from ipw.unseen import unseen
 
@@ -40,19 +42,23 @@ def summarize(run: RunDir) -> dict[str, Any]:
     load = other_load(manifest, readings, idle_spans(run))
     energy = energy_facts(manifest)
     energy = load.widened_facts(energy) if load else energy
-    queries = judged(load_queries(run), slo_of(manifest))
+    kind = workload.get("kind")
+    queries = judged(load_queries(run, PASSES if kind == DECODING else ()), slo_of(manifest))
     duration_s = window_s(manifest, queries)
     measured = measured_energy(manifest)
     if unseen(manifest):
         queries, measured = queries.without_energy(), None
     metrics = window_metrics(run, measured, energy, duration_s, load)
     by_subject = {}
-    if workload.get("kind") == "lm":
+    if answers_questions(kind):
         seed = seed_of(run_id)
         error = shared_error(queries, measured, number(mapping(manifest.get("attribution")).get("idle_j")))
         metrics = query_metrics(queries, energy, error, seed) | rates(queries, duration_s, seed) | metrics
-        metrics |= load_metrics(run, manifest, readings, queries, energy, seed)
-        metrics |= utilisation(manifest, queries, duration_s, metrics["output_tokens_per_s"])
+        if kind == DECODING:
+            metrics |= passes_metrics(queries, manifest, energy, error, seed)
+        else:
+            metrics |= load_metrics(run, manifest, readings, queries, energy, seed)
+            metrics |= utilisation(manifest, queries, duration_s, metrics["output_tokens_per_s"])
         for subject, part in queries.by_subject().items():
             by_subject[subject] = query_metrics(part, energy, error, seed_of(f"{run_id}/{subject}"))
         for found in (metrics, *by_subject.values()):
@@ -75,7 +81,7 @@ def summarize(run: RunDir) -> dict[str, Any]:
         "metrics": metrics,
         "by_subject": by_subject,
     }
-    return with_questions(summary, run, manifest) if workload.get("kind") == "lm" else summary
+    return with_questions(summary, run, manifest) if answers_questions(kind) else summary
 
 
 def stored_summary(run: RunDir) -> dict[str, Any] | None:
@@ -86,7 +92,12 @@ def stored_summary(run: RunDir) -> dict[str, Any] | None:
     stored = run.summary()
     stored = stored and verified(stored, run)
     kind = mapping(mapping(stored).get("workload")).get("kind")
-    if stored is None or kind != "lm" or questions_of(stored) or str(stored.get("basis")).startswith(IMPORTED):
+    if (
+        stored is None
+        or not answers_questions(kind)
+        or questions_of(stored)
+        or str(stored.get("basis")).startswith(IMPORTED)
+    ):
         return stored
     manifest = run.manifest()
     try:

@@ -42,6 +42,8 @@ DRAWN = (
     "ttft_s",
 )  # fmt: skip
 """What a page draws of all queries of all its runs."""
+PASSES = ("forwards", "committed", "computed", "computable", "answer_length", "spared", "agrees")
+"""Of masked diffusion models alone."""
 TEXTS = ("query_id", "subject", "status")
 """What is short. Answers are read for the few that are shown (reports/answers.py)."""
 
@@ -94,16 +96,20 @@ def _interned(texts: npt.NDArray[np.object_]) -> npt.NDArray[np.object_]:
     return np.array(list(map(sys.intern, texts.tolist())), np.object_)
 
 
-def load_queries(run: RunDir) -> Queries:
-    """Read the queries of `run`; none is no error. Raises ValueError or OSError where a table is damaged."""
-    table = run.read_table("queries", (*NUMBERS, *TEXTS))
+def load_queries(run: RunDir, more: Sequence[str] = ()) -> Queries:
+    """Read the queries of `run`, with `more` columns of numbers; none is no error.
+
+    Raises ValueError or OSError where a table is damaged.
+    """
+    wanted = (*NUMBERS, *more)
+    table = run.read_table("queries", (*wanted, *TEXTS))
     if table is None:
         return from_records(list(counted(run)))
     import pyarrow as pa
 
     absent = pa.nulls(table.num_rows)
-    columns = {name: table[name] if name in table.column_names else absent for name in (*NUMBERS, *TEXTS)}
-    numbers = {name: columns[name].cast(pa.float64()).to_numpy(zero_copy_only=False) for name in NUMBERS}
+    columns = {name: table[name] if name in table.column_names else absent for name in (*wanted, *TEXTS)}
+    numbers = {name: columns[name].cast(pa.float64()).to_numpy(zero_copy_only=False) for name in wanted}
     return derived(numbers, {name: shared_texts(columns[name]) for name in TEXTS})
 
 

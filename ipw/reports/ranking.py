@@ -96,7 +96,10 @@ def plain_name(summary: Summary) -> str:
     """Name what was measured, with the requests in flight where they were swept."""
     workload = mapping(summary.get("workload"))
     swept = len(mapping(workload.get("series")).get("levels") or ()) > 1
-    in_flight = mapping(workload.get("parameters")).get("concurrency")
+    parameters = mapping(workload.get("parameters"))
+    in_flight = parameters.get("concurrency")
+    if workload.get("kind") == "diffusion":
+        return f"{model_name(summary)} {clean(parameters.get('method'), 40)}"
     return model_name(summary) + (f" \N{MULTIPLICATION SIGN}{clean(in_flight, 8)}" if swept else "")
 
 

@@ -20,6 +20,7 @@ from ipw.reports.ranking import Group, Row
 from ipw.reports.tables import Column, columns, notes
 from ipw.reports.text import interval_text, quantity, scale_for, value_text
 from ipw.reports.view import View
+from ipw.runs.kinds import answers_questions
 
 MOST_SUBJECTS = 60
 LONGEST_ANSWER = 300
@@ -58,13 +59,16 @@ def ranking(views: Sequence[View], found: Sequence[Group]) -> Markup | None:
     for group in found:
         parts.append(tag("h3", group.title))
         shown = columns(group)
-        heads = [tag("th", "Model" if group.kind == "lm" else "Run", scope="col"), *(_head(c) for c in shown)]
+        heads = [
+            tag("th", "Model" if answers_questions(group.kind) else "Run", scope="col"),
+            *(_head(c) for c in shown),
+        ]
         rows = [[_name(row, views[row.position]), *(_cell(c, row) for c in shown)] for row in group.rows]
         parts.append(grid(heads, rows, "numbers sortable"))
         parts += [tag("p", note, class_="note") for note in notes(group)]
     lead = "Measured runs are ranked by accuracy per joule (IPJ). Accuracy per watt (IPW) alone rewards slowness: read \
 it beside IPJ and latency. Brackets hold 95 % intervals."
-    lead = lead if any(group.kind == "lm" for group in found) else "Brackets hold 95 % intervals."
+    lead = lead if any(answers_questions(group.kind) for group in found) else "Brackets hold 95 % intervals."
     return section("results", "Results", *parts, lead=lead)
 
 
@@ -112,7 +116,7 @@ def tiles(view: View) -> Markup:
     kind = mapping(view.manifest.get("workload")).get("kind")
     names = (
         ("accuracy", "accuracy_per_joule", "accuracy_per_watt", "energy_per_query_j", "mean_power_w", "latency_p50_s")
-        if kind == "lm"
+        if answers_questions(kind)
         else ("energy_j", "net_energy_j", "mean_power_w")
     )
     metrics = mapping(view.summary.get("metrics"))

@@ -19,6 +19,7 @@ from ipw.reports.study import Aligned, Duel, Share, align, coverage, difficulty,
 from ipw.reports.text import MISSING
 from ipw.reports.view import View, workload_of
 from ipw.reports.years_chart import Release, over_years
+from ipw.runs.kinds import answers_questions
 
 
 class Panel(NamedTuple):
@@ -41,7 +42,7 @@ def panels(views: Sequence[View]) -> list[Panel]:
     members: dict[str, list[View]] = {}
     for view in views:
         scored = np.isfinite(view.queries.numbers["score"]).any()  # else nobody said what was right
-        if mapping(view.manifest.get("workload")).get("kind") == "lm" and scored:
+        if answers_questions(mapping(view.manifest.get("workload")).get("kind")) and scored:
             members.setdefault(clean(workload_of(view).get("dataset") or "", 60), []).append(view)
     found = [Panel(name, group, align([v.queries for v in group])) for name, group in members.items() if len(group) > 1]
     return [panel for panel in found if panel.asked.query_ids]

@@ -11,6 +11,7 @@ from ipw.reports.definitions import DEFINITIONS
 from ipw.reports.metric import Metric, number
 from ipw.reports.ranking import Group, Row, Summary, groups
 from ipw.reports.text import MISSING, Scale, interval_text, quantity, scale_for, spread_text, value_text
+from ipw.runs.kinds import answers_questions
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -28,6 +29,16 @@ LM_COLUMNS = (
     ("latency_p50_s", "Latency"),
     ("output_tokens_per_s", "Output"),
 )
+DIFFUSION_COLUMNS = (
+    ("accuracy", "Accuracy"),
+    ("accuracy_per_joule", "IPJ"),
+    ("energy_per_query_j", "Answer"),
+    ("energy_per_correct_j", "Right"),
+    ("energy_per_committed_token_j", "Token"),
+    ("forwards_per_answer", "Passes"),
+    ("computed_share", "Computed"),
+    ("latency_p50_s", "Latency"),
+)
 WINDOW_COLUMNS = (
     ("energy_j", "Energy"),
     ("net_energy_j", "Above idle"),
@@ -35,7 +46,8 @@ WINDOW_COLUMNS = (
     ("idle_power_w", "Idle"),
     ("duration_s", "Time"),
 )
-LEFT_OUT_WHEN_NARROW, WIDE = "energy_per_output_token_j", 96
+COLUMNS = {"lm": LM_COLUMNS, "diffusion": DIFFUSION_COLUMNS}
+LEFT_OUT_WHEN_NARROW, WIDE = {"energy_per_output_token_j", "energy_per_committed_token_j"}, 96
 UNITS = {"latency_p50_s": "{}, p50", "output_tokens_per_s": "tokens{}"}
 
 
@@ -60,7 +72,7 @@ class Column(NamedTuple):
 def columns(group: Group) -> list[Column]:
     """Choose the columns that suit the group's workload, and a unit for each."""
     found = []
-    for name, label in LM_COLUMNS if group.kind == "lm" else WINDOW_COLUMNS:
+    for name, label in COLUMNS.get(group.kind, WINDOW_COLUMNS):
         entries = [row.metrics.get(name, {}) for row in group.rows]
         values = [number(entry.get("value")) or number(entry.get("high")) for entry in entries]
         scale = scale_for(DEFINITIONS[name].unit, values)
@@ -79,8 +91,8 @@ def terminal(summaries: Sequence[Summary], console: Console) -> None:
         ranked = any(row.rank for row in group.rows)
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
         table.padding = (0, 1 if console.width >= WIDE else 0, 0, 0)
-        table.add_column(Text("Model" if group.kind == "lm" else "Run"), overflow="fold", min_width=8)
-        shown = [c for c in columns(group) if console.width >= WIDE or c.name != LEFT_OUT_WHEN_NARROW]
+        table.add_column(Text("Model" if answers_questions(group.kind) else "Run"), overflow="fold", min_width=8)
+        shown = [c for c in columns(group) if console.width >= WIDE or c.name not in LEFT_OUT_WHEN_NARROW]
         for column in shown:
             table.add_column(_heading(column), justify="right", no_wrap=True)
         for row in group.rows:
@@ -132,7 +144,7 @@ def _cell(column: Column, row: Row) -> Text:
 
 def _markdown_table(group: Group) -> str:
     shown = columns(group)
-    heads = ["Model" if group.kind == "lm" else "Run"]
+    heads = ["Model" if answers_questions(group.kind) else "Run"]
     heads += [f"{c.label} ({c.unit}{', estimated' if c.estimated else ''})" for c in shown]
     lines = [f"**{_escaped(group.title)}**", "", _markdown_row(heads), _markdown_row(["---", *["---:"] * len(shown)])]
     for row in group.rows:

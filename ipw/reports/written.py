@@ -14,6 +14,7 @@ from ipw.reports.definitions import DEFINITIONS
 from ipw.reports.ranking import Group, Row, Summary, groups
 from ipw.reports.tables import columns, notes
 from ipw.reports.text import MISSING, interval_text
+from ipw.runs.kinds import answers_questions
 
 ENDS = ("value", "low", "high")
 LATEX = str.maketrans(
@@ -72,7 +73,7 @@ def _record(group: Group, row: Row) -> dict[str, Any]:
 
 def _latex_table(group: Group) -> Iterator[str]:
     shown = columns(group)
-    heads = ["Model" if group.kind == "lm" else "Run", *(c.label for c in shown)]
+    heads = ["Model" if answers_questions(group.kind) else "Run", *(c.label for c in shown)]
     units = ["", *(f"{c.unit}{', est.' if c.estimated else ''}" for c in shown)]
     yield f"% {group.title}".replace("\n", " ")
     yield rf"\begin{{tabular}}{{l{'r' * len(shown)}}}"

@@ -16,11 +16,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ipw.runs.kinds import answers_questions
+
 Ints = npt.NDArray[np.int64]
 NEAR_NS = 1000
 """Times went through floating-point numbers on their way here."""
 NO_DIGESTS = "it was written by an ipw that kept no digests: a change of its files could not be seen"
-WITH_WINDOW = {"lm", "routing", "train", "command"}
+WITH_WINDOW = {"lm", "routing", "train", "diffusion", "command"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +113,7 @@ def _questions(manifest: Mapping[str, Any], found: Found) -> Iterator[str]:
     if twice:
         yield f"{_counted(len(twice), 'question')} {_are(len(twice))} there more than once: {_first(twice)}"
     planned = dataset.get("questions")
-    if _kind(manifest) != "lm" or type(planned) is not int:
+    if not answers_questions(_kind(manifest)) or type(planned) is not int:
         return
     short = len(names) < planned and manifest.get("status") != "interrupted"
     if short or len(names) > planned:

@@ -79,6 +79,7 @@ ASKED = {
     "last_token_ns?": MOMENT, "scheduled_ns?": MOMENT, "http_status?": COUNT, "chunks?": COUNT, "tool_calls?": COUNT,
     "score?": float, "logprob_sum?": float, "parsed?": bool, "itl_us?": [COUNT], "itl_counts?": [COUNT],
     "arrivals?": COUNT,
+    "forwards?": COUNT, "positions?": COUNT, "committed?": [COUNT], "computed?": [COUNT], "agrees?": bool,
 }  # fmt: skip
 LINES: dict[str, Shape] = {
     "span": {"name?": str, "phase!": str, "start_ns!": MOMENT, "end_ns!": MOMENT, "status?": str, "error?": str,

@@ -24,7 +24,7 @@ MARKS = {"query": ("query_id", "start_ns", "end_ns"), "step": ("step",)}
 """Without which a line says nothing."""
 MEASURED = "measure"
 """Phase of the measured window."""
-TABLES = {"lm": "queries", "routing": "queries", "command": "spans"}
+TABLES = {"lm": "queries", "diffusion": "queries", "routing": "queries", "command": "spans"}
 ROWS = {"queries": "query", "spans": "span"}
 """Of tables that hold a row for each line of a kind, where the workload is one of TABLES."""
 

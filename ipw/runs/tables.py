@@ -35,6 +35,7 @@ TABLES: Mapping[str, Mapping[str, str]] = {
                          "concurrency", "logprob_tokens", "last_token_ns", "scheduled_ns", "http_status", "chunks",
                          "tool_calls"), WHOLE),
         **dict.fromkeys(("score", "logprob_sum", "prefill_energy_j", "decode_energy_j", "power_w"), REAL),
+        **dict.fromkeys(("forwards", "committed", "computed", "computable", "answer_length", "spared", "agrees"), REAL),
         "parsed": REAL, "itl_us": WHOLES, "itl_counts": WHOLES, **ENERGY,
     },
     "spans": {"name": TEXT, "phase!": TEXT, "start_ns!": WHOLE, "end_ns!": WHOLE, "span_id": WHOLE, "parent_id": WHOLE,

@@ -117,6 +117,19 @@ def _train(cell: Cell, out: Path) -> tuple[RunDir, bool]:
     return run, interrupted
 
 
+def _diffusion(cell: Cell, out: Path) -> tuple[RunDir, bool]:
+    from ipw.verbs.diffusion import diffusion_parameters, measure_diffusion
+
+    options, common = _split(cell)
+    parameters, methods = diffusion_parameters(**options)
+    if len(methods) > 1:
+        raise UsageError(f"{cell.name}: a cell is one run", '[matrix] with method = ["greedy", "local-leap"]')
+    runs, failed, interrupted = measure_diffusion(parameters, methods, out=out, **common)
+    if failed:
+        raise IpwError(failed[0], f"what was measured: {runs[0]}")
+    return runs[0], interrupted
+
+
 def _measure(cell: Cell, out: Path) -> tuple[RunDir, bool]:
     from ipw.verbs.measure import measure_command
 
@@ -130,6 +143,7 @@ def _measure(cell: Cell, out: Path) -> tuple[RunDir, bool]:
 WORKLOADS: dict[str, Callable[[Cell, Path], tuple[RunDir, bool]]] = {
     "routing": _routing,
     "train": _train,
+    "diffusion": _diffusion,
     "measure": _measure,
 }
 """How a cell is measured where no server has to be up; returns the run, and whether it was interrupted."""

@@ -68,5 +68,7 @@ class LazyCommands(Mapping[str, click.Command]):
         return len(self._targets)
 
 
-WORKLOADS = LazyCommands({"lm": "lm", "routing": "routing", "train": "train", "measure": "measure"})
+WORKLOADS = LazyCommands(
+    {"lm": "lm", "routing": "routing", "train": "train", "diffusion": "diffusion", "measure": "measure"}
+)
 """What a run file may ask for: its options are those of the command."""

@@ -58,10 +58,11 @@ def _engines() -> Iterator[Row]:
 
 def _datasets() -> Iterator[Row]:
     from ipw.workloads.lm.dataset_files import READERS
-    from ipw.workloads.lm.datasets import BUNDLED, FIXED, HARNESS, HUB
+    from ipw.workloads.lm.datasets import BUNDLED, BUNDLED_LONG, FIXED, HARNESS, HUB
     from ipw.workloads.lm.hub_datasets import KNOWN
 
     yield BUNDLED, "Questions that come with ipw.", ""
+    yield BUNDLED_LONG, "The same, with answers that are worked out step by step.", ""
     for suffix in READERS:
         yield f"FILE{suffix}", "A file of questions.", ""
     for prefix, takes, module in (

@@ -10,6 +10,7 @@ TABLE = {
     "lm": Verb("lm", "A language model over a data set: accuracy, joules, watts, latency."),
     "routing": Verb("routing", "Expert routing of a mixture-of-experts model, and the cache of experts it asks for."),
     "train": Verb("train", "Training steps by one or several methods: joules, time and memory of a step."),
+    "diffusion": Verb("diffusion", "Decoding of masked diffusion language models, by method."),
 }
 SUITE = Verb("study", "Every cell of a suite file.")
 

@@ -1,7 +1,7 @@
 """Run files: what `ipw run` and `ipw measure` take on the command line, as TOML.
 
     [run]
-    workload = "lm"        # lm, routing, train or measure
+    workload = "lm"        # lm, routing, train, diffusion or measure
     model = "dense"        # and otherwise the options of that verb, by their names without the dashes
     max-tokens = 64
 

@@ -57,10 +57,13 @@ def settings_of(
     steps: int | None = None,
     sampler: str = "low-confidence",
     cache: str | None = None,
+    threshold: float | None = None,
+    relaxed: float | None = None,
     refresh: int | None = None,
     **others: Any,
 ) -> Settings:
     """Make settings; what is `None` has its default. Raises UsageError with the bound and the values."""
+    sure = THRESHOLD if threshold is None else threshold
     named, kept = SAMPLER_NAMES.get(sampler, sampler), cache or "none"
     for what, name, known in (("sampler", named, get_args(Sampler)), ("cache", kept, get_args(Cache))):
         if name not in known:
@@ -71,6 +74,8 @@ def settings_of(
         steps=length if steps is None else steps,
         sampler=cast("Sampler", named),
         cache=cast("Cache", kept),
+        threshold=sure,
+        relaxed=min(RELAXED, sure) if relaxed is None else relaxed,
         refresh=(GREEDY_REFRESH if kept == "greedy" else REFRESH) if refresh is None else refresh,
         **{name: value for name, value in others.items() if value is not None},
     )
@@ -86,17 +91,23 @@ def check(s: Settings) -> None:
             raise UsageError(f"--{name} {value} is too small", f"it must be a whole number of {least} or more")
     if not s.threshold > 0:
         raise UsageError(f"a threshold of {s.threshold:g} would commit anything", "it must be above 0, as 0.9 is")
-    if s.sampler == "local-leap" and not 0 < s.relaxed <= s.threshold:
-        raise UsageError(
-            f"the relaxed threshold {s.relaxed:g} is not between 0 and the threshold {s.threshold:g}",
-            f"--relaxed {min(RELAXED, s.threshold):g}",
-        )
+    if s.sampler == "local-leap":
+        check_relaxed(s.relaxed, s.threshold)
     if not s.temperature >= 0:
         raise UsageError(f"a temperature of {s.temperature:g} has no meaning", "it must be 0 or more")
     if s.cache == "greedy" and s.sampler != "random":
         raise UsageError(
             "dkv-greedy must know the order beforehand, which a sampler that picks by confidence does not",
             "--method dkv-greedy, or local-leap+dkv-decode",
+        )
+
+
+def check_relaxed(relaxed: float, threshold: float) -> None:
+    """Raise UsageError where the relaxed threshold is none."""
+    if not 0 < relaxed <= threshold:
+        raise UsageError(
+            f"the relaxed threshold {relaxed:g} must be above 0 and at most the threshold, {threshold:g}",
+            f"--relaxed {min(RELAXED, threshold):g}",
         )
 
 

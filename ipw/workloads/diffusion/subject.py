@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ipw.errors import MissingExtraError, UsageError
 from ipw.workloads.diffusion.checkpoints import open_checkpoint, read_config
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 BUNDLED = "diffusion"
 SMALL = 50_000_000
 """A model of fewer parameters runs on one thread: waiting for others costs more than they help."""
+MOST_DIGESTED = 4 << 30
 END_TOKENS = ("<|endoftext|>", "<|eot_id|>", "<|im_end|>")
 """What ends an answer, where the tokenizer has it."""
 
@@ -63,11 +66,11 @@ class Subject:
             return f"the prompt and its answer have {size} tokens, the model takes up to {most}"
         return None
 
-    def encode(self, question: str, messages: Sequence[dict[str, Any]] | None = None) -> list[int]:
+    def encode(self, question: str, messages: Sequence[Mapping[str, Any]] | None = None) -> list[int]:
         """Token ids of a question, as the model's chat template has it, where it has one."""
         if not self.tokenizer.chat_template:
             return list(self.tokenizer(question)["input_ids"])
-        turns = list(messages or [{"role": "user", "content": question}])
+        turns = [dict(turn) for turn in messages or [{"role": "user", "content": question}]]
         asked = self.tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
         return list(self.tokenizer(asked, add_special_tokens=False)["input_ids"])
 
@@ -80,38 +83,60 @@ class Subject:
         return str(self.tokenizer.decode(self.until_end(tokens), skip_special_tokens=True))
 
 
+class Found(NamedTuple):
+    """A model's folder, looked at and not loaded yet."""
+
+    name: str
+    folder: Path
+    config: dict[str, Any]
+    mask: int
+
+    @property
+    def shift(self) -> bool:
+        """Whether position p predicts the token of p + 1."""
+        return self.config.get("model_type") == "Dream" or bool(self.config.get("ipw_shift"))
+
+
 def load(name: str | Path, *, dtype: str = "auto", device: str = "auto", mask_token: int | None = None) -> Subject:
     """Load the bundled `diffusion`, a folder, or a model of the Hugging Face hub. Raises UsageError."""
-    try:
-        import torch
-        from transformers.utils import logging
-    except ImportError:
-        raise MissingExtraError("decoding a masked diffusion model", "torch") from None
-    logging.disable_progress_bar()
+    return opened(find(name, mask_token), dtype=dtype, device=device)
+
+
+def find(name: str | Path, mask_token: int | None = None) -> Found:
+    """Find a model and refuse what is no masked diffusion model. Raises UsageError."""
+    if not (find_spec("torch") and find_spec("transformers")):
+        raise MissingExtraError("decoding a masked diffusion model", "torch")
     folder = _folder(name)
     config = read_config(folder)
-    mask = _mask(folder, config, str(name)) if mask_token is None else mask_token
-    place = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-    model = open_checkpoint(folder, config, dtype, place)
+    return Found(str(name), folder, config, _mask(folder, config, str(name), mask_token))
+
+
+def opened(found: Found, *, dtype: str = "auto", device: str = "auto") -> Subject:
+    """Load the weights. Raises UsageError."""
+    import torch
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    folder, config = found.folder, found.config
+    model = open_checkpoint(folder, config, _known_dtype(dtype), _known_device(device))
     tokenizer = _tokenizer(folder, config)
     parameters = sum(weight.numel() for weight in model.parameters())
     if parameters < SMALL:
         torch.set_num_threads(1)
     return Subject(
         model=model,
-        mask=mask,
-        shift=config.get("model_type") == "Dream" or bool(config.get("ipw_shift")),
+        mask=found.mask,
+        shift=found.shift,
         ends=_ends(folder, config, tokenizer),
         tokenizer=tokenizer,
         facts={
-            "name": "ipw-tiny-diffusion" if name == BUNDLED else Path(name).name,
+            "name": "ipw-tiny-diffusion" if found.name == BUNDLED else Path(found.name).name,
             "architecture": config.get("model_type"),
             "parameters": parameters,
             "dtype": str(model.dtype).removeprefix("torch."),
             "device": str(model.device),
-            "predicts": "the next position"
-            if config.get("model_type") == "Dream" or config.get("ipw_shift")
-            else "its own position",
+            "predicts": "the next position" if found.shift else "its own position",
+            "digest": _digest(folder),
         },
     )
 
@@ -137,9 +162,43 @@ def _folder(name: str | Path) -> Path:
         ) from None
 
 
-def _mask(folder: Path, config: dict[str, Any], name: str) -> int:
+def _known_dtype(name: str) -> str:
+    import torch
+
+    if name != "auto" and not isinstance(getattr(torch, name, None), torch.dtype):
+        raise UsageError(f"there is no dtype {name!r}", "--dtype auto, float32 or bfloat16")
+    return name
+
+
+def _known_device(name: str) -> str:
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(1, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise UsageError(f"the device {name!r} cannot be used: {error}".splitlines()[0], "--device cpu") from None
+    return name
+
+
+def _digest(folder: Path) -> str | None:
+    """Digest of a folder's weights, so that two runs can tell whether they decoded with the same ones.
+
+    `None` where reading them all once more would take long.
+    """
+    whole, paths = hashlib.sha256(), sorted(folder.glob("*.safetensors"))
+    if sum(path.stat().st_size for path in paths) > MOST_DIGESTED:
+        return None
+    for path in paths:
+        with path.open("rb") as file:
+            whole.update(hashlib.file_digest(file, "sha256").digest())
+    return f"sha256:{whole.hexdigest()}"
+
+
+def _mask(folder: Path, config: dict[str, Any], name: str, given: int | None) -> int:
     """Find the mask token's number, and refuse what is no masked diffusion model."""
-    kind, mask = config.get("model_type"), config.get("mask_token_id")
+    kind, mask = config.get("model_type"), config.get("mask_token_id") if given is None else given
     if kind == "diffusion_gemma":
         raise UsageError(
             f"{name} starts from noise, not from masks: the methods here do not apply", "give a LLaDA or a Dream"

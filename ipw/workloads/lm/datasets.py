@@ -18,9 +18,10 @@ from ipw.workloads.lm.dataset_files import READERS, UNTYPED
 from ipw.workloads.lm.dataset_values import LETTERS
 from ipw.workloads.lm.questions import Question, Read, questions_digest, questions_of
 
-__all__ = ["BUNDLED", "LETTERS", "Dataset", "Question", "load"]
+__all__ = ["BUNDLED", "BUNDLED_LONG", "LETTERS", "Dataset", "Question", "load"]
 
-BUNDLED = "bundled"
+BUNDLED, BUNDLED_LONG = "bundled", "bundled-long"
+BUNDLED_FILES = {BUNDLED: "questions.jsonl", BUNDLED_LONG: "long-questions.jsonl"}
 HUB, HARNESS, FIXED = "hf:", "lm-eval:", "fixed:"
 
 
@@ -48,7 +49,7 @@ def load(
 ) -> Dataset:
     """Read a data set, `limit` questions of it. Raises UsageError for what cannot be asked.
 
-    `source` is `bundled`, the path of a file, `hf:NAME[:config][:split]`, `lm-eval:TASK` or `fixed:IN,OUT`.
+    `source` is `bundled`, `bundled-long`, a file's path, `hf:NAME[:config][:split]`, `lm-eval:TASK` or `fixed:IN,OUT`.
     `columns` says which columns of a file or a set of the hub are meant, where they have other names:
     `prompt=Question,answer=answerKey`.
     `answer_is` says what an answer beside choices is (`answer_places.FORMS`); without it, the values of the whole set
@@ -61,9 +62,9 @@ def load(
     meant = Meant(columns_of(columns) if columns else {}, answer_is)
     if meant != Meant() and source.startswith((HARNESS, FIXED)):
         raise UsageError(f"{source} has no columns", "leave --columns and --answer-is out")
-    if source == BUNDLED:
-        with as_file(files("ipw") / "data" / "questions.jsonl") as path:
-            return _load_file(path, BUNDLED, limit, seed, meant)
+    if source in BUNDLED_FILES:
+        with as_file(files("ipw") / "data" / BUNDLED_FILES[source]) as path:
+            return _load_file(path, source, limit, seed, meant)
     if source.startswith(HUB):
         from ipw.workloads.lm.hub_datasets import hub_questions
 
