@@ -278,7 +278,7 @@ DIFFUSION = (
     Definition(
         "forwards_per_answer",
         "Forward passes per answer",
-        "",
+        "passes",
         "lower",
         "forward passes of all answers / answers; passes that commit nothing count too",
         "forwards",
@@ -287,7 +287,7 @@ DIFFUSION = (
     Definition(
         "tokens_per_forward",
         "Tokens per forward pass",
-        "",
+        "tokens",
         "higher",
         "positions committed in all answers / their forward passes",
         "committed",

@@ -35,7 +35,7 @@ DIFFUSION_COLUMNS = (
     ("energy_per_query_j", "Answer"),
     ("energy_per_correct_j", "Right"),
     ("energy_per_committed_token_j", "Token"),
-    ("forwards_per_answer", "Passes"),
+    ("forwards_per_answer", "Work"),
     ("computed_share", "Computed"),
     ("latency_p50_s", "Latency"),
 )
