@@ -16,6 +16,7 @@ from ipw.reports.failed_reads import failed_reads
 from ipw.reports.left_out import left_out, other_basis
 from ipw.reports.metric import mapping, mappings, number, sensors
 from ipw.reports.readings import total_channels
+from ipw.reports.steps_check import steps_check
 from ipw.reports.stillness import stillness
 from ipw.reports.window import LEAST_COVERAGE, measured_windows
 from ipw.runs.outages import outage_told
@@ -44,6 +45,7 @@ def check_run(manifest: Mapping[str, Any], readings: Readings) -> list[Check]:
         *_sampler(manifest),
         *_readings(manifest, readings),
         *_conditions(manifest, readings),
+        *steps_check(manifest),
     ]
 
 
