@@ -29,9 +29,12 @@ def learnt_period_s(t_ns: Ints, value_j: Floats) -> float | None:
 
 
 def seldom_renewed(t_ns: Ints, value_j: Floats, resolution_j: float) -> bool:
-    """Whether readings in order of time saw most values more than once, since they come in batches."""
-    period_s = learnt_period_s(t_ns, value_j)
-    if period_s is None or 1e9 * period_s < SELDOM * float(np.median(np.diff(t_ns))):
+    """Whether readings in order of time saw most values more than once, since they come in batches.
+
+    Two changes tell: between them it was not renewed, however little more is known.
+    """
+    new = changes(value_j)
+    if new.size < 2 or np.median(np.diff(t_ns[new])) < SELDOM * float(np.median(np.diff(t_ns))):
         return False
     steps = np.diff(value_j)
     return float(np.median(np.abs(steps[steps != 0]))) > COARSE * resolution_j

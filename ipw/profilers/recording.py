@@ -77,6 +77,8 @@ class Lane:
         self.reads = 0
         self.read_ns = self.changed_ns = -1
         """When the newest reading was true, and the newest that differed from the one before it."""
+        self.longest_ns = 0
+        """Between two that differed from the one before."""
         self.failing: Status | None = None
         self._keeps_all = not channel.ticks
         self._index, self._read, self._file, self._failures = index, read, file, failures
@@ -113,6 +115,8 @@ class Lane:
         if last is None or value != last.value:
             if last is not None:
                 changed = True
+                if 0 <= self.changed_ns < t_ns - self.longest_ns:
+                    self.longest_ns = t_ns - self.changed_ns
                 self.changed_ns = t_ns
                 self._keep(last)
             self._keep(reading)

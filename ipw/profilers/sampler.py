@@ -23,7 +23,7 @@ from typing import Any, TextIO
 
 from ipw.clock import now_ns
 from ipw.errors import FAILURE, OK, IpwError
-from ipw.profilers.base import Sensor
+from ipw.profilers.base import Channel, Sensor
 from ipw.profilers.discovery import close, find
 from ipw.profilers.host_load import open_load
 from ipw.profilers.recording import MOST_FAILURES, Lane, PowerFile
@@ -38,8 +38,9 @@ LONGEST_SLEEP_NS = 200 * MS
 """So that a stop is noticed soon even where nothing is due."""
 SETTLE_NS = 1_000 * MS
 """At most so long it waits, at either end, for every counter to tick, unless one says that it does so more seldom."""
-LONGEST_SETTLE_NS = 4_000 * MS
-"""What is published seldom is waited for up to so long."""
+LONGEST_SETTLE_NS, UNTOLD_NS, BATCHED_NS = 4_000 * MS, 3_000 * MS, 500 * MS
+"""What is published seldom is waited for up to the first of these. What does not say how often: until it moves, up
+to the second, and at the end again where it moves more seldom than the third."""
 ASK_AGAIN_NS = 30 * MS
 """Meanwhile, what had nothing new to tell is asked again so soon."""
 QUIET_NS = 3 * MS // 2
@@ -95,21 +96,29 @@ class Sampling:
         """Read everything once more, and on until each counter that ticks was seen to. Raises OSError (disk full).
 
         What is published in batches is waited for, so that the end of the run is within its readings; at `first` its
-        newest batch does.
+        newest batch does. So is a counter that does not say how often it is renewed: until it moves, and at the end,
+        where it moves in batches, once more.
         """
         start_ns = now_ns()
         since_ns = 0 if first else start_ns
+        untold = [lane for _, lanes in self._polled for lane in lanes if _may_be_batched(lane.channel)]
+        batched = untold if first else [lane for lane in untold if lane.changed_ns >= 0 and _wait_ns(lane) > BATCHED_NS]
         periods_s = [lane.channel.update_period_s or 0.0 for _, lanes in self._polled for lane in lanes]
-        limit_ns = max([SETTLE_NS, *(min(int(1.2e9 * each), LONGEST_SETTLE_NS) for each in periods_s)])
+        waits_ns = [*(int(1.2e9 * each) for each in periods_s), *map(_wait_ns, batched)]
+        limit_ns = max([SETTLE_NS, *(min(each, LONGEST_SETTLE_NS) for each in waits_ns)])
         for follower, _ in self._followed:
             follower.watch_now(start_ns)
 
         def settled() -> bool:
             now = now_ns()
             for cadence, lanes in self._polled:
-                if any(not lane.failing and lane.read_ns < since_ns for lane in lanes):
+                if any(not lane.failing and (lane.read_ns < since_ns or late(lane)) for lane in lanes):
                     cadence.due_ns = min(cadence.due_ns, now + ASK_AGAIN_NS)
-            return self._settled(start_ns, since_ns) or now - start_ns > limit_ns
+            moved = all(lane.failing or not late(lane) for lane in batched)
+            return (moved and self._settled(start_ns, since_ns)) or now - start_ns > limit_ns
+
+        def late(lane: Lane) -> bool:
+            return lane in batched and lane.changed_ns < since_ns
 
         for cadence, _ in self._polled:
             cadence.due_ns = start_ns
@@ -187,6 +196,18 @@ class Sampling:
             lane.failing or (lane.read_ns if follower.resting else follower.watched_ns) >= start_ns
             for follower, lane in self._followed
         ) and all(lane.failing or lane.read_ns >= since_ns for _, lanes in self._polled for lane in lanes)
+
+
+def _may_be_batched(channel: Channel) -> bool:
+    """Whether a counter of the whole is renewed seldom, or does not say how often."""
+    whole = channel.kind == "counter" and channel.included_in is None
+    return whole and (channel.update_period_s is None or channel.update_period_s * 1e9 > BATCHED_NS)
+
+
+def _wait_ns(lane: Lane) -> int:
+    """How long to wait for a counter's next move, by how long it took it so far, or as it says."""
+    told_ns = int(1e9 * (lane.channel.update_period_s or 0.0))
+    return max(lane.longest_ns, told_ns) * 6 // 5 or UNTOLD_NS
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

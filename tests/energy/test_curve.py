@@ -226,3 +226,20 @@ def test_a_power_that_nobody_read_for_over_a_second_is_not_known_there(unread_s:
     power = np.where(t < 3, 45.0, 130.0)
     curve = power_curve((t * 1e9).astype(np.int64), power, np.zeros(t.size), np.zeros(t.size))
     assert (curve.gaps_ns.size == 0) == known
+
+
+@pytest.mark.parametrize("batch_s", [1.0, 2.0, 3.9])
+@pytest.mark.parametrize("seen", [2, 3, 5])
+def test_a_counter_in_batches_that_tells_no_period_holds_what_was_drawn_in_any_part_however_few_were_seen(
+    batch_s: float, seen: int
+) -> None:
+    t = np.arange(0.0, (seen - 1) * batch_s + 0.25, 0.1)
+    value = 1e6 + 100.0 * batch_s * np.floor((t - 0.1) / batch_s + 1e-9)
+    t_ns, zeros = (t * 1e9).astype(np.int64), np.zeros(t.size)
+    curve = counter_curve(t_ns, value, zeros, zeros + 20_000, ticks=False, max_power_w=700.0)
+    start = np.linspace(0.15, (seen - 1) * batch_s - 0.4, 40)
+    for length_s in (0.2, batch_s / 2, batch_s):
+        end = np.minimum(start + length_s, (seen - 1) * batch_s + 0.1)
+        _, low, high = energy_between(curve, (start * 1e9).astype(np.int64), (end * 1e9).astype(np.int64))
+        assert np.all(low <= 100.0 * (end - start) + 1e-6)
+        assert np.all(high >= 100.0 * (end - start) - 1e-6)

@@ -37,6 +37,10 @@ def test_a_counter_whose_changes_are_few_of_its_steps_is_coarse_and_not_seldom_r
     assert seldom_renewed(np.arange(value.size) * S, value, resolution_j) == seldom
 
 
+def test_two_changes_far_apart_tell_that_nothing_was_renewed_between_them() -> None:
+    assert seldom_renewed(np.arange(24) * S, np.repeat([0.0, 1.0, 2.0], 8), 0.1)
+
+
 def test_too_few_changes_tell_nothing_of_how_seldom_it_is_renewed() -> None:
     assert not seldom_renewed(np.arange(20) * S, np.repeat([0.0, 1.0], 10), 0.1)
 

@@ -243,3 +243,23 @@ def test_its_memory_does_not_grow_with_what_it_reads(install: Install, folder: P
     sampler.stop()
     assert written_kib > 500
     assert grown_kib < 0.3 * written_kib
+
+
+@pytest.mark.parametrize("told", ["", ", update_period_s=0.8"])
+def test_a_counter_in_batches_is_read_until_its_batches_surround_the_run_told_or_not(
+    install: Install, folder: Path, told: str
+) -> None:
+    install(f"""
+        began = time.monotonic()
+        batch = lambda: (time.monotonic() - began) // 0.8
+        return Made([channel(poll_s=0.1{told})], lambda index: timed(lambda: 80.0 * batch()))
+    """)
+    sampler = Sampler.start(folder, "made-up")
+    start_ns = time.monotonic_ns()
+    time.sleep(0.1)
+    end_ns = time.monotonic_ns()
+    sampler.stop()
+    mine = [(t_ns, value) for t_ns, value, index, _, _ in records(folder) if index == 0]
+    changed = [after[0] for before, after in pairwise(mine) if after[1] != before[1]]
+    assert max(changed) >= end_ns
+    assert min(changed) <= start_ns
