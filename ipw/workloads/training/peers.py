@@ -23,6 +23,8 @@ from typing import NamedTuple
 from ipw.clock import now_ns
 from ipw.errors import IpwError
 
+DOOR = 16
+"""Steps between two moments at which newcomers are let in."""
 TIMEOUT_S = 60.0
 """A peer that is silent for so long is lost."""
 HERE = "127.0.0.1"
@@ -58,7 +60,7 @@ class Peers:
     """Place among those who are there now, from 0."""
 
     def __init__(self, store: Path, on_replay: Callable[[Replay], None] | None = None, *, admit_from: int = 0) -> None:
-        """Know where the others are to be met: at the file `store`. Nobody is let in before step `admit_from`."""
+        """Know where the others are to be met: at the file `store`; from step `admit_from` on newcomers are let in."""
         self._store, self._on_replay, self._admit_from = store, on_replay, admit_from
         self._hub: Connection | None = None
         self._server: socket.socket | None = None
@@ -121,13 +123,12 @@ class Peers:
         return every
 
     def open_door(self, log: Sequence[bytes]) -> None:
-        """Let in those who wait, with the bytes so far, and wait until they are ready; before every step."""
-        if self._hub is not None or self._server is None:
+        """Let in those who wait, with the bytes so far, and wait until they are ready; called before every step."""
+        after = len(log) - self._admit_from
+        if self._server is None or after < 0 or after % DOOR:
             return
         while (named := self._accept(0.0)) is not None:
             self._waiting.append(named[1])
-        if len(log) < self._admit_from:
-            return
         for line in self._waiting:
             start_ns = now_ns()
             _send(line, PLACE.pack(len(self._members) + 1) + _packed(log))
