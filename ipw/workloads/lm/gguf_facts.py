@@ -10,7 +10,7 @@ import struct
 from collections import Counter
 from math import prod
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from ipw.errors import IpwError
 from ipw.shapes import COUNT
@@ -40,6 +40,8 @@ def is_gguf(model: str) -> bool:
 
 
 WHOLE = "was it downloaded to the end?"
+SHORT = 1024
+"""Arrays of so many numbers are of layers."""
 MOST_DIMENSIONS = 8
 """Twice those of ggml."""
 
@@ -57,6 +59,21 @@ class _UnreadableError(Exception):
     """The file is no GGUF, or is cut short."""
 
 
+GGUF_ERRORS = (_UnreadableError, struct.error, UnicodeDecodeError, OverflowError, MemoryError)
+"""What reading a header raises where it is none."""
+
+
+class Tensor(NamedTuple):
+    """What a header says of one."""
+
+    name: str
+    shape: list[int]
+    kind: int
+    """Number of its type."""
+    offset: int
+    """Where its data begin, among all data."""
+
+
 def gguf_facts(path: Path) -> dict[str, Any]:
     """Name, architecture, parameters (and those active for a token), quantisation, context, experts and digest.
 
@@ -65,20 +82,20 @@ def gguf_facts(path: Path) -> dict[str, Any]:
     """
     try:
         with path.open("rb") as file:
-            entries, tensors = _header(file)
+            entries, tensors = gguf_header(file)
             file.seek(0)
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise IpwError(f"model {path} cannot be read: {error.strerror}", "give --model the path of a GGUF") from None
-    except (_UnreadableError, struct.error, UnicodeDecodeError, OverflowError, MemoryError):
+    except GGUF_ERRORS:
         raise IpwError(f"model {path} is no GGUF file, or is not whole", WHOLE) from None
     architecture, name_told = (_word(entries.get(f"general.{name}")) for name in ("architecture", "name"))
     experts = counted(entries.get(f"{architecture}.expert_count"))
     used = counted(entries.get(f"{architecture}.expert_used_count"), experts)
     sizes: Counter[str] = Counter()
     routed = looked_up = 0
-    names = {name for name, _, _ in tensors}
-    for name, shape, kind in tensors:
+    names = {tensor.name for tensor in tensors}
+    for name, shape, kind, _ in tensors:
         sizes[TENSOR_TYPES.get(kind, f"type {kind}")] += prod(shape)
         routed += prod(shape) if "_exps." in name else 0
         if name == "token_embd.weight" and "output.weight" in names:  # else the head is the same tensor
@@ -103,8 +120,8 @@ def gguf_facts(path: Path) -> dict[str, Any]:
     }
 
 
-def _header(file: BinaryIO) -> tuple[dict[str, Any], list[tuple[str, list[int], int]]]:
-    """Single values by key, and name, shape and type of every tensor."""
+def gguf_header(file: BinaryIO) -> tuple[dict[str, Any], list[Tensor]]:
+    """Read values by key, lists of few numbers among them, and every tensor. Raises GGUF_ERRORS."""
     if file.read(4) != b"GGUF" or _scalar(file, "<I") not in (2, 3):
         raise _UnreadableError
     tensor_count, entry_count = _count(file), _count(file)
@@ -121,13 +138,12 @@ def _header(file: BinaryIO) -> tuple[dict[str, Any], list[tuple[str, list[int], 
         if dimensions > MOST_DIMENSIONS:
             raise _UnreadableError
         shape = [_scalar(file, "<Q") for _ in range(dimensions)]
-        tensors.append((name, shape, _scalar(file, "<I")))
-        file.seek(8, 1)  # where its data lie
+        tensors.append(Tensor(name, shape, _scalar(file, "<I"), _scalar(file, "<Q")))
     return entries, tensors
 
 
 def _value(file: BinaryIO, kind: int) -> Any:
-    """Read one value; arrays (vocabularies, mostly) are passed over."""
+    """Read one value; long arrays (vocabularies, mostly) and those of texts are passed over."""
     if kind == STRING:
         return _text(file)
     if kind != ARRAY:
@@ -139,6 +155,8 @@ def _value(file: BinaryIO, kind: int) -> Any:
             file.seek(_count(file), 1)
     elif element == ARRAY:
         raise _UnreadableError
+    elif count <= SHORT:
+        return [_scalar(file, _format(element)) for _ in range(count)]
     else:
         file.seek(count * struct.calcsize(_format(element)), 1)
     return None

@@ -1,0 +1,1 @@
+"""Which experts to keep in fast memory, and how many."""
