@@ -16,11 +16,12 @@ from ipw.energy.chain import Steps as Chain
 from ipw.energy.chain import smooth
 from ipw.energy.curve import Z95, Curve, knot_variance
 from ipw.energy.division import Share
-from ipw.energy.engine import Engine, Steps
-from ipw.energy.prompts import located
-from ipw.energy.step_costs import COSTS, Costs, Work, costs_of, in_ticks, work_of
+from ipw.energy.engine import Engine
+from ipw.energy.step_costs import Costs, costs_of, in_ticks
+from ipw.energy.steps import Steps
 from ipw.energy.timeline import Spans
 from ipw.energy.uncertainty import quadratic
+from ipw.energy.work import COSTS, Work
 
 LEAST_TICKS = 20
 """Ticks with steps in them, below which they do not tell what a step costs."""
@@ -42,17 +43,14 @@ class ByWork(NamedTuple):
 
 def divided(curve: Curve, spans: Spans, engine: Engine, baseline: Baseline, window_ns: tuple[int, int]) -> ByWork | str:
     """Divide what was drawn in the window; or say why that cannot be."""
-    steps, requests = engine.steps, engine.requests
-    if steps is None or requests is None:
+    steps, work = engine.steps, engine.work
+    if steps is None or work is None:
         return engine.why
-    if requests.start_ns.size != spans.owners:
+    if steps.first_step.size != spans.owners:
         raise ValueError("units and owners are the same")
     usable = ~_in_gaps(curve)
     floor_j = np.diff(baseline.energy_at(curve.t_ns))
     above_j = np.where(usable, np.diff(curve.energy_j) - floor_j, 0.0)
-    later = steps.entry_step > steps.first_step[steps.entry_unit]
-    prompts = located(requests, steps, sums(steps.entry_step, later, steps.end_ns.size))
-    work = work_of(requests, steps, prompts)
     ticks = in_ticks(steps, work.step, curve.t_ns)
     timing = knot_variance(curve)
     costs = costs_of(ticks, above_j, timing[1:] + timing[:-1], usable)

@@ -13,7 +13,7 @@ import numpy as np
 
 from ipw.energy.arrays import Bools, Floats, Ints, sums
 from ipw.energy.arrivals import Requests
-from ipw.energy.engine import Steps
+from ipw.energy.steps import Steps, present
 
 LONGER = 1.15
 """A step that lasts so many times longer than usual did more than it usually does."""
@@ -35,8 +35,9 @@ class Prompts(NamedTuple):
     """How much longer a step lasts for each; 0 where that is not told."""
 
 
-def located(requests: Requests, steps: Steps, decoding: Floats) -> Prompts:
-    """Place the work before first results. `decoding` `[steps]` are the units with a later result."""
+def located(requests: Requests, steps: Steps) -> Prompts:
+    """Place the work before first results."""
+    decoding = sums(steps.entry_step, present(steps), steps.end_ns.size)
     queue = _queue(requests, steps)
     seconds = (steps.end_ns - steps.start_ns) / 1e9
     finishing = sums(queue.first, queue.work, seconds.size)

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from ipw.channel_curves import curves, total_channels
 from ipw.energy.attribution import Attribution, Share, attribute
 from ipw.energy.curve import Curve, Ints, coverage, energy_between, lost_j
+from ipw.energy.engine import Engine
 from ipw.energy.timeline import Spans
 from ipw.runs.directory import RunDir
 from ipw.workloads.rank_parts import rank_flags, rank_parts
@@ -58,8 +59,12 @@ def journal_spans(run: RunDir, phase: str) -> list[tuple[int, int]]:
     return [(int(s["start_ns"]), int(s["end_ns"])) for s in run.journal("span") if s.get("phase") == phase]
 
 
-def attribute_run(run: RunDir, spans: Spans, window_ns: tuple[int, int]) -> Attributed | None:
+def attribute_run(
+    run: RunDir, spans: Spans, window_ns: tuple[int, int], engine: Engine | None = None
+) -> Attributed | None:
     """Attribute the window's energy to `spans`, channel by channel; `None` where no channel was read.
+
+    By the steps of an `engine` whose units are the spans' owners, where one is given and its steps can be told.
 
     Channels are independent sensors, so half-widths of intervals add in quadrature; their gains stay apart.
     """
@@ -70,7 +75,7 @@ def attribute_run(run: RunDir, spans: Spans, window_ns: tuple[int, int]) -> Attr
         return None
     complete = len(names) == len(total)
     idle_ns = journal_spans(run, IDLE)
-    parts = [attribute(found[name], spans, window_ns=window_ns, idle_ns=idle_ns) for name in names]
+    parts = [attribute(found[name], spans, window_ns=window_ns, idle_ns=idle_ns, engine=engine) for name in names]
     measured = [part.measured_j for part in parts]
     covers = [coverage(found[name], *window_ns)[0] if window_ns[1] > window_ns[0] else 1.0 for name in names]
     errors = [_half_width(found, names, window_ns, end) for end in (1, 2)]
@@ -89,6 +94,8 @@ def attribute_run(run: RunDir, spans: Spans, window_ns: tuple[int, int]) -> Attr
         "idle_power_w": _sum_intervals([part.idle_power_w for part in parts]),
         "levels": _levels(parts),
         "rule": "; ".join(dict.fromkeys(part.rule for part in parts)),
+        "costs": _costs(parts),
+        "engine": engine and engine.facts(),
         "flags": sorted({flag for part in parts for flag in part.flags}),
         "gain_rel": _weighted([part.gain_rel for part in parts], measured),
         "method": run.manifest().get("method"),
@@ -260,6 +267,12 @@ def _sum_intervals(parts: Sequence[tuple[float, float, float] | None]) -> dict[s
 def _levels(parts: Sequence[Attribution]) -> dict[str, dict[str, float] | None]:
     phases = dict.fromkeys(phase for part in parts for phase in part.levels)
     return {phase: _sum_intervals([part.levels.get(phase) for part in parts]) for phase in phases}
+
+
+def _costs(parts: Sequence[Attribution]) -> dict[str, dict[str, float] | None]:
+    """What a step, a token, … cost on all devices together, J."""
+    names = dict.fromkeys(name for part in parts for name in part.costs)
+    return {name: _sum_intervals([part.costs.get(name) for part in parts]) for name in names}
 
 
 def _weighted(values: Sequence[float], weights: Sequence[float]) -> float:
