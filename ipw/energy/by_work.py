@@ -65,8 +65,10 @@ def divided(curve: Curve, spans: Spans, engine: Engine, baseline: Baseline, wind
 class Drawn(NamedTuple):
     """What the steps of each tick drew, of what they cost as a rule."""
 
-    factor: Floats
-    """`[ticks]`: 0 in gaps."""
+    known: Floats
+    """`[ticks]`: 1, and 0 in gaps."""
+    lean: Floats
+    """`[ticks]`: 1/J; times what a step costs as a rule, by which fraction it drew more than that."""
     knot_var: Floats
     """`[ticks + 1]`: J², variance of the energy up to each knot, given all knots."""
     square_j2: Floats
@@ -106,8 +108,8 @@ def _drawn(
     chain = Chain(seconds, 0 * tiny, tiny, drift, knot_variance(curve) + least)
     smoothed = smooth(chain, np.concatenate([[0.0], np.cumsum(rest)])[None])
     mine = np.diff(smoothed.mean[0]) * own_var / (own_var + idle_var)
-    factor = 1 + np.divide(mine, model, out=np.zeros(model.size), where=model > 0)
-    return Drawn(np.where(usable, np.maximum(factor, 0.0), 0.0), smoothed.variance, square_j2)
+    lean = np.divide(mine, square_j2, out=np.zeros(model.size), where=usable & (square_j2 > 0))
+    return Drawn(usable.astype(np.float64), lean, smoothed.variance, square_j2)
 
 
 def _shared(
@@ -123,9 +125,10 @@ def _shared(
 ) -> ByWork:
     """Sum up over steps: what each owner's entries cost, times what the step drew of what it costs as a rule."""
     owners = spans.owners or 0
-    drew = _mean_factor(curve, steps, drawn.factor, window_ns)
-    by_entry = (costs.joules @ work.entry) * drew[work.entry_step]
     per_step = costs.joules @ work.step
+    known, lean = (_mean_over_steps(curve, steps, values, window_ns) for values in (drawn.known, drawn.lean))
+    drew = np.maximum(known + lean * per_step, 0.0)
+    by_entry = (costs.joules @ work.entry) * drew[work.entry_step]
     before = sums(work.entry_unit, by_entry * work.before, owners)
     after = sums(work.entry_unit, by_entry * ~work.before, owners)
     variance = _variance(work, costs, by_entry, per_step, drew, owners)
@@ -209,10 +212,10 @@ def _timing_variance(
     return variance
 
 
-def _mean_factor(curve: Curve, steps: Steps, factor: Floats, window_ns: tuple[int, int]) -> Floats:
-    """Per step, the mean over its time of the factor of the ticks, 0 outside the window."""
+def _mean_over_steps(curve: Curve, steps: Steps, values: Floats, window_ns: tuple[int, int]) -> Floats:
+    """Per step, the mean over its time of what the ticks have, 0 outside the window."""
     inside = np.clip(curve.t_ns, *window_ns)
-    running = np.concatenate([[0.0], np.cumsum(factor * np.diff(inside))])
+    running = np.concatenate([[0.0], np.cumsum(values * np.diff(inside))])
     start, end = (np.interp(np.clip(x, *window_ns), inside, running) for x in (steps.start_ns, steps.end_ns))
     mean: Floats = (end - start) / np.maximum(steps.end_ns - steps.start_ns, 1)
     return mean

@@ -17,6 +17,8 @@ from ipw.energy.steps import Steps, present
 
 LONGER = 1.15
 """A step that lasts so many times longer than usual did more than it usually does."""
+TOLD = 5.0
+"""Work that would take less than so many times what steps are uneven by is not told from none."""
 ROUNDS = 4
 FEW = 20
 
@@ -38,7 +40,7 @@ class Prompts(NamedTuple):
 def located(requests: Requests, steps: Steps) -> Prompts:
     """Place the work before first results."""
     decoding = sums(steps.entry_step, present(steps), steps.end_ns.size)
-    queue = _queue(requests, steps)
+    queue = _queue(requests, steps, decoding)
     seconds = (steps.end_ns - steps.start_ns) / 1e9
     finishing = sums(queue.first, queue.work, seconds.size)
     plain = (finishing == 0) & ~queue.waiting
@@ -47,12 +49,14 @@ def located(requests: Requests, steps: Steps) -> Prompts:
     surely = (finishing > 0) & longer & ~queue.waiting & ~np.concatenate([[False], queue.waiting[:-1]])
     taken, carried = finishing, np.zeros(seconds.size)
     base_s, token_s = 0.0, 0.0
+    noise_s = float(np.median(np.abs(seconds - usual)[plain])) if plain.sum() >= FEW else 0.0
     for _ in range(ROUNDS):
         base_s, token_s = _speed(seconds, taken + decoding, surely, longer)
         if not token_s:
             break
-        room = np.where(longer, np.maximum((seconds - base_s) / token_s - decoding, 0.0), 0.0)
-        taken, carried = _shared_out(finishing, queue, room)
+        room = np.where(longer, (seconds - base_s) / token_s - decoding, 0.0)
+        least = max(TOLD * noise_s / token_s, 1.0)
+        taken, carried = _shared_out(finishing, queue, room, least)
     done = np.cumsum(finishing) + carried
     step, unit, tokens = _pieces(queue, done)
     step_tokens = sums(step, tokens, seconds.size)
@@ -72,15 +76,25 @@ class _Queue(NamedTuple):
     """`[steps]`: of that unit."""
 
 
-def _queue(requests: Requests, steps: Steps) -> _Queue:
+def _queue(requests: Requests, steps: Steps, decoding: Floats) -> _Queue:
     told = np.flatnonzero(steps.first_step >= 0)
     order = told[np.lexsort((requests.start_ns[told], steps.first_step[told]))]
     first, work = steps.first_step[order], np.maximum(requests.before[order], 1).astype(np.float64)
     ahead = np.searchsorted(first, np.arange(steps.end_ns.size), "right")
     some = ahead < order.size
     following = np.minimum(ahead, order.size - 1)
-    waiting = some & (requests.start_ns[order][following] < steps.start_ns)
+    waiting = some & (requests.start_ns[order][following] < _last_start(steps, decoding))
     return _Queue(order, first, work, waiting, np.where(some, work[following], 0.0))
+
+
+def _last_start(steps: Steps, decoding: Floats) -> Ints:
+    """When what ended with each step began: of steps that ended unseen, since no unit had begun, the last one."""
+    length = steps.end_ns - steps.start_ns
+    seen = decoding > 0
+    if seen.sum() < FEW:
+        return steps.start_ns
+    longest = int(np.quantile(length[seen], 0.99))
+    return np.where(seen, steps.start_ns, np.maximum(steps.start_ns, steps.end_ns - longest))
 
 
 def _usual(seconds: Floats, decoding: Floats, plain: Bools) -> Floats:
@@ -110,8 +124,8 @@ def _speed(seconds: Floats, tokens: Floats, surely: Bools, longer: Bools) -> tup
     return 0.0, float(seconds[longer].sum()) / total if total else 0.0
 
 
-def _shared_out(finishing: Floats, queue: _Queue, room: Floats) -> tuple[Floats, Floats]:
-    """Work of each step, and what of the next unit's work was done by its end."""
+def _shared_out(finishing: Floats, queue: _Queue, room: Floats, least: float) -> tuple[Floats, Floats]:
+    """Work of each step, and what of the next unit's work was done by its end: `least` or more at once, or none."""
     taken, carried = finishing.copy(), np.zeros(finishing.size)
     carry = 0.0
     busy = np.flatnonzero((finishing > 0) | queue.waiting)
@@ -127,10 +141,10 @@ def _shared_out(finishing: Floats, queue: _Queue, room: Floats) -> tuple[Floats,
         before = carry
         if ends:
             rest = max(ends - before, 0.0)
-            carry = min(max(fits - rest, 0.0), following - 1) if waiting else 0.0
+            carry = min(fits - rest, following - 1) if waiting and fits - rest >= least else 0.0
             taken[k] = rest + carry
         else:
-            carry = min(before + fits, following - 1)
+            carry = max(before, min(before + fits, following - 1)) if fits >= least else before
             taken[k] = carry - before
         carried[k] = carry
     return taken, carried
