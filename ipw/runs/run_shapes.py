@@ -27,6 +27,7 @@ ATTRIBUTION = {
     "window_ns?": [MOMENT], "windows_ns?": [[MOMENT]], "coverage?": float, "mean_power_w?": float,
     "measured_j?": float, "measured_error_j?": [float], "attributed_j?": float, "idle_j?": float,
     "unattributed_j?": float, "idle_power_w?": SCALAR_INTERVAL, "levels?": {}, "rule?": str,
+    "costs?": {}, "engine?": {"kind?": str, "sure?": float, "why?": str, "steps?": COUNT, "step_ms?": [float]},
     "flags?": [str], "gain_rel?": float, "method?": str, "channels?": {"*": float},
 }  # fmt: skip
 PROCESS = {"pid?": int, "created_s?": float, "boot_id?": str}

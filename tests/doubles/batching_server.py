@@ -1,7 +1,7 @@
 """A stand-in for a server that computes in steps over all sequences in flight (the shape of vLLM's and SGLang's loop).
 
-It streams over HTTP as an OpenAI-compatible server does, sets the power of a stand-in GPU at the edges of each step, and
-keeps books of what each request's share of every step was. The answer to `tokens:PROMPT:ANSWER:NUMBER` has so many
+It streams over HTTP as an OpenAI-compatible server does, sets the power of a stand-in GPU at the edges of each step,
+and keeps books of what each request's share of every step was. The answer to `tokens:PROMPT:ANSWER:NUMBER` has so many
 tokens; other questions get eight. `python -m doubles.batching_server --nvml FOLDER --books FILE` prints its URL.
 """
 
@@ -11,6 +11,7 @@ import argparse
 import asyncio
 import json
 import re
+import sys
 import time
 from collections import deque
 from contextlib import suppress
@@ -93,9 +94,7 @@ class Engine:
         joules += costs.kv_j * context
         start = self.gpu.set_power(0, costs.idle_w + joules / seconds)
         ahead = seconds - (time.monotonic_ns() - start) / 1e9
-        await asyncio.sleep(max(ahead - 0.0005, 0))
-        while time.monotonic_ns() - start < seconds * 1e9:
-            await asyncio.sleep(0)
+        await asyncio.sleep(max(ahead, 0))
         end = self.gpu.set_power(0, costs.idle_w)
         longer = (end - start) / 1e9 / seconds
         each = costs.step_j / (len(chunks) + len(decoding))
@@ -160,7 +159,8 @@ async def serve(costs: Costs, gpu: FakeNvml, books: Path) -> None:
     """Listen, and say where."""
     engine = Engine(costs, gpu, books)
     server = await asyncio.start_server(engine.connected, "127.0.0.1", 0)
-    print(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1", flush=True)
+    sys.stdout.write(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1\n")
+    sys.stdout.flush()
     await engine.loop()
 
 

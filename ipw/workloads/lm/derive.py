@@ -13,6 +13,7 @@ from ipw.runs.directory import RunDir
 from ipw.runs.tries import APART, replaced
 from ipw.workloads.derive import MEASURED, Attributed, straight_energy, unread
 from ipw.workloads.lm.arrivals import read_arrivals
+from ipw.workloads.lm.engine_seen import engine_seen
 from ipw.workloads.lm.journal_table import ARRIVALS_AT, journal_tables, query_tables
 from ipw.workloads.lm.phases import DECODE, MISSING, PREFILL, Timing, first_owners, query_spans
 from ipw.workloads.lm.scores import newest_scores
@@ -51,14 +52,16 @@ def derive_lm(run: RunDir) -> None:
     finished = read_finished(run)
     timing = finished.timing
     asked = Timing(*_joined([timing, finished.others]))
-    _, kept = read_arrivals(run, asked, finished.arrivals_at)
+    chunks, kept = read_arrivals(run, asked, finished.arrivals_at)
     run.update_manifest(arrivals=kept)
+    engine = engine_seen(asked, chunks)
+    del chunks
     everything = query_spans(asked)
     spans = first_owners(everything, timing.start_ns.size)
     marked = list(run.journal("span"))
     windows = measured_windows(marked, timing)
     # Knowing of the warm-up before it: what that drew is no whim of idle power.
-    attributed = attribute_windows(run, everything, windows) if windows else None
+    attributed = attribute_windows(run, everything, windows, engine) if windows else None
     if attributed:
         failed_tries_j = float(attributed.owners.energy_j[timing.start_ns.size :].sum())
         attributed.facts["attributed_j"] -= failed_tries_j
