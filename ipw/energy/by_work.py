@@ -12,16 +12,15 @@ import numpy as np
 
 from ipw.energy.arrays import Bools, Floats, sums
 from ipw.energy.baseline import Baseline
-from ipw.energy.chain import Steps as Chain
 from ipw.energy.chain import smooth
-from ipw.energy.curve import Z95, Curve, knot_variance
+from ipw.energy.curve import Z95, Curve
 from ipw.energy.division import Share
 from ipw.energy.engine import Engine
-from ipw.energy.step_costs import Costs, costs_of, in_ticks
+from ipw.energy.step_costs import Costs, Ticks, costs_of, in_ticks, ticks_of
 from ipw.energy.steps import Steps
 from ipw.energy.timeline import Spans
 from ipw.energy.uncertainty import quadratic
-from ipw.energy.work import COSTS, Work
+from ipw.energy.work import COSTS, STEP, Work
 
 LEAST_TICKS = 20
 """Ticks with steps in them, below which they do not tell what a step costs."""
@@ -50,16 +49,14 @@ def divided(curve: Curve, spans: Spans, engine: Engine, baseline: Baseline, wind
         raise ValueError("units and owners are the same")
     usable = ~_in_gaps(curve)
     floor_j = np.diff(baseline.energy_at(curve.t_ns))
-    above_j = np.where(usable, np.diff(curve.energy_j) - floor_j, 0.0)
-    ticks = in_ticks(steps, work.step, curve.t_ns)
-    timing = knot_variance(curve)
-    costs = costs_of(ticks, above_j, timing[1:] + timing[:-1], usable)
-    if int((usable & (ticks[0] > 0)).sum()) < LEAST_TICKS:
+    ticks = ticks_of(curve, steps, work, floor_j, usable, baseline.sd_w())
+    if int((usable & (ticks.done[STEP] > 0)).sum()) < LEAST_TICKS:
         return f"fewer than {LEAST_TICKS} readings during steps"
+    costs = costs_of(ticks)
     if not costs.joules.any():
         return "steps cost nothing that could be told"
-    drawn = _drawn(curve, steps, work, ticks, costs, above_j, usable, baseline)
-    return _shared(curve, spans, steps, work, costs, drawn, floor_j * usable, above_j, window_ns)
+    drawn = _drawn(ticks, costs, in_ticks(steps, (costs.joules @ work.step) ** 2, curve.t_ns)[0])
+    return _shared(curve, spans, steps, work, costs, drawn, floor_j * usable, ticks.above_j, window_ns)
 
 
 class Drawn(NamedTuple):
@@ -82,34 +79,14 @@ def _in_gaps(curve: Curve) -> Bools:
     return inside
 
 
-def _drawn(
-    curve: Curve,
-    steps: Steps,
-    work: Work,
-    ticks: Floats,
-    costs: Costs,
-    above_j: Floats,
-    usable: Bools,
-    baseline: Baseline,
-) -> Drawn:
-    """Part what a tick has beside the costs: in part it is its steps' own, in part an error of its ends' timing.
-
-    The next tick has that with the other sign: a chain of departures seen with those errors, solved exactly.
-    """
-    model = costs.joules @ ticks
-    square_j2 = in_ticks(steps, (costs.joules @ work.step) ** 2, curve.t_ns)[0]
-    seconds = np.diff(curve.t_ns) / 1e9
-    least = (1e-7 * float(np.abs(above_j).mean())) ** 2 + 1e-24
-    idle_var = (baseline.sd_w() * seconds) ** 2 + least
+def _drawn(ticks: Ticks, costs: Costs, square_j2: Floats) -> Drawn:
+    """Part what a tick has beside the costs: in part it is its steps' own, in part an error of its ends' timing."""
     own_var = costs.scatter**2 * square_j2
-    rest = np.where(usable, above_j - model, 0.0)
-    tiny = np.full(seconds.size, 1e-12)
-    drift = np.where(usable, own_var + idle_var, least)
-    chain = Chain(seconds, 0 * tiny, tiny, drift, knot_variance(curve) + least)
-    smoothed = smooth(chain, np.concatenate([[0.0], np.cumsum(rest)])[None])
-    mine = np.diff(smoothed.mean[0]) * own_var / (own_var + idle_var)
-    lean = np.divide(mine, square_j2, out=np.zeros(model.size), where=usable & (square_j2 > 0))
-    return Drawn(usable.astype(np.float64), lean, smoothed.variance, square_j2)
+    rest = np.where(ticks.usable, ticks.above_j - costs.joules @ ticks.done, 0.0)
+    smoothed = smooth(ticks.chain(own_var, costs.timing), np.concatenate([[0.0], np.cumsum(rest)])[None])
+    mine = np.diff(smoothed.mean[0]) * own_var / (own_var + ticks.idle_var + ticks.least)
+    lean = np.divide(mine, square_j2, out=np.zeros(mine.size), where=ticks.usable & (square_j2 > 0))
+    return Drawn(ticks.usable.astype(np.float64), lean, smoothed.variance, square_j2)
 
 
 def _shared(
@@ -192,8 +169,10 @@ def _timing_variance(
     order = np.argsort(work.entry_unit, kind="stable")
     unit = work.entry_unit[order]
     middle = (steps.start_ns + steps.end_ns) // 2
-    tick = np.clip(np.searchsorted(curve.t_ns, middle) - 1, 0, curve.t_ns.size - 2)[work.entry_step[order]]
-    joules, whole = by_entry[order], per_step[work.entry_step[order]]
+    main = np.clip(np.searchsorted(curve.t_ns, middle) - 1, 0, curve.t_ns.size - 2)
+    in_main = np.minimum(steps.end_ns, curve.t_ns[main + 1]) - np.maximum(steps.start_ns, curve.t_ns[main])
+    whole = per_step * np.maximum(in_main, 0) / np.maximum(steps.end_ns - steps.start_ns, 1)
+    tick, joules, whole = main[work.entry_step[order]], by_entry[order], whole[work.entry_step[order]]
     new = np.flatnonzero(np.concatenate([[True], (np.diff(unit) != 0) | (np.diff(tick) != 0)]))
     unit, tick = unit[new], tick[new]
     own = np.add.reduceat(joules, new)
