@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from ipw.printable import clean
-from ipw.reports import details, routing, sections, token_sections, training
+from ipw.reports import details, diffusion, routing, sections, token_sections, training
 from ipw.reports.accounting_text import unfinished
 from ipw.reports.carbon import carbon
 from ipw.reports.facts import NO_FACTS, Facts
@@ -36,6 +36,7 @@ RESULTS = (
     token_sections.tokens,
     routing.routing,
     training.training,
+    diffusion.diffusion,
     sections.wrong_answers,
 )
 BACKGROUND = (details.all_metrics, details.measured_how, details.definitions)

@@ -42,6 +42,8 @@ TABLES: Mapping[str, Mapping[str, str]] = {
               "tokens": WHOLE, "status": TEXT, "error": TEXT, "rank": WHOLE, **ENERGY},
     "steps": {"method!": TEXT, "step": WHOLE, "start_ns": WHOLE, "end_ns": WHOLE, **ENERGY, "loss!?": REAL,
               "energy_j!?": REAL},
+    "diffusion_steps": {"step!": WHOLE, "running!": WHOLE, "mean_committed": REAL, "mean_computed": REAL,
+                        "mean_masked": REAL, "mean_masked_of_all": REAL, "mean_confidence": REAL},
     "routing_srp": {"level!": TEXT, "index!": WHOLE, "name": TEXT, "segment_length!": WHOLE, "srp!": REAL,
                     "size_ratio!": REAL, **RATE},
     "routing_cache": {"level!": TEXT, "index!": WHOLE, "name": TEXT, "policy!": TEXT, "segment_length": WHOLE,
