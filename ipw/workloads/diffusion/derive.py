@@ -106,20 +106,22 @@ def steps_table(records: Sequence[Record]) -> pa.Table:
 def _attributed(run: RunDir, spans: Spans, windows: Sequence[Window], others: Sequence[Window]) -> Attributed | None:
     """Attribute the time from the first turn to the last to all answers, and tell what the run's own turns drew.
 
-    Turns of other methods lie between them: those are spans of their own, and their joules are nobody's here.
+    Turns of other methods lie between them: those are spans of their own, and their joules are nobody's here. So are
+    the moments of its own turns in which no answer was being written, whose joules the method does bear.
     """
     whole = windows[0][0], windows[-1][1]
     inside = [each for each in others if each[0] >= whole[0] and each[1] <= whole[1]]
     count = spans.owner.size
-    found = attribute_run(run, _with_turns(spans, inside), whole)
+    found = attribute_run(run, _with(spans, between(windows, spans), inside), whole)
     if found is None:
         return None
-    mine = attribute_run(run, _turns(windows, inside), whole)
-    assert mine is not None
-    drawn = mine.owners
-    measured, low, high = (float(x[0]) for x in (drawn.energy_j, drawn.low_j, drawn.high_j))
+    turns = attribute_run(run, _turns(windows, inside), whole)
+    assert turns is not None
     first = found.first(count, count)
-    attributed = float(first.owners.energy_j.sum())
+    attributed, idle = float(first.owners.energy_j.sum()), float(found.owners.energy_j[count])
+    measured = attributed + idle
+    # How far a sum over turns may be off is told by turns as a whole: errors of neighbouring answers cancel.
+    errors = [float(abs(turns.owners.energy_j[0] - bound[0])) for bound in (turns.owners.low_j, turns.owners.high_j)]
     seconds = np.array([(end - start) / 1e9 for start, end in windows])
     channels = {name: curve for name, curve in curves(run).items() if curve.t_ns.size}
     names = [name for name in found.facts["channels"] if name in channels]
@@ -133,27 +135,40 @@ def _attributed(run: RunDir, spans: Spans, windows: Sequence[Window], others: Se
         "coverage": covered_s / float(seconds.sum()) if found.facts["coverage"] else 0.0,
         "mean_power_w": measured / covered_s if covered_s else None,
         "measured_j": measured,
-        "measured_error_j": [measured - low, high - measured],
+        "measured_error_j": errors,
         "lost_j": sum(lost_j(channels[name], *window) for name in total for window in windows),
         "attributed_j": attributed,
-        "idle_j": max(measured - attributed, 0.0),
+        "idle_j": idle,
         "channels": {name: float(energy_between(channels[name], starts, ends)[0].sum()) for name in names},
     }
     return first._replace(facts=facts)
 
 
-def _with_turns(spans: Spans, others: Sequence[Window]) -> Spans:
-    """Put the turns of other methods behind the answers, each an owner of its own."""
-    starts, ends = _ints(others)
-    number = np.arange(len(others)) + spans.owner.size
+def between(windows: Sequence[Window], spans: Spans) -> list[Window]:
+    """List the stretches of the windows in which no span is: harness, and what a batch waits for."""
+    found = []
+    order = np.argsort(spans.start_ns, kind="stable")
+    starts, ends = spans.start_ns[order], np.maximum.accumulate(spans.end_ns[order])
+    for first, last in windows:
+        mine = slice(np.searchsorted(starts, first), np.searchsorted(starts, last))
+        edges = [first, *np.stack([starts[mine], ends[mine]], axis=1).ravel().tolist(), last]
+        found += [(a, b) for a, b in zip(edges[::2], edges[1::2], strict=True) if b > a]
+    return found
+
+
+def _with(spans: Spans, gaps: Sequence[Window], others: Sequence[Window]) -> Spans:
+    """Put behind the answers the gaps between them, which are one owner, and the turns of other methods, another."""
+    starts, ends = _ints([*gaps, *others])
+    count = spans.owner.size
+    whose = np.array([0] * len(gaps) + [1] * len(others), np.int64)
     return Spans(
         start_ns=np.concatenate([spans.start_ns, starts]),
         end_ns=np.concatenate([spans.end_ns, ends]),
-        phase=np.concatenate([spans.phase, np.full(len(others), len(spans.phases))]),
-        phases=(*spans.phases, OTHERS),
-        owner=np.concatenate([spans.owner, number]),
-        work=np.concatenate([spans.work, np.ones(len(others))]),
-        owners=spans.owner.size + len(others),
+        phase=np.concatenate([spans.phase, len(spans.phases) + whose]),
+        phases=(*spans.phases, "between", OTHERS),
+        owner=np.concatenate([spans.owner, count + whose]),
+        work=np.concatenate([spans.work, (ends - starts).astype(np.float64)]),
+        owners=count + 2,
     )
 
 

@@ -60,7 +60,7 @@ class Parameters:
     @property
     def length(self) -> int:
         """Tokens of an answer."""
-        return self.answer_length or LENGTHS.get(self.dataset, LENGTH)
+        return LENGTHS.get(self.dataset, LENGTH) if self.answer_length is None else self.answer_length
 
     def as_dict(self) -> dict[str, Any]:
         """For the manifest."""
@@ -76,7 +76,7 @@ class Parameters:
         block = self.block_length
         if block is None:
             block = self.length if one_block or method.sampler.startswith("dream") else min(BLOCK, self.length)
-            block = block if self.length % block == 0 else self.length
+            block = block if block > 0 and self.length % block == 0 else self.length
         return settings_of(
             length=self.length, block_length=block, steps=self.steps if method.sampler in SCHEDULED else None,
             sampler=method.sampler, cache=method.cache, threshold=self.threshold, relaxed=self.relaxed,

@@ -94,3 +94,15 @@ def plain_llada_logits(folder: Path, tokens: list[int]) -> np.ndarray[Any, Any]:
         gate = torch.nn.functional.silu(y @ weights[f"{at}ff_proj.weight"].T)
         x = x + (gate * (y @ weights[f"{at}up_proj.weight"].T)) @ weights[f"{at}ff_out.weight"].T
     return np.asarray((norm(x, "ln_f.weight") @ weights["ff_out.weight"].T).numpy())
+
+
+class Words:
+    """A tokenizer whose words are the numbers of tokens."""
+
+    chat_template = None
+
+    def __call__(self, text: str) -> dict[str, list[int]]:
+        return {"input_ids": [int(word) for word in text.split()]}
+
+    def decode(self, tokens: list[int], *, skip_special_tokens: bool) -> str:
+        return " ".join(map(str, tokens)) if skip_special_tokens else ""
