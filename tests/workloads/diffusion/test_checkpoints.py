@@ -42,7 +42,7 @@ def test_a_plain_checkpoint_is_known_by_its_mask_and_its_missing_causality(tmp_p
     config.is_causal, config.mask_token_id, config.ipw_shift = False, 19, True
     Qwen3ForCausalLM(config).save_pretrained(tmp_path)
     found = load(tmp_path, device="cpu")
-    assert (found.mask, found.shift, found.ends) == (19, True, {2})
+    assert (found.mask, found.shift, found.ends) == (19, True, frozenset({2}))
     assert len(decode(found, [3, 4], length=4).tokens) == 6
 
 

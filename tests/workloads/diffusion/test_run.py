@@ -10,6 +10,7 @@ from workloads.diffusion import tiny
 
 from ipw.workloads.base import Counters
 from ipw.workloads.diffusion import run as running
+from ipw.workloads.diffusion.decoding import decode_batch
 from ipw.workloads.diffusion.methods import methods_of
 from ipw.workloads.diffusion.parameters import Parameters
 from ipw.workloads.diffusion.run import Arm, Asked, asked_of, batches, run_diffusion, turn_length
@@ -127,7 +128,7 @@ def test_an_interrupt_keeps_what_was_answered(worded: Subject) -> None:
 
 
 def test_a_method_without_memory_ends_and_the_others_go_on(worded: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
-    decode_batch, asked = running.decode_batch, 0
+    asked = 0
 
     def short(subject: Any, prompts: Any, settings: Any, seeds: Any) -> Any:
         nonlocal asked
