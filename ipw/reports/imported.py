@@ -9,9 +9,8 @@ from typing import Any
 
 from ipw.errors import UsageError
 from ipw.reports.definitions import COUNTS, QUANTILES, RATES, RATIOS, WINDOW, Definition
-from ipw.reports.metric import Metric, metric
+from ipw.reports.metric import IMPORTED, Metric, metric
 from ipw.reports.metric import number as finite
-from ipw.reports.ranking import IMPORTED
 from ipw.runs.schema import SCHEMA_VERSION
 
 OF_MODELS = (*RATIOS, *WINDOW, *RATES, *QUANTILES, *COUNTS)

@@ -11,6 +11,8 @@ from ipw.shapes import finite
 from ipw.unseen import unseen
 
 BELOW_RESOLUTION = "below resolution"
+IMPORTED = "imported:"
+"""With it begins the basis of runs that another tool measured; the tool's name follows."""
 Metric = dict[str, Any]
 """`value`, `low`, `high`, `unit`, `n`, `method`, `interval` (how it was made), `reason`, `gain_rel`."""
 

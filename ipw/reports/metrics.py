@@ -10,12 +10,11 @@ from ipw.errors import IpwError
 from ipw.reports.accounting import questions_of
 from ipw.reports.definitions import PERPLEXITY
 from ipw.reports.load import judged, load_metrics, slo_of
-from ipw.reports.metric import Metric, energy_facts, mapping, metric, number
+from ipw.reports.metric import IMPORTED, Metric, energy_facts, mapping, metric, number
 from ipw.reports.other_load import idle_spans, other_load, other_load_check
 from ipw.reports.passes import DECODING, passes_metrics
 from ipw.reports.queries import PASSES, load_queries
 from ipw.reports.question_checks import with_questions
-from ipw.reports.ranking import IMPORTED
 from ipw.reports.ratios import UNSCORED, query_metrics, rates, shared_error
 from ipw.reports.readings import total_channels
 from ipw.reports.record_check import verified

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from ipw.reports.stats import Z95, Array
+from ipw.energy.arrays import Floats
+from ipw.energy.curve import Z95
 from ipw.runs.directory import RunDir
 from ipw.runs.tries import counted
 
@@ -52,11 +53,11 @@ TEXTS = ("query_id", "subject", "status")
 class Queries:
     """All queries of a measured window, one a row. What is not known is NaN in `numbers`, '' in `texts`."""
 
-    numbers: Mapping[str, Array]
+    numbers: Mapping[str, Floats]
     """`NUMBERS`, and what follows from them: `one`, `tokens`, `uncached_tokens`, `latency_s`, `ttft_s`, `itl_s`
     (the mean of a query), `good` (whether it keeps to the latency targets; NaN without any)."""
     texts: Mapping[str, npt.NDArray[np.object_]]
-    sds: Mapping[str, Array]
+    sds: Mapping[str, Floats]
     """Standard deviation of the measurement, for the columns in joules and watts."""
 
     def __len__(self) -> int:
@@ -78,9 +79,9 @@ class Queries:
 
     def drawn(self) -> Queries:
         """Keep what a page draws, in half the bytes: hundreds of runs are in memory at once."""
-        numbers = {name: cast("Array", self.numbers[name].astype(np.float32)) for name in DRAWN}  # single on purpose
+        numbers = {name: cast("Floats", self.numbers[name].astype(np.float32)) for name in DRAWN}  # single on purpose
         texts = {"query_id": _interned(self.texts["query_id"]), "status": self.texts["status"]}
-        return Queries({**numbers, "one": cast("Array", np.ones(len(self), np.bool_))}, texts, {})
+        return Queries({**numbers, "one": cast("Floats", np.ones(len(self), np.bool_))}, texts, {})
 
     def by_subject(self) -> dict[str, Queries]:
         """Split by subject, in alphabetical order; queries without one are left out."""
@@ -129,7 +130,7 @@ def from_records(rows: Sequence[Mapping[str, Any]]) -> Queries:
     return derived(numbers, texts)
 
 
-def derived(numbers: dict[str, Array], texts: dict[str, npt.NDArray[np.object_]]) -> Queries:
+def derived(numbers: dict[str, Floats], texts: dict[str, npt.NDArray[np.object_]]) -> Queries:
     """Complete the columns that a table has: failed queries score 0, joules get their standard deviations."""
     known = {name: np.where(np.isfinite(column), column, np.nan) for name, column in numbers.items()}
     failed = texts["status"] != "ok"
@@ -157,19 +158,19 @@ def derived(numbers: dict[str, Array], texts: dict[str, npt.NDArray[np.object_]]
     return Queries(known, texts, in_joules | {"power_w": power_sd})
 
 
-def _perplexity(known: Mapping[str, Array]) -> Array:
+def _perplexity(known: Mapping[str, Floats]) -> Floats:
     """Of each answer to the model that gave it; NaN where no log-probability is known."""
     tokens = known["logprob_tokens"]
     mean = np.divide(known["logprob_sum"], tokens, out=np.full(tokens.shape, np.nan), where=tokens > 0)
-    perplexity: Array = np.exp(-np.clip(mean, -700.0, 0.0))
+    perplexity: Floats = np.exp(-np.clip(mean, -700.0, 0.0))
     return perplexity
 
 
-def _mean_gap_s(known: Mapping[str, Array]) -> Array:
+def _mean_gap_s(known: Mapping[str, Floats]) -> Floats:
     """Mean time an output token after the first; NaN where there is none."""
     gaps = known["completion_tokens"] - 1
     total_s = (known["last_token_ns"] - known["first_token_ns"]) / 1e9
-    mean: Array = np.divide(total_s, gaps, out=np.full(gaps.shape, np.nan), where=gaps > 0)
+    mean: Floats = np.divide(total_s, gaps, out=np.full(gaps.shape, np.nan), where=gaps > 0)
     return mean
 
 

@@ -9,13 +9,11 @@ from typing import Any, NamedTuple
 from ipw.printable import clean
 from ipw.reports.accounting_text import marks
 from ipw.reports.definitions import DEFINITIONS
-from ipw.reports.metric import Metric, mapping, number
+from ipw.reports.metric import IMPORTED, Metric, mapping, number
 from ipw.reports.stats import in_quadrature
 from ipw.reports.text import MISSING
 
 RANKED_BY = "accuracy_per_joule"
-IMPORTED = "imported:"
-"""With it begins the basis of runs that another tool measured; the tool's name follows."""
 Summary = Mapping[str, Any]
 
 

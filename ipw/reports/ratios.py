@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ipw.energy.curve import Z95
 from ipw.reports import stats
 from ipw.reports.definitions import COUNTS, ENERGY_COLUMNS, PERPLEXITY, QUANTILES, RATES, RATIOS, UNPARSED, Definition
 from ipw.reports.metric import BELOW_RESOLUTION, EnergyFacts, Metric, metric
@@ -75,8 +76,8 @@ def shared_error(queries: Queries, measured: Estimate | None, idle_j: float | No
     apart = float((queries.sds["energy_j"] ** 2).sum())
     if measured is None or measured.below is None or measured.above is None or idle_j is None:
         return SharedError(apart, apart)
-    window_sd = (measured.below + measured.above) / (2 * stats.Z95)
-    return SharedError(apart, min(apart, window_sd**2 + (idle_j / stats.Z95) ** 2))
+    window_sd = (measured.below + measured.above) / (2 * Z95)
+    return SharedError(apart, min(apart, window_sd**2 + (idle_j / Z95) ** 2))
 
 
 def query_metrics(queries: Queries, energy: EnergyFacts, error: SharedError, seed: int) -> dict[str, Metric]:
@@ -194,7 +195,7 @@ def _terms(
             drawn = n * stats.proportion_draws(total, n, seed)
         sd = _sd_of_sum(queries, name, mask, error)
         drawn = (drawn + sd * erring) * gain if name in ENERGY_COLUMNS else drawn
-        terms.append(Term(total, 2 * stats.Z95 * sd, drawn))
+        terms.append(Term(total, 2 * Z95 * sd, drawn))
     return terms
 
 

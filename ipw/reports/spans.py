@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ipw.energy.curve import Ints
-from ipw.reports.metric import number
 from ipw.runs.directory import RunDir
+from ipw.shapes import finite as number
 
 
 class Spans(NamedTuple):

@@ -11,6 +11,7 @@ from statistics import NormalDist
 import numpy as np
 import numpy.typing as npt
 
+from ipw.energy.curve import Z95
 from ipw.reports.distributions import t_quantile
 
 Array = npt.NDArray[np.float64]
@@ -23,7 +24,6 @@ CELLS = 4096
 stays the same, and a million queries cost what 4096 do."""
 BLOCK = 1 << 20
 """Rows times replicates held in memory at once."""
-Z95 = NormalDist().inv_cdf(0.975)
 
 
 def resampled_sums(values: Array, seed: int) -> Array:

@@ -8,10 +8,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ipw.energy.curve import Z95
 from ipw.workloads.training.smoothing import FEWEST, smoothed
 
 Floats = npt.NDArray[np.float64]
-Z95 = 1.959964
 
 
 class Curve(NamedTuple):
