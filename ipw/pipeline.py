@@ -20,9 +20,9 @@ def derive(run: RunDir) -> dict[str, Any]:
 
     Raises UsageError for a run that another tool measured, BusyError for one that another process works on.
     """
-    from ipw.reports.metrics import summarize
-    from ipw.reports.record_check import with_record
-    from ipw.runs.survey import survey_derived, tail_bytes
+    from ipw.metrics.summary import summarize
+    from ipw.metrics.validity.record import with_record
+    from ipw.runs.checks.survey import survey_derived, tail_bytes
     from ipw.runs.sweep import sweep_parts
 
     if "imported" in run.manifest():
@@ -44,7 +44,7 @@ def derive(run: RunDir) -> dict[str, Any]:
 
 def finish(run: RunDir) -> dict[str, Any]:
     """Derive everything and write the run's own page."""
-    from ipw.reports.page import write_page
+    from ipw.reports.page.page import write_page
 
     summary = derive(run)
     write_page([run], run.path / PAGE)
@@ -61,13 +61,13 @@ def _derive_tables(run: RunDir) -> tuple[Metrics, dict[str, Any]]:
     """Write the workload's own tables; returns the metrics that only it has, of the whole and by method."""
     kind = run.manifest().get("workload", {}).get("kind")
     if kind == "lm":
-        from ipw.workloads.lm.derive import derive_lm
+        from ipw.attribution.queries.tables import derive_lm
 
         derive_lm(run)
         return {}, {}
     if kind == "command":
-        from ipw.workloads.derive import derive_window
-        from ipw.workloads.steps import derive_steps
+        from ipw.attribution.run import derive_window
+        from ipw.attribution.steps import derive_steps
 
         window_ns = derive_window(run)
         if window_ns is not None:

@@ -16,10 +16,10 @@ import pytest
 from ipw.errors import UsageError
 from ipw.pipeline import derive
 from ipw.runs.directory import RunDir
+from ipw.studies.book import read_study
 from ipw.verbs.cluster.driver import on_cluster
 from ipw.verbs.lazy import WORKLOADS
 from ipw.verbs.study import run_suite
-from ipw.verbs.study_book import read_study
 
 pytest.importorskip("ray", reason="the extra 'ray' is not installed")
 pytestmark = [pytest.mark.timeout(300), pytest.mark.filterwarnings("ignore")]  # ray's own

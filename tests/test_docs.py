@@ -20,14 +20,14 @@ from doubles.desk import PAGES, ROOT, Desk, blocks, commands, desk_in
 
 from ipw.cli import cli
 from ipw.errors import INCONCLUSIVE, INVALID, OK, REGRESSION
+from ipw.gate.accuracy import judge_accuracy
+from ipw.gate.family import stage_alpha
+from ipw.gate.policy import read_policy
 from ipw.reports.facts import read_facts
-from ipw.reports.gate_accuracy import judge_accuracy
-from ipw.reports.gate_family import stage_alpha
-from ipw.reports.gate_policy import read_policy
+from ipw.studies.runfile import load as load_run_file
+from ipw.studies.suite import read_suite
 from ipw.verbs.lazy import WORKLOADS
-from ipw.verbs.runfile import load as load_run_file
-from ipw.verbs.suite import read_suite
-from ipw.workloads.lm.datasets import load
+from ipw.workloads.texts.datasets import load
 
 NOT_RUN = {
     r"make |pip install": "the network; what they name is looked up below",
@@ -183,7 +183,7 @@ def test_the_documented_sensor_reads(desk: Desk, monkeypatch: pytest.MonkeyPatch
 def test_the_documented_test_passes_under_pytest(desk: Desk) -> None:
     (script,) = (text for _, text in blocks("python", "gate.md") if "def test_" in text)
     Path("test_sorting.py").write_text(script)
-    plugins = ["-p", "no:cacheprovider", "-p", "ipw.pytest_plugin"]
+    plugins = ["-p", "no:cacheprovider", "-p", "ipw.integrations.pytest"]
     command = [sys.executable, "-m", "pytest", "-q", *plugins, "--ipw-save", "before", "test_sorting.py"]
     alone = os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=alone)

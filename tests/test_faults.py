@@ -24,7 +24,7 @@ from doubles.powercap import Powercap
 
 import ipw
 from ipw.errors import IpwError
-from ipw.meter import Meter
+from ipw.metering.meter import Meter
 from ipw.pipeline import derive
 from ipw.runs.directory import RunDir
 
@@ -101,7 +101,7 @@ def measured(
 
 
 def sampler_process() -> psutil.Process:
-    (child,) = (c for c in psutil.Process().children() if "ipw.profilers.sampler" in c.cmdline())
+    (child,) = (c for c in psutil.Process().children() if "ipw.profilers.sampler.process" in c.cmdline())
     return child
 
 

@@ -21,10 +21,10 @@ from doubles.openai_server import Behaviour, Request, serving
 
 from ipw.cli import cli
 from ipw.errors import IpwError
-from ipw.reports.gate_policy import read_policy
-from ipw.verbs.calibration_file import runner
+from ipw.gate.calibration import runner
+from ipw.gate.policy import read_policy
+from ipw.studies.runfile import parse
 from ipw.verbs.lazy import WORKLOADS
-from ipw.verbs.runfile import parse
 
 ROOT = Path(__file__).parent.parent
 SLEEP = '[run]\nworkload = "measure"\ncommand = ["sleep", "0.3"]\nidle = 0\nsensors = "replay"\n'

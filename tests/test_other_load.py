@@ -9,7 +9,7 @@ import pytest
 from doubles.machines import one_package
 from doubles.proc import Proc
 
-from ipw.meter import Meter
+from ipw.metering.meter import Meter
 from ipw.pipeline import finish
 from ipw.runs.directory import RunDir
 from ipw.verbs.measure import measure_command

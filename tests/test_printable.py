@@ -16,8 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from reports.made_runs import make_run
 
+from ipw.metrics.summary import summarize
 from ipw.printable import BIDI, FORMULA, cell, clean, inert, printable
-from ipw.reports.metrics import summarize
 
 
 @given(st.text(st.characters(), max_size=300))

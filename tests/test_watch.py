@@ -14,7 +14,7 @@ from rich.console import Console
 from ipw.errors import UsageError
 from ipw.runs.directory import RunDir
 from ipw.runs.journal import JOURNAL, Journal
-from ipw.runs.live_journal import LiveJournal
+from ipw.runs.live.journal import LiveJournal
 from ipw.runs.readings import READINGS, RECORD
 from ipw.verbs.list_runs import runs_in
 from ipw.verbs.watch import Watcher, drawn, running

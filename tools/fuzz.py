@@ -140,8 +140,8 @@ def _verb(*words: str) -> None:
 
 def _of_run(kind: str, number: str, verbs: Callable[[Path], object]) -> Case:
     def make(folder: Path) -> Path:
+        from ipw.runs.checks.survey import recorded
         from ipw.runs.directory import RunDir
-        from ipw.runs.survey import recorded
 
         path = Path(shutil.copytree(RUNS / kind, folder / "run"))
         run = RunDir(path)
@@ -193,13 +193,13 @@ def _file(name: str, content: bytes, read: Callable[[Path], object], file: str) 
 
 
 def _gguf(path: Path) -> object:
-    from ipw.workloads.lm.gguf_facts import gguf_facts
+    from ipw.workloads.lm.servers.gguf import gguf_facts
 
     return json.dumps(gguf_facts(path))
 
 
 def _folder(path: Path) -> object:
-    from ipw.workloads.lm.folder_weights import folder_weights
+    from ipw.workloads.lm.servers.safetensors import folder_weights
 
     config = path.with_name("config.json")
     if not config.exists():
@@ -215,7 +215,7 @@ def _replay(path: Path) -> object:
 
 
 def _profile(path: Path) -> object:
-    from ipw.profilers.profile import stored_profiles
+    from ipw.profilers.probe.profile import stored_profiles
 
     return stored_profiles(path)
 
@@ -262,14 +262,14 @@ def cases() -> list[Case]:
 def _documents() -> Iterator[Case]:
     """Files that people write: suites, gates, facts, calibrations, studies, imports."""
     from ipw.foreign_toml import read_toml
+    from ipw.gate.calibration import levels, read_jobs
+    from ipw.gate.policy import read_policy
     from ipw.reports.facts import read_facts
-    from ipw.reports.gate_policy import read_policy
-    from ipw.verbs.calibration_file import levels, read_jobs
+    from ipw.studies.book import read_study
+    from ipw.studies.suite import read_suite
     from ipw.verbs.import_runs import recognise
     from ipw.verbs.lazy import WORKLOADS
     from ipw.verbs.study import drawn
-    from ipw.verbs.study_book import read_study
-    from ipw.verbs.suite import read_suite
 
     suite = b'name = "a"\nrepeat = 2\nseeds = [0]\n[run]\nworkload = "lm"\nmodel = "dense"\n[matrix]\nlimit = [1, 2]\n'
     yield _file("suite", suite, lambda path: read_suite(path, WORKLOADS), "suite.toml")
@@ -354,9 +354,9 @@ def main() -> int:
     parser.add_argument("--cases", type=int, default=3000)
     parser.add_argument("--seed", type=int, default=1)
     asked = parser.parse_args()
+    import ipw.metrics.summary
     import ipw.pipeline
-    import ipw.reports.metrics
-    import ipw.reports.page  # noqa: F401 - read once, and not by each child
+    import ipw.reports.page.page  # noqa: F401 - read once, and not by each child
 
     with tempfile.TemporaryDirectory(prefix="ipw-fuzz-") as folder:
         found = []

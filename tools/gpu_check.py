@@ -12,10 +12,10 @@ import numpy as np
 
 from ipw.clock import now_ns
 from ipw.profilers.base import Channel, Sensor, SensorError
-from ipw.profilers.characterise import Floats, NotMeasuredError, idle_power, mean_power
-from ipw.profilers.loads import Load
-from ipw.profilers.probe import LEAD_NS, Recording, probe, watch
-from ipw.profilers.profile import Profile
+from ipw.profilers.probe.characterise import Floats, NotMeasuredError, idle_power, mean_power
+from ipw.profilers.probe.loads import Load
+from ipw.profilers.probe.probe import LEAD_NS, Recording, probe, watch
+from ipw.profilers.probe.profile import Profile
 from ipw.profilers.sources import Read, Sources
 
 CALLS, SLOW_CALLS = 1000, 50

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from gpu_check import Findings
 
-from ipw.profilers.probe import Recording
+from ipw.profilers.probe.probe import Recording
 from ipw.reports.text import MISSING, scale_for
 
 PERCENTILES = (50, 90, 99, 100)

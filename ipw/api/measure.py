@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, overload
 
 from ipw.api.run import Run
+from ipw.api.session import Measurement, Meter, lock, running
 from ipw.errors import IpwError, UsageError
-from ipw.session import Measurement, Meter, lock, running
 
 __all__ = ["Measurement", "Meter", "Run", "load_run", "measure", "measured"]
 

@@ -34,7 +34,7 @@ class Run:
     @property
     def summary(self) -> dict[str, Any]:
         """Metrics, validity and where the joules come from. Raises UsageError where none was derived."""
-        from ipw.reports.metrics import stored_summary
+        from ipw.metrics.summary import stored_summary
 
         summary = stored_summary(self._run)
         if summary is None:
@@ -75,14 +75,14 @@ class Run:
         return f"<ipw.Run {self.path}: {self._kind()}, {self.manifest.get('status')}>"
 
     def _repr_html_(self) -> str:
-        from ipw.notebook import run_html
+        from ipw.api.notebook import run_html
 
         return run_html(self._run)
 
 
 def _faults(run: RunDir) -> list[str]:
-    from ipw.reports.metrics import stored_summary
-    from ipw.reports.record_check import record_faults
+    from ipw.metrics.summary import stored_summary
+    from ipw.metrics.validity.record import record_faults
 
     try:
         return record_faults(stored_summary(run) or {})

@@ -11,13 +11,13 @@ import numpy.typing as npt
 
 from ipw.energy.arrays import Floats, Ints, checked
 from ipw.energy.baseline import Baseline, idle_baseline, quiet_intervals
-from ipw.energy.by_work import RULE, ByWork, divided, measured
 from ipw.energy.curve import Z95, Curve, energy_at
 from ipw.energy.division import Drawn, Share, divide, placed, share_of_owners, share_of_spans
-from ipw.energy.engine import Engine
 from ipw.energy.model import PowerModel, fitted, interpolated
 from ipw.energy.pieces import Collected, Piece, pieces
 from ipw.energy.segments import Segments, segments
+from ipw.energy.steps.by_work import RULE, ByWork, divided, measured
+from ipw.energy.steps.engine import Engine
 from ipw.energy.timeline import Spans, timeline
 
 __all__ = ["Attribution", "Share", "Spans", "attribute"]
@@ -70,7 +70,7 @@ def attribute(
     the idle floor equally, and what is above it by level of their phase times work per second. `idle_ns` `[n, 2]` are
     times known to be idle; without them the floor is taken from stretches without a span, as far as there are any. The
     whole curve and all spans tell the levels; the window only says what is summed. Where the steps of an `engine` can
-    be told, and idle power is known, what is above the floor is divided by steps (`ipw.energy.by_work`) instead.
+    be told, and idle power is known, what is above the floor is divided by steps (`ipw.energy.steps.by_work`) instead.
     Raises ValueError for reversed or non-finite times.
     """
     start, end = (int(t) for t in checked(window_ns, "window_ns"))

@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ipw.energy.arrays import Bools, Floats, Ints, checked
-from ipw.energy.believed import counter_doubt, power_doubt
+from ipw.energy.belief.believed import counter_doubt, power_doubt
+from ipw.energy.belief.limits import MARGIN
+from ipw.energy.belief.renewal import seldom_renewed, waited
+from ipw.energy.belief.stillness import STILL, stood_still
 from ipw.energy.delta import OK, REASONS, deltas
 from ipw.energy.knots import OUTAGE_S, POWER_OUTAGE_S, between, ticks_of, updates, usable
-from ipw.energy.limits import MARGIN
-from ipw.energy.renewal import seldom_renewed, waited
-from ipw.energy.stillness import STILL, stood_still
 
 __all__ = [
     "STRAY",
@@ -94,8 +94,8 @@ def counter_curve(
     that were looked for. Without, they are the reads, whose values are up to `update_period_s` old where that is much
     shorter than the time between reads (else each read is an update). Wraps are undone where `range_j` is known. Resets
     and impossible power are gaps in which energy was lost, and so is time in which it stood still for longer than it
-    may (`ipw.energy.stillness`); an outage is a gap whose joules are known and their time is not. Values that cannot be
-    true are readings that failed (`ipw.energy.believed`).
+    may (`ipw.energy.belief.stillness`); an outage is a gap whose joules are known and their time is not. Values that cannot be
+    true are readings that failed (`ipw.energy.belief.believed`).
     """
     doubt = counter_doubt(range_j, max_power_w, resolution_j, update_period_s)
     t, value, half, outages = usable(t_ns, value_j, status, uncertainty_ns, doubt)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from ipw.energy.limits import MARGIN
+from ipw.energy.belief.limits import MARGIN
 
 OK, RESET, IMPOSSIBLE, AMBIGUOUS = 0, 1, 2, 3
 REASONS = ("ok", "reset", "impossible power", "unread for more than one wrap")

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ipw.energy.arrays import Floats, Ints, checked
-from ipw.energy.believed import Doubt
+from ipw.energy.belief.believed import Doubt
 from ipw.energy.grid import AROUND, on_grid
 
 STATUS_NAMES = ("ok", "permission", "unsupported", "absent", "lost", "impossible values")

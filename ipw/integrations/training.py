@@ -8,10 +8,10 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from ipw import accelerator
-from ipw.block_energy import Energy
+from ipw.api.joules import Energy
+from ipw.api.session import Meter, running
 from ipw.clock import now_ns
-from ipw.session import Meter, running
+from ipw.metering import accelerator
 
 NEWS_SHARE = 1 / 400
 """Of the time may go into reading the sensors' news."""

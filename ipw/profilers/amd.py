@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ipw.profilers.base import Channel, SensorError, absent, timed
+from ipw.profilers.linux.sysfs_power import limit_w, micro
+from ipw.profilers.nvidia.visible import Gpu, select
 from ipw.profilers.sources import Source, Sources, missing, probed, unreadable
-from ipw.profilers.sysfs_power import limit_w, micro
-from ipw.profilers.visible_gpus import Gpu, select
 from ipw.sysfs import listed, printable, read_text
 
 T = TypeVar("T")

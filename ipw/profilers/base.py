@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, NamedTuple, Protocol
 
 from ipw.clock import now_ns
-from ipw.energy.limits import most_power_w
+from ipw.energy.belief.limits import most_power_w
 from ipw.runs.readings import Kind, Status
 
 Scope = Literal["gpu", "module", "memory", "package", "core", "uncore", "dram", "ane", "soc", "system", "wall"]

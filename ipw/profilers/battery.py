@@ -8,10 +8,10 @@ from functools import partial
 from pathlib import Path
 
 from ipw.power_supplies import charger_online, folder, system_batteries
+from ipw.profilers.apple.battery import MacBattery, discharge_w
 from ipw.profilers.base import Channel, Sensor, SensorError, timed
-from ipw.profilers.mac_battery import MacBattery, discharge_w
+from ipw.profilers.linux.sysfs_power import micro
 from ipw.profilers.sources import Source, Sources, missing, probed
-from ipw.profilers.sysfs_power import micro
 from ipw.sysfs import printable
 
 HINT = "unplug the charger"

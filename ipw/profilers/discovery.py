@@ -17,13 +17,13 @@ from ipw.profilers.sources import Sources, unreadable
 from ipw.system import told
 
 SENSORS: dict[str, str] = {
-    "nvml": "ipw.profilers.nvml:open_sensor",
+    "nvml": "ipw.profilers.nvidia.nvml:open_sensor",
     "amd": "ipw.profilers.amd:open_sensor",
-    "rapl": "ipw.profilers.rapl:open_sensor",
-    "perf": "ipw.profilers.perf_energy:open_sensor",
-    "ioreport": "ipw.profilers.apple_ioreport:open_sensor",
-    "powermetrics": "ipw.profilers.powermetrics:open_sensor",
-    "hwmon": "ipw.profilers.hwmon:open_sensor",
+    "rapl": "ipw.profilers.linux.rapl:open_sensor",
+    "perf": "ipw.profilers.linux.perf:open_sensor",
+    "ioreport": "ipw.profilers.apple.ioreport:open_sensor",
+    "powermetrics": "ipw.profilers.apple.powermetrics:open_sensor",
+    "hwmon": "ipw.profilers.linux.hwmon:open_sensor",
     "battery": "ipw.profilers.battery:open_sensor",
     "meter": "ipw.profilers.http_meter:open_sensor",
     "replay": "ipw.profilers.replay:open_sensor",

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple, get_args
 
 from ipw.profilers.base import Channel, Method, Scope
-from ipw.profilers.rails import INPUTS, SUM, WITHIN
+from ipw.profilers.linux.rails import INPUTS, SUM, WITHIN
 from ipw.runs.readings import Kind, Status
 from ipw.shapes import MOMENT
 

@@ -7,19 +7,19 @@ from pathlib import Path
 
 import numpy as np
 
+from ipw.metrics.definitions import DEFINITIONS
+from ipw.metrics.metric import mapping, number
+from ipw.metrics.panel import align
+from ipw.metrics.passes import DECODING
 from ipw.printable import clean
-from ipw.reports.axes import SERIES
-from ipw.reports.definitions import DEFINITIONS
+from ipw.reports.charts.axes import SERIES
+from ipw.reports.charts.curves import Curve, Point, Texts, curves
 from ipw.reports.diffusion_pairs import Difference, difference, energy_error
 from ipw.reports.markup import Markup, join, tag
-from ipw.reports.metric import mapping, number
-from ipw.reports.passes import DECODING
+from ipw.reports.page.results import chart, grid, origin, section, swatch
+from ipw.reports.page.view import View, workload_of
 from ipw.reports.ranking import Group
-from ipw.reports.routing_charts import Curve, Point, Texts, curves
-from ipw.reports.sections import chart, grid, origin, section, swatch
-from ipw.reports.study import align
 from ipw.reports.text import MISSING, interval_text, scale_for, value_text
-from ipw.reports.view import View, workload_of
 from ipw.runs.directory import RunDir
 
 FIGURES = (

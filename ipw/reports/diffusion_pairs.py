@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ipw.reports.distributions import coin_survival
-from ipw.reports.gate_accuracy import difference_bounds
-from ipw.reports.metric import mapping, number
-from ipw.reports.stats import Z95, Array, Interval, error_draws, percentile_interval, resampled_sums
+from ipw.gate.accuracy import difference_bounds
+from ipw.metrics.distributions import coin_survival
+from ipw.metrics.metric import mapping, number
+from ipw.metrics.stats import Z95, Array, Interval, error_draws, percentile_interval, resampled_sums
 
 SEED = 19
 

@@ -26,7 +26,7 @@ from typing import Any
 
 from ipw.errors import UsageError
 from ipw.foreign_toml import read_toml
-from ipw.reports.metric import mapping, number
+from ipw.metrics.metric import mapping, number
 from ipw.shapes import misfit
 
 JOULES_PER_KWH = 3.6e6

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ipw.errors import MissingExtraError, UsageError
-from ipw.reports.charts import Spot, pareto_front
-from ipw.reports.metric import mapping
-from ipw.reports.sections import value_of
+from ipw.metrics.metric import mapping
+from ipw.reports.charts.queries import Spot, pareto_front
+from ipw.reports.page.results import value_of
+from ipw.reports.page.view import View
 from ipw.reports.text import scale_for, shortened
-from ipw.reports.view import View
 from ipw.runs.files import make_folder, replacing
 
 if TYPE_CHECKING:

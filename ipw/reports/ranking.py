@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from ipw.metrics.accounting_text import marks
+from ipw.metrics.definitions import DEFINITIONS
+from ipw.metrics.metric import IMPORTED, Metric, mapping, number
+from ipw.metrics.stats import in_quadrature
 from ipw.printable import clean
-from ipw.reports.accounting_text import marks
-from ipw.reports.definitions import DEFINITIONS
-from ipw.reports.metric import IMPORTED, Metric, mapping, number
-from ipw.reports.stats import in_quadrature
 from ipw.reports.text import MISSING
 
 RANKED_BY = "accuracy_per_joule"

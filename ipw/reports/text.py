@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+from ipw.metrics.metric import BELOW_RESOLUTION, number
 from ipw.printable import clean
-from ipw.reports.metric import BELOW_RESOLUTION, number
 
 MISSING = "\N{EN DASH}"
 PREFIXES = {-6: "µ", -3: "m", 0: "", 3: "k", 6: "M", 9: "G"}

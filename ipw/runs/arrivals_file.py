@@ -8,10 +8,10 @@ from typing import Self
 
 from ipw.clock import now_ns
 from ipw.runs.arrivals import ARRIVALS, block, whole_blocks
+from ipw.runs.checks.whole_writes import close_whole, write_whole
 from ipw.runs.directory import RunDir
 from ipw.runs.files import appending, unwritable
 from ipw.runs.journal import STALL, Journal
-from ipw.runs.whole_writes import close_whole, write_whole
 
 
 class ArrivalsFile:

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self
 
 from ipw.clock import now_ns
+from ipw.runs.checks.whole_writes import close_whole, write_whole
 from ipw.runs.files import appending, unwritable
-from ipw.runs.whole_writes import close_whole, write_whole
 
 if TYPE_CHECKING:
     from ipw.runs.directory import RunDir

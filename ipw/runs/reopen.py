@@ -64,7 +64,7 @@ def _await_sampler(run: RunDir) -> None:
     """Let the sampler of the part before, which soon sees that its parent is gone, write what it has."""
     for pid in processes():
         words = command_line(pid)
-        if "ipw.profilers.sampler" in words and any(Path(word).name == run.path.name for word in words):
+        if "ipw.profilers.sampler.process" in words and any(Path(word).name == run.path.name for word in words):
             await_end(pid, SAMPLER_S)
 
 

@@ -14,17 +14,17 @@ import click
 
 from ipw.errors import OK, IpwError, UsageError
 from ipw.foreign_toml import read_toml
-from ipw.reports.gate_document import Document, gate_document
-from ipw.reports.gate_policy import read_policy
-from ipw.reports.gate_summary import terminal
-from ipw.verbs.calibration_file import calibrated
+from ipw.gate.calibration import calibrated
+from ipw.gate.document import Document, gate_document
+from ipw.gate.policy import read_policy
+from ipw.gate.settle import Settle
+from ipw.gate.text import terminal
+from ipw.studies.runfile import Cell, Commands, load
 from ipw.verbs.gate_files import write_files
 from ipw.verbs.gate_session import Session, measure_and_judge
 from ipw.verbs.interleave import Arms
 from ipw.verbs.lazy import WORKLOADS
 from ipw.verbs.options import CALIBRATION, JSON, ONE_SENSORS, PAIRS, SETTLE, STARTS, TOML
-from ipw.verbs.runfile import Cell, Commands, load
-from ipw.verbs.settle import Settle
 from ipw.verbs.terminal import output, say
 
 

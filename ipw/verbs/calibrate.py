@@ -12,19 +12,19 @@ from typing import Any
 import click
 
 from ipw.errors import OK, InvalidMeasurementError
-from ipw.reports.calibration import Noise, smallest_effect
-from ipw.reports.gate import GateError
-from ipw.reports.gate_judging import log_ratios
-from ipw.reports.gate_policy import ACCURACY
-from ipw.reports.gate_validity import Observed, check_session, invalid
+from ipw.gate.calibration import Job, levels, read_jobs, runner, write_jobs
+from ipw.gate.comparable import Observed, check_session, invalid
+from ipw.gate.judging import log_ratios
+from ipw.gate.noise import Noise, smallest_effect
+from ipw.gate.policy import ACCURACY
+from ipw.gate.settle import Settle
+from ipw.gate.verdict import GateError
 from ipw.reports.text import MISSING
+from ipw.studies.runfile import Commands, load
 from ipw.verbs.ab import with_sensors
-from ipw.verbs.calibration_file import Job, levels, read_jobs, runner, write_jobs
 from ipw.verbs.interleave import Arms, measure, plan
 from ipw.verbs.lazy import WORKLOADS
 from ipw.verbs.options import CALIBRATION, JSON, ONE_SENSORS, PAIRS, SETTLE, STARTS, TOML
-from ipw.verbs.runfile import Commands, load
-from ipw.verbs.settle import Settle
 from ipw.verbs.terminal import output, say
 
 LEFT_OUT = {ACCURACY, "errors", "queries"}

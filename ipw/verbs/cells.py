@@ -16,7 +16,7 @@ from ipw.pipeline import derive
 from ipw.processes import environment, python
 from ipw.runs.directory import RunDir
 from ipw.runs.outages import outage_error
-from ipw.verbs.runfile import Cell
+from ipw.studies.runfile import Cell
 
 
 class Ready(NamedTuple):
@@ -46,9 +46,9 @@ def ready(cell: Cell) -> AbstractContextManager[Ready]:
 @contextmanager
 def _served(cell: Cell) -> Iterator[Ready]:
     from ipw.verbs.lm import measure_served
-    from ipw.workloads.lm.engines import serve
     from ipw.workloads.lm.parameters import Parameters
     from ipw.workloads.lm.plan import plan
+    from ipw.workloads.lm.servers.engines import serve
 
     options, common = _split(cell)
     planned = plan(Parameters(**options))

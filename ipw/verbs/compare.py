@@ -9,10 +9,10 @@ from typing import Any
 import click
 
 from ipw.errors import OK, InvalidMeasurementError
-from ipw.reports.compare import Row, compare
-from ipw.reports.metric import mapping
-from ipw.reports.metrics import stored_summary
-from ipw.reports.record_check import record_faults
+from ipw.gate.compare import Row, compare
+from ipw.metrics.metric import mapping
+from ipw.metrics.summary import stored_summary
+from ipw.metrics.validity.record import record_faults
 from ipw.runs.directory import RunDir
 from ipw.verbs.options import JSON, TOML
 
@@ -33,7 +33,7 @@ def compare_runs(*, base: Path, candidate: Path, calibration: Path | None, as_js
 
 def _start_sd(path: Path, run: RunDir) -> dict[str, float]:
     from ipw.errors import UsageError
-    from ipw.verbs.calibration_file import calibrated
+    from ipw.gate.calibration import calibrated
 
     if not path.is_file():
         raise UsageError(f"there is no calibration {path}", "ipw calibrate --base RUN.toml")

@@ -11,9 +11,9 @@ from typing import Any
 import click
 
 from ipw.errors import FAILURE, OK, UsageError
-from ipw.meter import Meter
+from ipw.metering.meter import Meter
+from ipw.runs.checks.record import ids_digest
 from ipw.runs.directory import RunDir
-from ipw.runs.record import ids_digest
 from ipw.verbs.conclude import conclude
 from ipw.verbs.options import IDLE, JSON, OUT, SENSORS, STRICT
 from ipw.verbs.progress import Bar
@@ -25,10 +25,10 @@ from ipw.workloads.diffusion.run import Arm, Asked, asked_of
 from ipw.workloads.diffusion.run import run_diffusion as run_workload
 from ipw.workloads.diffusion.settings import SCHEDULED, Settings
 from ipw.workloads.diffusion.subject import BUNDLED, Subject, find, opened
-from ipw.workloads.lm.identity import digest, questions_digest
 from ipw.workloads.lm.parameters import Parameters as Questions
 from ipw.workloads.lm.plan import Plan, plan
-from ipw.workloads.lm.scoring import DEFERRED
+from ipw.workloads.lm.scoring.answers import DEFERRED
+from ipw.workloads.texts.identity import digest, questions_digest
 from ipw.workloads.training.resonance import periods
 
 

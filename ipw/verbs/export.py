@@ -10,10 +10,10 @@ from typing import Any
 import click
 
 from ipw.errors import UsageError
+from ipw.interchange.exports import Run, as_codecarbon, as_ml_energy, as_prometheus
+from ipw.metrics.summary import stored_summary
 from ipw.pipeline import derive
-from ipw.reports.exports import Run, as_codecarbon, as_ml_energy, as_prometheus
 from ipw.reports.facts import NO_FACTS
-from ipw.reports.metrics import stored_summary
 from ipw.runs.directory import RunDir
 from ipw.runs.files import replacing
 from ipw.verbs.several import readable

@@ -10,9 +10,9 @@ from typing import Any
 
 import click
 
-from ipw.reports.gate_document import Document
-from ipw.reports.gate_formats import action_benchmark, badge, bencher, github_annotations, junit
-from ipw.reports.gate_summary import markdown
+from ipw.gate.document import Document
+from ipw.gate.formats import action_benchmark, badge, bencher, github_annotations, junit
+from ipw.gate.text import markdown
 from ipw.runs.files import make_folder, replacing
 from ipw.verbs.terminal import say
 

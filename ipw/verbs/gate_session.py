@@ -9,15 +9,15 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ipw.reports.check import Check
-from ipw.reports.gate_family import Decision, decide, stage_alpha
-from ipw.reports.gate_judging import check_metrics, judge_rules, log_ratios
-from ipw.reports.gate_load import told_only
-from ipw.reports.gate_policy import ACCURACY, Policy
-from ipw.reports.gate_validity import Observed, check_session, invalid
-from ipw.verbs.calibration_file import Calibrated
+from ipw.gate.calibration import Calibrated
+from ipw.gate.comparable import Observed, check_session, invalid
+from ipw.gate.family import Decision, decide, stage_alpha
+from ipw.gate.judging import check_metrics, judge_rules, log_ratios
+from ipw.gate.load import told_only
+from ipw.gate.policy import ACCURACY, Policy
+from ipw.gate.settle import Settle
+from ipw.metrics.validity.check import Check
 from ipw.verbs.interleave import Arms, Start, measure, plan
-from ipw.verbs.settle import Settle
 
 LEAST_PAIRS = 2
 SECOND_STAGE = 2

@@ -11,11 +11,11 @@ import click
 
 from ipw.errors import OK, UsageError
 from ipw.foreign_text import read_text
+from ipw.interchange.from_codecarbon import read_codecarbon
+from ipw.interchange.from_llama_bench import read_llama_bench
+from ipw.interchange.from_upstream import read_upstream
+from ipw.interchange.imported import Imported, manifest_of, summary_of
 from ipw.printable import clean
-from ipw.reports.import_codecarbon import read_codecarbon
-from ipw.reports.import_llama_bench import read_llama_bench
-from ipw.reports.import_upstream import read_upstream
-from ipw.reports.imported import Imported, manifest_of, summary_of
 from ipw.reports.ranking import plain_name
 from ipw.runs.directory import MANIFEST, RunDir
 from ipw.verbs.options import JSON, OUT

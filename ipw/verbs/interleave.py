@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ipw.errors import IpwError
-from ipw.reports.gate_validity import ArmName, Observed, observe
+from ipw.gate.comparable import ArmName, Observed, observe
+from ipw.studies.runfile import Cell
 from ipw.verbs.cells import Ready, ready
-from ipw.verbs.runfile import Cell
 
 ARMS: tuple[ArmName, ArmName] = ("base", "candidate")
 Order = tuple[ArmName, ArmName]

@@ -50,16 +50,16 @@ def _sensors() -> Iterator[Row]:
 
 
 def _engines() -> Iterator[Row]:
-    from ipw.workloads.lm.engines import ENGINES
+    from ipw.workloads.lm.servers.engines import ENGINES
 
     for name, engine in ENGINES.items():
         yield name, _first_line(inspect.getdoc(engine)), ""
 
 
 def _datasets() -> Iterator[Row]:
-    from ipw.workloads.lm.dataset_files import READERS
-    from ipw.workloads.lm.datasets import BUNDLED, BUNDLED_LONG, FIXED, HARNESS, HUB
-    from ipw.workloads.lm.hub_datasets import KNOWN
+    from ipw.workloads.texts.datasets import BUNDLED, BUNDLED_LONG, FIXED, HARNESS, HUB
+    from ipw.workloads.texts.files import READERS
+    from ipw.workloads.texts.hub import KNOWN
 
     yield BUNDLED, "Questions that come with ipw.", ""
     yield BUNDLED_LONG, "The same, with answers that are worked out step by step.", ""
@@ -76,7 +76,7 @@ def _datasets() -> Iterator[Row]:
 
 
 def _scorers() -> Iterator[Row]:
-    from ipw.workloads.lm.scoring import DEFERRED, NONE, SCORERS
+    from ipw.workloads.lm.scoring.answers import DEFERRED, NONE, SCORERS
 
     for name, scorer in SCORERS.items():
         yield name, _first_line(inspect.getdoc(scorer)), ""

@@ -12,13 +12,13 @@ import click
 
 from ipw.clock import boot_id
 from ipw.errors import IpwError, OutageError
-from ipw.meter import Meter
+from ipw.metering.meter import Meter
 from ipw.runs.arrivals_file import ArrivalsFile
+from ipw.runs.checks.record import ids_digest
+from ipw.runs.checks.seal import seal
 from ipw.runs.directory import RunDir
 from ipw.runs.outages import outage_error
 from ipw.runs.owner import Owner
-from ipw.runs.record import ids_digest
-from ipw.runs.seal import seal
 from ipw.system import process_created_s
 from ipw.verbs.conclude import conclude
 from ipw.verbs.options import IDLE, JSON, OUT, SENSORS, STRICT, levels
@@ -26,15 +26,15 @@ from ipw.verbs.progress import Bar
 from ipw.verbs.series import Series, begun_with, conclude_series, members
 from ipw.verbs.terminal import console
 from ipw.workloads.base import Counters, Progress
-from ipw.workloads.lm.endpoint import Endpoint
-from ipw.workloads.lm.engines import serve
-from ipw.workloads.lm.identity import digest, questions_digest
 from ipw.workloads.lm.length_fit import fitted, told
 from ipw.workloads.lm.parameters import Parameters, latency_targets
 from ipw.workloads.lm.plan import Plan, plan
 from ipw.workloads.lm.run import run_lm as run_workload
-from ipw.workloads.lm.score_run import JUDGES, Judge, score_run, scored_later
-from ipw.workloads.lm.server_processes import Found, server_processes
+from ipw.workloads.lm.scoring.again import JUDGES, Judge, score_run, scored_later
+from ipw.workloads.lm.servers.endpoint import Endpoint
+from ipw.workloads.lm.servers.engines import serve
+from ipw.workloads.lm.servers.processes import Found, server_processes
+from ipw.workloads.texts.identity import digest, questions_digest
 
 
 def run_lm(

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from ipw.errors import UsageError
-from ipw.meter import Meter
+from ipw.metering.meter import Meter
 from ipw.pipeline import finish
 from ipw.runs.directory import RunDir
 from ipw.secrets_out import without_secrets
@@ -73,7 +73,7 @@ def answer(run: RunDir, summary: dict[str, Any], exit_code: int) -> dict[str, An
 
 
 def _tell(run: RunDir, summary: dict[str, Any]) -> None:
-    from ipw.reports.tables import quantity
+    from ipw.reports.tables.runs import quantity
 
     estimated = " (estimated)" if summary["method"] == "model_estimate" else ""
     for name, label in (

@@ -11,17 +11,17 @@ import click
 import numpy as np
 
 from ipw.errors import IpwError, UsageError
-from ipw.reports.metric import mapping, mappings
-from ipw.reports.metrics import stored_summary
-from ipw.reports.record_check import record_faults
+from ipw.metrics.metric import mapping, mappings
+from ipw.metrics.summary import stored_summary
+from ipw.metrics.validity.record import record_faults
 from ipw.runs.arrivals import ARRIVALS
 from ipw.runs.arrivals_file import ArrivalsFile
+from ipw.runs.checks.record import held, ids_digest
+from ipw.runs.checks.survey import recorded, survey_raw
 from ipw.runs.directory import RunDir
 from ipw.runs.files import replacing
 from ipw.runs.journal import Journal
 from ipw.runs.readings import READINGS, STATUS_CODES
-from ipw.runs.record import held, ids_digest
-from ipw.runs.survey import recorded, survey_raw
 from ipw.runs.tries import CUT_OFF, counted, replaced
 from ipw.verbs.conclude import conclude
 from ipw.verbs.options import JSON, OUT, STRICT

@@ -9,9 +9,9 @@ from typing import Any
 from rich.table import Table
 
 from ipw.profilers.base import Channel, Sensor
-from ipw.profilers.loads import Load, gpu_load
-from ipw.profilers.probe import probe
-from ipw.profilers.profile import Profile, save
+from ipw.profilers.probe.loads import Load, gpu_load
+from ipw.profilers.probe.probe import probe
+from ipw.profilers.probe.profile import Profile, save
 from ipw.reports.text import MISSING, scale_for
 from ipw.verbs.terminal import console, output
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-from ipw.runs.live_power import LivePower
+from ipw.runs.live.power import LivePower
 from ipw.verbs.terminal import console
 
 REDRAW_S = 0.25

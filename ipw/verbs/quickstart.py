@@ -16,8 +16,8 @@ from ipw.runs.outages import outage_error
 from ipw.verbs.lm import measure_lm
 from ipw.verbs.options import JSON, OUT, SENSORS
 from ipw.verbs.terminal import console, show
-from ipw.workloads.lm.engines import BUNDLED
 from ipw.workloads.lm.parameters import Parameters
+from ipw.workloads.lm.servers.engines import BUNDLED
 
 IDLE_S = 3.0
 PAGE_NAME = "quickstart.html"
@@ -27,7 +27,7 @@ TRAINED, TRAINING_STEPS = ("backprop", "local", "zeroth-order"), 12
 
 def quickstart(*, sensors: str, out: Path, limit: int | None, as_json: bool) -> int:
     """Measure each bundled model over the bundled questions and, with torch, the routing of the MoE and training."""
-    from ipw.reports.page import write_page
+    from ipw.reports.page.page import write_page
 
     runs = []
     for model in BUNDLED:

@@ -36,10 +36,10 @@ def report(
 
     One that cannot be read is named and left out; the exit code says so.
     """
+    from ipw.metrics.summary import stored_summary
     from ipw.printable import clean
     from ipw.reports.facts import NO_FACTS, read_facts, unmatched
-    from ipw.reports.metrics import stored_summary
-    from ipw.reports.page import write_page
+    from ipw.reports.page.page import write_page
     from ipw.reports.ranking import model_name
     from ipw.verbs.terminal import console, output, say, show
 
@@ -56,7 +56,7 @@ def report(
     write_page(opened, target, told)
     if figures:
         from ipw.reports.figures import write_figures
-        from ipw.reports.view import load_views
+        from ipw.reports.page.view import load_views
 
         for path in write_figures(load_views(opened), figures, style):
             say(str(path), err=True)
@@ -73,7 +73,8 @@ def report(
 
 
 def _tables() -> Mapping[str, Callable[[Sequence[Summary]], str]]:
-    from ipw.reports import tables, written
+    from ipw.reports.tables import runs as tables
+    from ipw.reports.tables import written
 
     return {"markdown": tables.markdown, "csv": written.as_csv, "latex": written.as_latex, "json": written.as_json}
 

@@ -13,11 +13,11 @@ import click
 
 from ipw.clock import boot_id
 from ipw.errors import IpwError, UsageError
-from ipw.reports.metric import number
+from ipw.metrics.metric import number
+from ipw.runs.checks.survey import recorded
 from ipw.runs.directory import RunDir
 from ipw.runs.owner import Owner
 from ipw.runs.reopen import mark, prepare, restored_on_error
-from ipw.runs.survey import recorded
 from ipw.runs.tries import counted
 from ipw.system import command_line, process_created_s
 from ipw.verbs.conclude import conclude
@@ -25,11 +25,11 @@ from ipw.verbs.lm import describe, measure_into, process_facts
 from ipw.verbs.options import JSON, STRICT
 from ipw.verbs.terminal import console
 from ipw.verbs.trust import check_trusted
-from ipw.workloads.lm.engines import serve as served
-from ipw.workloads.lm.identity import digest
 from ipw.workloads.lm.length_fit import fitted
 from ipw.workloads.lm.parameters import Parameters, from_manifest
 from ipw.workloads.lm.plan import plan
+from ipw.workloads.lm.servers.engines import serve as served
+from ipw.workloads.texts.identity import digest
 
 NEW_RUN = "start a new run: what had finished stays in the old one"
 

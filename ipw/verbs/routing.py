@@ -8,7 +8,7 @@ from typing import Any, cast, get_args
 import click
 
 from ipw.errors import UsageError
-from ipw.meter import Meter
+from ipw.metering.meter import Meter
 from ipw.runs.directory import RunDir
 from ipw.verbs.conclude import conclude
 from ipw.verbs.options import IDLE, JSON, OUT, SENSORS, STRICT

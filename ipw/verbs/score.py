@@ -12,7 +12,7 @@ from ipw.errors import UsageError
 from ipw.runs.directory import RunDir
 from ipw.verbs.conclude import conclude
 from ipw.verbs.options import JSON
-from ipw.workloads.lm.score_run import Judge, score_run
+from ipw.workloads.lm.scoring.again import Judge, score_run
 
 
 def score(

@@ -83,8 +83,8 @@ def conclude_series(measured: Series, out: Path, *, as_json: bool, strict: bool)
 
     Raises IpwError when it has shown a series of which a server was lost.
     """
-    from ipw.reports.page import write_page
-    from ipw.reports.repeats import apart
+    from ipw.reports.page.page import write_page
+    from ipw.reports.page.repeats import apart
 
     runs = measured.runs
     summaries = [finish(run) for run in runs]

@@ -17,13 +17,13 @@ from ipw.errors import FAILURE, INTERRUPTED, OK, IpwError, UsageError
 from ipw.printable import clean
 from ipw.reports.text import MISSING, quantity
 from ipw.runs.directory import PAGE, RunDir
+from ipw.studies.book import Entry, StudyBook, study_folder
+from ipw.studies.runfile import Commands
+from ipw.studies.suite import Placement, Planned, Suite, read_suite
 from ipw.verbs.cells import run_in_child
 from ipw.verbs.lazy import WORKLOADS
 from ipw.verbs.options import JSON, OUT
-from ipw.verbs.runfile import Commands
 from ipw.verbs.several import readable
-from ipw.verbs.study_book import Entry, StudyBook, study_folder
-from ipw.verbs.suite import Placement, Planned, Suite, read_suite
 from ipw.verbs.terminal import console, output, say
 
 STYLES = {"done": "green", "failed": "red", "running": "yellow", "waiting": "dim"}
@@ -104,7 +104,7 @@ def _note(book: StudyBook, outcome: Outcome, *, as_json: bool) -> None:
 
 def _report(book: StudyBook) -> tuple[Path | None, int]:
     """Write one page over all runs that are done; returns it, and the exit code that says whether all could be read."""
-    from ipw.reports.page import write_page
+    from ipw.reports.page.page import write_page
 
     runs, code = readable(book.run_paths(), RunDir.open)
     if not runs:

@@ -59,10 +59,10 @@ def show(summaries: Sequence[dict[str, Any]], page: Path, runs: Sequence[RunDir]
 
     `runs` are those of the `summaries`, for the command that goes on with one.
     """
-    from ipw.reports.question_checks import TOLD_FIRST
+    from ipw.metrics.validity.questions import TOLD_FIRST
     from ipw.reports.ranking import row_names
-    from ipw.reports.tables import terminal
-    from ipw.reports.training_table import training_table
+    from ipw.reports.tables.methods import training_table
+    from ipw.reports.tables.runs import terminal
 
     out = output()
     names = row_names(summaries) if len(summaries) > 1 else [None]
@@ -82,9 +82,9 @@ def show(summaries: Sequence[dict[str, Any]], page: Path, runs: Sequence[RunDir]
 
 def _first(summary: Mapping[str, Any], run: RunDir | None) -> list[str]:
     """What must be known before any number: where a run stopped, and that its questions have no answers."""
-    from ipw.reports.accounting import questions_of
-    from ipw.reports.accounting_text import unfinished
-    from ipw.reports.question_checks import TOLD_FIRST
+    from ipw.metrics.accounting import questions_of
+    from ipw.metrics.accounting_text import unfinished
+    from ipw.metrics.validity.questions import TOLD_FIRST
 
     checks = [check for check in summary["validity"] if check["check"] in TOLD_FIRST]
     checks = [check for check in checks if not check["ok"]]

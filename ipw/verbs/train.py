@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from ipw.errors import FAILURE, OK, USAGE, MissingExtraError, UsageError, near
-from ipw.meter import Meter
+from ipw.metering.meter import Meter
 from ipw.runs.directory import RunDir
 from ipw.verbs.conclude import conclude
 from ipw.verbs.options import IDLE, JSON, OUT, SENSORS, STRICT

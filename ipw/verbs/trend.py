@@ -10,12 +10,12 @@ from typing import Any
 import click
 
 from ipw.errors import UsageError
-from ipw.reports.accounting_text import marks
-from ipw.reports.charts import Value
-from ipw.reports.definitions import DEFINITIONS, Definition
-from ipw.reports.metric import mapping, number
+from ipw.gate.trend import Prediction, Step, predict, steps
+from ipw.metrics.accounting_text import marks
+from ipw.metrics.definitions import DEFINITIONS, Definition
+from ipw.metrics.metric import mapping, number
+from ipw.reports.charts.queries import Value
 from ipw.reports.ranking import Summary
-from ipw.reports.trend import Prediction, Step, predict, steps
 from ipw.runs.directory import RunDir
 from ipw.runs.owner import BusyError
 from ipw.verbs.options import JSON, TOML
@@ -29,8 +29,8 @@ Entry = dict[str, Any]
 
 def trend(*, runs: Sequence[Path], metric: str | None, chart: Path | None, as_json: bool) -> int:
     """Show a metric over time; runs that are invalid, lack it or cannot be read are left out and named."""
+    from ipw.metrics.summary import stored_summary
     from ipw.pipeline import derive
-    from ipw.reports.metrics import stored_summary
 
     summaries, busy = [], []
 
@@ -139,7 +139,7 @@ def _document(
 def _draw(
     chart: Path, definition: Definition, entries: Sequence[Entry], found: Sequence[Step], expected: Prediction | None
 ) -> None:
-    from ipw.reports.trend_chart import trend_chart
+    from ipw.gate.trend_chart import trend_chart
     from ipw.runs.files import replacing
 
     values = [

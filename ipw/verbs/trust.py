@@ -12,8 +12,8 @@ import click
 
 from ipw.errors import UsageError
 from ipw.printable import clean
-from ipw.runs.seal import is_sealed
-from ipw.workloads.lm.endpoint import JUDGE_KEY_VARIABLE, KEY_VARIABLE
+from ipw.runs.checks.seal import is_sealed
+from ipw.workloads.lm.servers.endpoint import JUDGE_KEY_VARIABLE, KEY_VARIABLE
 
 MOST = 500
 """Characters of each line that people are shown."""

@@ -18,11 +18,11 @@ from ipw.errors import OK, UsageError
 from ipw.printable import clean
 from ipw.runs.directory import MANIFEST, RunDir
 from ipw.runs.journal import JOURNAL
-from ipw.runs.live_journal import LiveJournal, Standing
-from ipw.runs.live_power import LivePower
+from ipw.runs.live.journal import LiveJournal, Standing
+from ipw.runs.live.power import LivePower
 from ipw.runs.readings import READINGS
+from ipw.studies.book import STUDY, read_study
 from ipw.verbs.options import JSON, RUNS
-from ipw.verbs.study_book import STUDY, read_study
 from ipw.verbs.terminal import output
 
 REDRAW_S = 0.5

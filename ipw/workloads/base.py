@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 
 class Marker(Protocol):
-    """Marks spans; `ipw.meter.Meter` is one."""
+    """Marks spans; `ipw.metering.meter.Meter` is one."""
 
     def span(self, name: str, phase: str) -> AbstractContextManager[object]:
         """Mark what is done inside as one interval of the given phase."""

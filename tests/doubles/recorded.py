@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ipw.attribution.run import derive_window
+from ipw.metrics.summary import summarize
 from ipw.profilers.base import Channel
 from ipw.profilers.discovery import choose_basis
-from ipw.reports.metrics import summarize
 from ipw.runs.directory import RunDir
 from ipw.runs.readings import READINGS, RECORD_FIELDS
-from ipw.workloads.derive import derive_window
 
 SECOND = 1_000_000_000
 BEGIN_NS = 1000 * SECOND

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from energy.simulator import REST_S, World
 
-from ipw.energy.arrivals import Arrivals, Requests
+from ipw.energy.steps.arrivals import Arrivals, Requests
 from ipw.energy.timeline import Spans
 
 Floats = npt.NDArray[np.float64]

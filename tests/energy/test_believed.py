@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ipw.energy.believed import Facts, doubtful_counts, doubtful_power, sentinel
+from ipw.energy.belief.believed import Facts, doubtful_counts, doubtful_power, sentinel
 from ipw.energy.curve import Curve, counter_curve, power_curve
 
 SECOND, MS = 1_000_000_000, 1_000_000

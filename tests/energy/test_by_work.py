@@ -12,7 +12,7 @@ from energy.scoring import left_over
 from energy.simulator import Sampler
 
 from ipw.energy.attribution import Attribution, attribute
-from ipw.energy.engine import engine_of
+from ipw.energy.steps.engine import engine_of
 
 Floats = npt.NDArray[np.float64]
 SEEDS = range(1000, 1003)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ipw.energy.limits import LEAST_LIMIT_W, MOST_LIMIT, OF_SCOPE, SENTINELS, most_power_w
-from ipw.energy.renewal import UNTOLD_PERIOD_S, changes, learnt_period_s, seldom_renewed, waited
+from ipw.energy.belief.limits import LEAST_LIMIT_W, MOST_LIMIT, OF_SCOPE, SENTINELS, most_power_w
+from ipw.energy.belief.renewal import UNTOLD_PERIOD_S, changes, learnt_period_s, seldom_renewed, waited
 
 S = 1_000_000_000
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ipw.energy.belief.stillness import stood_still
 from ipw.energy.curve import counter_curve, coverage
-from ipw.energy.stillness import stood_still
 
 SECOND, MS = 1_000_000_000, 1_000_000
 

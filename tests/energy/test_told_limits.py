@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ipw.energy.arrays import Floats
-from ipw.energy.told_limits import is_no_limit, power_of_steps
+from ipw.energy.belief.told_limits import is_no_limit, power_of_steps
 
 GPU_W = 2300.0
 EVERY_NS = 20_000_000

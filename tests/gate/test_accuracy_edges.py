@@ -9,8 +9,8 @@ from statistics import NormalDist
 import numpy as np
 import pytest
 
-from ipw.reports.gate import GateError, further_pairs
-from ipw.reports.gate_accuracy import difference_bounds, judge_accuracy
+from ipw.gate.accuracy import difference_bounds, judge_accuracy
+from ipw.gate.verdict import GateError, further_pairs
 
 Z = NormalDist().inv_cdf(0.95)
 

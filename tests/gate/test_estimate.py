@@ -7,9 +7,9 @@ import math
 import numpy as np
 import pytest
 
-from ipw.reports.distributions import f_survival
-from ipw.reports.pairs import ASSUMED_START_SD, CALIBRATION_DF, SURPRISE, Indices, estimate, without_spikes
-from ipw.reports.stats import Array
+from ipw.gate.pairs import ASSUMED_START_SD, CALIBRATION_DF, SURPRISE, Indices, estimate, without_spikes
+from ipw.metrics.distributions import f_survival
+from ipw.metrics.stats import Array
 
 START_SD = 0.01
 TAU2 = 2 * START_SD**2

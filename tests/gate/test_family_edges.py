@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from ipw.reports.distributions import t_quantile
-from ipw.reports.gate import Answer, Verdict, further_pairs
-from ipw.reports.gate_family import STAGE_SHARES, benjamini_hochberg, decide, holm, stage_alpha
+from ipw.gate.family import STAGE_SHARES, benjamini_hochberg, decide, holm, stage_alpha
+from ipw.gate.verdict import Answer, Verdict, further_pairs
+from ipw.metrics.distributions import t_quantile
 
 
 def verdict(answer: Answer, p: float, *, n: int = 10, df: int | None = 9) -> Verdict:

@@ -8,8 +8,9 @@ from xml.etree import ElementTree as ET
 import pytest
 from reports.test_gate_formats import document, entry, failed_check
 
-from ipw.reports import gate_formats, gate_summary
-from ipw.reports.gate_document import Document
+from ipw.gate import formats as gate_formats
+from ipw.gate import text as gate_summary
+from ipw.gate.document import Document
 from ipw.reports.text import MISSING
 
 WARNING = {"check": "clocks", "ok": False, "detail": "apart", "level": "warning"}

@@ -7,10 +7,10 @@ from typing import Any, cast
 
 import pytest
 
-from ipw.reports.gate_load import load_faults, told_only
-from ipw.reports.gate_policy import Rule
-from ipw.reports.gate_validity import ArmName, Observed
-from ipw.reports.queries import Queries
+from ipw.gate.comparable import ArmName, Observed
+from ipw.gate.load import load_faults, told_only
+from ipw.gate.policy import Rule
+from ipw.runs.queries import Queries
 
 
 def run(arm: ArmName, pair: int, share: float | None, method: str = "counter", *, crowded: bool = False) -> Observed:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ipw.reports.gate import MOST_PAIRS, GateError, further_pairs, judge
+from ipw.gate.verdict import MOST_PAIRS, GateError, further_pairs, judge
 
 LOOSE = [0.01, 0.05, -0.02, 0.03]
 

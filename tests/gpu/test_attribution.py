@@ -13,8 +13,8 @@ import numpy.typing as npt
 import pytest
 
 import ipw
-from ipw.channel_curves import channel_curve, with_shapes
 from ipw.energy.curve import energy_at
+from ipw.runs.curves import channel_curve, with_shapes
 from ipw.runs.directory import RunDir
 
 pytestmark = [pytest.mark.gpu, pytest.mark.timeout(300)]

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from ipw.profilers.base import SensorError
 from ipw.profilers.discovery import find
-from ipw.profilers.loads import gpu_load
+from ipw.profilers.probe.loads import gpu_load
 
 HARDWARE = Path(__file__).parents[2] / "docs/hardware"
 SECONDS = 10.0

@@ -9,7 +9,7 @@ from doubles.reading import named, opened, value
 
 from ipw.profilers.base import Sensor, absent
 from ipw.profilers.discovery import choose_basis
-from ipw.profilers.hwmon import open_sensor
+from ipw.profilers.linux.hwmon import open_sensor
 from ipw.profilers.losses import losses
 
 GRACE = {"Module": 300, "Grace": 120, "CPU": 80, "SysIO": 30}

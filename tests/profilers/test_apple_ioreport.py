@@ -12,14 +12,15 @@ from doubles.reading import named, opened, read
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipw.channel_curves import channel_curve
 from ipw.clock import now_ns
 from ipw.energy.curve import Curve, counter_curve, coverage, energy_between
-from ipw.profilers import apple_ioreport, publications
-from ipw.profilers.apple_ioreport import Looks, open_sensor
+from ipw.profilers import publications
+from ipw.profilers.apple import ioreport as apple_ioreport
+from ipw.profilers.apple.ioreport import Looks, open_sensor
 from ipw.profilers.base import Reading, Sensor, SensorError
 from ipw.profilers.discovery import choose_basis, find
-from ipw.profilers.sampling import Sampler
+from ipw.profilers.sampler.handle import Sampler
+from ipw.runs.curves import channel_curve
 from ipw.runs.directory import RunDir
 
 RECORDINGS = Path(__file__).parents[1] / "recordings"

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ipw.profilers.characterise import (
+from ipw.profilers.probe.characterise import (
     Floats,
     Ints,
     NotMeasuredError,
@@ -22,7 +22,7 @@ from ipw.profilers.characterise import (
     update_period,
     updates,
 )
-from ipw.profilers.loads import PHASES, Pulses, irregular_pulses, phased_pulses
+from ipw.profilers.probe.loads import PHASES, Pulses, irregular_pulses, phased_pulses
 
 MS, SECOND = 1_000_000, 1_000_000_000
 HALF_NS = 10_000

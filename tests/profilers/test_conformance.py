@@ -18,7 +18,7 @@ from doubles.machines import MACHINES, NOTHING
 from doubles.reading import failure, opened, reading
 
 from ipw.clock import now_ns
-from ipw.energy.limits import OF_SCOPE
+from ipw.energy.belief.limits import OF_SCOPE
 from ipw.profilers.base import Channel, Method, Scope, Sensor, SensorError
 from ipw.profilers.discovery import SENSORS, choose_basis, find
 from ipw.runs.readings import Kind, Status

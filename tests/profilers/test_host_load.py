@@ -11,7 +11,7 @@ from doubles.reading import opened, value
 
 from ipw.profilers.base import SensorError
 from ipw.profilers.host_load import OWN, open_load, processes_cpu_s, tree
-from ipw.profilers.sampling import Sampler
+from ipw.profilers.sampler.handle import Sampler
 from ipw.profilers.sources import Sources
 
 

@@ -8,7 +8,7 @@ from doubles.reading import failure, named, opened, value
 
 from ipw.profilers.base import Sensor
 from ipw.profilers.discovery import choose_basis
-from ipw.profilers.hwmon import open_sensor
+from ipw.profilers.linux.hwmon import open_sensor
 
 Machine = Callable[[str], None]
 

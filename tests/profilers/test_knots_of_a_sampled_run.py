@@ -13,8 +13,8 @@ import pytest
 
 from ipw.energy.knots import ticks_of, usable
 from ipw.profilers.base import Channel, Reading
-from ipw.profilers.recording import PowerFile
-from ipw.profilers.sampler import Sampling
+from ipw.profilers.sampler.lane import PowerFile
+from ipw.profilers.sampler.process import Sampling
 from ipw.runs.readings import RECORD_FIELDS
 
 MS, S = 1_000_000, 1_000_000_000

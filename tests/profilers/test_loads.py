@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from ipw.profilers.loads import gpu_load, matrix_load
+from ipw.profilers.probe.loads import gpu_load, matrix_load
 
 torch = pytest.importorskip("torch", reason="the load of `ipw doctor --probe` is made with torch")
 

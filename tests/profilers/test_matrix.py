@@ -25,10 +25,10 @@ from doubles.nvml import ENERGY, NO_PERMISSION, FakeNvml
 from doubles.reading import opened, reading
 from doubles.recorded import ns, summary_of, told_against
 
+from ipw.profilers.apple.battery import MacBattery
 from ipw.profilers.base import Channel, Reading, Sensor, SensorError
 from ipw.profilers.discovery import choose_basis, find
-from ipw.profilers.mac_battery import MacBattery
-from ipw.profilers.recording import Lane, PowerFile
+from ipw.profilers.sampler.lane import Lane, PowerFile
 from ipw.runs.directory import RunDir
 from ipw.runs.readings import READINGS
 

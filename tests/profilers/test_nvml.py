@@ -12,7 +12,7 @@ from doubles.reading import failure, in_child, named, opened, reading, value
 from ipw.profilers.base import Sensor
 from ipw.profilers.discovery import choose_basis, find
 from ipw.profilers.losses import losses
-from ipw.profilers.nvml_gpus import foreign_processes
+from ipw.profilers.nvidia.gpus import foreign_processes
 
 Gpus = Callable[[int], FakeNvml]
 

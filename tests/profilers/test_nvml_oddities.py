@@ -14,8 +14,8 @@ from doubles.reading import in_child, named, opened
 
 from ipw.profilers.base import Sensor
 from ipw.profilers.discovery import choose_basis, find
-from ipw.profilers.nvml_calls import told
-from ipw.profilers.nvml_gpus import foreign_processes
+from ipw.profilers.nvidia.calls import told
+from ipw.profilers.nvidia.gpus import foreign_processes
 
 Gpus = Callable[[int], FakeNvml]
 UNKNOWN = 999
@@ -167,7 +167,7 @@ def test_processes_of_a_gpu_that_does_not_tell_hide_no_others(gpus: Gpus) -> Non
 
 TELL = """
 from ipw.profilers.discovery import find
-from ipw.profilers.nvml_gpus import foreign_processes
+from ipw.profilers.nvidia.gpus import foreign_processes
 for channel in find("nvml")[0].channels:
     print(channel.name, channel.status, channel.note, sep="|")
 print("others", [each.pid for each in foreign_processes(())], sep="|")

@@ -11,12 +11,12 @@ import pytest
 from doubles.nvml import SAMPLES, FakeNvml
 from doubles.reading import named, opened
 
-from ipw.channel_curves import curves_of
 from ipw.energy.curve import energy_at
 from ipw.profilers.base import Reading, Sensor
 from ipw.profilers.discovery import choose_basis, find
-from ipw.profilers.nvml_samples import LAG_NS, wall_clock_ahead_ns
-from ipw.profilers.sampling import Sampler
+from ipw.profilers.nvidia.samples import LAG_NS, wall_clock_ahead_ns
+from ipw.profilers.sampler.handle import Sampler
+from ipw.runs.curves import curves_of
 from ipw.runs.readings import RECORD_FIELDS
 
 Gpus = Callable[[int], FakeNvml]
@@ -86,7 +86,7 @@ def test_samples_around_a_step_of_the_wall_clock_are_left_out(gpu: FakeNvml, mon
         read_all(sensor, "nvml/gpu0/samples")
         time.sleep(0.1)
         ahead_ns = wall_clock_ahead_ns() + 10**9
-        monkeypatch.setattr("ipw.profilers.nvml_samples.time.time_ns", lambda: time.monotonic_ns() + ahead_ns)
+        monkeypatch.setattr("ipw.profilers.nvidia.samples.time.time_ns", lambda: time.monotonic_ns() + ahead_ns)
         assert read_all(sensor, "nvml/gpu0/samples") == []
 
 

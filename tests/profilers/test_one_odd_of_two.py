@@ -19,8 +19,8 @@ from doubles.powercap import Powercap
 
 from ipw.profilers.base import SensorError
 from ipw.profilers.discovery import choose_basis, close, find
+from ipw.profilers.linux.sysfs_power import number
 from ipw.profilers.losses import losses
-from ipw.profilers.sysfs_power import number
 
 STILL, LOST, CLOSED, NO_TEXT = "stands still", "is lost", "is closed", "has a name that is no UTF-8"
 Machine = Callable[[Path, pytest.MonkeyPatch, str], set[str]]

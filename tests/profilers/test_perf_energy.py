@@ -9,7 +9,7 @@ from doubles.reading import named, opened, reading
 
 from ipw.profilers.base import Sensor
 from ipw.profilers.discovery import find
-from ipw.profilers.perf_energy import cpu_list
+from ipw.profilers.linux.perf import cpu_list
 
 Machine = Callable[[str], None]
 

@@ -9,8 +9,8 @@ from doubles.powermetrics import WATTS, document, sample
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipw.profilers.plist_stream import SampleError, rails_j, split
-from ipw.profilers.plist_stream import sample as parsed
+from ipw.profilers.apple.plist_stream import SampleError, rails_j, split
+from ipw.profilers.apple.plist_stream import sample as parsed
 
 TWO = document("silicon", 200_000_000) + b"\0" + document("silicon", 201_000_000)
 

@@ -10,7 +10,7 @@ from doubles.reading import named, opened, value
 
 from ipw.profilers.base import Sensor
 from ipw.profilers.discovery import choose_basis
-from ipw.profilers.rapl import open_sensor
+from ipw.profilers.linux.rapl import open_sensor
 
 
 @pytest.fixture

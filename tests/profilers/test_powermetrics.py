@@ -12,7 +12,8 @@ from doubles.powermetrics import install
 from doubles.reading import failure, named, opened, reading, value
 
 from ipw.energy.curve import counter_curve
-from ipw.profilers import plist_stream, powermetrics, publications
+from ipw.profilers import publications
+from ipw.profilers.apple import plist_stream, powermetrics
 from ipw.profilers.base import Reading, Sensor, SensorError
 from ipw.profilers.discovery import choose_basis, find
 

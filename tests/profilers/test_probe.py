@@ -12,9 +12,9 @@ from doubles.nvml import ANY, GPU_IS_LOST, FakeNvml
 from ipw.clock import now_ns
 from ipw.profilers.base import Channel
 from ipw.profilers.discovery import find
-from ipw.profilers.loads import Load, Pulses
-from ipw.profilers.probe import UNDER_LOAD, Probed, probe
-from ipw.profilers.profile import Profile
+from ipw.profilers.probe.loads import Load, Pulses
+from ipw.profilers.probe.probe import UNDER_LOAD, Probed, probe
+from ipw.profilers.probe.profile import Profile
 
 PERIOD_NS = 20_000_000
 PROBED = ("nvml/gpu0", "nvml/gpu0/power", "nvml/gpu1")

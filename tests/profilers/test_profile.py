@@ -9,7 +9,15 @@ import pytest
 
 from ipw.errors import IpwError
 from ipw.profilers.base import Channel
-from ipw.profilers.profile import Profile, driver_of, find_profile, profiles_path, save, stored_profiles, with_profile
+from ipw.profilers.probe.profile import (
+    Profile,
+    driver_of,
+    find_profile,
+    profiles_path,
+    save,
+    stored_profiles,
+    with_profile,
+)
 
 COUNTER = Channel(
     name="nvml/gpu0", kind="counter", scope="gpu", method="counter", device="H200 GPU-1", driver="NVIDIA 580", note="a"

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from doubles.reading import named, opened, value
 
-from ipw.energy.believed import doubtful_power
+from ipw.energy.belief.believed import doubtful_power
 from ipw.profilers.base import Sensor
 from ipw.profilers.discovery import choose_basis
-from ipw.profilers.hwmon import open_sensor
+from ipw.profilers.linux.hwmon import open_sensor
 
 Chip = dict[str, object]
 BOARDS: dict[str, tuple[list[Chip], set[str], float]] = {

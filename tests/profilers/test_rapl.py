@@ -15,7 +15,7 @@ from doubles.reading import failure, named, opened, read, value
 from ipw.energy.curve import Curve, counter_curve
 from ipw.profilers.base import Channel, Reading, Sensor
 from ipw.profilers.discovery import choose_basis
-from ipw.profilers.rapl import open_sensor
+from ipw.profilers.linux.rapl import open_sensor
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from ipw.clock import now_ns
 from ipw.profilers.base import Channel, Reading, SensorError
-from ipw.profilers.recording import GOES_ON_NS, HEARTBEAT_NS, RETRY_NS, Lane, PowerFile
+from ipw.profilers.sampler.lane import GOES_ON_NS, HEARTBEAT_NS, RETRY_NS, Lane, PowerFile
 from ipw.runs.readings import RECORD
 
 Answer = Any

@@ -15,9 +15,9 @@ from ipw.energy.curve import Curve, coverage, energy_between, power_curve
 from ipw.profilers import replay
 from ipw.profilers.base import Reading, Sensor, SensorError
 from ipw.profilers.discovery import choose_basis, find
-from ipw.profilers.hwmon import open_sensor as open_hwmon
+from ipw.profilers.linux.hwmon import open_sensor as open_hwmon
+from ipw.profilers.linux.rapl import open_sensor as open_rapl
 from ipw.profilers.power_logs import read_log
-from ipw.profilers.rapl import open_sensor as open_rapl
 from ipw.runs.readings import STATUS_CODES, Status
 
 RECORDINGS = Path(__file__).parents[1] / "recordings"

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import pytest
 from doubles.nvml import ANY, GPU_IS_LOST, FakeNvml
 
-from ipw.profilers.sampling import Sampler
+from ipw.profilers.sampler.handle import Sampler
 from ipw.runs.readings import RECORD
 
 PERIOD_NS = 20_000_000

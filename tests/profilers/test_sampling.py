@@ -16,7 +16,7 @@ import pytest
 from doubles import plugin
 
 from ipw.errors import IpwError, UsageError
-from ipw.profilers.sampling import Sampler
+from ipw.profilers.sampler.handle import Sampler
 from ipw.runs.readings import RECORD
 
 Install = Callable[[str], None]
@@ -159,7 +159,7 @@ def test_it_ends_when_its_parent_is_killed_though_a_sister_holds_its_stdin(insta
     install(CONSTANT)
     program = f"""
 import os, pathlib, time
-from ipw.profilers.sampling import Sampler
+from ipw.profilers.sampler.handle import Sampler
 sampler = Sampler.start(pathlib.Path({str(folder)!r}), "made-up")
 sister = os.fork()
 if sister:

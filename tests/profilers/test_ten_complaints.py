@@ -19,9 +19,10 @@ from doubles.powermetrics import install
 from doubles.reading import named, opened, read, reading, value
 
 from ipw.energy.curve import counter_curve, energy_between, power_curve
-from ipw.profilers import nvml, rapl
 from ipw.profilers.base import Channel, Reading, Sensor
 from ipw.profilers.discovery import choose_basis, find
+from ipw.profilers.linux import rapl
+from ipw.profilers.nvidia import nvml
 
 Gpus = Callable[[int], FakeNvml]
 
@@ -250,7 +251,7 @@ SCRIPT = """
 from pathlib import Path
 import sys
 print("the user's module runs")
-from ipw.profilers.sampling import Sampler
+from ipw.profilers.sampler.handle import Sampler
 sampler = Sampler.start(Path(sys.argv[1]), "rapl")
 print(sorted(channel["name"] for channel in sampler.channels if channel["scope"] == "package"))
 sampler.stop()

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipw.profilers.ticks import MS, Cadence, TickFollower
+from ipw.profilers.sampler.ticks import MS, Cadence, TickFollower
 
 S = 1_000 * MS
 POLL_NS = 100 * MS

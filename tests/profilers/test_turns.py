@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipw.profilers.ticks import MS
-from ipw.profilers.turns import TOGETHER_NS, moments, next_leader
+from ipw.profilers.sampler.ticks import MS
+from ipw.profilers.sampler.turns import TOGETHER_NS, moments, next_leader
 
 PERIOD_NS = 100 * MS
 PHASES = st.lists(st.integers(0, 10**8 - 1), min_size=1, max_size=16)

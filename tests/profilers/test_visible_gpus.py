@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipw.profilers.visible_gpus import SHARED, UNORDERED, Gpu, select
+from ipw.profilers.nvidia.visible import SHARED, UNORDERED, Gpu, select
 
 ALIKE = [Gpu(i, f"GPU-{i}a2b3c4d-0000-1111-2222-333344445555", f"00000000:{9 - i}0:00.0", "H100") for i in range(4)]
 """NVML lists these in an order that is not that of their PCI addresses, to tell the two apart."""

@@ -13,19 +13,20 @@ import pytest
 from reports.made_runs import make_run
 from rich.console import Console
 
-from ipw.reports import tables, written
-from ipw.reports.asked_for import asked_for
-from ipw.reports.axes import SERIES
-from ipw.reports.charts import Spot, Value, pareto_front
-from ipw.reports.compare import compare
+from ipw.gate.compare import compare
+from ipw.metrics.summary import summarize
+from ipw.reports.charts.axes import SERIES
+from ipw.reports.charts.queries import Spot, Value, pareto_front
 from ipw.reports.facts import NO_FACTS
-from ipw.reports.headline import headline
-from ipw.reports.metrics import summarize
-from ipw.reports.page import page
+from ipw.reports.page.headline import headline
+from ipw.reports.page.page import page
+from ipw.reports.page.series import series
+from ipw.reports.page.view import load_views
 from ipw.reports.ranking import groups
-from ipw.reports.series import series
+from ipw.reports.tables import runs as tables
+from ipw.reports.tables import written
+from ipw.reports.tables.asked_for import asked_for
 from ipw.reports.text import shortened
-from ipw.reports.view import load_views
 from ipw.runs.directory import RunDir
 
 

@@ -13,13 +13,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ipw.energy.curve import power_curve
-from ipw.reports.axes import SERIES, Axis, _nice_step, axis_over
-from ipw.reports.charts import Sample, Spot, SubjectRow, Value, accuracy_energy, distributions, pareto_front, subjects
-from ipw.reports.power_chart import power_timeline
-from ipw.reports.readings import mean_power
-from ipw.reports.spans import from_records
-from ipw.reports.timeline import COARSE, Timeline, timeline
+from ipw.metrics.readings import mean_power
+from ipw.reports.charts.axes import SERIES, Axis, _nice_step, axis_over
+from ipw.reports.charts.power import power_timeline
+from ipw.reports.charts.queries import (
+    Sample,
+    Spot,
+    SubjectRow,
+    Value,
+    accuracy_energy,
+    distributions,
+    pareto_front,
+    subjects,
+)
+from ipw.reports.charts.timeline import COARSE, Timeline, timeline
 from ipw.runs.readings import RECORD_FIELDS
+from ipw.runs.spans import from_records
 
 SECOND = 1_000_000_000
 

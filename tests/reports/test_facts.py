@@ -9,7 +9,7 @@ from reports.made_runs import make_run
 
 from ipw.errors import UsageError
 from ipw.reports.facts import Facts, read_facts
-from ipw.reports.page import write_page
+from ipw.reports.page.page import write_page
 
 TOLD = """
 grid_g_co2e_per_kwh = 360

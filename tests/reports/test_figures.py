@@ -8,7 +8,7 @@ import pytest
 from reports.made_runs import make_run
 
 from ipw.errors import UsageError
-from ipw.reports.view import View, load_views
+from ipw.reports.page.view import View, load_views
 
 pytest.importorskip("matplotlib", reason="the extra 'figures' is not installed")
 

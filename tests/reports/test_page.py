@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from reports.made_runs import make_run, write_journal
 
 from ipw.errors import IpwError
+from ipw.metrics.summary import summarize
 from ipw.reports.markup import VOID, tag
-from ipw.reports.metrics import summarize
-from ipw.reports.page import CSP, SCRIPT, write_page
+from ipw.reports.page.page import CSP, SCRIPT, write_page
 from ipw.runs.directory import RunDir
 
 HOSTILE = "</td></table><script>alert(1)</script><img src=x onerror=alert(1)>\x00\x1b[2J\u202e\ud800&quot;'\""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from reports.made_runs import make_run
 
-from ipw.reports.page import write_page
+from ipw.reports.page.page import write_page
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = next(

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from ipw.reports.repeats import apart
+from ipw.reports.page.repeats import apart
 
 
 def run(

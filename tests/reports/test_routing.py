@@ -8,9 +8,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from ipw.reports.axes import SERIES
-from ipw.reports.routing import routing_part
-from ipw.reports.routing_charts import Bar, Curve, Mark, Point, Texts, bars, curves, routing_map
+from ipw.reports.charts.axes import SERIES
+from ipw.reports.charts.curves import Bar, Curve, Mark, Point, Texts, bars, curves, routing_map
+from ipw.reports.page.routing import routing_part
 from ipw.runs.directory import RunDir
 
 TEXTS = Texts("Title", "x", "y", "told")

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from ipw.energy.by_work import RULE
-from ipw.reports.steps_check import steps_check
+from ipw.energy.steps.by_work import RULE
+from ipw.metrics.validity.steps import steps_check
 
 
 def checks(rule: str, **engine: Any) -> list[dict[str, Any]]:

@@ -10,10 +10,10 @@ import pytest
 from reports.made_runs import make_run
 from rich.console import Console
 
-from ipw.reports.headline import headline
-from ipw.reports.metrics import summarize
+from ipw.metrics.summary import summarize
+from ipw.reports.page.headline import headline
 from ipw.reports.ranking import groups
-from ipw.reports.tables import columns, markdown, terminal
+from ipw.reports.tables.runs import columns, markdown, terminal
 
 RIGHT, HALF = [1.0] * 60, [1.0, 0.0] * 30
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from reports.made_runs import make_run
 
-from ipw.reports.page import write_page
-from ipw.reports.token_charts import fit
+from ipw.reports.charts.tokens import fit
+from ipw.reports.page.page import write_page
 
 
 @given(st.floats(-1e3, 1e3), st.floats(-1e3, 1e3), st.integers(3, 50))

@@ -9,10 +9,10 @@ import pyarrow as pa
 import pytest
 from rich.console import Console
 
-from ipw.reports.training import training_part
-from ipw.reports.training_charts import Split, splits
-from ipw.reports.training_definitions import DEFINITIONS
-from ipw.reports.training_table import columns, methods_of, training_table
+from ipw.metrics.training_definitions import DEFINITIONS
+from ipw.reports.charts.splits import Split, splits
+from ipw.reports.page.training import training_part
+from ipw.reports.tables.methods import columns, methods_of, training_table
 from ipw.runs.directory import RunDir
 
 JOULES = {"energy_per_step_j": 2.0, "forward_energy_per_step_j": 0.8, "backward_energy_per_step_j": 1.0,

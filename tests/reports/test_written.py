@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from reports.made_runs import make_run
 
-from ipw.reports.metrics import summarize
-from ipw.reports.written import as_csv, as_json, as_latex, records
+from ipw.metrics.summary import summarize
+from ipw.reports.tables.written import as_csv, as_json, as_latex, records
 
 HOSTILE = r"=cmd|' /C calc'!A0 & 50 % of {x}_y ~^\end{document} $#"
 

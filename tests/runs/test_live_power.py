@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from ipw.runs.live_power import LivePower
+from ipw.runs.live.power import LivePower
 from ipw.runs.readings import RECORD
 
 

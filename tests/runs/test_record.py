@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipw.runs.record import Found, held, ids_digest
+from ipw.runs.checks.record import Found, held, ids_digest
 
 NAMES = [f"q{i}" for i in range(12)]
 SECOND = 1_000_000_000

@@ -16,11 +16,11 @@ import run_directory_page
 import ipw
 from ipw.errors import UsageError
 from ipw.pipeline import derive
+from ipw.runs.checks.record import NO_DIGESTS
 from ipw.runs.contents import COLUMNS, FILES, MANIFEST_ENTRIES, READING_FIELDS, SUMMARY_ENTRIES
 from ipw.runs.directory import RunDir
 from ipw.runs.journal import KINDS
 from ipw.runs.readings import RECORD_FIELDS
-from ipw.runs.record import NO_DIGESTS
 from ipw.runs.schema import HISTORY, MIGRATIONS, SCHEMA_VERSION
 
 FIRST = Path(__file__).parent / "version-1"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ipw.runs.seal import is_sealed, seal
+from ipw.runs.checks.seal import is_sealed, seal
 
 FACTS = {"serve": "vllm serve m --port {port}", "base_url": None, "idle_s": 3.0}
 

@@ -13,14 +13,14 @@ import pytest
 from doubles.openai_server import Behaviour, Request, serving
 
 from ipw.errors import UsageError
+from ipw.metrics.validity.record import record_faults
 from ipw.pipeline import derive
-from ipw.reports.record_check import record_faults
+from ipw.runs.checks.record import NO_DIGESTS
+from ipw.runs.checks.survey import recorded
 from ipw.runs.directory import RunDir
 from ipw.runs.journal import JOURNAL
 from ipw.runs.readings import RECORD
-from ipw.runs.record import NO_DIGESTS
-from ipw.runs.survey import recorded
-from ipw.workloads.lm.score_run import score_run
+from ipw.workloads.lm.scoring.again import score_run
 
 QUESTIONS = 12
 Lines = list[bytes]
@@ -253,7 +253,7 @@ def test_a_journal_that_is_gone_is_told(run: RunDir) -> None:
 
 
 def test_many_lines_are_counted_like_few(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
-    import ipw.runs.survey as module
+    import ipw.runs.checks.survey as module
 
     def counts() -> tuple[Any, ...]:
         found = module.survey_raw(run)
@@ -291,7 +291,7 @@ def test_the_check_counts_questions_and_not_tries(run: RunDir) -> None:
 
 
 def test_journals_of_other_ranks_are_looked_at_and_are_not_the_runs_own(run: RunDir) -> None:
-    import ipw.runs.survey as module
+    import ipw.runs.checks.survey as module
 
     before = module.survey_raw(run)
     other = run.path / "journal-rank1.jsonl"

@@ -10,16 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from workloads.lm.test_derive import BUSY_W, MARKS, query, rows, write_run
 
+from ipw.attribution.queries.tables import derive_lm
 from ipw.pipeline import derive
-from ipw.reports.answers import wrong_answers
-from ipw.reports.queries import load_queries
+from ipw.reports.page.answers import wrong_answers
 from ipw.runs.directory import RunDir
 from ipw.runs.journal import JOURNAL, Journal
-from ipw.runs.live_journal import LiveJournal
+from ipw.runs.live.journal import LiveJournal
+from ipw.runs.queries import load_queries
 from ipw.runs.tries import counted, replaced
 from ipw.verbs.merge import merge_runs
-from ipw.workloads.lm.derive import derive_lm
-from ipw.workloads.lm.score_run import score_run
+from ipw.workloads.lm.scoring.again import score_run
 
 FAILED: dict[str, Any] = {
     "status": "error", "error": "refused", "failure": "transport", "score": 0.0, "response": "", "completion_tokens": 0

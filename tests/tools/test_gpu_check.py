@@ -15,7 +15,7 @@ from gpu_check import COLD, WARM, Findings, buffer_text, characterise
 
 from ipw.profilers.base import SensorError
 from ipw.profilers.discovery import find
-from ipw.profilers.loads import Pulses
+from ipw.profilers.probe.loads import Pulses
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from reports.made_runs import make_run
 
 from ipw.cli import cli
 from ipw.errors import UsageError
-from ipw.reports.metrics import summarize
+from ipw.metrics.summary import summarize
 
 
 def ipw(*arguments: object) -> Result:

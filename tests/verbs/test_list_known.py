@@ -12,8 +12,8 @@ from ipw.cli import cli
 from ipw.profilers.discovery import SENSORS
 from ipw.verbs.list_known import KINDS
 from ipw.verbs.lm import command as run_lm
-from ipw.workloads.lm.questions import Question
-from ipw.workloads.lm.scoring import check_scorer
+from ipw.workloads.lm.scoring.answers import check_scorer
+from ipw.workloads.texts.questions import Question
 from ipw.workloads.training.parameters import METHODS
 
 

@@ -13,8 +13,8 @@ from doubles.openai_server import Behaviour, Request, serving
 from ipw.cli import cli
 from ipw.errors import UsageError
 from ipw.runs.directory import RunDir
+from ipw.studies.runfile import load
 from ipw.verbs.lazy import WORKLOADS
-from ipw.verbs.runfile import load
 
 PLACES = [{"prompt": "Which?", "choices": ["red", "green", "blue"], "answer": answer} for answer in (1, 2)]
 

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from doubles.openai_server import Behaviour, serving
 
 from ipw.cli import cli
-from ipw.reports.metrics import summarize
+from ipw.metrics.summary import summarize
 from ipw.runs.directory import RunDir
 
 

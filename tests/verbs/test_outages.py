@@ -25,12 +25,12 @@ from workloads.lm.test_run import sums
 
 from ipw.errors import IpwError, OutageError
 from ipw.runs.directory import RunDir
+from ipw.studies.runfile import Cell
 from ipw.verbs.cells import run_cell
 from ipw.verbs.interleave import measure
 from ipw.verbs.interleave import plan as planned_pairs
 from ipw.verbs.lm import measure_lm, measure_series
 from ipw.verbs.resume import resume
-from ipw.verbs.runfile import Cell
 from ipw.workloads.lm.parameters import Parameters
 
 ROOT = Path(__file__).parents[2]
@@ -296,7 +296,7 @@ def test_a_server_that_was_started_for_the_run_is_told_with_its_signal_and_start
 def test_an_engines_child_that_is_killed_is_told_and_started_again_to_the_same_answers(tmp_path: Path) -> None:
     pytest.importorskip("xllamacpp", reason="the extra 'llamacpp' is not installed")
     parameters = Parameters(model="dense", limit=80, warmup=1, max_tokens=16)
-    killer = killed_later("ipw.workloads.lm.llamacpp_server", tmp_path / "cut", 30)
+    killer = killed_later("ipw.workloads.lm.servers.llamacpp", tmp_path / "cut", 30)
     run, _ = measure_lm(parameters, "estimate", 0.0, tmp_path / "cut")
     killer.join()
     outage = run.manifest()["outage"]

@@ -14,7 +14,7 @@ import pytest
 from doubles.openai_server import Behaviour, serving
 
 import ipw
-from ipw.reports.gate_validity import check_session, invalid, observe
+from ipw.gate.comparable import check_session, invalid, observe
 from ipw.runs.directory import RunDir
 
 

@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 from reports.made_runs import make_run
 
 from ipw.cli import cli
-from ipw.reports.metrics import summarize
+from ipw.metrics.summary import summarize
 
 LONG = "a-model-with-a-name-that-is-far-longer-than-eighty-columns-and-must-be-found-by-grep-and-copied-whole"
 

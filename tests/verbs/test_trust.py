@@ -15,7 +15,7 @@ from ipw.cli import cli
 from ipw.errors import UsageError
 from ipw.runs.directory import RunDir
 from ipw.verbs.resume import resume
-from ipw.workloads.lm.identity import digest
+from ipw.workloads.texts.identity import digest
 
 SECRET = "sk-a-secret-of-mine"
 ASKED, ALL = 4, 10

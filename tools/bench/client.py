@@ -54,10 +54,10 @@ Client = Callable[[str], AbstractAsyncContextManager[Ask]]
 @asynccontextmanager
 async def ours(url: str) -> AsyncIterator[Ask]:
     """Ask as `ipw run lm` does."""
-    from ipw.workloads.lm.client import ask
+    from ipw.workloads.lm.http.client import ask
+    from ipw.workloads.lm.http.transport import Transport
+    from ipw.workloads.lm.http.url import server_url
     from ipw.workloads.lm.parameters import Parameters
-    from ipw.workloads.lm.server_url import server_url
-    from ipw.workloads.lm.transport import Transport
 
     limits = Parameters(max_tokens=None).limits()
     async with Transport(server_url(url)) as transport:

@@ -26,10 +26,10 @@ sys.path[:0] = [str(ROOT)]
 import numpy as np
 import numpy.typing as npt
 
-from ipw.reports.distributions import t_quantile
-from ipw.reports.gate import Verdict, judge
-from ipw.reports.gate_accuracy import judge_accuracy
-from ipw.reports.gate_family import decide, stage_alpha
+from ipw.gate.accuracy import judge_accuracy
+from ipw.gate.family import decide, stage_alpha
+from ipw.gate.verdict import Verdict, judge
+from ipw.metrics.distributions import t_quantile
 
 Floats = npt.NDArray[np.float64]
 PAIRS, CASES, MARGIN, ALPHA = 10, 15, 0.02, 0.05

@@ -33,7 +33,7 @@ from doubles import plugin
 from doubles.machines import NOTHING
 from doubles.openai_server import Behaviour, Request, serving
 
-from ipw.reports.gate_formats import change_text
+from ipw.gate.formats import change_text
 
 PER_TOKEN_J = {"dense": 0.010, "moe": 0.0125, "stand-in": 0.010}
 SERVERS = """

@@ -145,7 +145,7 @@ def slowdown(pairs: int, seconds: float, out: str, *, cuda: bool) -> None:
     steps = max(round(TURN_S * 50 / (time.perf_counter() - before)), 1)
     random.seed(1)
     with ipw.Meter("training", out=out) as meter:
-        sampler = next(c for c in psutil.Process().children() if "ipw.profilers.sampler" in c.cmdline())
+        sampler = next(c for c in psutil.Process().children() if "ipw.profilers.sampler.process" in c.cmdline())
         ratios = []
         for number in range(pairs):
             ratios.append(pair(step, round(seconds / TURN_S), steps, meter, sampler))

@@ -20,7 +20,7 @@ from typing import Any, get_args
 import numpy as np
 
 from ipw.workloads.routing.analysis import POOLED_SEQUENCES, analyse
-from ipw.workloads.routing.caches import Policy
+from ipw.workloads.routing.measures.caches import Policy
 from ipw.workloads.routing.metrics import (
     cache_hit_rate,
     segment_cache_best_hit_rate,

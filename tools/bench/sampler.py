@@ -34,7 +34,7 @@ from doubles.nvml import FIELDS, GAUGES, NOT_SUPPORTED, POWER_AVERAGE, POWER_INS
 from doubles.powercap import Powercap
 
 from ipw.energy.knots import ticks_of, usable
-from ipw.profilers.sampling import Sampler
+from ipw.profilers.sampler.handle import Sampler
 from ipw.runs.readings import READINGS, RECORD_FIELDS
 
 GPUS, PERIOD_NS, SETTLE_S = 8, 100_000_000, 2.0

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ipw.errors import IpwError
-from ipw.runs.digests import readings_digest
+from ipw.runs.checks.digests import readings_digest
 from ipw.runs.directory import RunDir
 from ipw.runs.files import replacing
 from ipw.runs.readings import READINGS, RECORD

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from ipw.verbs.suite import Placement
+from ipw.studies.suite import Placement
 
 GB = 1e9
 ACCELERATOR, LABEL = "accelerator_type:", "ray.io/accelerator-type"

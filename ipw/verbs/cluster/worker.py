@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from ipw.errors import INTERRUPTED, IpwError, OutageError
+from ipw.runs.archive import digest, pack, piece
 from ipw.runs.directory import RunDir
 from ipw.runs.readings import READINGS
-from ipw.verbs.cluster.shipping import digest, pack, piece
-from ipw.verbs.runfile import Cell
+from ipw.studies.runfile import Cell
 
 Told = dict[str, Any]
 
@@ -57,7 +57,7 @@ class Worker:
         """Start this node's sensors for a cell that runs on another node; tells the channels."""
         from ipw.profilers.base import Channel
         from ipw.profilers.discovery import choose_basis
-        from ipw.profilers.sampling import Sampler
+        from ipw.profilers.sampler.handle import Sampler
 
         try:
             self._sampler = Sampler.start(self._folder, sensors)

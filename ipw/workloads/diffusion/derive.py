@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ipw.channel_curves import curves
+from ipw.attribution.queries.phases import Ints, query_spans
+from ipw.attribution.queries.tables import query_energy, query_parts, read_finished, span_parts
+from ipw.attribution.queries.windows import Window, measured_windows
+from ipw.attribution.run import Attributed, attribute_run, unread
 from ipw.energy.curve import coverage, energy_between, lost_j
 from ipw.energy.timeline import Spans
+from ipw.runs.curves import curves
 from ipw.runs.directory import RunDir
 from ipw.runs.tries import counted
-from ipw.workloads.derive import Attributed, attribute_run, unread
 from ipw.workloads.diffusion.run import OTHERS
-from ipw.workloads.lm.derive import query_energy, query_parts, read_finished, span_parts
-from ipw.workloads.lm.phases import Ints, query_spans
-from ipw.workloads.lm.windows import Window, measured_windows
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -15,7 +15,7 @@ from ipw.workloads.diffusion.settings import (
     check_relaxed,
     settings_of,
 )
-from ipw.workloads.lm.datasets import BUNDLED, BUNDLED_LONG
+from ipw.workloads.texts.datasets import BUNDLED, BUNDLED_LONG
 
 LENGTHS = {BUNDLED: 8, BUNDLED_LONG: 48}
 """Tokens of an answer, where --answer-length is not given."""

@@ -20,8 +20,8 @@ from ipw.workloads.diffusion.decoding import Decoded, decode_batch
 from ipw.workloads.diffusion.methods import Method
 from ipw.workloads.diffusion.settings import Settings
 from ipw.workloads.diffusion.subject import Subject
-from ipw.workloads.lm.questions import Question
-from ipw.workloads.lm.scoring import scored
+from ipw.workloads.lm.scoring.answers import scored
+from ipw.workloads.texts.questions import Question
 
 OTHERS = "other"
 """Phase of the turns of other methods, in a method's own journal."""

@@ -8,16 +8,16 @@ from typing import Any
 
 from ipw.runs.tries import CUT_OFF, PROBE
 from ipw.workloads.base import ArrivalsBook, Book, Counters, Progress
-from ipw.workloads.lm.client import ask, get
-from ipw.workloads.lm.datasets import Question
-from ipw.workloads.lm.endpoint import Endpoint
-from ipw.workloads.lm.http_parser import HttpError
-from ipw.workloads.lm.liveness import Liveness, Tried
+from ipw.workloads.lm.http.client import ask, get
+from ipw.workloads.lm.http.parser import HttpError
+from ipw.workloads.lm.http.refusals import hint
+from ipw.workloads.lm.http.reply import Answer, Reply
+from ipw.workloads.lm.http.transport import Transport, reason
 from ipw.workloads.lm.plan import Plan
-from ipw.workloads.lm.refusals import hint
-from ipw.workloads.lm.reply import Answer, Reply
-from ipw.workloads.lm.scoring import scored
-from ipw.workloads.lm.transport import Transport, reason
+from ipw.workloads.lm.scoring.answers import scored
+from ipw.workloads.lm.servers.endpoint import Endpoint
+from ipw.workloads.lm.servers.liveness import Liveness, Tried
+from ipw.workloads.texts.datasets import Question
 
 PRESENT_S = 2.0
 """For any answer at all."""

@@ -11,12 +11,12 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from ipw.errors import IpwError
-from ipw.workloads.lm.client import ask
-from ipw.workloads.lm.datasets import FIXED
-from ipw.workloads.lm.endpoint import Endpoint
-from ipw.workloads.lm.fixed_lengths import Lengths, fixed_questions, lengths_of, prompt
+from ipw.workloads.lm.http.client import ask
+from ipw.workloads.lm.http.transport import Transport
 from ipw.workloads.lm.plan import Plan
-from ipw.workloads.lm.transport import Transport
+from ipw.workloads.lm.servers.endpoint import Endpoint
+from ipw.workloads.texts.datasets import FIXED
+from ipw.workloads.texts.fixed_lengths import Lengths, fixed_questions, lengths_of, prompt
 
 FEW, SOME = 1, 13
 """Words of the first two prompts that are counted: short ones, that fit any context."""

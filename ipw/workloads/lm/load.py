@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 from itertools import count
 
 from ipw.clock import now_ns
-from ipw.workloads.lm.datasets import Question
 from ipw.workloads.lm.parameters import Arrival
+from ipw.workloads.texts.datasets import Question
 
 Send = Callable[[Question, int | None], Awaitable[None]]
 """Asks one question to its end; the time is when it was due, in an open loop."""

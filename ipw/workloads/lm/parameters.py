@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 from ipw.errors import UsageError
 from ipw.shapes import misfit, shape_of
-from ipw.workloads.lm.client import Api, Limits
-from ipw.workloads.lm.datasets import BUNDLED
+from ipw.workloads.lm.http.client import Api, Limits
+from ipw.workloads.texts.datasets import BUNDLED
 
 Arrival = Literal["constant", "poisson"]
 MOST_IN_FLIGHT, OPEN_LOOP_SLOTS = 4096, 16

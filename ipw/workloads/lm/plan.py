@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from ipw.errors import UsageError
-from ipw.workloads.lm.datasets import Dataset, load
+from ipw.workloads.lm.http.url import server_url
 from ipw.workloads.lm.parameters import Parameters, latency_targets
-from ipw.workloads.lm.scoring import check_scorer
-from ipw.workloads.lm.server_url import server_url
+from ipw.workloads.lm.scoring.answers import check_scorer
+from ipw.workloads.texts.datasets import Dataset, load
 
 
 class Plan(NamedTuple):

@@ -7,13 +7,13 @@ from collections.abc import Collection, Sequence
 
 from ipw.workloads.base import ArrivalsBook, Book, Marker, Progress
 from ipw.workloads.lm.asker import Asker
-from ipw.workloads.lm.datasets import Question
-from ipw.workloads.lm.endpoint import Endpoint
+from ipw.workloads.lm.http.refusals import hint
+from ipw.workloads.lm.http.transport import Transport
 from ipw.workloads.lm.interrupts import run_interruptible
 from ipw.workloads.lm.load import arrivals, closed_loop, open_loop
 from ipw.workloads.lm.plan import Plan
-from ipw.workloads.lm.refusals import hint
-from ipw.workloads.lm.transport import Transport
+from ipw.workloads.lm.servers.endpoint import Endpoint
+from ipw.workloads.texts.datasets import Question
 
 
 def run_lm(

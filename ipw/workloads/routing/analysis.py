@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ipw.workloads.routing.bootstrap import multiplicities
-from ipw.workloads.routing.caches import Policy, accesses
+from ipw.workloads.routing.measures.bootstrap import multiplicities
+from ipw.workloads.routing.measures.caches import Policy, accesses
+from ipw.workloads.routing.measures.segments import Segments, count_segments
+from ipw.workloads.routing.measures.specialisation import FREQUENT_TOKEN, vocabulary_uses
+from ipw.workloads.routing.measures.tally import Tally
 from ipw.workloads.routing.metrics import pool_layers
-from ipw.workloads.routing.segments import Segments, count_segments
-from ipw.workloads.routing.specialisation import FREQUENT_TOKEN, vocabulary_uses
-from ipw.workloads.routing.tally import Tally
 from ipw.workloads.routing.trace import Index, Trace, read_index, read_parts
 
 Ints = npt.NDArray[np.integer[Any]]

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from ipw.attribution.queries.tables import derive_lm
 from ipw.runs.directory import RunDir
-from ipw.workloads.lm.derive import derive_lm
 from ipw.workloads.routing.analysis import MAIN_LENGTH, POOLED_SEQUENCES, Analysis, Cache, Key, analyse
-from ipw.workloads.routing.bootstrap import basic_interval
-from ipw.workloads.routing.offload_table import offload_rows
+from ipw.workloads.routing.measures.bootstrap import basic_interval
+from ipw.workloads.routing.measures.segments import best_router
+from ipw.workloads.routing.measures.specialisation import coefficient_of_variation, vocabulary_shares
+from ipw.workloads.routing.offload.table import offload_rows
 from ipw.workloads.routing.parameters import SEGMENT_LENGTHS
-from ipw.workloads.routing.segments import best_router
-from ipw.workloads.routing.specialisation import coefficient_of_variation, vocabulary_shares
 from ipw.workloads.routing.throughput import throughput
 from ipw.workloads.routing.trace import read_parts
 

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ipw.errors import UsageError
+from ipw.runs.checks.survey import recorded
 from ipw.runs.directory import RunDir
-from ipw.runs.survey import recorded
 from ipw.workloads.routing.parameters import Parameters
 from ipw.workloads.routing.streams.responses import FLAG, Recorded, read_responses, routed
 from ipw.workloads.routing.trace import Writer, part_path, part_paths, read_part, write_part

@@ -9,12 +9,12 @@ import numpy as np
 from ipw.errors import UsageError
 from ipw.workloads.base import Book, Counters, Marker, Progress
 from ipw.workloads.routing.capture import Capture
-from ipw.workloads.routing.corpus import Sequence, cut, read_corpus
 from ipw.workloads.routing.forward import Pass, read
-from ipw.workloads.routing.offload_run import SEQUENCES, run_offload
+from ipw.workloads.routing.offload.run import SEQUENCES, run_offload
 from ipw.workloads.routing.parameters import Parameters
 from ipw.workloads.routing.subject import Subject
 from ipw.workloads.routing.trace import Writer
+from ipw.workloads.texts.corpus import Sequence, cut, read_corpus
 
 EXAMPLE_TOKENS = 160
 """So much of the first sequence is kept as text, for the routing map."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ipw.errors import MissingExtraError, UsageError
 from ipw.workloads.routing.capture import expert_bytes
-from ipw.workloads.routing.corpus import Text
+from ipw.workloads.texts.corpus import Text
 
 if TYPE_CHECKING:
     import torch

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ipw.runs.directory import RunDir
-from ipw.unseen import unseen
-from ipw.workloads.routing.bootstrap import basic_interval, multiplicities
+from ipw.runs.unseen import unseen
+from ipw.workloads.routing.measures.bootstrap import basic_interval, multiplicities
 
 Floats = npt.NDArray[np.float64]
 Metric = dict[str, Any]

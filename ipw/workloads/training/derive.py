@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from ipw.attribution.run import MEASURED, Attributed, attribute_run, straight_energy, unread
 from ipw.energy.division import Share
 from ipw.runs.directory import RunDir
-from ipw.unseen import unseen
-from ipw.workloads.derive import MEASURED, Attributed, attribute_run, straight_energy, unread
+from ipw.runs.unseen import unseen
 from ipw.workloads.training.edges import PHASES
 from ipw.workloads.training.learning import Bounded, Curve, common_budget, common_target
 from ipw.workloads.training.metrics import UNMEASURED, Drawn, Energy, Metric, joules, method_metrics

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple, NoReturn, Protocol
 
-from ipw.channel_curves import curves, total_channels
 from ipw.clock import now_ns
 from ipw.energy.curve import energy_between
+from ipw.runs.curves import curves, total_channels
 from ipw.runs.directory import RunDir
 from ipw.workloads.base import Book, Counters, Progress
 from ipw.workloads.training.parameters import MOST_STEPS, Parameters
@@ -25,7 +25,7 @@ ENDED_WELL = ("complete", "stopped")
 
 
 class Measurer(Protocol):
-    """What is needed of `ipw.meter.Meter`."""
+    """What is needed of `ipw.metering.meter.Meter`."""
 
     def span(self, name: str, phase: str) -> Any:
         """Mark what is done inside as one interval of the given phase."""

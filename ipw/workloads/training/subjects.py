@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ipw.errors import UsageError
-from ipw.workloads.routing.corpus import read_corpus
+from ipw.workloads.texts.corpus import read_corpus
 from ipw.workloads.training import data, image_model
 from ipw.workloads.training.heads import LayeredHead, classifier
 from ipw.workloads.training.image_model import ResNet
@@ -130,7 +130,7 @@ def _texts(parameters: Parameters) -> Iterator[str]:
     if parameters.data != "bundled":
         yield from (text.content for text in read_corpus(parameters.data, seed=parameters.seed))
         return
-    from ipw.workloads.lm import datasets
+    from ipw.workloads.texts import datasets
 
     for question in datasets.load(datasets.BUNDLED, seed=parameters.seed).questions:
         yield f"{question.prompt} {question.answer}"

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from ipw.energy.timeline import Spans
-from ipw.reports.metrics import summarize
+from ipw.metrics.summary import summarize
 from ipw.runs.directory import RunDir
 from ipw.runs.journal import Journal
 from ipw.runs.readings import READINGS, RECORD

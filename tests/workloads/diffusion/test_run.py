@@ -15,7 +15,7 @@ from ipw.workloads.diffusion.methods import methods_of
 from ipw.workloads.diffusion.parameters import Parameters
 from ipw.workloads.diffusion.run import Arm, Asked, asked_of, batches, run_diffusion, turn_length
 from ipw.workloads.diffusion.subject import Subject
-from ipw.workloads.lm.questions import Question
+from ipw.workloads.texts.questions import Question
 
 LENGTH = 4
 

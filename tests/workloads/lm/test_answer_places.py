@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ipw.errors import UsageError
-from ipw.workloads.lm.answer_places import Case, Settled, settle
-from ipw.workloads.lm.dataset_values import LETTERS, Choices, text_of, texts_of
+from ipw.workloads.texts.answer_places import Case, Settled, settle
+from ipw.workloads.texts.values import LETTERS, Choices, text_of, texts_of
 
 COLOURS = ["red", "green", "blue", "grey"]
 

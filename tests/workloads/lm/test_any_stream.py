@@ -16,10 +16,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ipw.workloads.lm.client import Limits, ask
-from ipw.workloads.lm.reply import Answer
-from ipw.workloads.lm.server_url import server_url
-from ipw.workloads.lm.transport import Transport
+from ipw.workloads.lm.http.client import Limits, ask
+from ipw.workloads.lm.http.reply import Answer
+from ipw.workloads.lm.http.transport import Transport
+from ipw.workloads.lm.http.url import server_url
 
 EXAMPLES = settings(max_examples=int(os.environ.get("IPW_EXAMPLES", "60")), deadline=None)
 LIMITS = Limits(timeout_s=10, stall_s=10, max_tokens=16, temperature=0.0, seed=None)

@@ -17,22 +17,22 @@ from doubles.openai_server import Behaviour, Request, serving
 from test_merge import SECOND, two
 from workloads.lm.test_run import Marks, sums
 
+from ipw.attribution.queries.arrivals import read_arrivals
+from ipw.attribution.queries.phases import Timing
+from ipw.attribution.queries.tables import read_finished
 from ipw.errors import UsageError
 from ipw.pipeline import derive
 from ipw.runs.arrivals import ARRIVALS, UNIT_NS, encoded
 from ipw.runs.arrivals_file import ArrivalsFile
+from ipw.runs.checks.record import Found, held
+from ipw.runs.checks.survey import recorded
 from ipw.runs.directory import RunDir
 from ipw.runs.journal import Journal
-from ipw.runs.record import Found, held
-from ipw.runs.survey import recorded
 from ipw.verbs.merge import merge_runs
-from ipw.workloads.lm.arrivals import read_arrivals
-from ipw.workloads.lm.derive import read_finished
-from ipw.workloads.lm.engines import serve
 from ipw.workloads.lm.parameters import Parameters
-from ipw.workloads.lm.phases import Timing
 from ipw.workloads.lm.plan import plan
 from ipw.workloads.lm.run import run_lm
+from ipw.workloads.lm.servers.engines import serve
 
 Told = dict[str, list[tuple[int, int]]]
 

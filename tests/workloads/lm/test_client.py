@@ -15,11 +15,11 @@ from doubles.openai_server import Behaviour, serving
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipw.workloads.lm import reply
-from ipw.workloads.lm.client import Limits, ask, server_models
-from ipw.workloads.lm.reply import Answer, gaps_us
-from ipw.workloads.lm.server_url import server_url
-from ipw.workloads.lm.transport import Transport
+from ipw.workloads.lm.http import reply
+from ipw.workloads.lm.http.client import Limits, ask, server_models
+from ipw.workloads.lm.http.reply import Answer, gaps_us
+from ipw.workloads.lm.http.transport import Transport
+from ipw.workloads.lm.http.url import server_url
 
 LIMITS = Limits(timeout_s=10, stall_s=5, max_tokens=16, temperature=0.0, seed=None)
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipw.workloads.lm.completion import CompletionStream
+from ipw.workloads.lm.http.completion import CompletionStream
 
 
 def event(value: Any) -> bytes:

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from workloads.lm.test_client import answer, answers
 
-from ipw.workloads.lm.content_coding import ContentCoding
-from ipw.workloads.lm.http_parser import HttpError
+from ipw.workloads.lm.http.content_coding import ContentCoding
+from ipw.workloads.lm.http.parser import HttpError
 
 STREAM = b'data: {"choices":[{"delta":{"content":"4"},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
 

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ipw.errors import UsageError
-from ipw.workloads.lm.datasets import Dataset, load
+from ipw.workloads.texts.datasets import Dataset, load
 
 ROWS = [{"prompt": "2+2", "answer": "4"}, {"prompt": "Größe?", "answer": "é"}]
 

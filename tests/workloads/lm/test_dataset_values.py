@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipw.workloads.lm.dataset_values import NotReadableError, cell_value, choices_of, prompt_of, text_of, texts_of
+from ipw.workloads.texts.values import NotReadableError, cell_value, choices_of, prompt_of, text_of, texts_of
 
 USER = {"role": "user", "content": "2+2?"}
 SYSTEM = {"role": "system", "content": "Be brief."}

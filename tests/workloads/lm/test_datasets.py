@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from ipw.errors import UsageError
-from ipw.workloads.lm.datasets import Question, load
-from ipw.workloads.lm.questions import questions_digest
+from ipw.workloads.texts.datasets import Question, load
+from ipw.workloads.texts.questions import questions_digest
 
 
 def jsonl(folder: Path, *rows: Any, name: str = "q.jsonl") -> str:

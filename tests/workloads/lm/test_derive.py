@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ipw.attribution.queries import journal_table
+from ipw.attribution.queries import tables as derive
+from ipw.attribution.queries.tables import derive_lm
 from ipw.profilers.base import Channel
 from ipw.runs.directory import RunDir
 from ipw.runs.journal import JOURNAL
 from ipw.runs.readings import READINGS, RECORD_FIELDS
-from ipw.workloads.lm import derive, journal_table
-from ipw.workloads.lm.derive import derive_lm
 
 SECOND = 1_000_000_000
 IDLE_W, BUSY_W = 10.0, 50.0

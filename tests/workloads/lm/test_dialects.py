@@ -10,7 +10,7 @@ import pytest
 from doubles.openai_server import Behaviour, serving
 from workloads.lm.test_client import answer, answers, raw_server
 
-from ipw.workloads.lm.reply import Answer
+from ipw.workloads.lm.http.reply import Answer
 
 
 def event(value: Any) -> bytes:

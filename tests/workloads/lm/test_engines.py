@@ -15,13 +15,13 @@ import pytest
 from doubles.openai_server import serving
 
 from ipw.errors import IpwError, MissingExtraError, UsageError
-from ipw.workloads.lm import engines
-from ipw.workloads.lm.client import ask
-from ipw.workloads.lm.endpoint import Endpoint
-from ipw.workloads.lm.engines import serve
+from ipw.workloads.lm.http.client import ask
+from ipw.workloads.lm.http.reply import Answer
+from ipw.workloads.lm.http.transport import Transport
 from ipw.workloads.lm.parameters import Parameters
-from ipw.workloads.lm.reply import Answer
-from ipw.workloads.lm.transport import Transport
+from ipw.workloads.lm.servers import engines
+from ipw.workloads.lm.servers.endpoint import Endpoint
+from ipw.workloads.lm.servers.engines import serve
 
 DENSE = Path(str(files("ipw"))) / "data" / "dense-q8_0.gguf"
 
@@ -138,7 +138,7 @@ def test_without_xllamacpp_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -
 
 def test_the_server_ends_when_its_parent_is_killed() -> None:
     code = (
-        "import time; from ipw.workloads.lm.engines import serve; from ipw.workloads.lm.parameters import Parameters\n"
+        "import time; from ipw.workloads.lm.servers.engines import serve; from ipw.workloads.lm.parameters import Parameters\n"
         "with serve(Parameters(model='dense')) as e: print(e.pid, flush=True); time.sleep(60)"
     )
     parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, env=os.environ)

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ipw.errors import IpwError, UsageError
-from ipw.workloads.lm.datasets import load
-from ipw.workloads.lm.engines import serve
 from ipw.workloads.lm.length_fit import Fit, fit_words, fitted, told
 from ipw.workloads.lm.parameters import Parameters
 from ipw.workloads.lm.plan import Plan, plan
+from ipw.workloads.lm.servers.engines import serve
+from ipw.workloads.texts.datasets import load
 
 TEMPLATE = 9
 """Tokens of a chat template."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ipw.workloads.lm.folder_weights import folder_weights
+from ipw.workloads.lm.servers.safetensors import folder_weights
 
 
 def write(folder: Path, config: dict[str, Any], tensors: dict[str, list[int]]) -> Path:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ipw.errors import IpwError
-from ipw.workloads.lm.gguf_facts import gguf_facts
+from ipw.workloads.lm.servers.gguf import gguf_facts
 
 DATA = Path(str(files("ipw"))) / "data"
 

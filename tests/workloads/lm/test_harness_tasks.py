@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ipw.errors import MissingExtraError, UsageError
-from ipw.workloads.lm.datasets import load
+from ipw.workloads.texts.datasets import load
 
 YAML = """
 task: capitals
@@ -51,7 +51,7 @@ def test_prompts_stops_and_scores_are_those_of_the_task(tmp_path: Path, monkeypa
     pytest.importorskip("lm_eval", reason="the extra 'lm-eval' is not installed")
     import datasets
 
-    from ipw.workloads.lm.harness_tasks import Task
+    from ipw.workloads.texts.harness import Task
 
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     source = task(tmp_path)

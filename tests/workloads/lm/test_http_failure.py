@@ -11,8 +11,8 @@ import pytest
 from doubles.openai_server import Behaviour
 from workloads.lm.test_client import LIMITS, answer, answers, raw_server
 
-from ipw.workloads.lm.client import Limits
-from ipw.workloads.lm.http_failure import retry_after_s
+from ipw.workloads.lm.http.client import Limits
+from ipw.workloads.lm.http.failure import retry_after_s
 
 HURRIED = Limits(timeout_s=0.2, stall_s=0.1, max_tokens=16, temperature=0.0, seed=None)
 TOKEN = b'data: {"choices":[{"delta":{"content":"4"}}]}\n\n'

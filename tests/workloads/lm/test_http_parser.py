@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipw.workloads.lm.http_parser import MAX_HEAD, HttpError, ResponseParser
+from ipw.workloads.lm.http.parser import MAX_HEAD, HttpError, ResponseParser
 
 
 def parse(*pieces: bytes, closed: bool = False) -> tuple[ResponseParser, bytes]:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ipw.errors import MissingExtraError, UsageError
-from ipw.workloads.lm.datasets import Dataset, load
+from ipw.workloads.texts.datasets import Dataset, load
 
 pytest.importorskip("datasets", reason="the extra 'datasets' is not installed")
 

@@ -18,14 +18,14 @@ from ipw.clock import now_ns
 from ipw.errors import OutageError
 from ipw.runs.directory import RunDir
 from ipw.runs.journal import Journal
-from ipw.workloads.lm import liveness
-from ipw.workloads.lm.engines import serve
-from ipw.workloads.lm.liveness import FEW, Liveness, Tried, sign_of
-from ipw.workloads.lm.outage import Outage, death_of
+from ipw.workloads.lm.http.reply import Answer
 from ipw.workloads.lm.parameters import Parameters
 from ipw.workloads.lm.plan import plan
-from ipw.workloads.lm.reply import Answer
 from ipw.workloads.lm.run import run_lm
+from ipw.workloads.lm.servers import liveness
+from ipw.workloads.lm.servers.engines import serve
+from ipw.workloads.lm.servers.liveness import FEW, Liveness, Tried, sign_of
+from ipw.workloads.lm.servers.outage import Outage, death_of
 
 QUESTIONS = 60
 

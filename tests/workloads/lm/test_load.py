@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from ipw.clock import now_ns
 from ipw.errors import UsageError
-from ipw.workloads.lm.datasets import Question
 from ipw.workloads.lm.load import arrivals, closed_loop, open_loop
 from ipw.workloads.lm.parameters import Parameters, latency_targets
+from ipw.workloads.texts.datasets import Question
 
 QUESTIONS = [Question(str(i), None, "?", "!") for i in range(20)]
 

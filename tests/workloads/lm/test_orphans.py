@@ -15,12 +15,12 @@ import psutil
 import pytest
 from workloads.lm.test_served import HELPER, SERVER, TESTS, eventually, family
 
-from ipw.workloads.lm.engines import serve
 from ipw.workloads.lm.parameters import Parameters
+from ipw.workloads.lm.servers.engines import serve
 
 CLIENT = """
 import sys, time
-from ipw.workloads.lm.engines import serve
+from ipw.workloads.lm.servers.engines import serve
 from ipw.workloads.lm.parameters import Parameters
 with serve(Parameters(**eval(sys.argv[1]))) as endpoint:
     print("ready", flush=True)
@@ -146,7 +146,7 @@ def test_an_engines_child_ends_with_a_client_that_is_killed_also_while_it_loads(
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process of its parent's death")
 def test_a_process_that_keeps_pythons_lock_ends_with_its_parent_too() -> None:
     holding = (
-        "import ctypes; from ipw.workloads.lm.parent_death import end_with_parent; end_with_parent(); "
+        "import ctypes; from ipw.workloads.lm.servers.parent_death import end_with_parent; end_with_parent(); "
         "print('holding', flush=True); ctypes.PyDLL(None).sleep(60)"
     )
     starting = (

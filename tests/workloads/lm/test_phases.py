@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ipw.workloads.lm.phases import MISSING, PHASES, Timing, query_spans
+from ipw.attribution.queries.phases import MISSING, PHASES, Timing, query_spans
 
 
 def timing(*rows: tuple[int, int, int, int, int, int]) -> Timing:

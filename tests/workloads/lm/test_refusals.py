@@ -11,8 +11,8 @@ from workloads.lm.test_run import execute, sums
 
 from ipw.errors import IpwError
 from ipw.runs.directory import RunDir
-from ipw.workloads.lm.refusals import hint
-from ipw.workloads.lm.server_url import server_url
+from ipw.workloads.lm.http.refusals import hint
+from ipw.workloads.lm.http.url import server_url
 
 URL = server_url("http://host:8000/v1")
 

@@ -20,13 +20,13 @@ from ipw.clock import now_ns
 from ipw.errors import IpwError, OutageError, UsageError
 from ipw.runs.directory import RunDir
 from ipw.runs.journal import Journal
+from ipw.runs.scores import newest_scores
 from ipw.workloads.base import Counters
-from ipw.workloads.lm.engines import serve
 from ipw.workloads.lm.parameters import Parameters
 from ipw.workloads.lm.plan import plan
 from ipw.workloads.lm.run import run_lm
-from ipw.workloads.lm.score_run import score_run
-from ipw.workloads.lm.scores import newest_scores
+from ipw.workloads.lm.scoring.again import score_run
+from ipw.workloads.lm.servers.engines import serve
 
 
 class Marks:

@@ -13,9 +13,9 @@ from doubles.openai_server import Behaviour, Request, serving
 from ipw.errors import IpwError, UsageError
 from ipw.runs.directory import RunDir
 from ipw.runs.journal import JOURNAL
-from ipw.workloads.lm import judge
-from ipw.workloads.lm.score_run import Judge, score_run
-from ipw.workloads.lm.scores import newest_scores, score_files
+from ipw.runs.scores import newest_scores, score_files
+from ipw.workloads.lm.scoring import judge
+from ipw.workloads.lm.scoring.again import Judge, score_run
 
 ANSWERS = ("4", "so it is 4", "five", None)
 """Of a model, to four questions whose right answer is 4; to the last it failed."""
@@ -104,7 +104,7 @@ def test_a_judge_compares_in_both_orders(tmp_path: Path) -> None:
 def test_a_judge_that_fails_is_asked_again_and_no_answer_suffers_for_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ipw.workloads.lm.score_run.PAUSES_S", (0.0,))
+    monkeypatch.setattr("ipw.workloads.lm.scoring.again.PAUSES_S", (0.0,))
     run = answered(tmp_path)
     with serving(lambda request: Behaviour(["TRUE"], status=200 if request.number < 1 else 503)) as server:
         with pytest.raises(IpwError, match="the judge fails: HTTP 503"):
@@ -156,7 +156,7 @@ def test_what_cannot_score_is_refused(tmp_path: Path, scorer: str, message: str)
 
 def test_mathematics_is_compared_by_what_it_means_whatever_the_answer_does() -> None:
     pytest.importorskip("math_verify", reason="the extra 'math' is not installed")
-    from ipw.workloads.lm.math_scoring import MathScorer
+    from ipw.workloads.lm.scoring.math import MathScorer
 
     with MathScorer() as scorer:
         assert scorer("so \\boxed{\\frac{1}{2}}", "0.5") == (1.0, True)
@@ -176,7 +176,7 @@ def test_mathematics_is_compared_by_what_it_means_whatever_the_answer_does() -> 
 
 def test_an_answer_that_keeps_the_worker_too_long_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("math_verify", reason="the extra 'math' is not installed")
-    from ipw.workloads.lm import math_scoring
+    from ipw.workloads.lm.scoring import math as math_scoring
 
     with math_scoring.MathScorer() as scorer:
         assert scorer("\\boxed{42}", "42").score == 1.0
@@ -185,8 +185,8 @@ def test_an_answer_that_keeps_the_worker_too_long_is_wrong(monkeypatch: pytest.M
 
 
 def test_scores_take_the_place_of_the_journals_in_the_table(tmp_path: Path) -> None:
-    from ipw.workloads.lm.derive import query_parts
-    from ipw.workloads.lm.journal_table import COLUMNS
+    from ipw.attribution.queries.journal_table import COLUMNS
+    from ipw.attribution.queries.tables import query_parts
 
     run = answered(tmp_path)
     columns = {"score": np.array([0.5, np.nan, 0.0, 0.0])}

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ipw.errors import UsageError
-from ipw.workloads.lm.questions import Question
-from ipw.workloads.lm.scoring import DEFERRED, SCORERS, Scored, check_scorer, chosen_letter, last_number, scored
+from ipw.workloads.lm.scoring.answers import DEFERRED, SCORERS, Scored, check_scorer, chosen_letter, last_number, scored
+from ipw.workloads.texts.questions import Question
 
 
 def score(scorer: str, response: str | None, asked: Question) -> float | None:

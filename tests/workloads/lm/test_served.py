@@ -15,9 +15,9 @@ import psutil
 import pytest
 
 from ipw.errors import IpwError, UsageError
-from ipw.workloads.lm import endpoint as endpoints
-from ipw.workloads.lm.engines import serve
 from ipw.workloads.lm.parameters import Parameters
+from ipw.workloads.lm.servers import endpoint as endpoints
+from ipw.workloads.lm.servers.engines import serve
 
 TESTS = Path(__file__).parents[2]
 HELPER = "import time; time.sleep(600)"
@@ -113,7 +113,7 @@ def test_a_server_that_will_not_end_is_killed(tmp_path: Path, monkeypatch: pytes
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_the_server_ends_however_ipw_does(number: signal.Signals, command: str, tmp_path: Path) -> None:
     code = (
-        "import signal, sys, time\nfrom ipw.workloads.lm.engines import serve\n"
+        "import signal, sys, time\nfrom ipw.workloads.lm.servers.engines import serve\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's background job ignores it
         "from ipw.workloads.lm.parameters import Parameters\n"
         "with serve(Parameters(serve=sys.argv[1])): print('ready', flush=True); time.sleep(60)"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ipw.workloads.lm.server_place import _leads_to_no_wire, place
+from ipw.workloads.lm.servers.place import _leads_to_no_wire, place
 
 TRY = "ip link add v0 type veth peer name v1 && mount -t sysfs sysfs /sys"
 NAMESPACES = (
@@ -18,7 +18,7 @@ NAMESPACES = (
     and shutil.which("ip")
     and subprocess.run(["unshare", "-rnm", "bash", "-c", TRY], capture_output=True, check=False).returncode == 0
 )
-SHOW = "import sys; from ipw.workloads.lm.server_place import place; print(*place(sys.argv[1]))"
+SHOW = "import sys; from ipw.workloads.lm.servers.place import place; print(*place(sys.argv[1]))"
 
 
 def in_own_network(script: str) -> str:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ipw.workloads.lm import server_processes as module
-from ipw.workloads.lm.server_processes import Found, server_processes
+from ipw.workloads.lm.servers import processes as module
+from ipw.workloads.lm.servers.processes import Found, server_processes
 
 SERVER = "import socket; s = socket.create_server(('127.0.0.1', 0)); print(s.getsockname()[1], flush=True); input()"
 

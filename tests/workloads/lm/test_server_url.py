@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from ipw.errors import UsageError
-from ipw.workloads.lm.server_url import server_url
+from ipw.workloads.lm.http.url import server_url
 
 
 @pytest.mark.parametrize(

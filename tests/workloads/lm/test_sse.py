@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipw.workloads.lm.sse import EventStream
+from ipw.workloads.lm.http.sse import EventStream
 
 
 class Heard(EventStream):

@@ -16,15 +16,15 @@ import psutil
 import pytest
 
 from ipw.errors import MissingExtraError, UsageError
-from ipw.workloads.lm import engines
-from ipw.workloads.lm.client import Api, ask
-from ipw.workloads.lm.datasets import load
-from ipw.workloads.lm.endpoint import Endpoint
-from ipw.workloads.lm.engines import default_engine, serve
+from ipw.workloads.lm.http.client import Api, ask
+from ipw.workloads.lm.http.reply import Answer
+from ipw.workloads.lm.http.transport import Transport
 from ipw.workloads.lm.parameters import Parameters
-from ipw.workloads.lm.reply import Answer
-from ipw.workloads.lm.transformers_server import Event, Job, Model, batches
-from ipw.workloads.lm.transport import Transport
+from ipw.workloads.lm.servers import engines
+from ipw.workloads.lm.servers.endpoint import Endpoint
+from ipw.workloads.lm.servers.engines import default_engine, serve
+from ipw.workloads.lm.servers.transformers import Event, Job, Model, batches
+from ipw.workloads.texts.datasets import load
 
 MOE = Path(str(files("ipw"))) / "data" / "moe"
 PROGRAM = Path(sys.executable).with_name("transformers")

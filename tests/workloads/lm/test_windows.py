@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from reports.made_runs import BUSY_W, IDLE_W, SECOND, make_run
 
+from ipw.attribution.queries.phases import Timing, query_spans
+from ipw.attribution.queries.windows import attribute_windows, measured_windows
 from ipw.runs.directory import RunDir
 from ipw.runs.readings import RECORD_FIELDS
-from ipw.workloads.lm.phases import Timing, query_spans
-from ipw.workloads.lm.windows import attribute_windows, measured_windows
 
 PARTS = ((0, 20), (100, 130))
 """Seconds that were measured; the machine was busy in between too, with who knows what."""

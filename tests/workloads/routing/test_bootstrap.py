@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ipw.workloads.routing.bootstrap import basic_interval, multiplicities
+from ipw.workloads.routing.measures.bootstrap import basic_interval, multiplicities
 
 
 def test_every_replicate_keeps_the_size_of_every_domain() -> None:

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from workloads.routing.simulation import best_possible, relabelled, simulate, trace, traces
 
 from ipw.errors import UsageError
-from ipw.workloads.routing import stacks
-from ipw.workloads.routing.caches import Cold, Policy, accesses
+from ipw.workloads.routing.measures import stacks
+from ipw.workloads.routing.measures.caches import Cold, Policy, accesses
 from ipw.workloads.routing.metrics import cache_hit_rate, pool_layers, segment_cache_best_hit_rate
 
 Ints = npt.NDArray[np.integer[Any]]

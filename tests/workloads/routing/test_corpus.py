@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from ipw.errors import UsageError
-from ipw.workloads.routing.corpus import Text, cut, read_corpus
+from ipw.workloads.texts.corpus import Text, cut, read_corpus
 
 
 def byte_ids(text: Text) -> list[int]:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ipw.workloads.routing.cost import Machine, expected_cost, fit_line, largest_cache
+from ipw.workloads.routing.offload.cost import Machine, expected_cost, fit_line, largest_cache
 
 
 def test_a_cache_that_always_hits_costs_only_the_computing() -> None:

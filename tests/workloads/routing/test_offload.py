@@ -10,9 +10,9 @@ from workloads.routing.architectures import VOCABULARY, tiny
 from workloads.routing.simulation import traces
 
 from ipw.errors import UsageError
-from ipw.workloads.routing.caches import accesses
 from ipw.workloads.routing.capture import Capture
-from ipw.workloads.routing.offload import Offload, Residents, one_by_one
+from ipw.workloads.routing.measures.caches import accesses
+from ipw.workloads.routing.offload.loader import Offload, Residents, one_by_one
 from ipw.workloads.routing.parameters import OnlinePolicy
 
 torch = pytest.importorskip("torch", reason="offloading runs models of the extra 'torch'")

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from workloads.routing.simulation import relabelled, trace, traces
 
 from ipw.errors import UsageError
+from ipw.workloads.routing.measures.segments import Segments, best_router, count_segments
 from ipw.workloads.routing.metrics import (
     pool_layers,
     position_routing_best_performance,
     segment_hit_rate,
     segment_routing_best_performance,
 )
-from ipw.workloads.routing.segments import Segments, best_router, count_segments
 
 Ints = npt.NDArray[np.integer[Any]]
 

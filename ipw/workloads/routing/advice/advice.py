@@ -15,7 +15,7 @@ from ipw.workloads.routing.advice.findings import findings
 from ipw.workloads.routing.advice.model import Sizes
 from ipw.workloads.routing.advice.prices import Prices, told
 from ipw.workloads.routing.advice.settings import settings
-from ipw.workloads.routing.bootstrap import multiplicities
+from ipw.workloads.routing.measures.bootstrap import multiplicities
 from ipw.workloads.routing.measures.curves import Trace, all_curves, best_pins, best_pooled_pins
 from ipw.workloads.routing.measures.units import units_of
 from ipw.workloads.routing.streams.stream import Stream

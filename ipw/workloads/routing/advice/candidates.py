@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ipw.workloads.routing.advice.prices import Prices, absent, joules, seconds
-from ipw.workloads.routing.bootstrap import basic_interval
+from ipw.workloads.routing.measures.bootstrap import basic_interval
 from ipw.workloads.routing.measures.curves import ORACLES, Counts, Curve
 
 Floats = npt.NDArray[np.float64]

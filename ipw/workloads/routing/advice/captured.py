@@ -15,10 +15,10 @@ WRITE = 32
 def capture(model: str, corpus: str, folder: Path) -> None:
     """Let `model` read texts and write on, and keep its routing in `folder`. Raises UsageError."""
     from ipw.workloads.routing.capture import Capture
-    from ipw.workloads.routing.corpus import cut, read_corpus
     from ipw.workloads.routing.forward import read
     from ipw.workloads.routing.subject import load_subject
     from ipw.workloads.routing.trace import Writer
+    from ipw.workloads.texts.corpus import cut, read_corpus
 
     subject = load_subject(model)
     write = 0 if subject.model.config.is_encoder_decoder else WRITE

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ipw.workloads.routing.bootstrap import basic_interval
+from ipw.workloads.routing.measures.bootstrap import basic_interval
 from ipw.workloads.routing.measures.curves import Counts, Curve
 
 Ints = npt.NDArray[np.integer[Any]]

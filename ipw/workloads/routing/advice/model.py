@@ -18,7 +18,7 @@ from typing import Any
 from ipw.errors import IpwError, UsageError
 from ipw.foreign_json import parsed, read_json
 from ipw.printable import clean
-from ipw.workloads.lm.gguf_facts import GGUF_ERRORS, Tensor, gguf_header, is_gguf
+from ipw.workloads.lm.servers.gguf import GGUF_ERRORS, Tensor, gguf_header, is_gguf
 
 BLOCKS = {
     0: (1, 4), 1: (1, 2), 2: (32, 18), 3: (32, 20), 6: (32, 22), 7: (32, 24), 8: (32, 34), 9: (32, 36), 10: (256, 84),

@@ -12,7 +12,7 @@ import numpy as np
 
 from ipw.errors import IpwError, UsageError
 from ipw.foreign_json import read_json
-from ipw.workloads.lm.gguf_facts import is_gguf
+from ipw.workloads.lm.servers.gguf import is_gguf
 from ipw.workloads.routing.advice.amounts import bytes_of
 from ipw.workloads.routing.advice.captured import capture
 from ipw.workloads.routing.advice.model import Sizes, is_model, sizes_of
@@ -109,8 +109,8 @@ def _overridden(sizes: Sizes, told: Told) -> Sizes:
 def measured_prices(source: str) -> dict[str, Any]:
     """What an offload run measured of tokens and bytes; empty where `source` is no such run."""
     from ipw.runs.directory import RunDir
-    from ipw.workloads.routing.cost import fit_line
-    from ipw.workloads.routing.offload_table import offload_rows
+    from ipw.workloads.routing.offload.cost import fit_line
+    from ipw.workloads.routing.offload.table import offload_rows
 
     path = Path(source)
     if not (path / "manifest.json").is_file() or not (path / "journal.jsonl").is_file():

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ipw.errors import UsageError
-from ipw.workloads.routing.compiled import compiled
-from ipw.workloads.routing.stacks import counts_ahead, load_together
+from ipw.workloads.routing.measures.compiled import compiled
+from ipw.workloads.routing.measures.stacks import counts_ahead, load_together
 
 Ints = npt.NDArray[np.integer[Any]]
 RULES = {"lru": 0, "lfu": 1, "lfru": 2, "belady": 3, "sch": 4}

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ipw.workloads.routing.compiled import compiled
+from ipw.workloads.routing.measures.compiled import compiled
 
 Ints = npt.NDArray[np.integer[Any]]
 PROBATION, PROTECTED = 0, 1

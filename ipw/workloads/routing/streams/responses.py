@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ipw.errors import UsageError
-from ipw.workloads.lm.dataset_files import json_rows
+from ipw.workloads.texts.files import json_rows
 
 Ints = npt.NDArray[np.integer[Any]]
 NPY = b"\x93NUMPY"

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ipw.errors import UsageError
-from ipw.workloads.routing.stacks import first_bad_token
+from ipw.workloads.routing.measures.stacks import first_bad_token
 from ipw.workloads.routing.streams.stream import ID, Run, Spool, Stream, finished
 
 Ints = npt.NDArray[np.integer[Any]]

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from workloads.routing.measures.plain import bounded_hits, pooled_hits, ranked_hits, segmented_hits
 from workloads.routing.simulation import trace
 
-from ipw.workloads.routing.caches import accesses
 from ipw.workloads.routing.measures.bounded import replay_bounded
+from ipw.workloads.routing.measures.caches import accesses
 from ipw.workloads.routing.measures.pooled import new_pool, replay_pooled
 from ipw.workloads.routing.measures.prediction import chances, count_pairs, guess, replay_guessed
 from ipw.workloads.routing.measures.replay import RULES, new_stack, next_uses_of, replay

@@ -1,0 +1,1 @@
+"""Joules of queries: phases, windows and the tables that they stand in."""

@@ -1,0 +1,1 @@
+"""Which readings of a sensor can be true."""

@@ -1,0 +1,1 @@
+"""Joules of what an engine computes in steps."""

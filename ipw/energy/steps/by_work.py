@@ -1,0 +1,233 @@
+"""Energy of what an engine computed in steps: joules of a tick to its steps, of a step to those in it and to tokens.
+
+Who is in a step shares alike what the step costs whoever is in it; who has a token bears that token. This is the
+Shapley value (Shapley, "A value for n-person games", 1953) of the cost "a step, if anybody is there, and its tokens".
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ipw.energy.arrays import Bools, Floats, sums
+from ipw.energy.baseline import Baseline
+from ipw.energy.chain import smooth
+from ipw.energy.curve import Z95, Curve
+from ipw.energy.division import Share
+from ipw.energy.steps.engine import Engine
+from ipw.energy.steps.step_costs import Costs, Ticks, costs_of, in_ticks, ticks_of
+from ipw.energy.steps.steps import Steps
+from ipw.energy.steps.work import COSTS, STEP, Work
+from ipw.energy.timeline import Spans
+from ipw.energy.uncertainty import quadratic
+
+LEAST_TICKS = 20
+"""Ticks with steps in them, below which they do not tell what a step costs."""
+Interval = tuple[float, float, float]
+RULE = (
+    "division of each step of the engine; what a step costs shared equally by those in it, tokens borne by whose they"
+    " are, idle floor shared equally"
+)
+
+
+class ByWork(NamedTuple):
+    """What the steps of an engine drew, divided."""
+
+    spans: Share
+    owners: Share
+    idle_j: float
+    costs: dict[str, Interval]
+
+
+def divided(curve: Curve, spans: Spans, engine: Engine, baseline: Baseline, window_ns: tuple[int, int]) -> ByWork | str:
+    """Divide what was drawn in the window; or say why that cannot be."""
+    steps, work = engine.steps, engine.work
+    if steps is None or work is None:
+        return engine.why
+    if steps.first_step.size != spans.owners:
+        raise ValueError("units and owners are the same")
+    usable = ~_in_gaps(curve)
+    floor_j = np.diff(baseline.energy_at(curve.t_ns))
+    ticks = ticks_of(curve, steps, work, floor_j, usable, baseline.sd_w())
+    if int((usable & (ticks.done[STEP] > 0)).sum()) < LEAST_TICKS:
+        return f"fewer than {LEAST_TICKS} readings during steps"
+    costs = costs_of(ticks)
+    if not costs.joules.any():
+        return "steps cost nothing that could be told"
+    drawn = _drawn(ticks, costs, in_ticks(steps, (costs.joules @ work.step) ** 2, curve.t_ns)[0])
+    return _shared(curve, spans, steps, work, costs, drawn, floor_j * usable, ticks.above_j, window_ns)
+
+
+class Drawn(NamedTuple):
+    """What the steps of each tick drew, of what they cost as a rule."""
+
+    known: Floats
+    """`[ticks]`: 1, and 0 in gaps."""
+    lean: Floats
+    """`[ticks]`: 1/J; times what a step costs as a rule, by which fraction it drew more than that."""
+    knot_var: Floats
+    """`[ticks + 1]`: J², variance of the energy up to each knot, given all knots."""
+    square_j2: Floats
+    """`[ticks]`: sum of the squares of what the steps cost."""
+
+
+def _in_gaps(curve: Curve) -> Bools:
+    inside = np.zeros(curve.t_ns.size - 1, bool)
+    for start, end in curve.gaps_ns.tolist():
+        inside[np.searchsorted(curve.t_ns, start) : np.searchsorted(curve.t_ns, end)] = True
+    return inside
+
+
+def _drawn(ticks: Ticks, costs: Costs, square_j2: Floats) -> Drawn:
+    """Part what a tick has beside the costs: in part it is its steps' own, in part an error of its ends' timing."""
+    own_var = costs.scatter**2 * square_j2
+    rest = np.where(ticks.usable, ticks.above_j - costs.joules @ ticks.done, 0.0)
+    smoothed = smooth(ticks.chain(own_var, costs.timing), np.concatenate([[0.0], np.cumsum(rest)])[None])
+    mine = np.diff(smoothed.mean[0]) * own_var / (own_var + ticks.idle_var + ticks.least)
+    lean = np.divide(mine, square_j2, out=np.zeros(mine.size), where=ticks.usable & (square_j2 > 0))
+    return Drawn(ticks.usable.astype(np.float64), lean, smoothed.variance, square_j2)
+
+
+def _shared(
+    curve: Curve,
+    spans: Spans,
+    steps: Steps,
+    work: Work,
+    costs: Costs,
+    drawn: Drawn,
+    floor_j: Floats,
+    above_j: Floats,
+    window_ns: tuple[int, int],
+) -> ByWork:
+    """Sum up over steps: what each owner's entries cost, times what the step drew of what it costs as a rule."""
+    owners = spans.owners or 0
+    per_step = costs.joules @ work.step
+    known, lean = (_mean_over_steps(curve, steps, values, window_ns) for values in (drawn.known, drawn.lean))
+    drew = np.maximum(known + lean * per_step, 0.0)
+    by_entry = (costs.joules @ work.entry) * drew[work.entry_step]
+    before = sums(work.entry_unit, by_entry * work.before, owners)
+    after = sums(work.entry_unit, by_entry * ~work.before, owners)
+    variance = _variance(work, costs, by_entry, per_step, drew, owners)
+    variance += _timing_variance(curve, steps, work, costs, drawn, by_entry, per_step, owners)
+    whole_floor, floor = _floor_shares(curve, spans, floor_j, window_ns)
+    head = _first_of_owner(spans)
+    alone = np.bincount(spans.owner, minlength=owners)[spans.owner] < 2
+    net = np.where(head, before[spans.owner], after[spans.owner]) + np.where(head & alone, after[spans.owner], 0.0)
+    share = np.divide(net, (before + after)[spans.owner], out=np.zeros(net.size), where=net > 0)
+    total = before + after
+    idle_j = whole_floor + _within(curve, above_j, window_ns) - float(total.sum()) - float(floor.sum())
+    owned_floor = sums(spans.owner, floor, owners)
+    return ByWork(
+        spans=_share(net + floor, net, variance[spans.owner] * share),
+        owners=_share(total + owned_floor, total, variance),
+        idle_j=idle_j,
+        costs=_told(costs),
+    )
+
+
+def _share(gross: Floats, net: Floats, variance: Floats) -> Share:
+    margin = Z95 * np.sqrt(variance)
+    return Share(gross, np.maximum(gross - margin, np.minimum(gross, 0.0)), gross + margin, net)
+
+
+def _told(costs: Costs) -> dict[str, Interval]:
+    sd = np.sqrt(np.diag(costs.cov))
+    return {
+        name: (float(j), max(0.0, float(j - Z95 * s)), float(j + Z95 * s))
+        for name, j, s in zip(COSTS, costs.joules, sd, strict=True)
+        if s > 0
+    }
+
+
+def _variance(work: Work, costs: Costs, by_entry: Floats, per_step: Floats, drew: Floats, owners: int) -> Floats:
+    """Of each owner's energy: what the costs leave open, with the energy of each step as it is."""
+    per_step = np.maximum(per_step, 1e-300)
+    rows = []
+    for k in range(len(COSTS)):
+        own = work.entry[k] * drew[work.entry_step]
+        others = by_entry * (work.step[k] / per_step)[work.entry_step]
+        rows.append(sums(work.entry_unit, own - others, owners))
+    return quadratic(np.array(rows), costs.cov)
+
+
+def _timing_variance(
+    curve: Curve,
+    steps: Steps,
+    work: Work,
+    costs: Costs,
+    drawn: Drawn,
+    by_entry: Floats,
+    per_step: Floats,
+    owners: int,
+) -> Floats:
+    """Of each owner's energy: what the ticks leave open of which step drew what.
+
+    An owner has a share of each tick. Its energy is a sum over knots of the change of that share times the energy up to
+    the knot. Within a tick, steps depart from their costs each on its own, and their sum is known.
+    """
+    order = np.argsort(work.entry_unit, kind="stable")
+    unit = work.entry_unit[order]
+    middle = (steps.start_ns + steps.end_ns) // 2
+    main = np.clip(np.searchsorted(curve.t_ns, middle) - 1, 0, curve.t_ns.size - 2)
+    in_main = np.minimum(steps.end_ns, curve.t_ns[main + 1]) - np.maximum(steps.start_ns, curve.t_ns[main])
+    whole = per_step * np.maximum(in_main, 0) / np.maximum(steps.end_ns - steps.start_ns, 1)
+    tick, joules, whole = main[work.entry_step[order]], by_entry[order], whole[work.entry_step[order]]
+    new = np.flatnonzero(np.concatenate([[True], (np.diff(unit) != 0) | (np.diff(tick) != 0)]))
+    unit, tick = unit[new], tick[new]
+    own = np.add.reduceat(joules, new)
+    squares = np.add.reduceat(joules**2, new)
+    shared = np.add.reduceat(joules * whole, new)
+    inside = squares - np.divide(shared**2, drawn.square_j2[tick], out=squares.copy(), where=drawn.square_j2[tick] > 0)
+    variance = sums(unit, costs.scatter**2 * np.maximum(inside, 0.0), owners)
+
+    tick_j = sums(tick, own, curve.t_ns.size - 1)
+    share = own / np.maximum(tick_j[tick], 1e-300)
+    follows = (np.diff(unit) == 0) & (np.diff(tick) == 1)
+    before = np.concatenate([[0.0], np.where(follows, share[:-1], 0.0)])
+    ends = np.append(~follows, True)
+    variance += sums(unit, (share - before) ** 2 * drawn.knot_var[tick], owners)
+    variance += sums(unit[ends], share[ends] ** 2 * drawn.knot_var[tick[ends] + 1], owners)
+    return variance
+
+
+def _mean_over_steps(curve: Curve, steps: Steps, values: Floats, window_ns: tuple[int, int]) -> Floats:
+    """Per step, the mean over its time of what the ticks have, 0 outside the window."""
+    inside = np.clip(curve.t_ns, *window_ns)
+    running = np.concatenate([[0.0], np.cumsum(values * np.diff(inside))])
+    start, end = (np.interp(np.clip(x, *window_ns), inside, running) for x in (steps.start_ns, steps.end_ns))
+    mean: Floats = (end - start) / np.maximum(steps.end_ns - steps.start_ns, 1)
+    return mean
+
+
+def _within(curve: Curve, values: Floats, window_ns: tuple[int, int]) -> float:
+    """Sum over ticks in the window; of one that its edge cuts, the part inside."""
+    running = np.concatenate([[0.0], np.cumsum(values)])
+    start, end = np.interp(np.array(window_ns), curve.t_ns, running).tolist()
+    return float(end - start)
+
+
+def measured(curve: Curve, window_ns: tuple[int, int]) -> tuple[float, float]:
+    """Joules that were counted in the window, and of them those across outages, which nobody can place."""
+    joules, gaps = np.diff(curve.energy_j), _in_gaps(curve)
+    return _within(curve, joules, window_ns), _within(curve, joules * gaps, window_ns)
+
+
+def _floor_shares(curve: Curve, spans: Spans, floor_j: Floats, window_ns: tuple[int, int]) -> tuple[float, Floats]:
+    """The floor's energy in the window, and of it an equal share of each span in flight."""
+    t = np.unique(np.clip(np.concatenate([curve.t_ns, spans.start_ns, spans.end_ns, np.array(window_ns)]), *window_ns))
+    first, last = (np.searchsorted(t, np.clip(x, *window_ns)) for x in (spans.start_ns, spans.end_ns))
+    change = np.bincount(first, minlength=t.size) - np.bincount(last, minlength=t.size)
+    flying = np.cumsum(change)[:-1]
+    running = np.interp(t, curve.t_ns, np.concatenate([[0.0], np.cumsum(floor_j)]))
+    each = np.divide(np.diff(running), flying, out=np.zeros(t.size - 1), where=flying > 0)
+    shared = np.concatenate([[0.0], np.cumsum(each)])
+    return float(running[-1] - running[0]), shared[last] - shared[first]
+
+
+def _first_of_owner(spans: Spans) -> Bools:
+    """Whether each span is its owner's first."""
+    order = np.lexsort((spans.end_ns, spans.start_ns, spans.owner))
+    head = np.ones(order.size, bool)
+    head[order[1:]] = np.diff(spans.owner[order]) != 0
+    return head

@@ -1,0 +1,172 @@
+"""In which steps the work before a unit's first result was done.
+
+An engine takes what waits in the order in which it came, and in one step as much of it as fits. So the work of all
+units, in the order of their first results, is a line of which each step takes a piece; a first result tells where the
+line was at the end of its step. Between those, a step takes as much as it lasts longer than one without such work.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ipw.energy.arrays import Bools, Floats, Ints, sums
+from ipw.energy.steps.arrivals import Requests
+from ipw.energy.steps.steps import Steps, present
+
+LONGER = 1.15
+"""A step that lasts so many times longer than usual did more than it usually does."""
+TOLD = 5.0
+"""Work that would take less than so many times what steps are uneven by is not told from none."""
+ROUNDS = 4
+FEW = 20
+
+
+class Prompts(NamedTuple):
+    """Pieces of work before first results: which step did how much of whose."""
+
+    step: Ints
+    unit: Ints
+    tokens: Floats
+    step_tokens: Floats
+    """`[steps]`."""
+    passes: Floats
+    """`[steps]`: how many steps of the engine each is: those at whose end nothing came are seen as one."""
+    token_s: float
+    """How much longer a step lasts for each; 0 where that is not told."""
+
+
+def located(requests: Requests, steps: Steps) -> Prompts:
+    """Place the work before first results."""
+    decoding = sums(steps.entry_step, present(steps), steps.end_ns.size)
+    queue = _queue(requests, steps, decoding)
+    seconds = (steps.end_ns - steps.start_ns) / 1e9
+    finishing = sums(queue.first, queue.work, seconds.size)
+    plain = (finishing == 0) & ~queue.waiting
+    usual = _usual(seconds, decoding, plain)
+    longer = seconds > LONGER * usual
+    surely = (finishing > 0) & longer & ~queue.waiting & ~np.concatenate([[False], queue.waiting[:-1]])
+    taken, carried = finishing, np.zeros(seconds.size)
+    base_s, token_s = 0.0, 0.0
+    noise_s = float(np.median(np.abs(seconds - usual)[plain])) if plain.sum() >= FEW else 0.0
+    for _ in range(ROUNDS):
+        base_s, token_s = _speed(seconds, taken + decoding, surely, longer)
+        if not token_s:
+            break
+        room = np.where(longer, (seconds - base_s) / token_s - decoding, 0.0)
+        least = max(TOLD * noise_s / token_s, 1.0)
+        taken, carried = _shared_out(finishing, queue, room, least)
+    done = np.cumsum(finishing) + carried
+    step, unit, tokens = _pieces(queue, done)
+    step_tokens = sums(step, tokens, seconds.size)
+    full = longer & (carried > 0) & (decoding > 0) & (step_tokens > 0)
+    return Prompts(step, unit, tokens, step_tokens, _passes(step_tokens, decoding, full), token_s)
+
+
+class _Queue(NamedTuple):
+    unit: Ints
+    """In the order of first results."""
+    first: Ints
+    """The step of each's first result."""
+    work: Floats
+    waiting: Bools
+    """`[steps]`: whether the unit whose first result comes next had been asked for when the step began."""
+    next_work: Floats
+    """`[steps]`: of that unit."""
+
+
+def _queue(requests: Requests, steps: Steps, decoding: Floats) -> _Queue:
+    told = np.flatnonzero(steps.first_step >= 0)
+    order = told[np.lexsort((requests.start_ns[told], steps.first_step[told]))]
+    first, work = steps.first_step[order], np.maximum(requests.before[order], 1).astype(np.float64)
+    ahead = np.searchsorted(first, np.arange(steps.end_ns.size), "right")
+    some = ahead < order.size
+    following = np.minimum(ahead, order.size - 1)
+    waiting = some & (requests.start_ns[order][following] < _last_start(steps, decoding))
+    return _Queue(order, first, work, waiting, np.where(some, work[following], 0.0))
+
+
+def _last_start(steps: Steps, decoding: Floats) -> Ints:
+    """When what ended with each step began: of steps that ended unseen, since no unit had begun, the last one."""
+    length = steps.end_ns - steps.start_ns
+    seen = decoding > 0
+    if seen.sum() < FEW:
+        return steps.start_ns
+    longest = int(np.quantile(length[seen], 0.99))
+    return np.where(seen, steps.start_ns, np.maximum(steps.start_ns, steps.end_ns - longest))
+
+
+def _usual(seconds: Floats, decoding: Floats, plain: Bools) -> Floats:
+    """How long a step lasts that only goes on with what has begun."""
+    if plain.sum() < FEW:
+        return np.zeros(seconds.size)
+    middle = float(np.median(seconds[plain]))
+    near = plain & (seconds < 2 * middle)
+    x = decoding[near]
+    if np.ptp(x) < 2:
+        return np.full(seconds.size, middle)
+    slope, base = np.polyfit(x, seconds[near], 1)
+    usual: Floats = np.maximum(base + max(slope, 0.0) * decoding, middle / 2)
+    return usual
+
+
+def _speed(seconds: Floats, tokens: Floats, surely: Bools, longer: Bools) -> tuple[float, float]:
+    """Seconds of a step without work, and of a token: a line through those steps whose work is known for sure.
+
+    Where those are few, or tell no such line, all that lasted longer tell how long a token takes on average.
+    """
+    if surely.sum() >= FEW and np.ptp(tokens[surely]) > 0:
+        slope, base = np.polyfit(tokens[surely], seconds[surely], 1).tolist()
+        if slope > 0 and base >= 0:
+            return base, slope
+    total = float(tokens[longer].sum())
+    return 0.0, float(seconds[longer].sum()) / total if total else 0.0
+
+
+def _shared_out(finishing: Floats, queue: _Queue, room: Floats, least: float) -> tuple[Floats, Floats]:
+    """Work of each step, and what of the next unit's work was done by its end: `least` or more at once, or none."""
+    taken, carried = finishing.copy(), np.zeros(finishing.size)
+    carry = 0.0
+    busy = np.flatnonzero((finishing > 0) | queue.waiting)
+    rows = zip(
+        busy.tolist(),
+        finishing[busy].tolist(),
+        queue.waiting[busy].tolist(),
+        queue.next_work[busy].tolist(),
+        room[busy].tolist(),
+        strict=True,
+    )
+    for k, ends, waiting, following, fits in rows:
+        before = carry
+        if ends:
+            rest = max(ends - before, 0.0)
+            carry = min(fits - rest, following - 1) if waiting and fits - rest >= least else 0.0
+            taken[k] = rest + carry
+        else:
+            carry = max(before, min(before + fits, following - 1)) if fits >= least else before
+            taken[k] = carry - before
+        carried[k] = carry
+    return taken, carried
+
+
+def _pieces(queue: _Queue, done: Floats) -> tuple[Ints, Ints, Floats]:
+    """Cut the line of all work at the ends of units and of steps."""
+    ends = np.cumsum(queue.work)
+    cuts = np.unique(np.concatenate([ends, done]))
+    tokens = np.diff(cuts, prepend=0.0)
+    middle = cuts - tokens / 2
+    some = tokens > 1e-6
+    step = np.minimum(np.searchsorted(done, middle[some]), done.size - 1)
+    unit = queue.unit[np.minimum(np.searchsorted(ends, middle[some]), ends.size - 1)]
+    return step, unit, tokens[some]
+
+
+def _passes(taken: Floats, decoding: Floats, full: Bools) -> Floats:
+    """How many steps are seen as one, since no unit had begun: by the most that a step takes, where some were full."""
+    passes = np.ones(taken.size)
+    if full.sum() >= FEW // 4:
+        most = float(np.median((taken + decoding)[full]))
+        hidden = (decoding == 0) & (taken > 1.1 * most)
+        passes[hidden] = np.ceil(taken[hidden] / most - 0.1)
+    return passes

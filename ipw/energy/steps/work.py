@@ -1,0 +1,62 @@
+"""Who did what in which step: a share of the step itself, tokens, and context that was read."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ipw.energy.arrays import Bools, Floats, Ints, sums
+from ipw.energy.steps.arrivals import Requests
+from ipw.energy.steps.prompts import Prompts
+from ipw.energy.steps.steps import Steps, present
+
+COSTS = ("step", "token", "prompt token", "context token")
+STEP, TOKEN, PROMPT, CONTEXT = range(4)
+
+
+class Work(NamedTuple):
+    """What each entry and each step did, in units of the costs."""
+
+    entry_unit: Ints
+    entry_step: Ints
+    entry: Floats
+    """`[4, entries]`: share of a step, tokens, tokens before the first result, tokens of context."""
+    before: Bools
+    """Whether the entry is work before the first result."""
+    step: Floats
+    """`[4, steps]`: sums."""
+
+
+def work_of(requests: Requests, steps: Steps, prompts: Prompts) -> Work:
+    """Who did what in which step: all in a step share it alike, and each has its own tokens.
+
+    The entries of a unit are in order of time.
+    """
+    later = present(steps)
+    n = steps.end_ns.size
+    step, unit = steps.entry_step[later].astype(np.int64), steps.entry_unit[later].astype(np.int64)
+    sharing = np.bincount(step, minlength=n) + np.bincount(prompts.step, minlength=n)
+    each = prompts.passes / np.maximum(sharing, 1)
+    start, end = requests.first_ns[unit], requests.end_ns[unit]
+    way = np.clip((steps.end_ns[step] - start) / np.maximum(end - start, 1), 0.0, 1.0)
+    context = _prompt(requests)[unit] + way * np.maximum(requests.produced[unit], 0)
+    of_prompt = _prompt(requests)[prompts.unit]
+    decoded = steps.entry_tokens[later]
+    none, nought = np.zeros(step.size), np.zeros(prompts.step.size)
+    entry = np.concatenate(
+        [
+            np.stack([each[prompts.step], nought, prompts.tokens, of_prompt]),
+            np.stack([each[step], decoded, none, context]),
+        ],
+        axis=1,
+    )
+    entry_step = np.concatenate([prompts.step, step])
+    before = np.repeat([True, False], [prompts.step.size, step.size])
+    step_sums = np.stack([sums(entry_step, row, n) for row in entry])
+    return Work(np.concatenate([prompts.unit, unit]), entry_step, entry, before, step_sums)
+
+
+def _prompt(requests: Requests) -> Floats:
+    tokens: Floats = np.maximum(requests.before, 0.0) + np.maximum(requests.cached, 0.0)
+    return tokens

@@ -1,0 +1,1 @@
+"""The CI check: a verdict on two sets of runs."""

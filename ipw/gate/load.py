@@ -1,0 +1,46 @@
+"""Whether the pairs of a comparison were measured beside other work on the machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ipw.gate.policy import Rule
+from ipw.metrics.metric import mapping, number
+from ipw.metrics.validity.other_load import LOAD_CHECK, MOST_HELD
+
+if TYPE_CHECKING:
+    from ipw.gate.comparable import Observed
+
+
+def load_faults(observed: Sequence[Observed]) -> Iterator[str]:
+    """Say which runs hold others' joules, and in which pairs the arms were not beside like load.
+
+    Of an estimate, which is good to ±50 % at best, only what differs within a pair counts: the rest is in both arms.
+    """
+    pairs: dict[int, dict[str, Mapping[str, Any]]] = {}
+    for each in observed:
+        load = mapping(each.summary.get("other_load"))
+        if load:
+            pairs.setdefault(each.pair, {})[each.arm] = load
+        if each.summary.get("method") != "model_estimate" and _share(load) > MOST_HELD:
+            yield f"{each.label}: others hold about {100 * _share(load):.0f} % of its joules"
+    for pair, found in sorted(pairs.items()):
+        if len(found) < 2:
+            continue
+        base, candidate = found["base"], found["candidate"]
+        if abs(_share(base) - _share(candidate)) > MOST_HELD:
+            shares = f"{100 * _share(base):.0f} % of the base's joules and {100 * _share(candidate):.0f} %"
+            yield f"pair {pair + 1}: others hold about {shares} of the candidate's"
+        elif base.get("crowded") is not candidate.get("crowded"):
+            yield f"pair {pair + 1}: others filled the CPUs beside one arm only"
+
+
+def told_only(rules: Iterable[Rule]) -> frozenset[str]:
+    """Give the check's name where no rule minds other work: answers and their tokens are the same beside it."""
+    costs = [rule for rule in rules if rule.metric != "accuracy" and not rule.metric.endswith("tokens")]
+    return frozenset() if costs else frozenset({LOAD_CHECK})
+
+
+def _share(load: Mapping[str, Any]) -> float:
+    return number(load.get("share")) or 0.0

@@ -1,0 +1,1 @@
+"""Sensors on, spans marked, sensors off."""

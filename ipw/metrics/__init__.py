@@ -1,0 +1,1 @@
+"""What a run says in numbers: definitions, intervals, validity."""

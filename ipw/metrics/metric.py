@@ -1,0 +1,92 @@
+"""One metric as it stands in `summary.json`, and what holds for every joule of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from ipw.metrics.definitions import Definition
+from ipw.metrics.stats import Interval
+from ipw.runs.unseen import unseen
+from ipw.shapes import finite
+
+BELOW_RESOLUTION = "below resolution"
+IMPORTED = "imported:"
+"""With it begins the basis of runs that another tool measured; the tool's name follows."""
+Metric = dict[str, Any]
+"""`value`, `low`, `high`, `unit`, `n`, `method`, `interval` (how it was made), `reason`, `gain_rel`."""
+
+
+class EnergyFacts(NamedTuple):
+    """Where a run's joules come from."""
+
+    method: str | None
+    absent: str
+    """Why a joule is missing, where it is."""
+    gain_rel: float | None
+    """Half-width of the gain's 95 % interval. It is common to the whole run: it cancels between runs on one device,
+    and belongs in claims across devices."""
+
+    @property
+    def widening(self) -> float:
+        """Tell how much gain every interval includes: all of it for an estimate, none for a measurement."""
+        return (self.gain_rel or 0.0) if self.method == "model_estimate" else 0.0
+
+
+def energy_facts(manifest: Mapping[str, Any]) -> EnergyFacts:
+    """Read method, gain and reason of absence from the attribution, or else from the channels in the total."""
+    attribution = mapping(manifest.get("attribution"))
+    total = [c for c in sensors(manifest) if c.get("in_total")]
+    method = attribution.get("method") or manifest.get("method")
+    method = str(method or "+".join(sorted({str(c.get("method")) for c in total}))) or None
+    gains = [gain for c in total if (gain := number(c.get("gain_rel"))) is not None]
+    gain = number(attribution.get("gain_rel"))
+    reason = manifest.get("basis_reason") or manifest.get("attribution_reason")
+    absent = reason or ("energy was not attributed" if total else "no sensor could be read")
+    return EnergyFacts(method, str(unseen(manifest) or absent), gain if gain is not None else max(gains, default=None))
+
+
+def metric(
+    definition: Definition,
+    value: float | None,
+    interval: Interval = (None, None),
+    *,
+    n: int | None = None,
+    method: str | None = None,
+    interval_by: str | None = None,
+    energy: EnergyFacts | None = None,
+    reason: str | None = None,
+) -> Metric:
+    """Make one entry of the summary; with `energy`, its method and gain are the run's."""
+    low, high = interval
+    entry: Metric = {
+        "value": value,
+        "low": low,
+        "high": high,
+        "unit": definition.unit,
+        "n": n,
+        "method": energy.method if energy else method,
+        "interval": interval_by if low is not None or high is not None else None,
+        "reason": reason,
+    }
+    return entry | {"gain_rel": energy.gain_rel} if energy else entry
+
+
+def number(x: object) -> float | None:
+    """`x` if it is a finite number: files of other people hold anything."""
+    return finite(x)
+
+
+def mapping(x: object) -> dict[str, Any]:
+    """`x` if it is an object, else an empty one."""
+    return x if isinstance(x, dict) else {}
+
+
+def mappings(x: object) -> list[dict[str, Any]]:
+    """List the objects in `x`, if it is a list."""
+    return [item for item in x if isinstance(item, dict)] if isinstance(x, list) else []
+
+
+def sensors(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Channels of the run."""
+    return mappings(manifest.get("sensors"))

@@ -1,0 +1,125 @@
+"""From a run directory to `summary.json`: every metric with its interval, or the reason why there is none."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+from ipw.errors import IpwError
+from ipw.metrics.accounting import questions_of
+from ipw.metrics.definitions import PERPLEXITY
+from ipw.metrics.load import judged, load_metrics, slo_of
+from ipw.metrics.metric import IMPORTED, Metric, energy_facts, mapping, metric, number
+from ipw.metrics.passes import DECODING, passes_metrics
+from ipw.metrics.ratios import UNSCORED, query_metrics, rates, shared_error
+from ipw.metrics.readings import total_channels
+from ipw.metrics.utilisation import utilisation
+from ipw.metrics.validity.other_load import idle_spans, other_load, other_load_check
+from ipw.metrics.validity.questions import with_questions
+from ipw.metrics.validity.record import verified
+from ipw.metrics.validity.run import check_run
+from ipw.metrics.window import measured_energy, window_metrics, window_s
+from ipw.runs.directory import RunDir
+from ipw.runs.kinds import answers_questions
+from ipw.runs.queries import PASSES, load_queries
+from ipw.runs.schema import SCHEMA_VERSION
+from ipw.runs.unseen import unseen
+
+NO_LOGPROBS = "the server sent no log-probabilities"
+
+
+def summarize(run: RunDir) -> dict[str, Any]:
+    """Derive the summary of `run` from its files alone; the same files give the same numbers.
+
+    Raises UsageError where the manifest or a table cannot be read.
+    """
+    manifest = run.manifest()
+    workload = mapping(manifest.get("workload"))
+    run_id = str(manifest.get("run_id", run.path.name))
+    readings = run.readings()
+    load = other_load(manifest, readings, idle_spans(run))
+    energy = energy_facts(manifest)
+    energy = load.widened_facts(energy) if load else energy
+    kind = workload.get("kind")
+    queries = judged(load_queries(run, PASSES if kind == DECODING else ()), slo_of(manifest))
+    duration_s = window_s(manifest, queries)
+    measured = measured_energy(manifest)
+    if unseen(manifest):
+        queries, measured = queries.without_energy(), None
+    metrics = window_metrics(run, measured, energy, duration_s, load)
+    by_subject = {}
+    if answers_questions(kind):
+        seed = seed_of(run_id)
+        error = shared_error(queries, measured, number(mapping(manifest.get("attribution")).get("idle_j")))
+        metrics = query_metrics(queries, energy, error, seed) | rates(queries, duration_s, seed) | metrics
+        if kind == DECODING:
+            metrics |= passes_metrics(queries, manifest, energy, error, seed)
+        else:
+            metrics |= load_metrics(run, manifest, readings, queries, energy, seed)
+            metrics |= utilisation(manifest, queries, duration_s, metrics["output_tokens_per_s"])
+        for subject, part in queries.by_subject().items():
+            by_subject[subject] = query_metrics(part, energy, error, seed_of(f"{run_id}/{subject}"))
+        for found in (metrics, *by_subject.values()):
+            say_why_unscored(found, manifest)
+        if mapping(workload.get("parameters")).get("logprobs") is True:
+            metrics = {d.name: metric(d, None, reason=NO_LOGPROBS) for d in PERPLEXITY} | metrics
+    checks = [*check_run(manifest, readings), *other_load_check(manifest, load)]
+    summary = {
+        "schema_version": SCHEMA_VERSION,
+        "run_id": run_id,
+        "status": manifest.get("status"),
+        "workload": workload,
+        "model": manifest.get("model"),
+        "basis": manifest.get("basis"),
+        "method": energy.method,
+        "devices": devices(manifest),
+        "valid": not any(check["level"] == "error" and not check["ok"] for check in checks),
+        "validity": checks,
+        "other_load": load._asdict() if load else None,
+        "metrics": metrics,
+        "by_subject": by_subject,
+    }
+    return with_questions(summary, run, manifest) if answers_questions(kind) else summary
+
+
+def stored_summary(run: RunDir) -> dict[str, Any] | None:
+    """Read the summary of `run`, `None` where it was never derived; it is held against the files it was made from.
+
+    One of an earlier version does not tell what became of the questions; that is then found in the run's tables.
+    """
+    stored = run.summary()
+    stored = stored and verified(stored, run)
+    kind = mapping(mapping(stored).get("workload")).get("kind")
+    if (
+        stored is None
+        or not answers_questions(kind)
+        or questions_of(stored)
+        or str(stored.get("basis")).startswith(IMPORTED)
+    ):
+        return stored
+    manifest = run.manifest()
+    try:
+        return with_questions(stored | {"status": manifest.get("status")}, run, manifest)
+    except IpwError:  # the stored numbers stand, also where the tables are damaged
+        return stored
+
+
+def say_why_unscored(metrics: dict[str, Metric], manifest: Mapping[str, Any]) -> None:
+    """Replace the bare statement that nothing was scored by the reason that the manifest knows."""
+    scorer = mapping(manifest.get("dataset")).get("scorer")
+    why = "nothing can be right in this data set" if scorer == "none" else manifest.get("scoring_reason")
+    for entry in metrics.values():
+        if why and entry["reason"] == UNSCORED:
+            entry["reason"] = str(why)
+
+
+def devices(manifest: Mapping[str, Any]) -> list[str]:
+    """List what the joules come from, so that runs on different devices can be told apart."""
+    host = mapping(manifest.get("host")).get("name")
+    return [f"{host}: {c.get('device') or c.get('name')}" for c in total_channels(manifest)]
+
+
+def seed_of(text: str) -> int:
+    """Make a seed that every machine derives alike."""
+    return int.from_bytes(hashlib.sha256(text.encode(errors="replace")).digest()[:8], "big")

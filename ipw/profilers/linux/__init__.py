@@ -1,0 +1,1 @@
+"""Sensors that the Linux kernel shows as files."""

@@ -1,0 +1,90 @@
+"""Power over a run, with its phases as bands above."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from ipw.reports.charts.axes import MUTED, SERIES, Axis, axis_over, figure, frame, label, legend, line, polyline
+from ipw.reports.charts.timeline import Timeline
+from ipw.reports.markup import Markup, tag
+from ipw.reports.text import Scale, scale_for
+
+WIDTH, LEFT, RIGHT = 760, 64, 740
+LANE_PX = 19
+PHASES = {
+    "idle": "var(--idle,#999)",
+    "load": "var(--s4,#cc79a7)",
+    "warmup": "var(--s6,#e69f00)",
+    "measure": "var(--s3,#009e73)",
+    "prefill": "var(--s2,#d55e00)",
+    "decode": "var(--s5,#56b4e9)",
+}
+"""Colour of each phase; those of other workloads take the series' colours in turn."""
+
+
+def power_timeline(data: Timeline, key: str, name: str, *, estimated: bool = False) -> Markup:
+    """Draw total power as a line within its extremes, what ran meanwhile as bands above it, idle power dashed."""
+    lanes = [(text, lane) for text, lane in zip(("run", "work"), data.lanes, strict=True) if lane]
+    top = 34.0 + LANE_PX * len(lanes)
+    bottom = top + 190
+    x = Axis(float(data.edges_s[0]), float(data.edges_s[-1]), LEFT, RIGHT)
+    known = data.mean_w[np.isfinite(data.mean_w)]
+    spikes = data.high_w[np.isfinite(data.high_w)]
+    most = max(float(known.max(initial=1e-9)), float(np.quantile(spikes, 0.99)) if len(spikes) else 0.0)
+    scale = scale_for("W", [most])
+    y = axis_over([0.0, most * scale.factor], bottom, top, zero=True)
+    unit = f"{scale.unit}, estimated" if estimated else scale.unit
+    parts = [frame(x, y, "seconds from the start of the measured window", f"power, {unit}")]
+    along: list[Markup] = []
+    colours: dict[str, str] = {}
+    for row, (text, lane) in enumerate(lanes):
+        parts.append(label(LEFT - 8, 17 + LANE_PX * row, text, "end"))
+        for band in lane:
+            colour = colours.setdefault(band.phase, PHASES.get(band.phase, SERIES[len(colours) % len(SERIES)][0]))
+            left, right = x.at(band.start_s), x.at(band.end_s)
+            wide = round(max(right - left, 0.8), 2)
+            along.append(tag("rect", x=left, y=6 + LANE_PX * row, width=wide, height=14, fill=colour))
+    for first, last in _unbroken(data):
+        along += _power(data, first, last, x, y, scale)
+    place = {"x": LEFT, "y": 0, "width": RIGHT - LEFT, "height": bottom, "viewBox": f"{LEFT} 0 {RIGHT - LEFT} {bottom}"}
+    parts.append(tag("svg", tag("g", *along, class_="along"), **place))  # one of its own, which cuts off what is beyond
+    if data.idle_w is not None:
+        at = y.at(data.idle_w * scale.factor)
+        parts.append(line(LEFT, at, RIGHT, at, MUTED, 1.2, "2 4"))
+    entries: list[tuple[Markup, str]] = [
+        (tag("rect", x=0, y=-6, width=12, height=12, fill=colour), phase) for phase, colour in colours.items()
+    ]
+    entries.append((line(0, 0, 14, 0, SERIES[0][0], 2), "mean, with extremes"))
+    if data.idle_w is not None:
+        entries.append((line(0, 0, 14, 0, MUTED, 1.2, "2 4"), f"idle {data.idle_w:.3g} W"))
+    swatches, height = legend(entries, LEFT, bottom + 62, RIGHT - LEFT)
+    mean = float(known.mean()) if len(known) else 0.0
+    told = f"Power of {name} over {data.edges_s[-1] - data.edges_s[0]:.0f} s, {mean:.3g} W on average"
+    zoom = {"data_left": LEFT, "data_right": RIGHT, "data_from": x.low, "data_to": x.high, "class_": "zoomable"}
+    return figure(WIDTH, int(bottom + 58 + height), f"Power over time: {name}", told, [*parts, swatches], key, **zoom)
+
+
+def _unbroken(data: Timeline) -> Iterator[tuple[int, int]]:
+    """First and last stretch of every run of stretches whose power is known."""
+    known = np.isfinite(data.mean_w)
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], known.astype(np.int8), [0]])))
+    for first, behind in edges.reshape(-1, 2).tolist():
+        yield first, behind - 1
+
+
+def _power(data: Timeline, first: int, last: int, x: Axis, y: Axis, scale: Scale) -> list[Markup]:
+    part = slice(first, last + 1)
+    middle = (data.edges_s[:-1][part] + data.edges_s[1:][part]) / 2
+    across = [x.at(t) for t in middle.tolist()]
+    mean, low, high = (
+        [y.at(w) for w in (scale.factor * column[part]).tolist()] for column in (data.mean_w, data.low_w, data.high_w)
+    )
+    outline = [*zip(across, high, strict=True), *zip(across[::-1], low[::-1], strict=True)]
+    colour = SERIES[0][0]
+    points = Markup(" ".join(f"{a},{b}" for a, b in outline))
+    return [
+        tag("polygon", points=points, fill=colour, fill_opacity=0.25),
+        polyline(zip(across, mean, strict=True), colour),
+    ]

@@ -1,0 +1,103 @@
+"""Power over time with what the workload did meanwhile, small enough to draw."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ipw.energy.curve import Curve, Floats, Ints
+from ipw.metrics.metric import mapping, number
+from ipw.metrics.readings import mean_power, total_channels, total_curve
+from ipw.runs.curves import Readings
+from ipw.runs.spans import Spans
+
+COARSE, FINE = 600, 2400
+"""Stretches of a timeline: as many as a chart has pixels, or enough to look at one part closely."""
+RUN_PHASES = ("idle", "load", "warmup", "measure", "run")
+"""Of the run as a whole; every other phase is of a query or a step, and gets a lane of its own."""
+
+
+class Band(NamedTuple):
+    """A stretch of one phase."""
+
+    phase: str
+    start_s: float
+    end_s: float
+
+
+class Timeline(NamedTuple):
+    """Total power in equal stretches; seconds count from the start of the measured window."""
+
+    edges_s: Floats
+    mean_w: Floats
+    low_w: Floats
+    """Least power between two knots that touch the stretch; NaN, like the others, where nothing was read."""
+    high_w: Floats
+    idle_w: float | None
+    lanes: Sequence[Sequence[Band]]
+    """The run's phases, then those of its queries or steps."""
+
+
+def timeline(manifest: Mapping[str, Any], readings: Readings, spans: Spans, stretches: int = COARSE) -> Timeline | None:
+    """Sum the channels in the total over the whole run; `None` where they hold no two readings."""
+    curve = total_curve(readings, total_channels(manifest))
+    if curve.t_ns.size < 2:
+        return None
+    attribution = mapping(manifest.get("attribution"))
+    window = attribution.get("window_ns")
+    origin = int(window[0]) if isinstance(window, list) and window else int(curve.t_ns[0])
+    edges = np.unique(np.linspace(curve.t_ns[0], curve.t_ns[-1], stretches + 1).astype(np.int64))
+    mean = mean_power(curve, edges)
+    low, high = _extremes(curve, edges)
+    work = tuple(phase for phase in spans.phases if phase not in RUN_PHASES)
+    return Timeline(
+        (edges - origin) / 1e9,
+        mean,
+        np.fmin(low, mean),
+        np.fmax(high, mean),
+        number(mapping(attribution.get("idle_power_w")).get("value")),
+        [_bands(spans, phases, edges, origin) for phases in (RUN_PHASES, work)],
+    )
+
+
+def _extremes(curve: Curve, edges: Ints) -> tuple[Floats, Floats]:
+    """Least and greatest power of the knot intervals that begin in each stretch, NaN where none does."""
+    power = np.diff(curve.energy_j) / np.diff(curve.t_ns) * 1e9
+    power[np.searchsorted(curve.t_ns, curve.gaps_ns[:, 0])] = np.nan
+    stretch = np.clip(np.searchsorted(edges, curve.t_ns[:-1], "right") - 1, 0, edges.size - 2)
+    low, high = np.full(edges.size - 1, np.inf), np.full(edges.size - 1, -np.inf)
+    np.fmin.at(low, stretch, power)
+    np.fmax.at(high, stretch, power)
+    return np.where(np.isinf(low), np.nan, low), np.where(np.isinf(high), np.nan, high)
+
+
+def _bands(spans: Spans, phases: Sequence[str], edges: Ints, origin: int) -> list[Band]:
+    """Join neighbouring stretches in which the same phase takes the most time: as many bands as can be seen."""
+    if not phases:
+        return []
+    taken = np.stack([_time_within(spans.of(phase), edges) for phase in phases])
+    most = np.where(taken.max(axis=0) > 0, taken.argmax(axis=0), -1)
+    cuts = np.flatnonzero(np.diff(most)) + 1
+    seconds = (edges - origin) / 1e9
+    bands = []
+    for a, b in zip([0, *cuts.tolist()], [*cuts.tolist(), len(most)], strict=True):
+        if most[a] >= 0:
+            bands.append(Band(phases[most[a]], float(seconds[a]), float(seconds[b])))
+    return bands
+
+
+def _time_within(spans: Spans, edges: Ints) -> Floats:
+    """Time that spans spend in each stretch, added up: Σ clip(t - start) - Σ clip(t - end) is what went by at t."""
+    passed = _passed(edges, spans.start_ns) - _passed(edges, spans.end_ns)
+    within: Floats = np.diff(passed)
+    return within
+
+
+def _passed(edges: Ints, moments: Ints) -> Floats:
+    ordered = np.sort(moments) - edges[0]  # small numbers, so that their sum fits
+    since = edges - edges[0]
+    count = np.searchsorted(ordered, since, "right")
+    total: Floats = np.asarray(count * since - np.concatenate([[0], np.cumsum(ordered)])[count], np.float64)
+    return total

@@ -1,0 +1,269 @@
+"""The parts of a page that show results: each makes one section, or nothing where it has nothing to say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ipw.metrics.accounting_text import marks
+from ipw.metrics.definitions import DEFINITIONS
+from ipw.metrics.metric import Metric, mapping, number
+from ipw.printable import clean
+from ipw.reports.charts.axes import SERIES, Series, marker
+from ipw.reports.charts.power import power_timeline
+from ipw.reports.charts.queries import Sample, Spot, SubjectRow, Value, accuracy_energy, distributions, subjects
+from ipw.reports.markup import Markup, join, tag
+from ipw.reports.page.answers import MOST_WRONG
+from ipw.reports.page.view import View
+from ipw.reports.ranking import Group, Row
+from ipw.reports.tables.runs import Column, columns, notes
+from ipw.reports.text import interval_text, quantity, scale_for, value_text
+from ipw.runs.kinds import answers_questions
+
+MOST_SUBJECTS = 60
+LONGEST_ANSWER = 300
+
+
+def section(key: str, title: str, *parts: object, lead: object = None) -> Markup:
+    """One section with its heading and an introducing sentence."""
+    introduction = tag("p", lead, class_="lead") if lead else None
+    return tag("section", tag("h2", title, id=key), introduction, *parts, aria_labelledby=key)
+
+
+def grid(heads: Iterable[object], rows: Iterable[Iterable[object]], class_: str | None = None) -> Markup:
+    """Make a table; cells that are no `td` yet become one."""
+    head = tag("thead", tag("tr", *(h if isinstance(h, Markup) else tag("th", h, scope="col") for h in heads)))
+    body = tag("tbody", *(tag("tr", *(c if _is_cell(c) else tag("td", c) for c in row)) for row in rows))
+    return tag("div", tag("table", head, body, class_=class_), class_="scroll", tabindex=0)
+
+
+def chart(svg: Markup) -> Markup:
+    """Let a chart be moved sideways where the window is narrower than its text can bear."""
+    return tag("div", svg, class_="scroll", tabindex=0)
+
+
+def _is_cell(x: object) -> bool:
+    return isinstance(x, Markup) and x.startswith(("<td", "<th"))
+
+
+# --- ranking --------------------------------------------------------------------------------------------------------
+
+
+def ranking(views: Sequence[View], found: Sequence[Group]) -> Markup | None:
+    """One table a group, every number with its interval."""
+    if not views:
+        return None
+    parts: list[Markup] = []
+    for group in found:
+        parts.append(tag("h3", group.title))
+        shown = columns(group)
+        heads = [
+            tag("th", "Model" if answers_questions(group.kind) else "Run", scope="col"),
+            *(_head(c) for c in shown),
+        ]
+        rows = [[_name(row, views[row.position]), *(_cell(c, row) for c in shown)] for row in group.rows]
+        parts.append(grid(heads, rows, "numbers sortable"))
+        parts += [tag("p", note, class_="note") for note in notes(group)]
+    lead = "Measured runs are ranked by accuracy per joule (IPJ). Accuracy per watt (IPW) alone rewards slowness: read \
+it beside IPJ and latency. Brackets hold 95 % intervals."
+    lead = lead if any(answers_questions(group.kind) for group in found) else "Brackets hold 95 % intervals."
+    return section("results", "Results", *parts, lead=lead)
+
+
+def _head(column: Column) -> Markup:
+    estimated = tag("em", "estimated") if column.estimated else None
+    formula = f"{DEFINITIONS[column.name].label}: {DEFINITIONS[column.name].formula}"
+    return tag("th", column.label, tag("small", column.unit), estimated, scope="col", title=formula)
+
+
+def _name(row: Row, view: View) -> Markup:
+    rank = tag("span", f"{row.rank}", class_="rank") if row.rank else None
+    marked = [tag("small", mark, class_="bad") for mark in marks(row.summary)]
+    return tag("th", rank, swatch(view), tag("bdi", row.name), *marked, scope="row")
+
+
+def _cell(column: Column, row: Row) -> Markup:
+    metric = column.metric(row)
+    interval = interval_text(metric, column.scale)
+    value = number(metric.get("value"))
+    shown = (column.value(row), tag("small", interval) if interval else None)
+    return tag("td", *shown, title=origin(column.name, metric), data_value="" if value is None else repr(value))
+
+
+def origin(name: str, metric: Metric) -> str:
+    """Tell how a number was made: definition, count, method, interval, and why it is missing where it is."""
+    definition = DEFINITIONS.get(name)
+    parts = [
+        f"{definition.label} = {definition.formula}" if definition else name,
+        f"n = {metric.get('n')}" if metric.get("n") is not None else "",
+        f"method: {metric.get('method')}" if metric.get("method") else "",
+        f"interval: {metric.get('interval')}" if metric.get("interval") else "",
+        str(metric.get("reason") or ""),
+    ]
+    return "; ".join(part for part in parts if part)
+
+
+def swatch(view: View) -> Markup:
+    """Draw the run's marker, as in the charts."""
+    shape = marker(7, 7, view.series, hollow=view.estimated, size=4.5)
+    return tag("svg", shape, viewBox="0 0 14 14", class_="swatch", aria_hidden="true")
+
+
+def tiles(view: View) -> Markup:
+    """The main numbers of a single run, large."""
+    kind = mapping(view.manifest.get("workload")).get("kind")
+    names = (
+        ("accuracy", "accuracy_per_joule", "accuracy_per_watt", "energy_per_query_j", "mean_power_w", "latency_p50_s")
+        if answers_questions(kind)
+        else ("energy_j", "net_energy_j", "mean_power_w")
+    )
+    metrics = mapping(view.summary.get("metrics"))
+    return tag(
+        "div", *(_tile(name, mapping(metrics.get(name)), estimated=view.estimated) for name in names), class_="tiles"
+    )
+
+
+def _tile(name: str, metric: Metric, *, estimated: bool) -> Markup:
+    definition = DEFINITIONS[name]
+    scale = scale_for(definition.unit, [number(metric.get(key)) for key in ("value", "high")][:1])
+    marked = " (estimated)" if estimated and definition.is_energy else ""
+    value = tag("b", value_text(metric, scale), tag("small", f" {scale.unit}"))
+    below = interval_text(metric, scale) or str(metric.get("reason") or "")
+    return tag("div", tag("span", definition.label + marked), value, tag("small", below), title=origin(name, metric))
+
+
+# --- charts ---------------------------------------------------------------------------------------------------------
+
+
+def tradeoff(views: Sequence[View], found: Sequence[Group]) -> Markup | None:
+    """Accuracy against energy, one chart for every group that has both."""
+    if len(views) == 1:
+        return _tradeoff_by_subject(views[0])
+    charts = []
+    for index, group in enumerate(found):
+        placed = [(row, views[row.position]) for row in group.rows]
+        spots = [s for row, v in placed if (s := _spot(v.name, row.metrics, v))]
+        if spots:
+            several = tag("h3", group.title) if len(found) > 1 else None
+            charts.append(join([several, chart(accuracy_energy(spots, f"tradeoff{index}"))]))
+    lead = """Up and to the left is better. Whiskers are 95 % intervals; a dashed line joins the measured runs that no \
+other beats in both."""
+    return section("tradeoff", "Accuracy against energy", *charts, lead=lead) if charts else None
+
+
+def _tradeoff_by_subject(view: View) -> Markup | None:
+    tables = sorted(mapping(view.summary.get("by_subject")).items())
+    spots = [
+        spot
+        for i, (name, metrics) in enumerate(tables[:MOST_SUBJECTS])
+        if (spot := _spot(name, mapping(metrics), view, SERIES[i % len(SERIES)]))
+    ]
+    if len(spots) < 2:
+        return None
+    lead = "One point a subject. Up and to the left is better. Whiskers are 95 % intervals."
+    return section(
+        "tradeoff", "Accuracy against energy", chart(accuracy_energy(spots, "tradeoff0", front=False)), lead=lead
+    )
+
+
+def _spot(name: str, metrics: Mapping[str, Any], view: View, series: Series | None = None) -> Spot | None:
+    energy, accuracy = (value_of(metrics.get(metric)) for metric in ("energy_per_query_j", "accuracy"))
+    if energy is None or accuracy is None or energy.value <= 0:
+        return None
+    return Spot(name, energy, accuracy, series or view.series, view.estimated, view.valid)
+
+
+def value_of(metric: object) -> Value | None:
+    """Read a metric as a number with its ends."""
+    value, low, high = (number(mapping(metric).get(key)) for key in ("value", "low", "high"))
+    if value is None:
+        return None
+    return Value(value, value if low is None else low, value if high is None else high)
+
+
+def power(views: Sequence[View], _found: Sequence[Group]) -> Markup | None:
+    """Power over time of every run."""
+    charts = [
+        join(
+            [
+                tag("h3", swatch(view), tag("bdi", view.name)) if len(views) > 1 else None,
+                chart(power_timeline(view.timeline, f"power-{view.key}", view.name, estimated=view.estimated)),
+            ]
+        )
+        for view in views
+        if view.timeline is not None
+    ]
+    lead = "All devices of the basis together, with what ran meanwhile above."
+    return section("power", "Power over time", *charts, lead=lead) if charts else None
+
+
+def by_subject(views: Sequence[View], _found: Sequence[Group]) -> Markup | None:
+    """Accuracy by subject as a chart, accuracy and energy as a table."""
+    tables = {view.key: mapping(view.summary.get("by_subject")) for view in views}
+    names = sorted({name for table in tables.values() for name in table})[:MOST_SUBJECTS]
+    if len(names) < 2:
+        return None
+    rows = []
+    for name in names:
+        values = [(value_of(mapping(tables[v.key].get(name)).get("accuracy")), v.series) for v in views]
+        rows.append(SubjectRow(name, [(value, series) for value, series in values if value is not None]))
+    key = join([tag("span", swatch(view), tag("bdi", view.name)) for view in views], " ")
+    table = grid(
+        ["Subject", "Run", "Queries", "Accuracy", "Energy per query", "Latency, p50"],
+        [
+            [
+                name,
+                view.name,
+                *(_of_subject(view, mapping(tables[view.key][name]), metric) for metric in SUBJECT_METRICS),
+            ]
+            for name in names
+            for view in views
+            if name in tables[view.key]
+        ],
+        "numbers plain",
+    )
+    more = tag("details", tag("summary", "As a table, with energy and latency"), table)
+    legend = tag("p", key, class_="key") if len(views) > 1 else None
+    return section("subjects", "By subject", legend, chart(subjects(rows, "subjects-chart")), more)
+
+
+SUBJECT_METRICS = ("queries", "accuracy", "energy_per_query_j", "latency_p50_s")
+
+
+def _of_subject(view: View, metrics: Mapping[str, Any], name: str) -> str:
+    metric = mapping(metrics.get(name))
+    return quantity(metric) + (" (estimated)" if view.estimated and DEFINITIONS[name].is_energy else "")
+
+
+def latency(views: Sequence[View], _found: Sequence[Group]) -> Markup | None:
+    """Distributions of time to first token and of latency, over the queries that were answered."""
+    charts = []
+    for column, title in (("ttft_s", "time to first token"), ("latency_s", "latency")):
+        samples = []
+        for view in views:
+            times = view.queries.numbers[column][view.queries.ok]
+            samples.append(Sample(view.name, times[np.isfinite(times) & (times > 0)], view.series))
+        if any(len(sample.values) for sample in samples):
+            charts.append(chart(distributions(samples, title, f"{column}-chart")))
+    lead = "Lines stand at the median, the 90th and the 99th percentile of the answered queries."
+    return section("latency", "Latency", *charts, lead=lead) if charts else None
+
+
+def wrong_answers(views: Sequence[View], _found: Sequence[Group]) -> Markup | None:
+    """A few of the answers that scored lowest, as text."""
+    rows = []
+    for view in views:
+        for answer in view.wrong:
+            text = {name: clean(value, LONGEST_ANSWER) for name, value in answer.items()}
+            said = text["response"] or f"no answer: {text['error'] or text['status']}"
+            cells = (text["query_id"], text["subject"], text["answer"], said)
+            rows.append([view.name, *(tag("bdi", cell) for cell in cells)])
+    if not rows:
+        return None
+    table = grid(["Run", "Question", "Subject", "Expected", "Answered"], rows, "words")
+    sample = f"A sample of up to {MOST_WRONG} a run, spread over the run."
+    return section(
+        "wrong", "Wrong answers", tag("details", tag("summary", f"{len(rows)} wrong answers"), table), lead=sample
+    )

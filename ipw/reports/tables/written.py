@@ -1,0 +1,100 @@
+"""The comparison as a table for other programs and for papers: CSV, JSON and LaTeX. Markdown is in `tables`."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from ipw.metrics.accounting import questions_of
+from ipw.metrics.definitions import DEFINITIONS
+from ipw.printable import cell
+from ipw.reports.ranking import Group, Row, Summary, groups
+from ipw.reports.tables.runs import columns, notes
+from ipw.reports.text import MISSING, interval_text
+from ipw.runs.kinds import answers_questions
+
+ENDS = ("value", "low", "high")
+LATEX = str.maketrans(
+    {c: f"\\{c}" for c in "&%$#_{}"}
+    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}"}
+    | {">": r"\textgreater{}", MISSING: "--", "\N{MULTIPLICATION SIGN}": r"$\times$", "\N{MICRO SIGN}": r"\textmu{}"}
+    | {
+        "\N{PLUS-MINUS SIGN}": r"$\pm$",
+        "\N{HORIZONTAL ELLIPSIS}": r"\dots{}",
+        "\N{MIDDLE DOT}": r"\textperiodcentered{}",
+    }
+)
+
+
+def records(summaries: Sequence[Summary]) -> list[dict[str, Any]]:
+    """One flat record a run: who it is, and every metric with its ends in plain units. What is absent is `None`."""
+    return [_record(group, row) for group in groups(summaries) for row in group.rows]
+
+
+def as_csv(summaries: Sequence[Summary]) -> str:
+    """Write `records` with one heading; what is absent is empty, text that a spreadsheet would run is quoted."""
+    rows = records(summaries)
+    heads = list(dict.fromkeys(name for row in rows for name in row))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(map(cell, heads))
+    writer.writerows([cell(row.get(name, "")) for name in heads] for row in rows)
+    return text.getvalue()
+
+
+def as_json(summaries: Sequence[Summary]) -> str:
+    """Write `records` as a list."""
+    return json.dumps(records(summaries), indent=1, allow_nan=False) + "\n"
+
+
+def as_latex(summaries: Sequence[Summary]) -> str:
+    """Write one booktabs table a group, each value with its 95 % interval below in small type."""
+    return "\n".join("\n".join(_latex_table(group)) for group in groups(summaries))
+
+
+def _record(group: Group, row: Row) -> dict[str, Any]:
+    summary = row.summary
+    about = {
+        "run": row.name, "run_id": summary.get("run_id"), "workload": group.kind, "dataset": group.dataset,
+        "basis": summary.get("basis"), "method": summary.get("method"), "estimated": group.estimated,
+        "valid": summary.get("valid"), "rank": row.rank, "status": summary.get("status"),
+    }  # fmt: skip
+    told = questions_of(summary)
+    about |= {} if told is None else {f"questions_{name}": value for name, value in told.as_dict().items()}
+    numbers: dict[str, Any] = {}
+    for name, metric in row.metrics.items():
+        if name in DEFINITIONS or metric.get("value") is not None:
+            numbers |= {name if end == "value" else f"{name}_{end}": metric.get(end) for end in ENDS}
+    return about | numbers
+
+
+def _latex_table(group: Group) -> Iterator[str]:
+    shown = columns(group)
+    heads = ["Model" if answers_questions(group.kind) else "Run", *(c.label for c in shown)]
+    units = ["", *(f"{c.unit}{', est.' if c.estimated else ''}" for c in shown)]
+    yield f"% {group.title}".replace("\n", " ")
+    yield rf"\begin{{tabular}}{{l{'r' * len(shown)}}}"
+    yield r"\toprule"
+    yield _latex_row(heads)
+    yield _latex_row(units)
+    yield r"\midrule"
+    for row in group.rows:
+        yield _latex_row([row.marked, *(c.value(row) for c in shown)])
+        ends = [interval_text(c.metric(row), c.scale) for c in shown]
+        if any(ends):
+            yield (
+                " & ".join(["", *(rf"{{\footnotesize {end.translate(LATEX)}}}" if end else "" for end in ends)])
+                + r" \\"
+            )
+    yield r"\bottomrule"
+    yield r"\end{tabular}"
+    for note in notes(group):
+        yield f"\n{{\\footnotesize {note.translate(LATEX)}}}"
+    yield ""
+
+
+def _latex_row(cells: Sequence[str]) -> str:
+    return " & ".join(cell.translate(LATEX) for cell in cells) + r" \\"

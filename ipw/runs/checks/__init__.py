@@ -1,0 +1,1 @@
+"""Whether what is on disk is what the run left."""

@@ -1,0 +1,164 @@
+"""Energy curves of a stored run's channels, from its raw readings."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ipw.energy.arrays import Floats, Ints
+from ipw.energy.belief.believed import counter_doubt, power_doubt
+from ipw.energy.belief.limits import most_power_w
+from ipw.energy.belief.stillness import Stretch, stood_still
+from ipw.energy.belief.told_limits import is_no_limit, power_of_steps
+from ipw.energy.curve import Curve, counter_curve, power_curve
+from ipw.energy.knots import IMPOSSIBLE, sorted_out
+from ipw.energy.shape import shaped
+from ipw.runs.directory import RunDir
+from ipw.shapes import finite
+
+Readings = npt.NDArray[np.void]
+"""As RunDir.readings() gives them."""
+NEVER_NOTHING = {"gpu", "module", "package", "soc", "system", "wall"}
+"""Scopes of what always draws something."""
+COUNTED = {"counter", "power"}
+"""Kinds of channels that tell energy."""
+OF_PARTS = {"soc", "system"}
+"""Scopes of what may be measured as several parts."""
+
+
+def of_channel(readings: Readings, channel: Mapping[str, Any]) -> Readings:
+    """Readings of one channel; none where it was never read."""
+    index = channel.get("index")
+    return readings[readings["channel"] == index] if isinstance(index, int) else readings[:0]
+
+
+def with_shapes(channels: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Put in place of each name of a shaping channel the channel itself, and say what adds up beside a part of a whole.
+
+    For `channel_curve`.
+    """
+    by_name = {channel.get("name"): channel for channel in channels}
+    summed = Counter(_whole(channel) for channel in channels if channel.get("in_total"))
+    return [
+        dict(channel) | {"shape": by_name.get(channel.get("shape")), "beside": summed[_whole(channel)] - 1}
+        for channel in channels
+    ]
+
+
+def _whole(channel: Mapping[str, Any]) -> tuple[str, str]:
+    """Name what a channel may be one of several parts of."""
+    return str(channel.get("name")).partition("/")[0], str(channel.get("scope"))
+
+
+def channel_curve(readings: Readings, channel: Mapping[str, Any]) -> Curve:
+    """Cumulative energy of one channel that counts joules or tells watts, shaped where one of `with_shapes` says so."""
+    curve = _own_curve(readings, channel)
+    shape = channel.get("shape")
+    return shaped(curve, _own_curve(readings, shape)) if isinstance(shape, Mapping) else curve
+
+
+def _own_curve(readings: Readings, channel: Mapping[str, Any]) -> Curve:
+    mine = of_channel(readings, channel)
+    columns = (mine["t_ns"], mine["value"], mine["status"], mine["uncertainty_ns"])
+    gain_rel = finite(channel.get("gain_rel")) or 0.0
+    most_w = limit_w(readings, channel)
+    if channel.get("kind") == "counter":
+        return counter_curve(
+            *columns,
+            ticks=bool(channel.get("ticks")),
+            sparse=channel.get("shape") is not None,
+            range_j=finite(channel.get("range_j")),
+            max_power_w=most_w,
+            resolution_j=finite(channel.get("resolution_j")),
+            update_period_s=finite(channel.get("update_period_s")),
+            gain_rel=gain_rel,
+        )
+    return power_curve(
+        *columns,
+        update_period_s=finite(channel.get("update_period_s")),
+        max_power_w=most_w,
+        may_rest=_may_rest(channel),
+        gain_rel=gain_rel,
+    )
+
+
+def limit_w(readings: Readings, channel: Mapping[str, Any]) -> float:
+    """Most that a device can draw: its own limit, or that of its class where it tells none or its readings refute it.
+
+    A reading may be above it by `MARGIN`.
+    """
+    class_w = most_power_w(channel.get("scope"))
+    told_w = most_power_w(channel.get("scope"), channel.get("max_power_w"))
+    if told_w >= class_w:
+        return told_w
+    mine = of_channel(readings, channel)
+    mine = mine[(mine["status"] == 0) & np.isfinite(mine["value"])]
+    mine = mine[np.argsort(mine["t_ns"], kind="stable")]
+    t_ns, power_w = mine["t_ns"], mine["value"]
+    if channel.get("kind") == "counter":
+        apart = np.diff(t_ns, prepend=t_ns[:1] - 1) > 0
+        t_ns, power_w = power_of_steps(t_ns[apart], power_w[apart], finite(channel.get("resolution_j")) or 0.0)
+    return class_w if is_no_limit(told_w, class_w, t_ns, power_w) else told_w
+
+
+def refused(readings: Readings, channel: Mapping[str, Any]) -> Ints:
+    """Moments of readings of a channel that came and cannot be true: beyond its limit, or a stand-in for no value."""
+    *_, t_ns, codes = _sorted_out(readings, channel)
+    impossible: Ints = t_ns[codes == IMPOSSIBLE]
+    return impossible
+
+
+def believed(readings: Readings, channel: Mapping[str, Any]) -> tuple[Ints, Floats]:
+    """Moments and values of the readings of a channel that can be true, in order of time."""
+    t_ns, values, *_ = _sorted_out(readings, channel)
+    return t_ns, values
+
+
+def still(readings: Readings, channel: Mapping[str, Any]) -> list[Stretch]:
+    """Stretches in which a counter stood still for longer than it may, and whose joules nobody knows."""
+    period_s, resolution_j = (finite(channel.get(name)) for name in ("update_period_s", "resolution_j"))
+    found = stood_still(*believed(readings, channel), period_s=period_s, resolution_j=resolution_j or 0.0)
+    return [each for each in found if not each.caught_up]
+
+
+def _sorted_out(readings: Readings, channel: Mapping[str, Any]) -> tuple[Ints, Floats, Floats, Ints, Ints]:
+    mine = of_channel(readings, channel)
+    most_w = limit_w(readings, channel)
+    doubt = power_doubt(most_w, may_rest=_may_rest(channel))
+    if channel.get("kind") == "counter":
+        range_j, resolution_j, period_s = (
+            finite(channel.get(name)) for name in ("range_j", "resolution_j", "update_period_s")
+        )
+        doubt = counter_doubt(range_j, most_w, resolution_j, period_s)
+    return sorted_out(mine["t_ns"], mine["value"], mine["status"], mine["uncertainty_ns"], doubt)
+
+
+def _may_rest(channel: Mapping[str, Any]) -> bool:
+    """Whether a device may draw nothing.
+
+    What is a part of another may, and one of several that add up to a whole: the rail of a Jetson's vision engine, the
+    second of two batteries. What is measured as a whole may not.
+    """
+    scope = channel.get("scope")
+    part = channel.get("included_in") is not None or scope not in NEVER_NOTHING
+    return part or (scope in OF_PARTS and channel.get("beside", 0) > 0)
+
+
+def curves(run: RunDir) -> dict[str, Curve]:
+    """Curves by channel name, of every channel in joules or watts that was read."""
+    return curves_of(run.readings(), run.manifest().get("sensors", []))
+
+
+def curves_of(readings: Readings, channels: Sequence[Mapping[str, Any]]) -> dict[str, Curve]:
+    """Curves by channel name, of those channels in joules or watts that were read."""
+    read = [channel for channel in with_shapes(channels) if "index" in channel and channel.get("kind") in COUNTED]
+    return {channel["name"]: channel_curve(readings, channel) for channel in read}
+
+
+def total_channels(run: RunDir) -> list[str]:
+    """Names of the channels whose sum is the run's energy."""
+    return [c["name"] for c in run.manifest().get("sensors", []) if c.get("in_total")]

@@ -1,0 +1,1 @@
+"""Studies of many cells, and the files that describe them."""

@@ -1,0 +1,1 @@
+"""Servers of language models: ours, and those that users start."""

@@ -1,0 +1,1 @@
+"""Questions, data sets and texts that workloads read."""
