@@ -94,8 +94,8 @@ def counter_curve(
     that were looked for. Without, they are the reads, whose values are up to `update_period_s` old where that is much
     shorter than the time between reads (else each read is an update). Wraps are undone where `range_j` is known. Resets
     and impossible power are gaps in which energy was lost, and so is time in which it stood still for longer than it
-    may (`ipw.energy.belief.stillness`); an outage is a gap whose joules are known and their time is not. Values that cannot be
-    true are readings that failed (`ipw.energy.belief.believed`).
+    may (`ipw.energy.belief.stillness`); an outage is a gap whose joules are known and their time is not. Values that
+    cannot be true are readings that failed (`ipw.energy.belief.believed`).
     """
     doubt = counter_doubt(range_j, max_power_w, resolution_j, update_period_s)
     t, value, half, outages = usable(t_ns, value_j, status, uncertainty_ns, doubt)

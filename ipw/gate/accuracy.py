@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from statistics import NormalDist
 
 import numpy as np
 
 from ipw.gate.verdict import Answer, GateError, Numbers, Verdict, check_alpha, further_pairs
 from ipw.metrics.distributions import coin_survival
+from ipw.metrics.paired_scores import difference_bounds, is_binary, upper_normal
 from ipw.metrics.stats import Array
 
 FLIPS = 9_999
@@ -35,7 +34,7 @@ def judge_accuracy(
     gain = candidate - base
     n, margin = len(gain), margin_points / 100
     low, high = difference_bounds(gain, alpha)
-    p_loss = _mcnemar(gain) if _is_binary(gain) else _sign_flips(gain)
+    p_loss = _mcnemar(gain) if is_binary(gain) else _sign_flips(gain)
     verdict: Answer = "ok" if -low < margin else "regressed" if p_loss < alpha else "inconclusive"
     mean = float(gain.mean())
     further = reason = None
@@ -43,21 +42,8 @@ def judge_accuracy(
         half = mean - low
         further = further_pairs((margin + mean) / half if half else 0.0, 1.0, n)
         reason = "no loss is shown, and one of the margin is not ruled out; more items would tell"
-    p_ok = 0.5 * math.erfc((margin + mean) * _z(alpha) / (mean - low) / math.sqrt(2)) if mean > low else 1.0
+    p_ok = 0.5 * math.erfc((margin + mean) * upper_normal(alpha) / (mean - low) / math.sqrt(2)) if mean > low else 1.0
     return Verdict(verdict, mean, low, high, further, reason, p_loss, p_ok, n, None)
-
-
-def difference_bounds(gain: Array, alpha: float) -> tuple[float, float]:
-    """Bound the mean of paired differences of scores on either side, each at level `alpha`."""
-    return _tango(gain, _z(alpha)) if _is_binary(gain) else _student(gain, _z(alpha))
-
-
-def _z(alpha: float) -> float:
-    return -NormalDist().inv_cdf(alpha)
-
-
-def _is_binary(gain: Array) -> bool:
-    return bool(np.isin(gain, (-1.0, 0.0, 1.0)).all())
 
 
 def _mcnemar(gain: Array) -> float:
@@ -75,36 +61,6 @@ def _sign_flips(gain: Array) -> float:
         signs = rng.integers(2, size=(min(333, FLIPS - first), len(differ)), dtype=np.int8) * 2 - 1
         as_low += int((signs @ differ <= least).sum())
     return (1 + as_low) / (1 + FLIPS)
-
-
-def _tango(gain: Array, z: float) -> tuple[float, float]:
-    """Bound the difference by inverting the score test: right also where no item differs."""
-    lost, won, n = float((gain < 0).sum()), float((gain > 0).sum()), len(gain)
-
-    def score(delta: float) -> float:
-        """Standardised distance of the estimate from `delta`, its variance as likely as can be under `delta`."""
-        b = -lost - won + (2 * n - won + lost) * delta
-        c = -lost * delta * (1 - delta)
-        q = (math.sqrt(max(b * b - 8 * n * c, 0.0)) - b) / (4 * n)
-        variance = n * (2 * q + delta * (1 - delta))
-        return (won - lost - n * delta) / math.sqrt(variance) if variance > 0 else 0.0
-
-    at = (won - lost) / n
-    return _root(lambda delta: score(delta) - z, -1.0, at), _root(lambda delta: score(delta) + z, at, 1.0)
-
-
-def _root(falling: Callable[[float], float], low: float, high: float) -> float:
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if falling(middle) > 0 else (low, middle)
-    return (low + high) / 2
-
-
-def _student(gain: Array, z: float) -> tuple[float, float]:
-    """Bound the mean by its standard error, never closer than as many items that do not differ at all would."""
-    n, mean = len(gain), float(gain.mean())
-    half = max(z * float(gain.std(ddof=1)) / math.sqrt(n) if n > 1 else 1.0, z * z / (n + z * z))
-    return max(mean - half, -1.0), min(mean + half, 1.0)
 
 
 def _checked(

@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ipw.errors import UsageError
-from ipw.gate.accuracy import difference_bounds
 from ipw.metrics.accounting_text import marks, unfinished
 from ipw.metrics.definitions import RATIOS, Definition
 from ipw.metrics.metric import energy_facts, mapping, mappings
+from ipw.metrics.paired_scores import difference_bounds
 from ipw.metrics.stats import Array, student_t975
 from ipw.metrics.summary import stored_summary, summarize
 from ipw.metrics.validity.questions import QUESTIONS

@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ipw.gate.accuracy import difference_bounds
+from ipw.energy.curve import Z95
 from ipw.metrics.distributions import coin_survival
 from ipw.metrics.metric import mapping, number
-from ipw.metrics.stats import Z95, Array, Interval, error_draws, percentile_interval, resampled_sums
+from ipw.metrics.paired_scores import difference_bounds
+from ipw.metrics.stats import Array, Interval, error_draws, percentile_interval, resampled_sums
 
 SEED = 19
 

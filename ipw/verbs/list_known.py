@@ -66,11 +66,11 @@ def _datasets() -> Iterator[Row]:
     for suffix in READERS:
         yield f"FILE{suffix}", "A file of questions.", ""
     for prefix, takes, module in (
-        (HUB, "NAME", "hub_datasets"),
-        (HARNESS, "TASK", "harness_tasks"),
+        (HUB, "NAME", "hub"),
+        (HARNESS, "TASK", "harness"),
         (FIXED, "IN,OUT", "fixed_lengths"),
     ):
-        yield prefix + takes, _about_module(f"ipw.workloads.lm.{module}"), ""
+        yield prefix + takes, _about_module(f"ipw.workloads.texts.{module}"), ""
     for name, how in KNOWN.items():
         yield f"{HUB}…/{name}", f"Known: split {how.split}, scored by {how.scorer}.", ""
 

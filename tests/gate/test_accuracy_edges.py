@@ -9,8 +9,9 @@ from statistics import NormalDist
 import numpy as np
 import pytest
 
-from ipw.gate.accuracy import difference_bounds, judge_accuracy
+from ipw.gate.accuracy import judge_accuracy
 from ipw.gate.verdict import GateError, further_pairs
+from ipw.metrics.paired_scores import difference_bounds
 
 Z = NormalDist().inv_cdf(0.95)
 

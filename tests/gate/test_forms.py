@@ -6,7 +6,7 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
-from reports.test_gate_formats import document, entry, failed_check
+from gate.test_gate_formats import document, entry, failed_check
 
 from ipw.gate import formats as gate_formats
 from ipw.gate import text as gate_summary

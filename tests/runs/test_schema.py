@@ -28,6 +28,8 @@ FIRST = Path(__file__).parent / "version-1"
 ENDED = ("command", "lm", "resumed", "routing", "train")
 ROUNDING = 1e-14
 """Sums may be taken in another order than then."""
+SHORT_Z95 = 1e-8
+"""Version 1 took 1.959964 for the normal quantile in one place."""
 ROUGH_T = 1e-4
 """The first version took Student's t from a series, which is off by so little at the nine degrees of batch means."""
 TOLD = ("value", "low", "high", "unit", "n", "method", "reason")
@@ -63,6 +65,7 @@ def test_a_run_of_the_first_version_is_derived_again_to_rounding(name: str, tmp_
     for metric, entry in before["metrics"].items():
         for key in TOLD:
             loose = ROUGH_T if key in {"low", "high"} and entry["interval"] == "batch means" else ROUNDING
+            loose = max(loose, SHORT_Z95) if metric == "loss_at_budget" else loose
             same = pytest.approx(entry[key], rel=loose) if isinstance(entry[key], float) else entry[key]
             assert after["metrics"][metric][key] == same, (metric, key)
     assert after["valid"] == before["valid"]

@@ -1,8 +1,9 @@
 """The sampler: a process of its own that reads the sensors and appends their readings to the run's `power.bin`.
 
-`ipw.profilers.sampler.handle` starts it as `python -m ipw.profilers.sampler.process --out DIR --sensors auto`. On stdout it says one
-line of JSON when it is ready (`{"channels", "pid"}`, or `{"error", "hint", "exit_code"}`), and one when it is done:
-what it cost, what it read and what went wrong. It ends when its stdin does, on SIGTERM, or when its parent is gone.
+`ipw.profilers.sampler.handle` starts it as `python -m ipw.profilers.sampler.process --out DIR --sensors auto`. On
+stdout it says one line of JSON when it is ready (`{"channels", "pid"}`, or `{"error", "hint", "exit_code"}`), and one
+when it is done: what it cost, what it read and what went wrong. It ends when its stdin does, on SIGTERM, or when its
+parent is gone.
 """
 
 from __future__ import annotations

@@ -138,7 +138,8 @@ def test_without_xllamacpp_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -
 
 def test_the_server_ends_when_its_parent_is_killed() -> None:
     code = (
-        "import time; from ipw.workloads.lm.servers.engines import serve; from ipw.workloads.lm.parameters import Parameters\n"
+        "import time; from ipw.workloads.lm.servers.engines import serve\n"
+        "from ipw.workloads.lm.parameters import Parameters\n"
         "with serve(Parameters(model='dense')) as e: print(e.pid, flush=True); time.sleep(60)"
     )
     parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, env=os.environ)
