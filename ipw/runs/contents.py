@@ -50,6 +50,8 @@ MANIFEST_ENTRIES = {
     "digest, digests of other raw files and of the scores that were given later",
     "digest": "SHA-256 of all other entries",
     "arrivals": "what of them could be read: `requests`, `chunks`, `missing` requests; bytes that a crash cut short",
+    "server_metrics": "what the server told of itself at `/metrics`, before and after each part of the run",
+    "server_counts": "what it counted meanwhile, and what the run counted",
     "attribution": "joules of the measured window, and how they were told apart",
     "attribution_reason": "why there is none",
     "scoring": "which scores count",

@@ -52,6 +52,8 @@ MANIFEST: Shape = {
                  "failures?": [{"channel?": str, "status?": str, "reason?": str}]},
     "recorded?": {"journal?": {"bytes?": COUNT, "sha256?": str}, "readings?": COUNT, "readings_sha256?": str,
                   "files?": {"*": str}},
+    "server_metrics": [{"engine!": str, "before!": {"*": float}, "after!": {"*": float}}],
+    "server_counts": [{"engine!": str, "told!": {"*": float}, "counted!": {"*": float}, "running_before?": float}],
     "arrivals?": {"requests?": COUNT, "chunks?": COUNT, "missing?": COUNT, "torn_bytes?": COUNT, "cut_bytes?": COUNT},
     "attribution?": ATTRIBUTION, "attribution_reason?": str,
     "scoring?": {"scorer?": str}, "scoring_reason?": str, "outage?": {"told?": str},
@@ -79,7 +81,7 @@ ASKED = {
     "first_token_ns?": MOMENT, "end_ns?": MOMENT, "concurrency?": COUNT, "logprob_tokens?": COUNT,
     "last_token_ns?": MOMENT, "scheduled_ns?": MOMENT, "http_status?": COUNT, "chunks?": COUNT, "tool_calls?": COUNT,
     "score?": float, "logprob_sum?": float, "parsed?": bool, "itl_us?": [COUNT], "itl_counts?": [COUNT],
-    "arrivals?": COUNT,
+    "arrivals?": COUNT, "timings?": {"*": float},
     "forwards?": COUNT, "positions?": COUNT, "committed?": [COUNT], "computed?": [COUNT], "agrees?": bool,
 }  # fmt: skip
 LINES: dict[str, Shape] = {

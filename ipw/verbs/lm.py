@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,8 +34,12 @@ from ipw.workloads.lm.run import run_lm as run_workload
 from ipw.workloads.lm.scoring.again import JUDGES, Judge, score_run, scored_later
 from ipw.workloads.lm.servers.endpoint import Endpoint
 from ipw.workloads.lm.servers.engines import serve
+from ipw.workloads.lm.servers.metrics import server_metrics
 from ipw.workloads.lm.servers.processes import Found, server_processes
 from ipw.workloads.texts.identity import digest, questions_digest
+
+SETTLED_S = 0.2
+"""Until a server has counted the last answer that it sent."""
 
 
 def run_lm(
@@ -150,7 +155,8 @@ def measure_into(
                 if arrivals.cut_bytes:
                     meter.note(arrivals={"cut_bytes": arrivals.cut_bytes})
                 meter.idle("idle before", idle_s)
-                run_workload(meter, meter.journal, endpoint, planned, progress, finished, arrivals)
+                with compared(meter, endpoint):
+                    run_workload(meter, meter.journal, endpoint, planned, progress, finished, arrivals)
                 if endpoint.ended and (why := endpoint.ended()):
                     meter.note(server=server | {"ended": why.told})
                 meter.idle("idle after", idle_s)
@@ -182,6 +188,20 @@ def noted(meter: Meter, planned: Plan, bar: Bar, finished: Collection[str]) -> I
     finally:
         found = {"remedy": remedy} if remedy else {}
         meter.note(progress={"finished": len(finished) + done, "of": len(planned.dataset.questions)} | found)
+
+
+@contextmanager
+def compared(meter: Meter, endpoint: Endpoint) -> Iterator[None]:
+    """Note what the server tells of itself before and after, where it does."""
+    before = server_metrics(endpoint)
+    yield
+    if before is None:
+        return
+    time.sleep(SETTLED_S)
+    after = server_metrics(endpoint)
+    if after is not None and after.engine == before.engine:
+        told = {"engine": after.engine, "before": before.values, "after": after.values}
+        meter.note(server_metrics=[*meter.run.manifest().get("server_metrics", []), told])
 
 
 def score_later(run: RunDir, planned: Plan) -> None:

@@ -112,7 +112,8 @@ def _manifest(
     merged: RunDir, parts: Sequence[RunDir], manifests: Sequence[Mapping[str, Any]], end_ns: int | None
 ) -> dict[str, Any]:
     """The first part's, with what all parts say together."""
-    derived = {"attribution", "attribution_reason", "ended_ns", "process", "resumed", "progress", "arrivals"}
+    derived = {"attribution", "attribution_reason", "ended_ns", "process", "resumed", "progress"}
+    derived |= {"arrivals", "server_metrics", "server_counts"}
     kept = {name: value for name, value in manifests[0].items() if name not in derived}
     hosts = list(dict.fromkeys(str(mapping(each.get("host")).get("name")) for each in manifests))
     sensors = [dict(channel) for channel in mappings(kept.get("sensors"))]

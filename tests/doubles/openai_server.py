@@ -92,6 +92,8 @@ class Server:
         self.url = ""
         self.books: list[Entry] = []
         self.connections = 0
+        self.metrics: Callable[[], str] | None = None
+        """Says what stands at `/metrics`; without it, nothing does."""
         self.open: set[asyncio.Transport] = set()
         self.listener: asyncio.Server
         self._dead = False
@@ -159,6 +161,8 @@ class _Connection(asyncio.Protocol):
             known = server.models is not None
             listing = {"data": [{"id": name} for name in server.models or ()]}
             self.document(200 if known else 500, listing if known else {"error": "no list"})
+        elif (method, path) == ("GET", "/metrics") and server.metrics:
+            self.document(200, server.metrics().encode())
         elif (method, path) == ("GET", "/health"):
             self.document(200, {})
         elif method == "POST" and path in ("/v1/chat/completions", "/v1/completions"):
@@ -172,7 +176,7 @@ class _Connection(asyncio.Protocol):
             self.document(404, {"error": {"message": f"no {method} {path} here"}})
 
     def document(self, status: int, value: Any, keep_alive: bool = True, more: Mapping[str, str] | None = None) -> None:
-        body = json.dumps(value).encode()
+        body = value if isinstance(value, bytes) else json.dumps(value).encode()
         connection = "keep-alive" if keep_alive else "close"
         headers = "".join(f"{name}: {value}\r\n" for name, value in (more or {}).items())
         self.transport.write(

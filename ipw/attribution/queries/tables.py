@@ -12,6 +12,7 @@ from ipw.attribution.queries.arrivals import read_arrivals
 from ipw.attribution.queries.engine_seen import engine_seen
 from ipw.attribution.queries.journal_table import ARRIVALS_AT, journal_tables, query_tables
 from ipw.attribution.queries.phases import DECODE, MISSING, PREFILL, Timing, first_owners, query_spans
+from ipw.attribution.queries.server_counts import server_counts
 from ipw.attribution.queries.windows import attribute_windows, measured_windows
 from ipw.attribution.run import MEASURED, Attributed, straight_energy, unread
 from ipw.energy.timeline import Spans
@@ -53,7 +54,8 @@ def derive_lm(run: RunDir) -> None:
     timing = finished.timing
     asked = Timing(*_joined([timing, finished.others]))
     chunks, kept = read_arrivals(run, asked, finished.arrivals_at)
-    run.update_manifest(arrivals=kept)
+    counts = server_counts(run, asked)
+    run.update_manifest(arrivals=kept, **({"server_counts": counts} if counts else {}))
     engine = engine_seen(asked, chunks)
     del chunks
     everything = query_spans(asked)

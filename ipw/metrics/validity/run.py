@@ -15,6 +15,7 @@ from ipw.metrics.readings import total_channels
 from ipw.metrics.validity.check import Check, made
 from ipw.metrics.validity.failed_reads import failed_reads
 from ipw.metrics.validity.left_out import left_out, other_basis
+from ipw.metrics.validity.server_counts import server_counts_checks
 from ipw.metrics.validity.steps import steps_check
 from ipw.metrics.validity.stillness import stillness
 from ipw.metrics.window import LEAST_COVERAGE, measured_windows
@@ -46,6 +47,7 @@ def check_run(manifest: Mapping[str, Any], readings: Readings) -> list[Check]:
         *_readings(manifest, readings),
         *_conditions(manifest, readings),
         *steps_check(manifest),
+        *server_counts_checks(manifest),
     ]
 
 

@@ -54,8 +54,9 @@ class Asker:
 
     async def ask(self, question: Question, kind: str) -> Answer:
         """Ask outside the measured window."""
-        answer = await self._ask(question)
-        self._write(kind, self._record(question, answer, 1))
+        reply = Reply()
+        answer = await self._ask(question, reply)
+        self._write(kind, self._record(question, answer, 1), reply.arrivals())
         return answer
 
     async def send(self, question: Question, due_ns: int | None) -> None:
@@ -70,17 +71,19 @@ class Asker:
         except asyncio.CancelledError:
             reply.fail("error", "cut off", "transport")
             answer = reply.answer(self._endpoint.key)
-            self._write(CUT_OFF, self._record(question, answer, in_flight) | {"scheduled_ns": due_ns})
+            record = self._record(question, answer, in_flight) | {"scheduled_ns": due_ns}
+            self._write(CUT_OFF, record, reply.arrivals())
             raise
         finally:
             self._in_flight -= 1
         if answer.status != "ok":
             self._failed = question
         record = self._record(question, answer, in_flight) | {"scheduled_ns": due_ns}
-        self.liveness.take(answer, lambda counts: self._keep(question, answer, record, counts=counts))
+        came = reply.arrivals()
+        self.liveness.take(answer, lambda counts: self._keep(question, answer, record, came, counts=counts))
 
-    def _keep(self, question: Question, answer: Answer, record: dict[str, Any], *, counts: bool) -> None:
-        self._write("query" if counts else CUT_OFF, record)
+    def _keep(self, question: Question, answer: Answer, record: dict[str, Any], came: bytes, *, counts: bool) -> None:
+        self._write("query" if counts else CUT_OFF, record, came)
         if not counts:
             return
         counters = self.counters
@@ -115,27 +118,30 @@ class Asker:
         """
         question = self._answered if number % 2 else self._failed
         limits = replace(self._limits, timeout_s=timeout_s, max_tokens=1, request={})
-        answer = await ask(self._transport, self._endpoint.model, question.sent, limits, self._endpoint.key)
-        self._write(PROBE, self._record(question, answer, 1))
+        reply = Reply()
+        answer = await ask(self._transport, self._endpoint.model, question.sent, limits, self._endpoint.key, reply)
+        self._write(PROBE, self._record(question, answer, 1), reply.arrivals())
         return answer
 
-    async def _ask(self, question: Question, reply: Reply | None = None) -> Answer:
+    async def _ask(self, question: Question, reply: Reply) -> Answer:
         endpoint = self._endpoint
         return await ask(self._transport, endpoint.model, question.sent, self._limits, endpoint.key, reply)
 
-    def _write(self, kind: str, record: dict[str, Any]) -> None:
+    def _write(self, kind: str, record: dict[str, Any], came: bytes) -> None:
         """Keep a record, and before it when its chunks came."""
-        block = record.pop("arrivals")
-        if block and self._arrivals is not None:
-            record["arrivals"] = self._arrivals.append(block)
+        if came and self._arrivals is not None:
+            record["arrivals"] = self._arrivals.append(came)
         self._book.append(kind, record)
 
     def _record(self, question: Question, answer: Answer, concurrency: int) -> dict[str, Any]:
+        told = answer._asdict()
+        if answer.timings is None:
+            del told["timings"]
         mine = scored(self._scorer, answer.response if answer.status == "ok" else None, question)
         return {
             "query_id": question.id,
             "subject": question.subject,
-            **answer._asdict(),
+            **told,
             "answer": question.answer,
             **({"aliases": question.aliases} if question.aliases else {}),
             "score": mine.score,

@@ -62,8 +62,8 @@ class Answer(NamedTuple):
     response: str
     """As much as came, thinking left out."""
     reasoning: str
-    arrivals: bytes
-    """When each chunk came, and with how many tokens: a block of runs/arrivals.py."""
+    timings: dict[str, float] | None
+    """What llama.cpp's server tells of its work on the answer."""
 
 
 class Reply:
@@ -160,8 +160,12 @@ class Reply:
             logprob_tokens=stream.logprob_tokens or None,
             response=without_key(key, _whole_characters(response)),
             reasoning=without_key(key, _whole_characters(reasoning)),
-            arrivals=encoded(self.start_ns, stamps, stream.tokens),
+            timings=counts.timings,
         )
+
+    def arrivals(self) -> bytes:
+        """When each chunk came, and with how many tokens: a block of runs/arrivals.py, or nothing."""
+        return encoded(self.start_ns, self._stream.stamps, self._stream.tokens)
 
     def _judged(self) -> tuple[Status, str | None, Failure | None]:
         """Whether that was an answer, and if not, why: in the server's words where it has any."""
@@ -191,9 +195,9 @@ def gaps_us(stamps: Sequence[int]) -> Counter[int]:
 
 
 def _three_digits(number: int) -> int:
-    if number < 1000:
-        return number
-    step: int = 10 ** (len(str(number)) - 3)
+    step = 1
+    while number >= 1000 * step:
+        step *= 10
     return (number + step // 2) // step * step
 
 

@@ -5,10 +5,14 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from ipw.shapes import finite
+
 MOST_TOKENS = 1 << 40
 MOST_CHUNKS_A_TOKEN = 8
 """A proxy may send the letters of a token one by one. Where even more chunks came, other tokens were counted: those of
 the last chunk, or those without the thinking."""
+TIMINGS = ("prompt_n", "prompt_ms", "predicted_n", "predicted_ms", "cache_n", "draft_n", "draft_n_accepted")
+"""Of llama.cpp's server, at the end of an answer."""
 SPARE_TOKENS = 16
 """Tokens of an answer that have no text: those that open and end a message."""
 
@@ -20,6 +24,8 @@ class TokenCounts:
         self.prompt: int | None = None
         self.completion: int | None = None
         self.cached: int | None = None
+        self.timings: dict[str, float] | None = None
+        """As told last, of those that are known: tokens (`_n`) and milliseconds."""
         self._nonsense: str | None = None
 
     def take(self, usage: Any, timings: Any) -> None:
@@ -34,8 +40,11 @@ class TokenCounts:
             self.prompt = _count(usage.get("prompt_tokens", usage.get("input_tokens"))) or self.prompt
             details = usage.get("prompt_tokens_details")
             self.cached = _count(details.get("cached_tokens")) if isinstance(details, dict) else None
-        if isinstance(timings, dict) and self.cached is None:
-            self.cached = _count(timings.get("cache_n"))
+        if isinstance(timings, dict):
+            found = {name: value for name in TIMINGS if (value := finite(timings.get(name))) is not None}
+            self.timings = found or self.timings
+            if self.cached is None:
+                self.cached = _count(timings.get("cache_n"))
 
     def believed(self, chunks: int, *, said: bool) -> bool:
         """Whether the count can be one, of an answer of so many chunks that `said` something."""
@@ -58,7 +67,18 @@ class TokenCounts:
         if told > max(chunks, len(text)) + SPARE_TOKENS and not calls:
             size = len(text.encode(errors="replace"))
             return f"usage tells {told} tokens of an answer of {size} bytes" if told > size + SPARE_TOKENS else None
-        return None
+        return self._against_timings(told)
+
+    def _against_timings(self, told: int) -> str | None:
+        """Hold usage against llama.cpp's timings, which its server counts elsewhere."""
+        timings = self.timings or {}
+        predicted, processed, cached = (timings.get(name) for name in ("predicted_n", "prompt_n", "cache_n"))
+        if predicted is not None and abs(predicted - told) > 1:
+            return f"usage tells {told} tokens, and timings {predicted:g}"
+        if None in (processed, cached) or self.prompt is None:
+            return None
+        prompt = (processed or 0) + (cached or 0)
+        return f"usage tells a prompt of {self.prompt} tokens, timings {prompt:g}" if prompt != self.prompt else None
 
 
 def _count(value: Any) -> int | None:

@@ -31,6 +31,7 @@ def main(options: dict[str, Any]) -> None:
         parameters.cpuparams_batch.n_threads = options["threads"]
     parameters.port = 0
     parameters.ui = False
+    parameters.endpoint_metrics = True
     parameters.verbosity = 0
     parameters.cache_prompt = False  # every question pays for its own prompt
     try:
