@@ -19,7 +19,7 @@ import tempfile
 import time
 import tomllib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from pathlib import Path
 
 from mutation import Mutant, mutants_of
@@ -51,10 +51,10 @@ def files_of(patterns: Sequence[str], copy: Path) -> list[Path]:
     return list(dict.fromkeys(path for pattern in patterns for path in sorted(copy.glob(pattern))))
 
 
-def learnt(path: Path, copy: Path) -> Tests:
+def learnt(path: Path, copy: Path, files: Container[str]) -> Tests:
     """Learn what is not known yet, a test file at a time, each in a fork: no more is lost than one when it is ended."""
     known, test_files = Known(path, copy), files_of(TESTS, copy)
-    stale = known.stale(test_files)
+    stale = known.stale(test_files, files)
     for count, test_file in enumerate(stale, 1):
         began, found = time.monotonic(), copy / "learnt.json"
         found.unlink(missing_ok=True)
@@ -103,11 +103,11 @@ def main() -> None:
         os.chdir(copy)
         sys.path.insert(0, str(copy))
         os.environ["PYTHONPATH"] = str(copy)
-        tests = learnt(options.learned.absolute(), copy)
-        failed = [test for test, told in tests.items() if not told["ok"]]
-        print(f"{len(tests)} tests; not asked, since they fail or skip unchanged: {len(failed)}")
         every = [mutant for path in files_of(FILES, copy) for mutant in mutants_of(path, copy)]
         every = [mutant for mutant in every if any(part in mutant.file for part in options.only.split(","))]
+        tests = learnt(options.learned.absolute(), copy, {mutant.file for mutant in every})
+        failed = [test for test, told in tests.items() if not told["ok"]]
+        print(f"{len(tests)} tests; not asked, since they fail or skip unchanged: {len(failed)}")
         sample = random.Random(options.seed).sample(every, min(options.n, len(every)))
         same = equivalents(ROOT / "tools/equivalent_mutants.toml")
         if options.doubt:

@@ -7,16 +7,16 @@ import json
 import os
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from mutation import Mutant
 
-SLOW_S, BUDGET_S = 8.0, 60.0
-"""A test that takes more seconds of CPU is not asked; of the others the quickest, up to so many seconds a mutant. The
-seconds were counted while every line was watched, which slows some tests threefold."""
+SLOW_S, BUDGET_S, IMPORT_BUDGET_S = 8.0, 60.0, 15.0
+"""A test that takes more seconds of CPU is not asked; of the others the quickest, up to so many seconds a mutant, fewer
+where any test of the file may be concerned. They were counted while every line was watched, which triples some."""
 Tests = dict[str, dict[str, Any]]
 """By test: `s` (CPU seconds), `ok` and `lines` (by file, those it runs)."""
 QUIET = ["-p", "no:cacheprovider", "-p", "no:xdist", "-qq", "-s", "--hypothesis-seed=0"]
@@ -94,13 +94,14 @@ class Known:
         self._path, self._copy = path, copy
         self._files: dict[str, dict[str, Any]] = json.loads(path.read_text()) if path.is_file() else {}
 
-    def stale(self, test_files: Iterable[Path]) -> list[Path]:
-        """Give the test files of which nothing is known, or nothing that still holds."""
-        return [path for path in test_files if not self._holds(str(path.relative_to(self._copy)))]
+    def stale(self, test_files: Iterable[Path], files: Container[str]) -> list[Path]:
+        """Give the test files of which nothing is known, or nothing that still holds, about these files of the code."""
+        names = {path: str(path.relative_to(self._copy)) for path in test_files}
+        return [path for path, name in names.items() if not self._holds(name, files)]
 
-    def _holds(self, name: str) -> bool:
-        known = self._files.get(name)
-        return known is not None and all(digest(self._copy / file) == was for file, was in known["digests"].items())
+    def _holds(self, name: str, files: Container[str]) -> bool:
+        known: dict[str, str] = self._files.get(name, {"digests": {name: ""}})["digests"]
+        return all(digest(self._copy / file) == was for file, was in known.items() if file == name or file in files)
 
     def learn(self, test_file: Path, tests: Tests) -> None:
         """Keep what the tests of one file do."""
@@ -121,11 +122,11 @@ class Known:
 
 def asked(mutant: Mutant, tests: Tests) -> list[str]:
     """The tests that run the mutant's line (of a module or a default: any line of its file), the quickest first."""
-    chosen, spent = [], 0.0
+    chosen, left = [], IMPORT_BUDGET_S if mutant.at_import else BUDGET_S
     for name, test in sorted(tests.items(), key=lambda item: float(item[1]["s"])):
         lines = test["lines"].get(mutant.file, ())
         runs = bool(lines) if mutant.at_import else not mutant.lines.isdisjoint(lines)
-        if test["ok"] and test["s"] < SLOW_S and spent < BUDGET_S and runs:
+        if test["ok"] and test["s"] < SLOW_S and left > 0 and runs:
             chosen.append(name)
-            spent += test["s"]
+            left -= test["s"]
     return chosen
