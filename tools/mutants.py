@@ -28,9 +28,10 @@ from mutation_trial import Trial, Trials, end_of, forked, run_pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 FILES: tuple[str, ...] = ("ipw/energy/**/*.py", "ipw/runs/**/*.py", "ipw/gate/*.py")
+FILES += ("ipw/verbs/interleave.py", "ipw/verbs/gate_session.py")
 TESTS: tuple[str, ...] = tuple(f"tests/{folder}/test_*.py" for folder in ("energy", "runs", "gate"))
 TESTS += ("tests/test_gate*.py", "tests/verbs/test_compare_trend.py")
-TESTS += tuple(f"tests/metrics/test_{name}.py" for name in ("small*", "sti*", "stats"))
+TESTS += ("tests/metrics/test_*.py", *(f"tests/workloads/lm/test_{name}.py" for name in ("arrivals", "score_run")))
 EQUIVALENT = "equivalent"
 Equivalent = dict[tuple[str, str], str]
 """By file and line as changed: why that changes nothing."""

@@ -7,16 +7,19 @@ import json
 import os
 import sys
 import threading
+from collections import Counter
 from collections.abc import Container, Iterable
 from pathlib import Path
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Any
 
 from mutation import Mutant
 
-SLOW_S, BUDGET_S, IMPORT_BUDGET_S = 8.0, 60.0, 15.0
+SLOW_S, BUDGET_S, IMPORT_BUDGET_S = 5.0, 20.0, 8.0
 """A test that takes more seconds of CPU is not asked; of the others the quickest, up to so many seconds a mutant, fewer
 where any test of the file may be concerned. They were counted while every line was watched, which triples some."""
+MOST_CALLS = 100
+"""Of a function by one test that are watched: what runs in none of them is taken not to run."""
 Tests = dict[str, dict[str, Any]]
 """By test: `s` (CPU seconds), `ok` and `lines` (by file, those it runs)."""
 QUIET = ["-p", "no:cacheprovider", "-p", "no:xdist", "-qq", "-s", "--hypothesis-seed=0"]
@@ -29,11 +32,16 @@ class Learning:
         self._prefix = f"{copy}/"
         self._files = {str(path) for path in files}
         self._lines: set[tuple[str, int]] = set()
+        self._calls: Counter[CodeType] = Counter()
         self._began_s = 0.0
         self.tests: Tests = {}
 
     def _enter(self, frame: FrameType, _event: str, _arg: object) -> Any:
-        return self._line if frame.f_code.co_filename in self._files else None
+        code = frame.f_code
+        if code.co_filename not in self._files or self._calls[code] >= MOST_CALLS:
+            return None
+        self._calls[code] += 1
+        return self._line
 
     def _line(self, frame: FrameType, event: str, _arg: object) -> Any:
         if event == "line":
@@ -48,7 +56,7 @@ class Learning:
 
     def pytest_runtest_logstart(self) -> None:
         """Watch from here."""
-        self._lines = set()
+        self._lines, self._calls = set(), Counter()
         self._began_s = sum(os.times()[:4])
         threading.settrace(self._enter)
         sys.settrace(self._enter)

@@ -78,8 +78,6 @@ def without_spikes(members: list[Array], least: float) -> tuple[list[Array], lis
     centres = [_median(np.sort(part)) for part in parts]
     distances = [np.abs(part - centre) for part, centre in zip(parts, centres, strict=True)]
     reach = SPIKE * max(1.4826 * _median(np.sort(np.concatenate(distances))[len(parts) :]), least)
-    if all(each.max() <= reach for each in distances):
-        return members, members
     near = [part[distance <= reach] for part, distance in zip(parts, distances, strict=True)]
     ends = [(part.min(), part.max()) if part.size else (-math.inf, math.inf) for part in near]
     tamed = [np.clip(each, *end) for each, end in zip(members, ends * len(members) if together else ends, strict=False)]
