@@ -50,7 +50,7 @@ def open_checkpoint(folder: Path, config: Mapping[str, Any], dtype: str, device:
     """Load a model of a known kind, both ways attending. Raises UsageError for any other."""
     import transformers
 
-    _register()
+    register_attention()
     kind = config.get("model_type")
     if kind == "llada":
         return _assembled(transformers.LlamaForCausalLM, _llama_config(config), folder, _llada_name, dtype, device)
@@ -68,7 +68,7 @@ def open_checkpoint(folder: Path, config: Mapping[str, Any], dtype: str, device:
     return model.to(device).eval()
 
 
-def _register() -> None:
+def register_attention() -> None:
     """Tell transformers of attention without any mask: with a name of its own it makes no causal one."""
     from transformers import AttentionInterface
 
