@@ -10,10 +10,9 @@ from pathlib import Path
 from ipw.metrics.accounting_text import unfinished
 from ipw.metrics.metric import mapping, mappings, sensors
 from ipw.printable import clean
-from ipw.reports import diffusion
 from ipw.reports.facts import NO_FACTS, Facts
 from ipw.reports.markup import Markup, join, tag
-from ipw.reports.page import details, routing, training
+from ipw.reports.page import details, diffusion, routing, training
 from ipw.reports.page import results as sections
 from ipw.reports.page import tokens as token_sections
 from ipw.reports.page.carbon import carbon

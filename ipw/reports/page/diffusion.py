@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from ipw.metrics.definitions import DEFINITIONS
+from ipw.metrics.diffusion_pairs import Difference, difference, energy_error
 from ipw.metrics.metric import mapping, number
 from ipw.metrics.panel import align
 from ipw.metrics.passes import DECODING
 from ipw.printable import clean
 from ipw.reports.charts.axes import SERIES
 from ipw.reports.charts.curves import Curve, Point, Texts, curves
-from ipw.reports.diffusion_pairs import Difference, difference, energy_error
 from ipw.reports.markup import Markup, join, tag
 from ipw.reports.page.results import chart, grid, origin, section, swatch
 from ipw.reports.page.view import View, workload_of
