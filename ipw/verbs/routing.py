@@ -71,7 +71,9 @@ def _policies(names: str) -> tuple[OnlinePolicy, ...]:
 @click.option("--write", type=click.IntRange(0), default=0, show_default=True, help="Let the model go on for so many.")
 @click.option("--trace", type=click.Path(), help="Look at routing that was recorded elsewhere, and run no model.")
 @click.option("--num-experts", type=click.IntRange(1), help="Experts of each layer, for a trace that does not say.")
-@click.option("--offload", help="Policies (lru,lfu) under which to keep only some experts in fast memory.")
+@click.option(
+    "--offload", help="Policies (lru,lfu,lfru,slru,static,…) under which to keep only some experts in fast memory."
+)
 @click.option("--seed", type=int, default=0, show_default=True)
 @SENSORS
 @IDLE

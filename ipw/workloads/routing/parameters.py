@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-OnlinePolicy = Literal["lru", "lfu"]
+OnlinePolicy = Literal["lru", "lfu", "lfru", "slru", "static", "lru-bounded", "lru+layer", "lru+token"]
+"""What a loader can follow. `lru-bounded` computes misses where they lie; `lru+layer` and `lru+token` guess ahead."""
 
 SEGMENT_LENGTHS = (4, 16, 64, 256)
 
@@ -31,7 +32,7 @@ class Parameters:
     num_experts: int | None = None
     """Of each layer, for a trace that does not say it."""
     offload: tuple[OnlinePolicy, ...] = ()
-    """Policies, `lru` or `lfu`, under which to run with a part of the experts in fast memory."""
+    """Policies under which to run with a part of the experts in fast memory."""
 
     def as_dict(self) -> dict[str, Any]:
         """For the manifest."""

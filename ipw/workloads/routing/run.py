@@ -59,7 +59,7 @@ def run_routing(
         few = min(parameters.limit or SEQUENCES, SEQUENCES)
         texts = read_corpus(parameters.corpus, limit=few, seed=parameters.seed)
         again = list(cut(texts, subject.encode, parameters.sequence_length, few))
-        run_offload(marker, book, subject, again, parameters.offload, shape, parameters.write, progress)
+        run_offload(marker, book, subject, folder, again, parameters.offload, shape, parameters.write, progress)
 
 
 def _keep(

@@ -1,4 +1,4 @@
-"""Runs a model with only some experts of each layer in fast memory, and loads the others when they are chosen.
+"""Runs a model with only some experts of each layer in fast memory; the others are loaded, or computed where they lie.
 
 The experts' own code runs unchanged: where it takes the weights of one expert out of a stack of all, it finds an
 object that fetches them. So every sum is formed in the same order, and outputs are the same bits.
@@ -6,45 +6,48 @@ object that fetches them. So every sum is formed in the same order, and outputs 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
+
 from ipw.errors import UsageError
 from ipw.workloads.routing.capture import NOT_ROUTED, experts_of
-from ipw.workloads.routing.parameters import OnlinePolicy
+from ipw.workloads.routing.measures.prediction import guess
+from ipw.workloads.routing.offload.residents import Pool, Residents, residents_of
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
+Floats = npt.NDArray[np.float64]
 
-class Residents:
-    """Which experts of one layer a cache holds: the current token's, and of the others those that rank highest.
 
-    The same rule as `pinned=True` of the metrics, so that hits are the ones that those foretell.
-    """
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How the experts of a model are kept."""
 
-    def __init__(self, policy: OnlinePolicy, size: int) -> None:
-        self._by_count, self._size = policy == "lfu", size
-        self.held: frozenset[int] = frozenset()
-        self._last: dict[int, int] = {}
-        self._uses: dict[int, int] = {}
-        self._token = 0
-
-    def use(self, token: Sequence[int]) -> None:
-        """Let one token use its experts."""
-        self._token += 1
-        for expert in token:
-            self._last[expert] = self._token
-            self._uses[expert] = self._uses.get(expert, 0) + 1
-        ranked = sorted(self.held | set(token), key=lambda expert: (expert in token, *self._rank(expert)), reverse=True)
-        self.held = frozenset(ranked[: self._size])
-
-    def _rank(self, expert: int) -> tuple[int, int, int]:
-        return self._uses[expert] if self._by_count else 0, self._last[expert], expert
+    policy: str
+    """`lru`, `lfu`, `lfru`, `slru`, `lru-bounded` or `static`."""
+    size: int
+    """Experts of each layer, or so many of every layer's in one pool."""
+    per: str = "layer"
+    """`pool` is one memory for all layers, for `lru`; pins may differ in number between layers anyway."""
+    miss: str = "load"
+    """`cpu` computes a miss where it lies; what a cache takes in is brought in meanwhile."""
+    prefetch: str | None = None
+    """`layer` or `token`: what guesses are made from, which are fetched ahead while the model computes."""
+    inserts: int = 1
+    pins: Sequence[Collection[int]] | None = None
+    """Of each layer."""
+    chances: Sequence[Floats] | None = None
+    """[E, E] of each layer, from what the layer or the token before used."""
 
 
 @dataclass(slots=True)
@@ -55,11 +58,19 @@ class Traffic:
     hits: int = 0
     """Accesses to experts that were in fast memory before their token came."""
     loads: int = 0
+    """Experts that were waited for."""
     loaded_bytes: int = 0
+    hidden: int = 0
+    """Misses that had been fetched ahead."""
+    fetched: int = 0
+    """Experts that were brought in meanwhile, used or not."""
+    computed: int = 0
+    """Misses that were computed where they lie."""
 
     def clear(self) -> None:
         """Count anew."""
-        self.accesses = self.hits = self.loads = self.loaded_bytes = 0
+        for name in self.__slots__:
+            setattr(self, name, 0)
 
 
 class OnDemand:
@@ -68,14 +79,44 @@ class OnDemand:
     def __init__(self, layer: Layer, name: str) -> None:
         self._layer, self._name = layer, name
 
-    def __getitem__(self, expert: Any) -> torch.Tensor:
+    def __getitem__(self, expert: Any) -> Any:
         return self._layer.fetch(int(expert))[self._name]
+
+
+class WhereItLies:
+    """Weights in host memory that stand in a GPU's computation: what they take part in is computed by the CPU."""
+
+    def __init__(self, weight: torch.Tensor) -> None:
+        self.weight = weight
+
+    @classmethod
+    def __torch_function__(
+        cls, function: Any, _types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Bring the other operands to the CPU, and the result back."""
+        import torch
+
+        device: Any = "cpu"
+
+        def here(value: Any) -> Any:
+            nonlocal device
+            if isinstance(value, cls):
+                return value.weight
+            if torch.is_tensor(value):
+                device = value.device
+                return value.cpu()
+            return value
+
+        found = function(*map(here, args), **{name: here(value) for name, value in (kwargs or {}).items()})
+        return found.to(device)
 
 
 class Layer:
     """The experts of one layer, of which `residents.held` are in fast memory."""
 
-    def __init__(self, module: nn.Module, folder: Path, prefill: Traffic, decode: Traffic) -> None:
+    def __init__(
+        self, module: nn.Module, folder: Path, prefill: Traffic, decode: Traffic, beside: ThreadPoolExecutor
+    ) -> None:
         self._module = module
         self._prefill, self._decode, self._traffic = prefill, decode, prefill
         count = experts_of(module)
@@ -83,9 +124,15 @@ class Layer:
         self._device = next(iter(own.values())).device
         self._slow = {name: _slow_copy(weight, folder / f"{name}.bin") for name, weight in own.items()}
         self.expert_bytes: int = sum(stack[0].nbytes for stack in self._slow.values())
-        self._fast: dict[int, dict[str, torch.Tensor]] = {}
-        self._passing: tuple[int, dict[str, torch.Tensor]] | None = None
-        self.residents = Residents("lru", count)
+        self._fast: dict[int, dict[str, Any]] = {}
+        self._passing: tuple[int, dict[str, Any]] | None = None
+        self._coming: dict[int, Future[dict[str, Any]]] = {}
+        self._beside = beside
+        self._plan = Plan("lru", count)
+        self._chances: Floats | None = None
+        self.residents: Residents = residents_of("lru", count, 1, None)
+        self.following: Layer | None = None
+        """The layer that is computed next; behind the last one comes the first, for the next token."""
         for name in own:
             delattr(module, name)
             setattr(module, name, OnDemand(self, name))
@@ -94,25 +141,53 @@ class Layer:
             module.register_forward_hook(self._after),
         ]
 
-    def start(self, policy: OnlinePolicy, size: int) -> None:
-        """Begin with an empty cache of `size` experts."""
-        self.residents = Residents(policy, size)
+    def start(self, plan: Plan, residents: Residents, chances: Floats | None) -> None:
+        """Begin with an empty cache, or with the pins in it."""
+        self._plan, self.residents, self._chances = plan, residents, chances
         self._fast.clear()
+        self._coming.clear()
+        if plan.policy == "static":
+            self._fast |= {expert: self._load(expert) for expert in sorted(residents.held)}
 
-    def fetch(self, expert: int) -> dict[str, torch.Tensor]:
-        """Weights of one expert: resident, or loaded now. An expert that the cache will not keep stays for its turn."""
+    def fetch(self, expert: int) -> dict[str, Any]:
+        """Weights of one expert: resident, fetched ahead, where they lie, or loaded now.
+
+        An expert that the cache will not keep stays for its turn.
+        """
         if expert in self._fast:
             return self._fast[expert]
         if self._passing is not None and self._passing[0] == expert:
             return self._passing[1]
-        weights = {name: stack[expert].to(self._device, copy=True) for name, stack in self._slow.items()}
-        self._traffic.loads += 1
-        self._traffic.loaded_bytes += self.expert_bytes
+        if expert in self._coming and (self._plan.miss == "load" or self._coming[expert].done()):
+            weights = self._coming.pop(expert).result()
+            self._traffic.hidden += 1
+        elif self._plan.miss == "cpu" and self._traffic is self._decode:
+            self._traffic.computed += 1
+            weights = {name: self._lies(stack[expert]) for name, stack in self._slow.items()}
+            self._passing = expert, weights
+            return weights
+        else:
+            weights = self._load(expert)
+            self._traffic.loads += 1
+            self._traffic.loaded_bytes += self.expert_bytes
         if expert in self.residents.held:
             self._fast[expert] = weights
         else:
             self._passing = expert, weights
         return weights
+
+    def fetch_ahead(self, causes: Sequence[int]) -> None:
+        """Bring in beside the computing what this layer will likely use next; older guesses are dropped."""
+        if self._chances is None:
+            return
+        guesses = np.zeros((1, len(causes)), np.int32)
+        guess(np.array([causes]), np.zeros(1, np.int64), self._chances[None], guesses)
+        self._coming.clear()
+        self._bring(guesses[0].tolist())
+
+    def evict(self, expert: int) -> None:
+        """Another layer took the place of one of these."""
+        self._fast.pop(expert, None)
 
     def restore(self) -> None:
         """Put the weights back as they were."""
@@ -124,23 +199,58 @@ class Layer:
             delattr(self._module, name)
             setattr(self._module, name, nn.Parameter(stack.to(self._device, copy=True), requires_grad=False))
 
+    def _bring(self, experts: Collection[int]) -> None:
+        for expert in experts:
+            if expert not in self._fast and expert not in self._coming:
+                self._decode.fetched += 1
+                self._coming[expert] = self._beside.submit(self._load_beside, expert)
+
+    def _load_beside(self, expert: int) -> dict[str, Any]:
+        """Load in another thread; on a GPU on a stream of its own, so that it does not wait for the computing."""
+        if self._device.type != "cuda":
+            return self._load(expert)
+        import torch
+
+        with torch.cuda.stream(_stream_beside(self._device)):
+            weights = {name: stack[expert].to(self._device, non_blocking=True) for name, stack in self._slow.items()}
+            torch.cuda.current_stream().synchronize()
+        for weight in weights.values():
+            weight.record_stream(torch.cuda.default_stream(self._device))
+        return weights
+
+    def _load(self, expert: int) -> dict[str, Any]:
+        return {name: stack[expert].to(self._device, copy=True) for name, stack in self._slow.items()}
+
+    def _lies(self, weight: torch.Tensor) -> Any:
+        return WhereItLies(weight) if self._device.type != "cpu" else weight
+
     def _before(self, _module: nn.Module, args: Sequence[Any], kwargs: dict[str, Any]) -> None:
         chosen = next(x for x in (*args, *kwargs.values()) if not x.is_floating_point())
         tokens = chosen.tolist()
         self._traffic = self._decode if len(tokens) == 1 else self._prefill
         for token in tokens:
             self._traffic.accesses += len(token)
-            self._traffic.hits += len(self.residents.held.intersection(token))
+            self._traffic.hits += len(set(self.residents.held).intersection(token))
             self.residents.use(token)
         needed = {expert for token in tokens for expert in token}
-        self._drop(self.residents.held | needed)
+        self._drop({*self.residents.held, *needed})
+        if self._plan.miss == "cpu" and self._traffic is self._decode:
+            self._bring([expert for expert in self.residents.held if expert in needed])
+        if self._plan.prefetch == "layer" and self.following is not None and self._traffic is self._decode:
+            self.following.fetch_ahead(tokens[0])
+        self._causes = tokens[-1]
 
     def _after(self, _module: nn.Module, _args: Sequence[Any], _output: Any) -> None:
         self._passing = None
+        for expert in [expert for expert in self._coming if self._plan.miss == "cpu"]:
+            if self._coming[expert].done():  # taken in meanwhile
+                self._fast[expert] = self._coming.pop(expert).result()
         self._drop(self.residents.held)
+        if self._plan.prefetch == "token" and self._traffic is self._decode:
+            self.fetch_ahead(self._causes)
 
-    def _drop(self, keep: frozenset[int] | set[int]) -> None:
-        for expert in self._fast.keys() - keep:
+    def _drop(self, keep: Collection[int]) -> None:
+        for expert in self._fast.keys() - set(keep):
             del self._fast[expert]
 
 
@@ -159,7 +269,12 @@ class Offload:
         if not found:
             raise UsageError(f"the experts of {type(model).__name__} are not kept as stacks; they cannot be offloaded")
         self.prefill, self.decode = Traffic(), Traffic()
-        self.layers = [Layer(module, _made(folder / name), self.prefill, self.decode) for name, module in found]
+        self._beside = ThreadPoolExecutor(1)
+        self.layers = [
+            Layer(module, _made(folder / name), self.prefill, self.decode, self._beside) for name, module in found
+        ]
+        for layer, following in zip(self.layers, [*self.layers[1:], self.layers[0]], strict=True):
+            layer.following = following
 
     @property
     def expert_bytes(self) -> int:
@@ -167,13 +282,20 @@ class Offload:
         size: int = self.layers[0].expert_bytes
         return size
 
-    def start(self, policy: OnlinePolicy, size: int) -> None:
-        """Begin with empty caches of `size` experts in every layer."""
-        for layer in self.layers:
-            layer.start(policy, size)
+    def start(self, plan: Plan) -> None:
+        """Begin anew, every cache empty but for pins."""
+        pool = None
+        if plan.per == "pool" and plan.policy == "lru":
+            each = [layer.expert_bytes for layer in self.layers]
+            pool = Pool(plan.size * sum(each), each, lambda number, expert: self.layers[number].evict(expert))
+        for number, layer in enumerate(self.layers):
+            pins = plan.pins[number] if plan.pins is not None else None
+            residents = pool.layer(number) if pool else residents_of(plan.policy, plan.size, plan.inserts, pins)
+            layer.start(plan, residents, plan.chances[number] if plan.chances is not None else None)
 
     def close(self) -> None:
         """Give the model its weights back."""
+        self._beside.shutdown()
         for layer in self.layers:
             layer.restore()
 
@@ -187,6 +309,13 @@ def one_by_one(model: Any) -> Iterator[None]:
         yield
     finally:
         model.set_experts_implementation(before)
+
+
+@cache
+def _stream_beside(device: torch.device) -> torch.cuda.Stream:
+    import torch
+
+    return torch.cuda.Stream(device)
 
 
 def _slow_copy(weight: torch.Tensor, path: Path) -> torch.Tensor:
