@@ -25,6 +25,9 @@ def load_faults(observed: Sequence[Observed]) -> Iterator[str]:
             pairs.setdefault(each.pair, {})[each.arm] = load
         if each.summary.get("method") != "model_estimate" and _share(load) > MOST_HELD:
             yield f"{each.label}: others hold about {100 * _share(load):.0f} % of its joules"
+        gpus = mapping(each.summary.get("other_gpu_load"))
+        if _share(gpus) > MOST_HELD:
+            yield f"{each.label}: others hold about {100 * _share(gpus):.0f} % of its joules on the GPUs"
     for pair, found in sorted(pairs.items()):
         if len(found) < 2:
             continue

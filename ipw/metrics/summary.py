@@ -15,6 +15,7 @@ from ipw.metrics.passes import DECODING, passes_metrics
 from ipw.metrics.ratios import UNSCORED, query_metrics, rates, shared_error
 from ipw.metrics.readings import total_channels
 from ipw.metrics.utilisation import utilisation
+from ipw.metrics.validity.gpu_load import gpu_load, gpu_load_check
 from ipw.metrics.validity.other_load import idle_spans, other_load, other_load_check
 from ipw.metrics.validity.questions import with_questions
 from ipw.metrics.validity.record import verified
@@ -64,7 +65,8 @@ def summarize(run: RunDir) -> dict[str, Any]:
             say_why_unscored(found, manifest)
         if mapping(workload.get("parameters")).get("logprobs") is True:
             metrics = {d.name: metric(d, None, reason=NO_LOGPROBS) for d in PERPLEXITY} | metrics
-    checks = [*check_run(manifest, readings), *other_load_check(manifest, load)]
+    gpus = gpu_load(manifest, readings)
+    checks = [*check_run(manifest, readings), *other_load_check(manifest, load), *gpu_load_check(gpus)]
     summary = {
         "schema_version": SCHEMA_VERSION,
         "run_id": run_id,
@@ -77,6 +79,7 @@ def summarize(run: RunDir) -> dict[str, Any]:
         "valid": not any(check["level"] == "error" and not check["ok"] for check in checks),
         "validity": checks,
         "other_load": load._asdict() if load else None,
+        "other_gpu_load": gpus._asdict() if gpus else None,
         "metrics": metrics,
         "by_subject": by_subject,
     }

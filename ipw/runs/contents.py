@@ -77,6 +77,7 @@ SUMMARY_ENTRIES = {
     "validity": "every check: `check`, `ok`, `detail`, `level`",
     "questions": "what became of the questions",
     "other_load": "how much else the machine did",
+    "other_gpu_load": "how much else the GPUs did",
     "metrics": "by name: `value`, `low` and `high` (95 %), `unit`, `n`, `method`, and the `reason` of an absent value",
     "by_subject": "the same, of each subject",
     "by_method": "of training: how each method ended, and its metrics",

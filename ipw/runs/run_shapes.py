@@ -67,10 +67,12 @@ CHECK = {"check!": str, "ok!": bool, "detail!": str, "level": str}
 METHOD = {"status?": str, "reason?": str, "target_loss?": float, "budget_j?": float, "metrics?": {"*": METRIC}}
 OTHER_LOAD = {"cpus?": int, "idle?": float, "window?": float, "own?": float, "share?": float, "most_share?": float,
               "idle_share?": float, "each_w?": float}  # fmt: skip
+OTHER_GPU_LOAD = {"idle?": float, "window?": float, "own?": float, "share?": float, "most_share?": float}
 SUMMARY: Shape = {
     "schema_version?": int, "run_id!": str, "status?": str,
     "workload?": MANIFEST["workload?"], "model?": MANIFEST["model?"], "basis?": str, "method?": str, "devices?": [str],
-    "valid!": bool, "validity!": [CHECK], "other_load?": OTHER_LOAD, "metrics!": {"*": METRIC},
+    "valid!": bool, "validity!": [CHECK], "other_load?": OTHER_LOAD, "other_gpu_load?": OTHER_GPU_LOAD,
+    "metrics!": {"*": METRIC},
     "by_subject?": {"*": {"*": METRIC}}, "by_method?": {"*": METHOD}, "questions?": {}, "files?": {"*": str},
 }  # fmt: skip
 

@@ -22,7 +22,7 @@ from pathlib import Path
 
 MAX_GPUS, MAX_MIGS, MAX_FAULTS, MAX_PIDS, RING = 16, 7, 8, 8, 119
 ANY, ENERGY, POWER_USAGE, POWER_INSTANT, POWER_AVERAGE, FIELDS, GAUGES, PROCESSES, SAMPLES = range(9)
-HANDLE, NAME, UUID, PCI, LIMITS = range(9, 14)
+HANDLE, NAME, UUID, PCI, LIMITS, UTILISATION = range(9, 15)
 NOT_SUPPORTED, NO_PERMISSION, DRIVER_NOT_LOADED, GPU_IS_LOST, VERSION_MISMATCH, NOT_READY = 3, 4, 9, 15, 18, 27
 FOREVER = 2**62
 REST_W, LONG_BEFORE_NS = 30.0, 2_000_000_000
@@ -75,6 +75,7 @@ class Gpu(ctypes.Structure):
         ("mig_mode", ctypes.c_uint32),
         ("persistence", ctypes.c_uint32),
         ("pids", ctypes.c_uint32 * MAX_PIDS),
+        ("sm", ctypes.c_uint32 * MAX_PIDS),
         ("faults", _Fault * MAX_FAULTS),
         ("energy_calls", ctypes.c_uint64),
         ("power_calls", ctypes.c_uint64),

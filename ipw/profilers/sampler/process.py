@@ -27,6 +27,7 @@ from ipw.errors import FAILURE, OK, IpwError
 from ipw.profilers.base import Channel, Sensor
 from ipw.profilers.discovery import close, find
 from ipw.profilers.host_load import open_load
+from ipw.profilers.nvidia.gpu_load import open_gpu_load
 from ipw.profilers.sampler.lane import MOST_FAILURES, Lane, PowerFile
 from ipw.profilers.sampler.ticks import MS, Cadence, TickFollower
 from ipw.profilers.sampler.turns import Turns
@@ -233,8 +234,7 @@ def _sample(folder: Path, selection: str, own: Sequence[int], out: TextIO) -> in
     stopped = _stop_condition()
     try:
         sensors = find(selection)
-        load = open_load(own)
-        sensors += [load] if load else []
+        sensors += [load for load in (open_load(own), open_gpu_load(sensors, own)) if load]
         file = PowerFile(folder / READINGS)
     except IpwError as error:
         _say(out, {"error": error.message, "hint": error.hint, "exit_code": error.exit_code})

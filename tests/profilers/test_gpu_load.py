@@ -1,0 +1,92 @@
+"""What others use of the GPUs, through the NVML stand-in; it answers as drivers do, with leftovers behind the list."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from doubles.nvml import GPU_IS_LOST, NO_PERMISSION, NOT_SUPPORTED, UTILISATION, FakeNvml
+
+LOOK = """
+import json, os, sys
+from ipw.profilers.base import SensorError
+from ipw.profilers.discovery import find
+from ipw.profilers.nvidia.gpu_load import open_gpu_load
+roots = [int(word) for word in sys.argv[1:]]
+gauges = open_gpu_load(find("nvml"), roots)
+told = {}
+for number, channel in enumerate(gauges.channels if gauges else []):
+    try:
+        told[channel.name] = gauges.read(number).value
+    except SensorError as error:
+        told[channel.name] = error.reason
+print(json.dumps(told))
+"""
+
+
+def looked(fake: FakeNvml, *roots: int, **environment: str) -> dict[str, Any]:
+    done = subprocess.run(
+        [sys.executable, "-c", LOOK, *map(str, roots)],
+        env=os.environ | fake.environment() | {"IPW_PROC": "/proc"} | environment,
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    told: dict[str, Any] = json.loads(done.stdout)
+    return told
+
+
+@pytest.fixture
+def gpu(tmp_path: Path) -> FakeNvml:
+    return FakeNvml.create(tmp_path / "nvml")
+
+
+def use(fake: FakeNvml, number: int = 0, **sm: int) -> None:
+    for place, (pid, percent) in enumerate(sm.items()):
+        fake.gpu(number).pids[place], fake.gpu(number).sm[place] = int(pid.removeprefix("pid")), percent
+
+
+@pytest.mark.skipif(not Path("/proc/1").exists(), reason="no /proc")
+def test_what_this_run_and_what_others_used_is_told_apart(gpu: FakeNvml) -> None:
+    use(gpu, **{f"pid{os.getpid()}": 60, "pid1": 25})
+    assert looked(gpu, os.getpid()) == {"load/gpu0/others": 25.0, "load/gpu0/own": 60.0}
+
+
+def test_a_gpu_that_nobody_used_is_used_by_nobody(gpu: FakeNvml) -> None:
+    assert looked(gpu, os.getpid()) == {"load/gpu0/others": 0.0, "load/gpu0/own": 0.0}
+
+
+def test_kernels_at_the_same_time_are_the_whole_time_at_most(gpu: FakeNvml) -> None:
+    use(gpu, **{f"pid{os.getpid()}": 90, f"pid{os.getppid()}": 80})
+    assert looked(gpu, os.getppid()) == {"load/gpu0/others": 0.0, "load/gpu0/own": 100.0}
+
+
+def test_processes_that_nobody_sees_from_here_are_not_called_others(gpu: FakeNvml) -> None:
+    use(gpu, pid4194303=80)
+    assert looked(gpu, os.getpid()) == {}
+    assert looked(gpu, os.getpid(), IPW_PROC="/nonexistent") == {}
+
+
+@pytest.mark.parametrize("error", [NOT_SUPPORTED, NO_PERMISSION, GPU_IS_LOST])
+def test_a_gpu_that_does_not_tell_has_no_gauges_and_the_others_keep_theirs(tmp_path: Path, error: int) -> None:
+    fake = FakeNvml.create(tmp_path / "nvml", 2)
+    fake.fail(0, UTILISATION, error)
+    assert list(looked(fake, os.getpid())) == ["load/gpu1/others", "load/gpu1/own"]
+
+
+def test_a_driver_without_the_call_has_no_gauges(tmp_path: Path) -> None:
+    assert looked(FakeNvml.create(tmp_path / "nvml", driver="OLD_DRIVER"), os.getpid()) == {}
+
+
+def test_only_gpus_that_are_measured_are_looked_at(tmp_path: Path) -> None:
+    told = looked(FakeNvml.create(tmp_path / "nvml", 3), os.getpid(), CUDA_VISIBLE_DEVICES="1")
+    assert list(told) == ["load/gpu1/others", "load/gpu1/own"]
+
+
+def test_without_an_nvidia_gpu_there_are_none(tmp_path: Path) -> None:
+    fake = FakeNvml.create(tmp_path / "nvml")
+    fake.fail_init(9)
+    assert looked(fake, os.getpid()) == {}
