@@ -96,7 +96,7 @@ def measured(
         fault()
         time.sleep(seconds - after_s)
     assert m.summary is not None
-    assert json.loads((m.path / "summary.json").read_text()) == m.summary
+    assert RunDir(m.path).summary() == m.summary
     return Outcome(RunDir(m.path), m.summary)
 
 
