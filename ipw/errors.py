@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ipw.secrets_out import without_secrets
+
 OK, REGRESSION, USAGE, INCONCLUSIVE, INVALID, FAILURE, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
 """Exit codes of every verb."""
 
 
 class IpwError(Exception):
-    """The environment, a tool or a server failed. `hint` says what to do or run."""
+    """The environment, a tool or a server failed. `hint` says what to do or run. One line, without secrets."""
 
     exit_code = FAILURE
 
     def __init__(self, message: str, hint: str | None = None) -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+        self.message = " ".join(without_secrets(message).splitlines())
+        self.hint = hint and without_secrets(hint)
+        super().__init__(self.message)
 
     def __str__(self) -> str:
         return self.message

@@ -54,7 +54,7 @@ def finish(run: RunDir) -> dict[str, Any]:
 def finish_apart(run: RunDir) -> bool:
     """Do what `finish` does in a process of its own, whose memory and threads are not this one's; whether it could."""
     command = python("ipw.pipeline", str(run.path))
-    return subprocess.run(command, env=environment(), check=False).returncode == 0
+    return subprocess.run(command, env=environment(secrets=False), check=False).returncode == 0
 
 
 def _derive_tables(run: RunDir) -> tuple[Metrics, dict[str, Any]]:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Collection
 from pathlib import Path
+
+from ipw.secrets_out import is_secret
 
 ROOT = str(Path(__file__).parents[1])
 """Where this process found ipw."""
@@ -29,12 +32,17 @@ def python(module: str, *arguments: str) -> list[str]:
     return [sys.executable, "-P", "-c", BOOT, module, json.dumps(paths), *arguments]
 
 
-def environment(*, keys: bool = False) -> dict[str, str]:
-    """Make the environment of such a child, without the keys of servers unless it asks one.
+def environment(*, keys: Collection[str] = (), secrets: bool = True) -> dict[str, str]:
+    """Make the environment of such a child, without the keys of servers but those that it is to have.
+
+    A child that only computes gets no `secrets` of others either: one that loads a model may need the hub's token, and
+    one that reads sensors a meter's password.
 
     An empty entry of PYTHONPATH would be the working directory, and is mostly there by accident: it is left out.
     """
-    found = {name: value for name, value in os.environ.items() if keys or name not in KEYS}
+    found = {name: value for name, value in os.environ.items() if name in keys or name not in KEYS}
+    if not secrets:
+        found = {name: value for name, value in found.items() if not is_secret(name, value)}
     if "PYTHONPATH" in found:
         found["PYTHONPATH"] = os.pathsep.join(path for path in found["PYTHONPATH"].split(os.pathsep) if path)
     return found

@@ -1,39 +1,156 @@
-"""Blots out of a command what may be a secret, before it is written anywhere."""
+"""The one place that knows what may be a secret, and blots it out of what is shown, stored or handed on.
+
+A secret is
+
+- what an environment variable holds that is named like one, and the password in a URL that a variable holds;
+- user and password in a URL, and the value of a query's parameter that is named like one;
+- the value of an option (`--api-key X`), an assignment (`API_KEY=X`) or a header that is named like one;
+- a text in the form that well-known services give their keys.
+
+Everything that ipw writes of its own words goes through here: manifests, summaries, studies (`blotted`), errors
+(`without_secrets`), commands (`command_without_secrets`), addresses of devices (`shown_url`). What a model or a server
+says is data: only the very key that it was sent is blotted out of it (`without_key`).
+"""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 BLOT = "[secret]"
-NAME = re.compile(
-    r"(?i)(^|[^a-z])(api-?key|key|token|secret|password|passwd|pwd|auth|authorization|bearer|credential)$"
+WORDS = (
+    r"api-?key|access-?key|key|token|secret|password|passwd|pwd|pass|passphrase|auth|authorization|bearer|credentials?|"
+    r"sig|signature|session-?id|cookie"
 )
-"""How the name of an option or a variable ends whose value is one."""
+NAME = re.compile(rf"(?i)(^|[^a-z])({WORDS}|x[_-]amz[_-][a-z_-]+)$")
+"""How the name of an option, a variable or an entry ends whose value is one."""
+PLAIN = {"key", "pwd", "token", "pass", "cookie", "sig", "auth"}
+"""Names of entries that mean something else as well: `key` names a cell, `PWD` the working directory."""
 SHORTEST = 8
 """Shorter values of variables stand in any text by chance."""
-IN_URL = re.compile(r"(?<=://)[^/@\s]+(?=@)")
-IN_QUERY = re.compile(r"(?i)(?<=[?&])([\w.-]*(?:key|token|secret|password|passwd|pwd|auth|sig|signature))=[^&#\s]+")
-IN_HEADER = re.compile(r"(?i)\b((?:bearer|basic|token)\s+|(?:x-)?api-key\s*:\s*)\S+")
+IN_URL = re.compile(r"(?<=://)(?:[^/?#\s\"'<>]+|(?![^\s/@]+:\d{1,5}[/?#])[^\s/@:\"'<>]*:[^\s@\"'<>]+)(?=@)")
+"""User and password. A password may hold a slash, as those of object stores do."""
+PARAMETER = re.compile(
+    rf"(?i)(?<=[?&;])((?:[\w.%-]*(?:{WORDS})|x-amz-[\w-]+))=(?!\[secret\])[^&#;\s\"'<>]*[^&#;\s\"'<>:,.)\]]"
+)
+QUOTED = r"(?!\[secret\])(?:'[^']*'|\"[^\"]*\"|[^\s'\",;}\]]+)"
+OPTION = re.compile(rf"(?i)(?<![\w-])(--?(?:[\w.-]*[^a-z\s-]?-)?(?:{WORDS}))([=\s]\s*)(?!-){QUOTED}")
+ASSIGNMENT = re.compile(rf"(?<![\w.-])([A-Za-z]\w*_(?i:{WORDS})|(?i:api_?key|password|passwd|secret))(=){QUOTED}")
+HEADER = re.compile(
+    r"(?i)((?:authorization|[\w-]*(?:api-?key|-token|-key|-secret)|(?:set-)?cookie)['\"]?\s*:\s*['\"]?)"
+    r"(?:(?:bearer|basic|token|digest)\s+)?(?!\[secret\])(?=[^\s'\",]*\d|[^\s'\",]{16})[^\s'\",]+"
+)
+"""Its value has a digit, or is long: `no api-key: give one` is no header."""
+SCHEME = re.compile(r"(?i)\b((?:bearer|basic)\s+)(?=[\w.~+/=-]{8,})[\w.~+/=-]+")
+KNOWN_FORM = re.compile(
+    r"\b(?:sk-[\w-]{16,}|hf_\w{20,}|gh[pousr]_\w{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}|xox[abprs]-[\w-]{10,}|"
+    r"(?:AKIA|ASIA)[A-Z0-9]{16}|AIza[\w-]{30,}|eyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]+)"
+)
+"""Of OpenAI and others, Hugging Face, GitHub, GitLab, Slack, AWS, Google; JSON web tokens."""
+KEPT_OUT: set[str] = set()
+"""Secrets of this process that stand in no variable: of the commands that it starts."""
+HARMLESS = re.compile(r"id=\d+|cmnd=status( \d+)?", re.IGNORECASE)
+"""The queries that tell one device from another and hold no secret; all others are left out of what is shown."""
+KEY_LIKE = re.compile(r"(?=.*\d)[\w.~-]{16,}", re.ASCII)
+"""A part of a path that may well be a key."""
 
 
-def without_secrets(command: Sequence[str], environment: Mapping[str, str] = os.environ) -> list[str]:
-    """Give a command to show or keep, with `[secret]` in place of what may be one.
+def without_secrets(text: str, known: Collection[str] | None = None) -> str:
+    """Blot out of a text what may be a secret; `known` are those of the environment, where they are found already."""
+    for value in known_secrets() if known is None else known:
+        text = text.replace(value, BLOT)
+    if "://" in text:
+        text = IN_URL.sub(BLOT, text)
+    text = PARAMETER.sub(rf"\1={BLOT}", text)
+    text = OPTION.sub(rf"\1\2{BLOT}", text)
+    text = ASSIGNMENT.sub(rf"\1\2{BLOT}", text)
+    text = HEADER.sub(rf"\1{BLOT}", text)
+    return KNOWN_FORM.sub(BLOT, SCHEME.sub(rf"\1{BLOT}", text))
 
-    That is the value of an option or a variable that is named like one, user and password in a URL, what follows
-    `Bearer`.
-    """
-    known = sorted({v for k, v in environment.items() if NAME.search(k) and len(v) >= SHORTEST}, key=len, reverse=True)
-    return [_shown(word, before, known) for word, before in zip(command, ["", *command], strict=False)]
+
+def command_without_secrets(command: Sequence[str], environment: Mapping[str, str] = os.environ) -> list[str]:
+    """Give the words of a command to show or keep, with `[secret]` in place of what may be one."""
+    known = known_secrets(environment)
+    return [_word(word, before, known) for word, before in zip(command, ["", *command], strict=False)]
 
 
-def _shown(word: str, before: str, known: Sequence[str]) -> str:
+def command_secrets(command: Sequence[str]) -> list[str]:
+    """List what may be a secret among the words of a command, so that it can be kept out of what its program says."""
+    found = []
+    for word, shown in zip(command, command_without_secrets(command, {}), strict=True):
+        before, blot, after = shown.partition(BLOT)
+        if blot and BLOT not in after and len(word) >= len(before) + len(after) + SHORTEST:
+            found.append(word[len(before) : len(word) - len(after)].strip("'\""))
+    return found
+
+
+def keep_out(secrets: Iterable[str]) -> None:
+    """Blot these out too, from now on."""
+    KEPT_OUT.update(each for each in secrets if len(each) >= SHORTEST)
+
+
+def blotted(document: Any, known: Collection[str] | None = None) -> Any:
+    """Blot out of all texts in a document what may be a secret, and the texts of entries that are named like one."""
+    known = known_secrets() if known is None else known
+    if isinstance(document, str):
+        return without_secrets(document, known)
+    if isinstance(document, Mapping):
+        return {key: _entry(key, value, known) for key, value in document.items()}
+    if isinstance(document, list | tuple):
+        return [blotted(each, known) for each in document]
+    return document
+
+
+def shown_url(text: str) -> str:
+    """Give an address to show: without user and password, without any part of path or query that may be a secret."""
+    try:
+        parts = urlsplit(text.strip())
+    except ValueError:
+        return "an address that cannot be read"
+    where = parts.netloc.rpartition("@")[2]
+    pairs = parse_qsl(parts.query, keep_blank_values=True)
+    harmless = [pair for pair in pairs if HARMLESS.fullmatch("=".join(pair))]
+    kept = "/".join("…" if KEY_LIKE.fullmatch(unquote(part)) else part for part in parts.path.split("/"))
+    query = f"?{urlencode(harmless, quote_via=quote)}" if harmless else ""
+    return (f"{parts.scheme}://" if parts.scheme else "") + f"{where}{kept}{query}"
+
+
+def without_key(key: str | None, text: str) -> str:
+    """Blot one known secret out of a text of somebody else's, which otherwise stays as it is."""
+    return text.replace(key, BLOT) if key and len(key) >= SHORTEST else text
+
+
+def known_secrets(environment: Mapping[str, str] = os.environ) -> list[str]:
+    """List the secrets of the environment, the longest first."""
+    return sorted({*_known(environment.items()), *KEPT_OUT}, key=len, reverse=True)
+
+
+def is_secret(name: str, value: str) -> bool:
+    """Whether an environment variable holds a secret, by its name or as a URL with a password."""
+    return any(_known([(name, value)]))
+
+
+def _known(variables: Iterable[tuple[str, str]]) -> Iterable[str]:
+    for name, value in variables:
+        if NAME.search(name) and name not in {"PWD", "OLDPWD"} and len(value) >= SHORTEST:
+            yield value
+        if found := IN_URL.search(value) if "://" in value else None:
+            password = found[0].partition(":")[2] or found[0]
+            yield from {each for each in (password, unquote(password)) if len(each) >= SHORTEST}
+
+
+def _word(word: str, before: str, known: Collection[str]) -> str:
     option, equals, _ = word.partition("=")
     if equals and NAME.search(option):
         return f"{option}={BLOT}"
     if before.startswith("-") and "=" not in before and NAME.search(before) and not word.startswith("--"):
         return BLOT
-    for value in known:
-        word = word.replace(value, BLOT)
-    return IN_HEADER.sub(rf"\1{BLOT}", IN_QUERY.sub(rf"\1={BLOT}", IN_URL.sub(BLOT, word)))
+    return without_secrets(word, known)
+
+
+def _entry(key: object, value: Any, known: Collection[str]) -> Any:
+    named = isinstance(key, str) and isinstance(value, str) and key.lower() not in PLAIN and NAME.search(key)
+    return BLOT if named and value else blotted(value, known)

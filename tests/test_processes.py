@@ -60,7 +60,19 @@ def test_the_keys_of_servers_are_in_no_child_that_asks_none(monkeypatch: pytest.
     for name in ("OPENAI_API_KEY", "IPW_JUDGE_KEY"):
         monkeypatch.setenv(name, "secret")
     assert "secret" not in environment().values()
-    assert environment(keys=True)["OPENAI_API_KEY"] == "secret"
+    found = environment(keys={"OPENAI_API_KEY"})
+    assert (found["OPENAI_API_KEY"], found.get("IPW_JUDGE_KEY")) == ("secret", None)
+
+
+def test_a_child_that_only_computes_gets_no_secret_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HF_TOKEN", "AWS_SECRET_ACCESS_KEY", "MY_PASSWORD"):
+        monkeypatch.setenv(name, "long enough")
+    monkeypatch.setenv("HTTPS_PROXY", "http://me:long-enough@proxy")
+    monkeypatch.setenv("HARMLESS", "long enough")
+    found = environment(secrets=False)
+    assert found["HARMLESS"] == "long enough"
+    assert not {"HF_TOKEN", "AWS_SECRET_ACCESS_KEY", "MY_PASSWORD", "HTTPS_PROXY"} & set(found)
+    assert environment()["HF_TOKEN"] == "long enough"
 
 
 def test_the_environment_carries_no_path_of_ours_to_servers_of_another_python(monkeypatch: pytest.MonkeyPatch) -> None:

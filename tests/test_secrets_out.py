@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ipw.secrets_out import without_secrets
+from ipw.secrets_out import command_without_secrets
 
 MARK = "hunter2-hunter2"
 
@@ -29,7 +29,7 @@ MARK = "hunter2-hunter2"
     ],
 )
 def test_what_may_be_a_secret_is_blotted_out_of_a_command(command: list[str]) -> None:
-    shown = without_secrets(command, {"MY_TOKEN": MARK} if command[0] == "sh" else {})
+    shown = command_without_secrets(command, {"MY_TOKEN": MARK} if command[0] == "sh" else {})
     assert MARK not in " ".join(shown)
     assert len(shown) == len(command)
     assert "[secret]" in " ".join(shown)
@@ -45,7 +45,7 @@ def test_what_may_be_a_secret_is_blotted_out_of_a_command(command: list[str]) ->
     ],
 )
 def test_what_is_none_stays(command: list[str]) -> None:
-    assert without_secrets(command, {"HOME": "/root", "KEY": "1"}) == command
+    assert command_without_secrets(command, {"HOME": "/root", "KEY": "1"}) == command
 
 
 def test_no_file_of_a_measured_command_holds_its_secret(tmp_path: Path) -> None:

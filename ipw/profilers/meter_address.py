@@ -5,13 +5,11 @@ from __future__ import annotations
 import re
 from base64 import b64encode
 from typing import NamedTuple
-from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
+from urllib.parse import quote, unquote, urlsplit
+
+from ipw.secrets_out import shown_url
 
 SAFE = "/:@!$&'()*+,;=-._~%?"
-HARMLESS = re.compile(r"id=\d+|cmnd=status( \d+)?", re.IGNORECASE)
-"""The queries that tell one meter from another and hold no secret; all others are left out of what is shown."""
-KEY_LIKE = re.compile(r"(?=.*\d)[\w.~-]{16,}", re.ASCII)
-"""A part of a path that may well be a key."""
 
 
 class Address(NamedTuple):
@@ -38,10 +36,7 @@ def meter_address(text: str) -> Address | None:
         return None
     path, query = quote(parts.path, SAFE), quote(parts.query, SAFE)
     url = f"{parts.scheme}://{where}{path or '/'}" + (f"?{query}" if query else "")
-    pairs = parse_qsl(parts.query, keep_blank_values=True)
-    harmless = [pair for pair in pairs if HARMLESS.fullmatch("=".join(pair))]
-    kept = "/".join("…" if KEY_LIKE.fullmatch(unquote(part)) else part for part in path.split("/"))
-    shown = f"{parts.scheme}://{where}{kept}" + (f"?{urlencode(harmless, quote_via=quote)}" if harmless else "")
+    shown = shown_url(f"{parts.scheme}://{where}{path}" + (f"?{parts.query}" if parts.query else ""))
     return Address(url, _authorization(parts.username, parts.password), shown)
 
 

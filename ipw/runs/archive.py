@@ -6,6 +6,7 @@ import hashlib
 import shutil
 import tarfile
 import tempfile
+import zlib
 from pathlib import Path
 
 from ipw.errors import IpwError
@@ -47,7 +48,7 @@ def unpack(archive: Path, folder: Path, sha256: str) -> RunDir:
         (arrived,) = inside.iterdir()
         target = _free(folder / arrived.name)
         arrived.rename(target)
-    except (OSError, ValueError, tarfile.TarError) as error:
+    except (OSError, ValueError, EOFError, zlib.error, tarfile.TarError) as error:
         raise IpwError(f"{archive.name} cannot be unpacked: {error}", "is the disk full?") from None
     finally:
         shutil.rmtree(inside, ignore_errors=True)

@@ -22,6 +22,7 @@ from ipw.runs.run_shapes import SUMMARY as SUMMARY_SHAPE
 from ipw.runs.run_shapes import manifest_fault, record_of
 from ipw.runs.schema import SCHEMA_VERSION, check_version, migrated
 from ipw.runs.tables import opened, typed
+from ipw.secrets_out import blotted
 from ipw.shapes import misfit
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ class RunDir:
 
     def write_manifest(self, manifest: Mapping[str, Any], *, whole: bool = True) -> None:
         """Replace the manifest; `whole` says whether what it was made from was as ipw wrote it."""
-        entries = with_digest({"schema_version": SCHEMA_VERSION, **manifest}, whole=whole)
+        entries = with_digest(blotted({"schema_version": SCHEMA_VERSION, **manifest}), whole=whole)
         self._replace(MANIFEST, json.dumps(entries, indent=1) + "\n")
 
     def update_manifest(self, **changes: Any) -> None:
@@ -105,7 +106,7 @@ class RunDir:
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Replace the summary. NaN and infinity are refused: what is absent is `None` with a reason."""
-        self._replace(SUMMARY, json.dumps(with_digest(summary), indent=1, allow_nan=False) + "\n")
+        self._replace(SUMMARY, json.dumps(with_digest(blotted(summary)), indent=1, allow_nan=False) + "\n")
 
     # --- journal ----------------------------------------------------------------------------------------------------
 

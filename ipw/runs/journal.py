@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 from ipw.clock import now_ns
 from ipw.runs.checks.whole_writes import close_whole, write_whole
 from ipw.runs.files import appending, unwritable
+from ipw.secrets_out import without_secrets
 
 if TYPE_CHECKING:
     from ipw.runs.directory import RunDir
@@ -67,6 +68,8 @@ class Journal:
 
     def append(self, kind: str, record: Mapping[str, Any]) -> None:
         """Write one record. Raises OutageError where it cannot be written whole, as on a full disk: the run ends."""
+        if error := record.get("error"):
+            record = {**record, "error": without_secrets(str(error))}
         self.append_fields(kind, _encode(record)[1:-1])
 
     def append_fields(self, kind: str, fields: str) -> None:

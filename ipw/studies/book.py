@@ -15,6 +15,7 @@ from ipw.metrics.accounting_text import marks
 from ipw.metrics.metric import mapping, number
 from ipw.runs.directory import MANIFEST, RunDir
 from ipw.runs.files import absolute, make_folder, replacing
+from ipw.secrets_out import blotted
 from ipw.shapes import COUNT, misfit
 from ipw.studies.suite import Planned, Suite
 
@@ -98,7 +99,7 @@ class StudyBook:
         return before if kept else fresh | {"attempts": before.get("attempts", 0)}
 
     def _write(self) -> None:
-        state = {"schema_version": SCHEMA_VERSION, "name": self._name, "cells": self.entries}
+        state = blotted({"schema_version": SCHEMA_VERSION, "name": self._name, "cells": self.entries})
         with replacing(self.folder / STUDY, durable=True) as file:
             file.write((json.dumps(state, indent=1) + "\n").encode())
 

@@ -43,6 +43,7 @@ from typing import Any
 
 from ipw.errors import UsageError, near
 from ipw.foreign_toml import read_toml
+from ipw.secrets_out import without_secrets
 from ipw.studies.runfile import Cell, Commands, parse
 
 TABLES = ("name", "repeat", "seeds", "run", "matrix", "include", "exclude", "placement")
@@ -152,8 +153,8 @@ def _planned(
 
 
 def label(point: Mapping[str, Any]) -> str:
-    """Name a cell after its place in the matrix."""
-    return " ".join(f"{key}={value}" for key, value in point.items()) or "the only cell"
+    """Name a cell after its place in the matrix, without what may be a secret."""
+    return without_secrets(" ".join(f"{key}={value}" for key, value in point.items())) or "the only cell"
 
 
 def _names(parameter: Any) -> list[str]:

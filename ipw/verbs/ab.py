@@ -19,6 +19,7 @@ from ipw.gate.document import Document, gate_document
 from ipw.gate.policy import read_policy
 from ipw.gate.settle import Settle
 from ipw.gate.text import terminal
+from ipw.secrets_out import blotted, without_secrets
 from ipw.studies.runfile import Cell, Commands, load
 from ipw.verbs.gate_files import write_files
 from ipw.verbs.gate_session import Session, measure_and_judge
@@ -66,7 +67,7 @@ def ab(
         "order": "ABBA" if seed is None else "random",
         "seed": seed,
         "calibration": known.facts,
-        "arms": {arm: asdict(cell) for arm, cell in arms.items()},
+        "arms": blotted({arm: asdict(cell) for arm, cell in arms.items()}),
         "notes": notes,
     }
 
@@ -89,8 +90,8 @@ def ab(
         raise
     except Exception as error:  # Python would exit with 1, and a defect must not pass for a regression
         session.decision = None
-        write_files(document(f"{type(error).__name__}: {error}"), out)
-        _say(traceback.format_exc())
+        write_files(document(without_secrets(f"{type(error).__name__}: {error}")), out)
+        _say(without_secrets(traceback.format_exc()))
         raise IpwError(f"a defect ended the gate: {type(error).__name__}: {error}", "please report it") from error
     found = document()
     write_files(found, out)

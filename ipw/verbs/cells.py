@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from ipw.errors import INTERRUPTED, IpwError, UsageError
 from ipw.pipeline import derive
-from ipw.processes import environment, python
+from ipw.processes import KEYS, environment, python
 from ipw.runs.directory import RunDir
 from ipw.runs.outages import outage_error
 from ipw.studies.runfile import Cell
@@ -84,8 +84,11 @@ def _split(cell: Cell) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def run_in_child(cell: Cell, out: Path) -> RunDir:
     """Measure one cell in a process of its own. Raises IpwError with the child's own words and exit code."""
-    command = python("ipw.verbs.cells", json.dumps(asdict(cell)), str(out))
-    child = subprocess.run(command, env=environment(keys=True), stdout=subprocess.PIPE, text=True, check=False)
+    command = python("ipw.verbs.cells", str(out))
+    given = json.dumps(asdict(cell))  # on its standard input: other users of this machine can read command lines
+    child = subprocess.run(
+        command, env=environment(keys=KEYS), input=given, stdout=subprocess.PIPE, text=True, check=False
+    )
     try:
         told = json.loads(child.stdout.splitlines()[-1])
     except (ValueError, IndexError):
@@ -149,11 +152,11 @@ WORKLOADS: dict[str, Callable[[Cell, Path], tuple[RunDir, bool]]] = {
 """How a cell is measured where no server has to be up; returns the run, and whether it was interrupted."""
 
 
-def main(cell: str, out: str) -> int:
-    """Measure the cell that is given as JSON; the last line on standard output tells the run, or what went wrong."""
+def main(out: str) -> int:
+    """Measure the cell that standard input gives as JSON; the last line of output tells the run, or what is wrong."""
     told: dict[str, Any]
     try:
-        told = {"run": str(run_cell(Cell(**json.loads(cell)), Path(out)).path)}
+        told = {"run": str(run_cell(Cell(**json.load(sys.stdin)), Path(out)).path)}
     except IpwError as error:
         told = {"error": error.message, "hint": error.hint, "exit_code": error.exit_code}
     except KeyboardInterrupt:

@@ -20,6 +20,7 @@ from ipw.runs.checks.seal import seal
 from ipw.runs.directory import RunDir
 from ipw.runs.outages import outage_error
 from ipw.runs.owner import Owner
+from ipw.secrets_out import blotted
 from ipw.system import process_created_s
 from ipw.verbs.conclude import conclude
 from ipw.verbs.options import IDLE, JSON, OUT, SENSORS, STRICT, levels
@@ -227,7 +228,7 @@ def describe(
 ) -> dict[str, Any]:
     """Say what is measured, for the manifest; a run is only ever resumed with the very same."""
     parameters = planned.parameters
-    given = parameters.as_dict() | {"idle_s": idle_s}
+    given = blotted(parameters.as_dict() | {"idle_s": idle_s})
     workload: dict[str, Any] = {"kind": "lm", "parameters": given, "digest": digest(given), "seal": seal(given)}
     workload |= {"slo": latency_targets(parameters.slo)} if parameters.slo else {}
     workload |= {"series": dict(series)} if series else {}

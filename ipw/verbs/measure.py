@@ -13,7 +13,7 @@ from ipw.errors import UsageError
 from ipw.metering.meter import Meter
 from ipw.pipeline import finish
 from ipw.runs.directory import RunDir
-from ipw.secrets_out import without_secrets
+from ipw.secrets_out import command_secrets, command_without_secrets, keep_out
 from ipw.verbs.options import IDLE, JSON, OUT, SENSORS
 from ipw.verbs.terminal import judgement, say
 
@@ -40,7 +40,8 @@ def measure_command(
     if shutil.which(command[0]) is None:
         raise UsageError(f"cannot start {command[0]}: there is no such program", "give a program on the PATH after --")
     run = RunDir.create(out, Path(command[0]).name)
-    workload = {"kind": "command", "parameters": {"command": without_secrets(command), "idle_s": idle_s}}
+    keep_out(command_secrets(command))
+    workload = {"kind": "command", "parameters": {"command": command_without_secrets(command), "idle_s": idle_s}}
     with Meter(run, {"workload": workload}, sensors) as meter:
         meter.idle("idle before", idle_s)
         with meter.span(Path(command[0]).name, "measure"):

@@ -19,6 +19,7 @@ from ipw.runs.directory import RunDir
 from ipw.runs.owner import Owner
 from ipw.runs.reopen import mark, prepare, restored_on_error
 from ipw.runs.tries import counted
+from ipw.secrets_out import BLOT
 from ipw.system import command_line, process_created_s
 from ipw.verbs.conclude import conclude
 from ipw.verbs.lm import describe, measure_into, process_facts
@@ -54,7 +55,9 @@ def resume(
     parameters, idle_s = stored_parameters(opened.manifest(), run)
     given = base_url is not None or serve is not None
     check_trusted(run, opened.manifest()["workload"], given=given, yes=yes)
-    if given:
+    if not given:
+        check_no_secret(parameters, run)
+    else:
         parameters = replace(parameters, base_url=base_url, serve=serve)
     with Owner(opened.path, "resumed") as owner:
         interrupted = _finish(opened, run, owner, retry_failed, parameters, idle_s)
@@ -123,6 +126,13 @@ def stored_parameters(manifest: Mapping[str, Any], run: Path) -> tuple[Parameter
     if set(stored) - {"idle_s"} - {field.name for field in fields(Parameters)} or number(stored.get("idle_s")) is None:
         raise UsageError(f"{run} was begun by another version of ipw, with other options", NEW_RUN)
     return from_manifest(manifest, run), float(stored["idle_s"])
+
+
+def check_no_secret(parameters: Parameters, run: Path) -> None:
+    """Raise UsageError where a secret was left out of the command that starts the server."""
+    if BLOT in (parameters.serve or ""):
+        told = f"the command that started the server of {run} held a secret, which was not stored"
+        raise UsageError(told, "give it again with --serve, or the server with --base-url")
 
 
 def _check_ended(manifest: Mapping[str, Any], run: Path) -> None:

@@ -17,6 +17,7 @@ from ipw.errors import FAILURE, INTERRUPTED, OK, IpwError, UsageError
 from ipw.printable import clean
 from ipw.reports.text import MISSING, quantity
 from ipw.runs.directory import PAGE, RunDir
+from ipw.secrets_out import blotted
 from ipw.studies.book import Entry, StudyBook, study_folder
 from ipw.studies.runfile import Commands
 from ipw.studies.suite import Placement, Planned, Suite, read_suite
@@ -116,7 +117,7 @@ def _report(book: StudyBook) -> tuple[Path | None, int]:
 def _list(study: Suite, *, as_json: bool) -> int:
     if as_json:
         listed: list[dict[str, Any]] = [
-            {"key": p.key, "cell": p.cell.name, "repetition": p.repetition, "options": dict(p.cell.options)}
+            {"key": p.key, "cell": p.cell.name, "repetition": p.repetition, "options": blotted(dict(p.cell.options))}
             for p in study.cells
         ]
         click.echo(json.dumps({"name": study.name, "cells": listed}, default=str))

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
 from ipw.clock import now_ns
+from ipw.processes import environment
 from ipw.profilers.apple.plist_stream import SampleError, in_another_format, printable, rails_j, sample, split
 from ipw.profilers.base import Channel, Reading, Scope, Sensor, SensorError
 from ipw.profilers.publications import Publications
@@ -81,7 +82,7 @@ class PowerMetrics:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=self._stderr,
-            env=os.environ | {"LC_ALL": "C"},  # in which we know what sudo says
+            env=environment() | {"LC_ALL": "C"},  # in which we know what sudo says
             start_new_session=True,
         )
         self._stop, self._begun = threading.Event(), threading.Event()

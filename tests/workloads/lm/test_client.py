@@ -281,7 +281,7 @@ def test_the_key_goes_into_a_header_and_an_echo_of_it_is_blotted_out() -> None:
     with serving(lambda request: Behaviour([request.headers["authorization"]])) as server:
         (found,) = answers(server.url, "?", key=key)
         assert server.books[0].authorization == f"Bearer {key}"
-    assert found.response == "Bearer [key]"
+    assert found.response == "Bearer [secret]"
 
 
 def test_cancelling_a_question_closes_its_connection() -> None:

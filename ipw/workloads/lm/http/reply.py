@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
@@ -10,6 +9,7 @@ from typing import Literal, NamedTuple
 
 from ipw.clock import now_ns
 from ipw.runs.arrivals import encoded
+from ipw.secrets_out import shown_url, without_key
 from ipw.workloads.lm.http.completion import CompletionStream
 from ipw.workloads.lm.http.failure import Failure, http_failure, retry_after_s
 from ipw.workloads.lm.http.server_words import plain_words
@@ -18,8 +18,6 @@ MAX_BYTES = 64 << 20
 """Of one answer as it is sent; a streamed token brings a few hundred bytes along."""
 MAX_ERROR = 300
 """Characters of an error message that are kept."""
-SECRET = 8
-"""A key shorter than this is a word (`EMPTY`, `ollama`) that an answer may well hold, and no secret."""
 OPEN, CLOSE = "<think>", "</think>"
 
 Status = Literal["ok", "error", "timeout"]
@@ -172,7 +170,7 @@ class Reply:
         if self._refused:
             words = plain_words(b"".join(self._body).decode(errors="replace"))
             if self._location and 300 <= self._http_status < 400:
-                words = f"the server points to {_place(self._location)}"
+                words = f"the server points to {shown_url(self._location)}"
             words = words or (self._failure[1] if self._failure else "no message")
             return "error", f"HTTP {self._http_status}: {words}", http_failure(self._http_status)
         if self._failure is not None and not self._stream.told:
@@ -209,16 +207,6 @@ def _split(content: str, reasoning: str) -> tuple[str, str]:
         thought = head.lstrip().removeprefix(OPEN) if opened else head
         return tail.lstrip(), reasoning + thought.strip()
     return content, reasoning
-
-
-def _place(url: str) -> str:
-    """A URL without what may be a secret in it."""
-    return re.sub(r"//[^/]*@", "//", re.split(r"[?#]", url, maxsplit=1)[0])
-
-
-def without_key(key: str | None, text: str) -> str:
-    """Blot a secret out of a text."""
-    return text.replace(key, "[key]") if key and len(key) >= SECRET else text
 
 
 def _whole_characters(text: str) -> str:

@@ -58,7 +58,7 @@ class MathScorer:
     def _start(self) -> subprocess.Popen[bytes]:
         self._process = subprocess.Popen(
             python("ipw.workloads.lm.scoring.math_worker"),
-            env=environment(),
+            env=environment(secrets=False),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -18,9 +18,9 @@ from typing import IO
 
 from ipw.errors import IpwError, UsageError
 from ipw.processes import environment, python
+from ipw.secrets_out import command_secrets, keep_out, without_key, without_secrets
 from ipw.workloads.lm.http.client import get
 from ipw.workloads.lm.http.parser import HttpError
-from ipw.workloads.lm.http.reply import without_key
 from ipw.workloads.lm.http.transport import Transport
 from ipw.workloads.lm.http.url import ServerUrl, server_url
 from ipw.workloads.lm.servers.endpoint import KEY_VARIABLE
@@ -70,6 +70,7 @@ def started(command: str, base_url: str | None, timeout_s: float, key: str | Non
     Raises UsageError for a command that cannot be, IpwError where no server comes of it.
     """
     words = _words(command)
+    keep_out(command_secrets(words))
     if without_key(key, command) != command:
         raise UsageError(
             f"--serve holds the key of {KEY_VARIABLE}, which would be stored with the run",
@@ -82,7 +83,7 @@ def started(command: str, base_url: str | None, timeout_s: float, key: str | Non
     with tempfile.TemporaryFile() as log:
         keeper = subprocess.Popen(
             python("ipw.workloads.lm.servers.keeper", *(word.replace(PORT, str(port)) for word in words)),
-            env=environment(keys=True),  # the server may want one
+            env=environment(keys={KEY_VARIABLE}),  # the server may want it
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
@@ -160,7 +161,7 @@ def _last_words(log: IO[bytes], key: str | None) -> str:
     size = log.seek(0, 2)
     log.seek(max(size - TAIL_BYTES, 0))
     lines = [line.strip() for line in log.read().decode(errors="replace").splitlines() if line.strip()]
-    text = without_key(key, " | ".join(lines[-TAIL_LINES:]))
+    text = without_secrets(without_key(key, " | ".join(lines[-TAIL_LINES:])))
     return "".join(c if c.isprintable() else " " for c in text)[-MOST_TAIL:]
 
 

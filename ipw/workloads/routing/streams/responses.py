@@ -105,7 +105,9 @@ def _decoded(held: Any, where: str, k: int | None, tokens: int | None) -> Ints:
 def _array(raw: bytes, where: str) -> Ints:
     try:
         return _checked(np.load(io.BytesIO(raw), allow_pickle=False), where)
-    except (ValueError, OSError, EOFError) as error:
+    except UsageError:
+        raise
+    except Exception as error:  # noqa: BLE001 - its header is read as Python, with every error that this has
         raise UsageError(f"{where} holds no .npy array: {error}", "was it copied whole?") from None
 
 
