@@ -27,7 +27,13 @@ from mutation_tests import Known, Learning, Tests, asked
 from mutation_trial import Trial, Trials, end_of, forked, run_pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-FILES: tuple[str, ...] = ("ipw/energy/**/*.py", "ipw/runs/**/*.py", "ipw/gate/*.py")
+FILES: tuple[str, ...] = (
+    "ipw/energy/**/*.py",
+    "ipw/runs/**/*.py",
+    "ipw/gate/[!t]*.py",
+    "ipw/gate/t[!r]*.py",
+    "ipw/gate/trend.py",
+)
 FILES += ("ipw/verbs/interleave.py", "ipw/verbs/gate_session.py")
 TESTS: tuple[str, ...] = tuple(f"tests/{folder}/test_*.py" for folder in ("energy", "runs", "gate"))
 TESTS += ("tests/test_gate*.py", "tests/verbs/test_compare_trend.py")

@@ -112,7 +112,7 @@ def test_an_arm_that_fails_is_named_with_its_pair(tmp_path: Path) -> None:
     assert error.value.message == "the candidate, in pair 4: false ended with exit code 1"
 
 
-def test_accuracy_that_few_questions_leave_open_is_not_asked_again(tmp_path: Path) -> None:
+def test_accuracy_that_few_questions_leave_open_is_not_asked_again(capfd: pytest.CaptureFixture[str]) -> None:
     rows = [json.dumps({"prompt": f"{i} plus nothing", "answer": "4"}) for i in range(20)]
     Path("q.jsonl").write_text("\n".join(rows))
 
@@ -128,6 +128,10 @@ def test_accuracy_that_few_questions_leave_open_is_not_asked_again(tmp_path: Pat
         code = cli.main(["ab", *arms, "--settle", "0", "--pairs", "2", "--starts", "1"], standalone_mode=False)
     found = json.loads(Path("gate/gate.json").read_text())
     assert (code, found["verdict"], found["stages"], found["pairs"]) == (3, "inconclusive", 1, 2)
+    assert [line for line in capfd.readouterr().err.splitlines() if line.startswith("pair")] == [
+        "pair 1 of 2: done",  # of accuracy a pair alone says nothing
+        "pair 2 of 2: done",
+    ]
 
 
 def test_a_pair_is_booked_under_its_server_start_or_under_itself_or_where_no_start_is_ours_under_one() -> None:
