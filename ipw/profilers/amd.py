@@ -18,6 +18,9 @@ from ipw.sysfs import listed, printable, read_text
 T = TypeVar("T")
 
 ROOT = "/sys/class/hwmon"
+APU_RAIL = "vddnb"
+"""The label of a voltage that the driver shows of processors with graphics only, but for the MI300A (amdgpu_pm.c)."""
+APU = "a processor with graphics: this is the power of its whole socket"
 POWER_KEYS = ("current_socket_power", "socket_power", "average_socket_power")
 """Which of these a GPU tells depends on its generation and on ROCm; the others are missing or the string N/A."""
 
@@ -34,7 +37,7 @@ def open_sensor() -> Sources:
         why = f"amdsmi is not usable ({type(error).__name__}) and the driver shows no AMD GPU"
         return Sources(sources) if sources else missing("amd", "gpu", "absent", why)
     try:
-        sources = list(_sources(amdsmi))
+        sources = list(_sources(amdsmi, root))
     except SensorError as error:
         amdsmi.amdsmi_shut_down()
         return missing("amd", "gpu", error.status, error.reason)
@@ -44,9 +47,10 @@ def open_sensor() -> Sources:
     return missing("amd", "gpu", "absent", "amdsmi lists no GPU that HIP would see")
 
 
-def _sources(smi: Any) -> Iterator[Source]:
+def _sources(smi: Any, root: Path) -> Iterator[Source]:
     """Probe each visible GPU once. Raises SensorError where amdsmi has no list."""
     handles = _asked(smi.amdsmi_get_processor_handles)
+    apus = _apus(root)
     gpus = [_gpu(smi, index, handle) for index, handle in enumerate(handles)]
     named = False
     for variable in ("ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES"):
@@ -69,6 +73,8 @@ def _sources(smi: Any) -> Iterator[Source]:
             asked=named,
             note="; ".join(gpu.notes) or None,
         )
+        if gpu.bus_id.lower() in apus:
+            counter = _of_socket(counter)
         if _is_second_die(gpu, gpus, joules):
             note = f"the second die of amd/gpu{gpu.index - 1}, whose counter holds both"
             yield probed(replace(counter, kind="gauge", note=note), partial(timed, joules))
@@ -151,9 +157,27 @@ def _told(error: Exception) -> SensorError:
     )
 
 
+def _apus(root: Path) -> set[str]:
+    """List the PCI places of processors with graphics."""
+    return {_place(path).lower() for path in listed(root, "hwmon*") if _is_apu(path)}
+
+
+def _is_apu(path: Path) -> bool:
+    return read_text(path / "name") == "amdgpu" and read_text(path / "in1_label") == APU_RAIL
+
+
+def _place(path: Path) -> str:
+    return (path / "device").resolve().name if (path / "device").exists() else path.name
+
+
+def _of_socket(channel: Channel) -> Channel:
+    """Make it a channel of the package, of which RAPL's counter says more where it can be read."""
+    return replace(channel, scope="package", note="; ".join(filter(None, (APU, channel.note))))
+
+
 def _from_driver(path: Path) -> Source:
     """Make the one reading that the amdgpu driver offers without ROCm."""
-    device = (path / "device").resolve().name if (path / "device").exists() else path.name
+    device = _place(path)
     channel = Channel(
         name=f"amd/{device}",
         kind="power",
@@ -164,6 +188,8 @@ def _from_driver(path: Path) -> Source:
         max_power_w=limit_w(path, "power1_cap_max", "power1_cap"),
         note="HIP_VISIBLE_DEVICES is not looked at without amdsmi",
     )
+    if _is_apu(path):
+        channel = _of_socket(channel)
     file = next(
         (path / name for name in ("power1_average", "power1_input") if (path / name).exists()), path / "power1_input"
     )

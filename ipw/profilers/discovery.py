@@ -107,9 +107,9 @@ def close(sensors: Iterable[Sensor]) -> None:
 def choose_basis(channels: Sequence[Channel]) -> Basis:
     """Choose the channels whose sum is the energy of a run: the outermost of what is measured, each joule once.
 
-    GPUs of all sensors add up; a package, memory or SoC is taken from the first sensor that measures it. What lies
-    within (core, uncore, GPU memory) never adds. The whole system or the wall count only where nothing finer is
-    measured, and estimates only where nothing is.
+    GPUs of all sensors add up; a package, memory or SoC is taken from the first sensor that counts its joules, else
+    from the first that tells its power. What lies within (core, uncore, GPU memory) never adds. The whole system or the
+    wall count only where nothing finer is measured, and estimates only where nothing is.
     """
     readable = [c for c in channels if c.status == "ok" and c.kind != "gauge"]
     measured = [c for c in readable if c.method != "model_estimate"]
@@ -133,7 +133,7 @@ def _outermost(channels: Sequence[Channel]) -> list[Channel]:
     """Drop what another of these channels contains, and what a sensor before it measures already."""
     names = {c.name for c in channels}
     first: dict[Scope, str] = {}
-    for channel in channels:
+    for channel in sorted(channels, key=lambda c: c.kind != "counter"):
         first.setdefault(channel.scope, _sensor(channel))
     return [
         c for c in channels if c.included_in not in names and (c.scope == "gpu" or first[c.scope] == _sensor(c))

@@ -12,6 +12,7 @@ from dataclasses import replace
 from functools import partial
 
 from ipw.clock import now_ns
+from ipw.energy.belief.limits import NOTHING_W
 from ipw.host import in_virtual_machine
 from ipw.profilers.base import Channel, Scope, Sensor
 from ipw.profilers.sources import Read, Source, Sources, unreadable
@@ -51,7 +52,7 @@ class Look:
         """What is looked at and has not moved, by its place: the first value."""
         for place, channel in enumerate(sensor.channels):
             value = self._value(place) if prompt is not None and _is_judged(channel, prompt=prompt) else None
-            if value is not None and (channel.kind == "counter" or value == 0):
+            if value is not None and (channel.kind == "counter" or value < NOTHING_W):
                 self._still[place] = value
         self._rails = {place for place, channel in enumerate(sensor.channels) if _is_rail(channel)}
         """Each may rest, but not all of them."""
@@ -79,7 +80,7 @@ class Look:
 
     def _look(self) -> None:
         for place, first in list(self._still.items()):
-            if (value := self._value(place)) != first:
+            if (value := self._value(place)) != first and (self._counts(place) or value is None or value >= NOTHING_W):
                 self._believe(self._rails if place in self._rails else {place})
                 if value is not None and self._virtual and first and self._may_be_slow(place):
                     self._moved[place] = value, now_ns()
@@ -96,6 +97,9 @@ class Look:
     def _may_be_slow(self, place: int) -> bool:
         channel = self._sensor.channels[place]
         return channel.kind == "counter" and not channel.ticks and bool(self._still.get(place, True))
+
+    def _counts(self, place: int) -> bool:
+        return self._sensor.channels[place].kind == "counter"
 
     def _watched(self) -> list[Channel]:
         return [self._sensor.channels[place] for place in self._still]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from doubles.reading import failure, named, opened, reading, value
 
-from ipw.profilers.base import Sensor
+from ipw.profilers.base import Channel, Sensor
 from ipw.profilers.discovery import choose_basis, find
 from ipw.profilers.losses import losses
 
@@ -183,6 +183,56 @@ def test_the_second_die_of_an_mi250_is_within_the_first(amdsmi: Any, monkeypatch
     monkeypatch.setenv("HIP_VISIBLE_DEVICES", "1")
     with opened(open_amd()) as sensor:
         assert choose_basis(sensor.channels).channels == {"amd/gpu1/power"}
+
+
+def card(root: Path, number: int, *, watts: float, apu: bool) -> None:
+    meter, device = root / f"hwmon{number}", root / f"pci/0000:0{number}:00.0"
+    meter.mkdir(parents=True)
+    device.mkdir(parents=True)
+    (meter / "device").symlink_to(device)
+    (meter / "name").write_text("amdgpu\n")
+    (meter / "in0_label").write_text("vddgfx\n")
+    (meter / ("power1_input" if apu else "power1_average")).write_text(f"{round(watts * 1e6)}\n")
+    if apu:
+        (meter / "in1_label").write_text("vddnb\n")
+
+
+def test_a_processor_with_graphics_is_its_socket_and_counts_once_beside_its_rapl(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card(tmp_path / "hwmon", 1, watts=45.0, apu=True)
+    card(tmp_path / "hwmon", 2, watts=200.0, apu=False)
+    monkeypatch.setenv("IPW_HWMON", str(tmp_path / "hwmon"))
+    with opened(open_amd()) as sensor:
+        alone = choose_basis(sensor.channels)
+        assert alone.name == "gpu+package"
+        rapl = Channel(name="rapl/package-0", kind="counter", scope="package", method="counter")
+        beside = choose_basis([*sensor.channels, rapl])
+        assert beside.channels == {"amd/0000:02:00.0", "rapl/package-0"}
+
+
+def test_a_processor_with_graphics_is_known_through_amdsmi_too(
+    amdsmi: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card(tmp_path / "hwmon", 1, watts=45.0, apu=True)
+    monkeypatch.setenv("IPW_HWMON", str(tmp_path / "hwmon"))
+    monkeypatch.setattr(amdsmi, "amdsmi_get_gpu_device_bdf", lambda handle: f"0000:0{handle + 1}:00.0")
+    with opened(open_amd()) as sensor:
+        scopes = {channel.name: channel.scope for channel in sensor.channels}
+    assert scopes == {
+        "amd/gpu0": "package", "amd/gpu0/power": "package", "amd/gpu1": "gpu", "amd/gpu1/power": "gpu"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("watts", [0.0, 0.012])
+def test_a_socket_that_tells_milliwatts_tells_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, watts: float
+) -> None:
+    card(tmp_path / "hwmon", 1, watts=watts, apu=True)
+    monkeypatch.setenv("IPW_HWMON", str(tmp_path / "hwmon"))
+    with opened(open_amd()) as sensor:
+        assert choose_basis(sensor.channels).name is None
+        assert sensor.channels[0].reason == "it answers 0 W"
 
 
 def test_a_driver_whose_name_is_no_utf_8_hides_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 
 from ipw.energy.arrays import Bools, Floats, Ints
-from ipw.energy.belief.limits import MARGIN, SAME, SENTINELS
+from ipw.energy.belief.limits import MARGIN, NOTHING_W, SAME, SENTINELS
 from ipw.energy.belief.renewal import UNTOLD_PERIOD_S
 
 OFFSET_W = 0.2
@@ -41,8 +41,8 @@ def counter_doubt(
 
 
 def doubtful_power(power_w: Floats, *, max_power_w: float | None, may_rest: bool = True) -> Bools:
-    """Which values are no power: above the limit, below 0, or a sentinel; and 0 where a device never draws nothing."""
-    least = power_w < -OFFSET_W if may_rest else power_w <= 0
+    """Which values are no power: above the limit, below 0, a sentinel, or next to nothing where that cannot be."""
+    least = power_w < (-OFFSET_W if may_rest else NOTHING_W)
     refused: Bools = least | sentinel(power_w)
     if max_power_w is not None:
         refused |= power_w > MARGIN * max_power_w

@@ -35,6 +35,10 @@ MARGIN = 1.5
 """A reading may be so many times above a limit. GPUs draw up to twice their limit for milliseconds, which a sensor
 averages away in part; the limits that sensors tell are doubled before that."""
 
+NOTHING_W = 0.05
+"""What is measured as a whole and draws less, draws nothing that can be believed: the graphics unit of some processors
+tells 0.012 W for its whole socket (MangoHud#1874)."""
+
 UNITS = (1.0, 1e-3, 1e-6, 1e-9)
 """In which sensors count joules and watts."""
 SENTINELS = tuple(
