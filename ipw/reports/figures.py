@@ -14,9 +14,11 @@ import numpy as np
 from ipw.errors import MissingExtraError, UsageError
 from ipw.metrics.metric import mapping
 from ipw.reports.charts.queries import Spot, pareto_front
+from ipw.reports.page.diffusion import masks_left
 from ipw.reports.page.results import value_of
 from ipw.reports.page.view import View
 from ipw.reports.text import scale_for, shortened
+from ipw.runs.directory import RunDir
 from ipw.runs.files import make_folder, replacing
 
 if TYPE_CHECKING:
@@ -132,12 +134,28 @@ def power(views: Sequence[View]) -> Figure | None:
     return figure
 
 
+def masks(views: Sequence[View]) -> Figure | None:
+    """Masks left by step of masked diffusion models, one line a run."""
+    found = [(i, view, masks_left(RunDir(Path(view.path)))) for i, view in enumerate(views)]
+    drawn = [(i, view, points) for i, view, points in found if points]
+    if not drawn:
+        return None
+    figure, axes = _figure("forward passes", "masks left, mean of all answers")
+    for i, view, points in drawn:
+        steps, left = zip(*points, strict=True)
+        axes.plot(steps, left, color=_look(i)["color"], label=shortened(view.name, 40))
+    axes.set_ylim(bottom=0)
+    axes.legend()
+    return figure
+
+
 FIGURES: Mapping[str, Callable[[Sequence[View]], Any]] = {
     "accuracy-energy": accuracy_energy,
     "energy-tokens": energy_tokens,
     "latency-tokens": latency_tokens,
     "latency": latency,
     "power": power,
+    "masks": masks,
 }
 """By the name of the file."""
 

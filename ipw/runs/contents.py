@@ -12,6 +12,7 @@ FILES = {
     "spans.parquet": "intervals with their joules",
     "queries.parquet": "a row for each question, or sequence, with its joules",
     "steps.parquet": "a row for each training step, with its joules",
+    "diffusion_steps.parquet": "a row for each step of decoding, by its number, as means over the answers",
     "scores-*.jsonl": "scores that were given later; of several files the last whole one counts",
     "routing-*.safetensors": "which experts each token was sent to, part by part",
     "routing_*.parquet": "tables of expert routing",
@@ -31,7 +32,7 @@ MANIFEST_ENTRIES = {
     "ended_ns": "the moment, by the monotonic clock",
     "anchors": "the same moments on the monotonic and the wall clock, in nanoseconds",
     "process": "who measures: process, when it was started, boot",
-    "workload": "`kind` (`lm`, `routing`, `train`, `command`) and its `parameters`",
+    "workload": "`kind` (`lm`, `routing`, `train`, `diffusion`, `command`) and its `parameters`",
     "model": "name, digest, engine and what else is known of it",
     "server": "where it is, whether it is on this machine, how it ended",
     "dataset": "name, digest, number of questions, digests of them and of their ids, scorer",
@@ -129,6 +130,19 @@ COLUMNS = {
         **JOULES,
         "prefill_energy_j, decode_energy_j": "by phase",
         "power_w": "mean",
+        "forwards, committed, computed": "of masked diffusion models: forward passes, positions that they committed "
+        "and that they computed",
+        "computable, answer_length, spared": "positions that they would have computed without a cache, those of the "
+        "answer, and by how many it exceeds the passes",
+        "computed_share, tokens_per_forward": "ratios of these",
+        "agrees": "whether the text is that of the method that it is held against",
+    },
+    "diffusion_steps": {
+        "step": "from 0",
+        "running": "answers that had so many steps",
+        "mean_committed, mean_computed": "positions, over those answers",
+        "mean_masked, mean_masked_of_all": "masks left before the step, over those answers and over all",
+        "mean_confidence": "of what was committed",
     },
     "steps": {
         "method, step": "",

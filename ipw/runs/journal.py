@@ -22,7 +22,8 @@ RANK_JOURNALS = "journal-rank*.jsonl"
 
 KINDS = {
     "span": "an interval that was marked: `name`, `phase` (`idle`, `measure`, …), `start_ns`, `end_ns`, `status`",
-    "query": "a question that was asked in the measured window, with its answer, times, tokens and score",
+    "query": "a question that was asked in the measured window, with its answer, times, tokens and score; of masked "
+    "diffusion models also what each forward pass `committed` and `computed`, and how `sure` it was",
     "warmup": "the same, asked before the window",
     "retry": "the same, asked again after the window because it had failed in it",
     "cut_off": "the same, on its way when the run ended: nothing is known of its answer",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -69,11 +70,12 @@ def measure_diffusion(
         raise UsageError(f"{found.folder} has no tokenizer, so no question can be asked", "copy tokenizer.json there")
     _tell(planned, methods, settings, parameters)
     asked = asked_of(planned.dataset.questions, subject, parameters.seed)
+    series = {"id": secrets.token_hex(4), "levels": [], "repeat": repeat} if repeat > 1 else None
     runs: list[RunDir] = []
     failed: list[str] = []
     for repetition in range(repeat):
         mine = replace(parameters, repetition=repetition)
-        arms, interrupted = _round(mine, methods, settings, subject, planned, asked, sensors, idle_s, out, runs, repeat)
+        arms, interrupted = _round(mine, methods, settings, subject, planned, asked, sensors, idle_s, out, runs, series)
         failed += [f"{arm.method.name}: {arm.failed}" for arm in arms if arm.failed]
         if interrupted:
             return runs, failed, True
@@ -83,7 +85,8 @@ def measure_diffusion(
 
 def _round(
     parameters: Parameters, methods: Sequence[Method], settings: Sequence[Settings], subject: Subject, planned: Plan,
-    asked: Sequence[Asked], sensors: str, idle_s: float, out: Path, runs: list[RunDir], repeat: int,
+    asked: Sequence[Asked], sensors: str, idle_s: float, out: Path, runs: list[RunDir],
+    series: Mapping[str, Any] | None,
 ) -> tuple[list[Arm], bool]:  # fmt: skip
     """Measure every method once, each with a meter of its own; returns the methods, and whether it was interrupted."""
     arms: list[Arm] = []
@@ -91,7 +94,7 @@ def _round(
         with ExitStack() as stack:
             meters = []
             for method, numbers in zip(methods, settings, strict=True):
-                facts = _describe(parameters, method, numbers, subject, planned, idle_s, repeat, runs)
+                facts = _describe(parameters, method, numbers, subject, planned, idle_s, series)
                 run = RunDir.create(out, f"{subject.facts['name']}-{method.name}")
                 meter = stack.enter_context(Meter(run, facts | {"sensors_asked": sensors}, sensors))
                 runs.append(run)
@@ -148,7 +151,7 @@ def _tell(planned: Plan, methods: Sequence[Method], settings: Sequence[Settings]
 
 def _describe(
     parameters: Parameters, method: Method, settings: Settings, subject: Subject, planned: Plan, idle_s: float,
-    repeat: int, runs: Sequence[RunDir],
+    series: Mapping[str, Any] | None,
 ) -> dict[str, Any]:  # fmt: skip
     """Say what is measured, for the manifest."""
     used = {
@@ -159,12 +162,8 @@ def _describe(
     given = parameters.as_dict() | used
     workload: dict[str, Any] = {"kind": "diffusion", "parameters": given, "digest": digest(given)}
     workload |= {"held_against": method.held_against} if method.held_against else {}
-    if repeat > 1:
-        first = runs[0].path.name if runs else ""
-        workload["series"] = {
-            "id": f"{digest({'first': first})[7:15]}-{method.name}", "levels": [], "repeat": repeat,
-            "repetition": parameters.repetition,
-        }  # fmt: skip
+    if series:
+        workload["series"] = {**series, "id": f"{series['id']}-{method.name}", "repetition": parameters.repetition}
     dataset = planned.dataset
     return {
         "workload": workload,

@@ -44,7 +44,7 @@ def with_questions(summary: Mapping[str, Any], run: RunDir, manifest: Mapping[st
 def check_questions(told: Questions, outcomes: Outcomes, manifest: Mapping[str, Any]) -> Iterator[Check]:
     """All checks of what became of the questions."""
     if told.asked:
-        yield _whole(told, mapping(manifest.get("progress")).get("remedy"))
+        yield _whole(told, mapping(manifest.get("progress")).get("remedy"), _longer(manifest))
     if told.scorer != NO_SCORER and told.answered:
         detail = f"{told.unscored} of {told.answered} answers were not scored: {told.unscored_because}"
         yield made("scores", not told.unscored, detail if told.unscored else f"by {told.scorer}")
@@ -76,12 +76,20 @@ def _odd_answers(outcomes: Outcomes) -> Iterator[Check]:
         yield made("reasons to finish", bare <= MOST_DOUBTED * answered, detail)
 
 
-def _whole(told: Questions, remedy: object) -> Check:
+def _longer(manifest: Mapping[str, Any]) -> str:
+    """Say what lets an answer be longer."""
+    parameters = mapping(mapping(manifest.get("workload")).get("parameters"))
+    if "answer_length" in parameters:
+        return "give a larger --answer-length"
+    return "give a larger --max-tokens, or the server a longer context"
+
+
+def _whole(told: Questions, remedy: object, longer: str) -> Check:
     detail = shortfall(told) or f"{told.answered} of {told.asked} answered"
     if told.failed and isinstance(remedy, str):
         detail += f"; try: {clean(remedy, LONGEST_REASON)}"
     if told.cut and told.cut_is_fault:
-        detail += ": give a larger --max-tokens, or the server a longer context"
+        detail += f": {longer}"
     if told.invalid:
         detail += f" (more than {told.max_failed_percent:g} % of the questions, --max-failed)"
     return made(QUESTIONS, not told.told_first, detail, "error" if told.invalid else "warning")
