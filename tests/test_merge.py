@@ -13,8 +13,8 @@ from ipw.errors import UsageError
 from ipw.pipeline import derive
 from ipw.runs.directory import RunDir
 from ipw.runs.journal import Journal
+from ipw.runs.merge import merge_runs, shifted
 from ipw.runs.readings import READINGS, RECORD
-from ipw.verbs.merge import merge_runs, shifted
 from ipw.workloads.lm.plan import shard
 
 SECOND = 1_000_000_000

@@ -57,7 +57,7 @@ def whole(kind: str) -> Path:
     from ipw.pipeline import derive
     from ipw.runs.checks.survey import recorded
     from ipw.runs.directory import RunDir
-    from ipw.verbs.merge import merge_runs
+    from ipw.runs.merge import merge_runs
     from ipw.workloads.lm.scoring.again import score_run
 
     if kind == "merged":

@@ -1,4 +1,4 @@
-"""`ipw merge`: parts of one data set, measured on several machines, as one run: sums of joules and counts."""
+"""Parts of one data set, measured on several machines, put together as one run: sums of joules and counts."""
 
 from __future__ import annotations
 
@@ -7,13 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import click
 import numpy as np
 
 from ipw.errors import IpwError, UsageError
-from ipw.metrics.metric import mapping, mappings
-from ipw.metrics.summary import stored_summary
-from ipw.metrics.validity.record import record_faults
 from ipw.runs.arrivals import ARRIVALS
 from ipw.runs.arrivals_file import ArrivalsFile
 from ipw.runs.checks.record import held, ids_digest
@@ -22,20 +18,13 @@ from ipw.runs.directory import RunDir
 from ipw.runs.files import replacing
 from ipw.runs.journal import Journal
 from ipw.runs.readings import READINGS, STATUS_CODES
+from ipw.runs.recorded import Recorded
 from ipw.runs.tries import CUT_OFF, counted, replaced
-from ipw.verbs.conclude import conclude
-from ipw.verbs.options import JSON, OUT, STRICT
 
 GAP_NS = 60_000_000_000
 """Between two parts: nobody knows what was drawn then, and nothing of it is counted."""
 OWN = frozenset({"shard", "limit", "seed", "base_url", "serve", "max_failed_percent"})
 """Parameters in which parts of one data set may differ."""
-
-
-def merge(*, runs: Sequence[Path], out: Path, mismatched: bool, as_json: bool, strict: bool) -> int:
-    """Merge finished runs into a new one, and report it."""
-    merged = merge_runs([RunDir.open(path) for path in runs], out, mismatched=mismatched)
-    return conclude(merged, interrupted=False, as_json=as_json, strict=strict)
 
 
 def merge_runs(parts: Sequence[RunDir], out: Path, *, mismatched: bool = False) -> RunDir:
@@ -46,10 +35,10 @@ def merge_runs(parts: Sequence[RunDir], out: Path, *, mismatched: bool = False) 
     """
     if len(parts) < 2:
         raise UsageError("there is nothing to merge", "ipw merge RUN RUN …")
-    manifests = [part.manifest() for part in parts]
+    manifests = [Recorded.of(part) for part in parts]
     _check(parts, manifests, mismatched=mismatched)
     for part, each in zip(parts, manifests, strict=True):
-        if faults := held(each, survey_raw(part)).errors or record_faults(stored_summary(part) or {}):
+        if faults := held(each.entries, survey_raw(part)).errors:
             raise IpwError(f"the record of {part} cannot be believed: {faults[0]}", "leave it out, or measure it again")
     merged = RunDir.create(out, f"merged-{parts[0].path.name.partition('-')[2] or 'run'}")
     blocks = []
@@ -109,35 +98,34 @@ def _lost(readings: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 
 def _manifest(
-    merged: RunDir, parts: Sequence[RunDir], manifests: Sequence[Mapping[str, Any]], end_ns: int | None
+    merged: RunDir, parts: Sequence[RunDir], manifests: Sequence[Recorded], end_ns: int | None
 ) -> dict[str, Any]:
     """The first part's, with what all parts say together."""
     derived = {"attribution", "attribution_reason", "ended_ns", "process", "resumed", "progress"}
     derived |= {"arrivals", "server_metrics", "server_counts"}
-    kept = {name: value for name, value in manifests[0].items() if name not in derived}
-    hosts = list(dict.fromkeys(str(mapping(each.get("host")).get("name")) for each in manifests))
-    sensors = [dict(channel) for channel in mappings(kept.get("sensors"))]
+    kept = {name: value for name, value in manifests[0].entries.items() if name not in derived}
+    hosts = list(dict.fromkeys(str(each.host.get("name")) for each in manifests))
+    sensors = [dict(channel) for channel in manifests[0].sensors]
     for channel in sensors:
-        devices = [c.get("device") for each in manifests for c in mappings(each.get("sensors"))
-                   if c.get("name") == channel["name"]]  # fmt: skip
+        devices = [c.get("device") for each in manifests for c in each.sensors if c.get("name") == channel["name"]]
         channel["device"] = "; ".join(dict.fromkeys(str(device) for device in devices if device)) or None
-    unfinished = ", ".join(sorted({str(each.get("status")) for each in manifests} - {"complete"}))
-    questions = sum(int(mapping(each.get("dataset")).get("questions") or 0) for each in manifests)
-    outages = [each["outage"] for each in manifests if each.get("outage")]
+    unfinished = ", ".join(sorted({str(each.status) for each in manifests} - {"complete"}))
+    questions = sum(int(each.dataset.get("questions") or 0) for each in manifests)
+    outages = [each.entries["outage"] for each in manifests if each.entries.get("outage")]
     return kept | {
         **({"outage": outages[0]} if outages else {}),
         "run_id": merged.path.name,
         "status": "interrupted" if unfinished else "complete",
         "status_reason": f"a part is {unfinished}" if unfinished else None,
-        "host": {**mapping(kept.get("host")), "name": ", ".join(hosts)},
+        "host": {**manifests[0].host, "name": ", ".join(hosts)},
         "sensors": sensors,
-        "dataset": {**mapping(kept.get("dataset")), "questions": questions, "ids_digest": ids_digest(_ids(parts))},
-        "sampler": _samplers([mapping(each.get("sampler")) for each in manifests]),
+        "dataset": {**manifests[0].dataset, "questions": questions, "ids_digest": ids_digest(_ids(parts))},
+        "sampler": _samplers([each.sampler for each in manifests]),
         "anchors": kept.get("anchors", [])[:1],
         "ended_ns": end_ns,
         "merged": [
-            {"run_id": each.get("run_id"), "path": str(part), "host": mapping(each.get("host")).get("name"),
-             "started": each.get("started")}
+            {"run_id": each.run_id, "path": str(part), "host": each.host.get("name"),
+             "started": each.entries.get("started")}
             for part, each in zip(parts, manifests, strict=True)
         ],
     }  # fmt: skip
@@ -153,12 +141,12 @@ def _samplers(each: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 # --- whether they belong together -----------------------------------------------------------------------------------
 
 
-def _check(parts: Sequence[RunDir], manifests: Sequence[Mapping[str, Any]], *, mismatched: bool) -> None:
-    kinds = [mapping(each.get("workload")).get("kind") for each in manifests]
+def _check(parts: Sequence[RunDir], manifests: Sequence[Recorded], *, mismatched: bool) -> None:
+    kinds = [each.kind for each in manifests]
     for part, kind in zip(parts, kinds, strict=True):
         if kind != "lm":
             raise UsageError(f"{part} holds the workload {kind!r}", "language-model runs can be merged")
-    for what, values in (("basis", [each.get("basis") for each in manifests]),
+    for what, values in (("basis", [each.basis for each in manifests]),
                          ("channels", [_channels(each) for each in manifests])):  # fmt: skip
         if any(value != values[0] for value in values):
             told = " and ".join(sorted({str(value) for value in values}))
@@ -180,9 +168,7 @@ def _ids(parts: Sequence[RunDir]) -> list[str]:
     return [str(query.get("query_id")) for part in parts for query in counted(part)]
 
 
-def _mismatches(
-    parts: Sequence[RunDir], manifests: Sequence[Mapping[str, Any]]
-) -> Iterator[tuple[Path, str, Any, Any]]:
+def _mismatches(parts: Sequence[RunDir], manifests: Sequence[Recorded]) -> Iterator[tuple[Path, str, Any, Any]]:
     """What identifies the model, the data set and the way of asking, where a part has it otherwise than the first."""
     first = _identity(manifests[0])
     for part, each in zip(parts, manifests, strict=True):
@@ -191,29 +177,16 @@ def _mismatches(
                 yield part.path, what, first.get(what), value
 
 
-def _identity(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    model, dataset = mapping(manifest.get("model")), mapping(manifest.get("dataset"))
-    parameters = mapping(mapping(manifest.get("workload")).get("parameters"))
-    asked = {f"--{name.replace('_', '-')}": json.dumps(value) for name, value in parameters.items() if name not in OWN}
+def _identity(part: Recorded) -> dict[str, Any]:
+    options = {name: json.dumps(value) for name, value in part.parameters.items() if name not in OWN}
     return {
-        "the model's name": model.get("name"),
-        "the model's digest": model.get("digest"),
-        "the data set's digest": dataset.get("digest"),
-        "the scorer": dataset.get("scorer"),
-        **asked,
+        "the model's name": part.model.get("name"),
+        "the model's digest": part.model.get("digest"),
+        "the data set's digest": part.dataset.get("digest"),
+        "the scorer": part.dataset.get("scorer"),
+        **{f"--{name.replace('_', '-')}": value for name, value in options.items()},
     }
 
 
-def _channels(manifest: Mapping[str, Any]) -> list[tuple[str, int, bool]]:
-    return [(c["name"], c["index"], bool(c.get("in_total"))) for c in mappings(manifest.get("sensors")) if "index" in c]
-
-
-@click.command("merge")
-@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--mismatched", is_flag=True, help="Merge what differs in model, data set or settings too.")
-@OUT
-@JSON
-@STRICT
-def command(**options: Any) -> int:
-    """Parts of one data set, measured on several machines, as one run."""
-    return merge(**options)
+def _channels(part: Recorded) -> list[tuple[str, int, bool]]:
+    return [(c["name"], c["index"], bool(c.get("in_total"))) for c in part.sensors if "index" in c]

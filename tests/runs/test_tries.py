@@ -16,9 +16,9 @@ from ipw.reports.page.answers import wrong_answers
 from ipw.runs.directory import RunDir
 from ipw.runs.journal import JOURNAL, Journal
 from ipw.runs.live.journal import LiveJournal
+from ipw.runs.merge import merge_runs
 from ipw.runs.queries import load_queries
 from ipw.runs.tries import counted, replaced
-from ipw.verbs.merge import merge_runs
 from ipw.workloads.lm.scoring.again import score_run
 
 FAILED: dict[str, Any] = {

@@ -28,7 +28,7 @@ from ipw.runs.checks.record import Found, held
 from ipw.runs.checks.survey import recorded
 from ipw.runs.directory import RunDir
 from ipw.runs.journal import Journal
-from ipw.verbs.merge import merge_runs
+from ipw.runs.merge import merge_runs
 from ipw.workloads.lm.parameters import Parameters
 from ipw.workloads.lm.plan import plan
 from ipw.workloads.lm.run import run_lm
