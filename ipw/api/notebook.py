@@ -12,6 +12,7 @@ from ipw.printable import clean
 from ipw.reports.markup import Markup, tag
 from ipw.reports.text import quantity
 from ipw.runs.directory import RunDir
+from ipw.runs.recorded import is_estimate
 
 if TYPE_CHECKING:
     from ipw.api.session import Measurement
@@ -75,7 +76,7 @@ def _validity(run: RunDir) -> str:
 
 
 def _estimated(facts: Mapping[str, Any]) -> bool:
-    return "model_estimate" in str(facts.get("method"))
+    return is_estimate(facts.get("method"))
 
 
 def _block_joules(block: Measurement) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ipw.gate.policy import Rule
 from ipw.metrics.metric import mapping, number
 from ipw.metrics.validity.other_load import LOAD_CHECK, MOST_HELD
+from ipw.runs.recorded import is_estimate
 
 if TYPE_CHECKING:
     from ipw.gate.comparable import Observed
@@ -23,7 +24,7 @@ def load_faults(observed: Sequence[Observed]) -> Iterator[str]:
         load = mapping(each.summary.get("other_load"))
         if load:
             pairs.setdefault(each.pair, {})[each.arm] = load
-        if each.summary.get("method") != "model_estimate" and _share(load) > MOST_HELD:
+        if not is_estimate(each.summary.get("method")) and _share(load) > MOST_HELD:
             yield f"{each.label}: others hold about {100 * _share(load):.0f} % of its joules"
         gpus = mapping(each.summary.get("other_gpu_load"))
         if _share(gpus) > MOST_HELD:

@@ -12,6 +12,7 @@ from ipw.api.joules import Energy
 from ipw.api.session import Meter, running
 from ipw.clock import now_ns
 from ipw.metering import accelerator
+from ipw.runs.recorded import is_estimate
 
 NEWS_SHARE = 1 / 400
 """Of the time may go into reading the sensors' news."""
@@ -47,7 +48,7 @@ class TrainingMeter:
         self._told_j, self._told_steps = 0.0, 0
         self._silent_until_ns = 0
         self.meter.joules.between(self._edge_ns, self._edge_ns)  # so that the first news does not pay for imports
-        estimated = "model_estimate" in str(self.meter.inner.method)
+        estimated = is_estimate(self.meter.inner.method)
         self._prefix = "estimated_" if estimated else ""
 
     def begin_step(self) -> None:

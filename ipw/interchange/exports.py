@@ -16,6 +16,7 @@ from ipw.metrics.metric import mapping, mappings, number
 from ipw.printable import cell, clean
 from ipw.reports.facts import JOULES_PER_KWH, NO_FACTS, Facts
 from ipw.reports.ranking import plain_name
+from ipw.runs.recorded import is_estimate
 
 CODECARBON = (
     "timestamp", "project_name", "run_id", "experiment_id", "duration", "emissions", "emissions_rate", "cpu_power",
@@ -46,7 +47,7 @@ class Run(NamedTuple):
     @property
     def estimated(self) -> bool:
         """Whether its joules come from a model of the load."""
-        return "model_estimate" in str(self.summary.get("method"))
+        return is_estimate(self.summary.get("method"))
 
 
 # --- codecarbon -----------------------------------------------------------------------------------------------------

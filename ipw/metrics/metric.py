@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from ipw.metrics.definitions import Definition
 from ipw.metrics.stats import Interval
+from ipw.runs.recorded import is_estimate
 from ipw.runs.unseen import unseen
 from ipw.shapes import finite
 
@@ -30,7 +31,7 @@ class EnergyFacts(NamedTuple):
     @property
     def widening(self) -> float:
         """Tell how much gain every interval includes: all of it for an estimate, none for a measurement."""
-        return (self.gain_rel or 0.0) if self.method == "model_estimate" else 0.0
+        return (self.gain_rel or 0.0) if is_estimate(self.method) else 0.0
 
 
 def energy_facts(manifest: Mapping[str, Any]) -> EnergyFacts:

@@ -14,6 +14,7 @@ from ipw.errors import UsageError
 from ipw.profilers.base import Channel, Scope, Sensor, absent
 from ipw.profilers.opening import Look
 from ipw.profilers.sources import Sources, unreadable
+from ipw.runs.recorded import is_estimate
 from ipw.system import told
 
 SENSORS: dict[str, str] = {
@@ -112,7 +113,7 @@ def choose_basis(channels: Sequence[Channel]) -> Basis:
     wall count only where nothing finer is measured, and estimates only where nothing is.
     """
     readable = [c for c in channels if c.status == "ok" and c.kind != "gauge"]
-    measured = [c for c in readable if c.method != "model_estimate"]
+    measured = [c for c in readable if not is_estimate(c.method)]
     unwanted = {"module"} if any(c.scope == "gpu" for c in measured) else set()
     fine = _outermost([c for c in measured if c.scope in SUMMED and c.scope not in unwanted])
     if fine:
@@ -122,7 +123,7 @@ def choose_basis(channels: Sequence[Channel]) -> Basis:
         whole = _outermost([c for c in measured if c.scope == scope])
         if whole:
             return Basis(scope, frozenset(c.name for c in whole), None)
-    estimates = _outermost([c for c in readable if c.method == "model_estimate"])
+    estimates = _outermost([c for c in readable if is_estimate(c.method)])
     if estimates:
         return Basis("estimate", frozenset(c.name for c in estimates), None)
     reasons = "; ".join(dict.fromkeys(f"{c.name}: {c.reason}" for c in channels if c.reason))

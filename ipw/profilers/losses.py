@@ -9,6 +9,7 @@ from typing import Any, Literal
 from ipw.profilers.base import Channel, Scope
 from ipw.profilers.discovery import BROKEN, SUMMED, choose_basis
 from ipw.profilers.opening import STILL, ZERO
+from ipw.runs.recorded import is_estimate
 
 AROUND: frozenset[Scope] = frozenset({"module", "soc", "system", "wall"})
 """Scopes that hold a GPU, a package and its memory too."""
@@ -40,7 +41,7 @@ def losses(channels: Sequence[Channel], selection: str = "auto") -> list[Loss]:
     was seen to stand still is told even where the same joules are read in another way.
     """
     basis = choose_basis(channels).channels
-    total = [channel for channel in channels if channel.name in basis and channel.method != "model_estimate"]
+    total = [channel for channel in channels if channel.name in basis and not is_estimate(channel.method)]
     found = [c for c in channels if c.status not in {"ok", "absent"} and c.kind != "gauge"]
     revived = [replace(c, status="ok") if c in found else c for c in channels]
     wanted = choose_basis(revived).channels

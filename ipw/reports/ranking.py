@@ -12,6 +12,7 @@ from ipw.metrics.metric import IMPORTED, Metric, mapping, number
 from ipw.metrics.stats import in_quadrature
 from ipw.printable import clean
 from ipw.reports.text import MISSING
+from ipw.runs.recorded import is_estimate
 
 RANKED_BY = "accuracy_per_joule"
 Summary = Mapping[str, Any]
@@ -120,7 +121,7 @@ def clearly_ahead(first: Row, second: Row, name: str = RANKED_BY) -> bool:
 def _key(summary: Summary) -> tuple[bool, str, str, str]:
     workload = mapping(summary.get("workload"))
     dataset = mapping(workload.get("parameters")).get("dataset") or ""
-    estimated = "model_estimate" in str(summary.get("method"))
+    estimated = is_estimate(summary.get("method"))
     return estimated, str(workload.get("kind", "")), clean(dataset, 60), clean(summary.get("basis") or MISSING, 40)
 
 
@@ -146,7 +147,7 @@ def _with_gain(name: str, entry: Metric) -> Metric:
     """Put the sensor's gain into an interval of joules; an estimate's holds it already."""
     value, low, high, gain = (number(entry.get(key)) for key in ("value", "low", "high", "gain_rel"))
     definition = DEFINITIONS.get(name)
-    if definition is None or not definition.is_energy or entry.get("method") == "model_estimate":
+    if definition is None or not definition.is_energy or is_estimate(entry.get("method")):
         return entry
     if value is None or low is None or high is None or gain is None:
         return entry

@@ -15,6 +15,7 @@ from ipw.metrics.accounting_text import marks
 from ipw.metrics.metric import mapping, number
 from ipw.runs.directory import MANIFEST, RunDir
 from ipw.runs.files import absolute, make_folder, replacing
+from ipw.runs.recorded import is_estimate
 from ipw.secrets_out import blotted
 from ipw.shapes import COUNT, misfit
 from ipw.studies.suite import Planned, Suite
@@ -63,7 +64,7 @@ class StudyBook:
             "status": "done",
             "run": run.path.relative_to(self.folder).as_posix(),
             "energy_j": number(energy.get("value")),
-            "estimated": "model_estimate" in str(summary.get("method")),
+            "estimated": is_estimate(summary.get("method")),
             "valid": summary.get("valid"),
             "marks": marks(summary),
         }

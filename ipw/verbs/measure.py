@@ -13,6 +13,7 @@ from ipw.errors import UsageError
 from ipw.metering.meter import Meter
 from ipw.pipeline import finish
 from ipw.runs.directory import RunDir
+from ipw.runs.recorded import is_estimate
 from ipw.secrets_out import command_secrets, command_without_secrets, keep_out
 from ipw.verbs.options import IDLE, JSON, OUT, SENSORS
 from ipw.verbs.terminal import judgement, say
@@ -76,7 +77,7 @@ def answer(run: RunDir, summary: dict[str, Any], exit_code: int) -> dict[str, An
 def _tell(run: RunDir, summary: dict[str, Any]) -> None:
     from ipw.reports.tables.runs import quantity
 
-    estimated = " (estimated)" if summary["method"] == "model_estimate" else ""
+    estimated = " (estimated)" if is_estimate(summary["method"]) else ""
     for name, label in (
         ("energy_j", "energy"),
         ("net_energy_j", "above idle"),

@@ -21,6 +21,7 @@ from ipw.runs.journal import JOURNAL
 from ipw.runs.live.journal import LiveJournal, Standing
 from ipw.runs.live.power import LivePower
 from ipw.runs.readings import READINGS
+from ipw.runs.recorded import is_estimate
 from ipw.studies.book import STUDY, read_study
 from ipw.verbs.options import JSON, RUNS
 from ipw.verbs.terminal import output
@@ -103,7 +104,7 @@ class Watcher:
             "run": str(self._run),
             "status": manifest.get("status"),
             "basis": manifest.get("basis"),
-            "estimated": "model_estimate" in str(manifest.get("method")),
+            "estimated": is_estimate(manifest.get("method")),
             "power_w": {self._names[i]: watts for i, watts in values.items() if i not in self._gauges},
             "gauges": {
                 self._names[i]: {"value": values[i], "unit": unit} for i, unit in self._gauges.items() if i in values

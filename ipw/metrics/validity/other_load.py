@@ -14,6 +14,7 @@ from ipw.metrics.validity.check import Check, made
 from ipw.metrics.window import Estimate, measured_windows
 from ipw.runs.curves import Readings, of_channel
 from ipw.runs.directory import RunDir
+from ipw.runs.recorded import is_estimate
 
 Window = tuple[int, int]
 HOST, OWN = "load/host", "load/own"
@@ -56,7 +57,7 @@ class OtherLoad(NamedTuple):
 
     def widened_facts(self, energy: EnergyFacts) -> EnergyFacts:
         """Widen an estimate by the share of it that others may hold. What was measured is what the devices drew."""
-        if energy.method != "model_estimate" or energy.gain_rel is None:
+        if not is_estimate(energy.method) or energy.gain_rel is None:
             return energy
         return energy._replace(gain_rel=energy.gain_rel + self.most_share)
 
@@ -171,7 +172,7 @@ def _power_w(manifest: Mapping[str, Any], windows: Sequence[Window]) -> float | 
 def _each_w(manifest: Mapping[str, Any], busy: float | None, windows: Sequence[Window]) -> float:
     """Watts of a busy CPU at most: as the estimate has it, else what the CPUs drew by how many were busy."""
     total = total_channels(manifest)
-    if any(channel.get("method") == "model_estimate" for channel in total):
+    if any(is_estimate(channel.get("method")) for channel in total):
         return WATTS_PER_CPU
     seconds = sum(end - start for start, end in windows) / 1e9
     joules = mapping(mapping(manifest.get("attribution")).get("channels"))

@@ -29,6 +29,7 @@ from ipw.profilers.probe.characterise import (
 from ipw.profilers.probe.loads import PHASES, Load, Pulses, irregular_pulses, phased_pulses
 from ipw.profilers.probe.profile import Profile, driver_of
 from ipw.profilers.sources import Read
+from ipw.runs.recorded import is_estimate
 
 BURST_S = 0.05
 PAUSE_S = 1e-3
@@ -71,7 +72,7 @@ def probe(
         channel: read
         for sensor in sensors
         for channel, read in _readers(sensor)
-        if channel.kind != "gauge" and channel.method != "model_estimate"
+        if channel.kind != "gauge" and not is_estimate(channel.method)
     }
     bursts = [watch([read], BURST_S, 0.0)[0] for read in reads.values()]
     tell(f"{len(reads)} channels at rest, {seconds:g} s")

@@ -22,6 +22,7 @@ from ipw.reports.ranking import Group
 from ipw.reports.tables.methods import columns, methods_of
 from ipw.reports.text import MISSING, quantity, scale_for
 from ipw.runs.directory import RunDir
+from ipw.runs.recorded import is_estimate
 
 PHASES = ("forward", "backward", "update")
 MOST_POINTS = 200
@@ -44,7 +45,7 @@ def training_part(run: RunDir, summary: Mapping[str, Any], manifest: Mapping[str
     """All that is shown of one run."""
     methods = methods_of(summary)
     lines = loss_lines(run)
-    estimated = "model_estimate" in str(summary.get("method"))
+    estimated = is_estimate(summary.get("method"))
     mark = ", estimated" if estimated else ""
     return join(
         [

@@ -18,6 +18,7 @@ from ipw.reports.page.answers import Answer, wrong_answers
 from ipw.reports.ranking import row_names
 from ipw.runs.directory import RunDir
 from ipw.runs.queries import Queries, from_records, load_queries
+from ipw.runs.recorded import is_estimate
 from ipw.runs.schema import SCHEMA_VERSION
 from ipw.runs.spans import load_spans
 
@@ -49,7 +50,7 @@ class View:
     @property
     def estimated(self) -> bool:
         """Whether its joules come from a model of the load."""
-        return "model_estimate" in str(self.summary.get("method"))
+        return is_estimate(self.summary.get("method"))
 
     @property
     def valid(self) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 from ipw.metrics.definitions import DEFINITIONS, PERPLEXITY
 from ipw.metrics.metric import mapping
 from ipw.reports.text import quantity
+from ipw.runs.recorded import is_estimate
 
 GOODPUT = ("goodput_per_s",)
 
@@ -16,7 +17,7 @@ def asked_for(summary: Mapping[str, Any]) -> Iterator[str]:
     """Yield each of these figures with its interval, or with the reason why it is absent."""
     workload, metrics = mapping(summary.get("workload")), mapping(summary.get("metrics"))
     names = tuple(d.name for d in PERPLEXITY) if mapping(workload.get("parameters")).get("logprobs") is True else ()
-    estimated = "model_estimate" in str(summary.get("method"))
+    estimated = is_estimate(summary.get("method"))
     for name in names + (GOODPUT if workload.get("slo") else ()):
         metric = mapping(metrics.get(name))
         if metric:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ipw.metrics.metric import Metric, mapping, number
 from ipw.printable import clean
 from ipw.reports.text import Scale, interval_text, scale_for, spread_text, value_text
+from ipw.runs.recorded import is_estimate
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -76,7 +77,7 @@ def training_table(summary: Summary, console: Console) -> None:
     methods = methods_of(summary)
     if not methods:
         return
-    estimated = "model_estimate" in str(summary.get("method"))
+    estimated = is_estimate(summary.get("method"))
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column(Text("Method"), overflow="fold", min_width=14)
     shown = columns(methods)

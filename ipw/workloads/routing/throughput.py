@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ipw.runs.directory import RunDir
+from ipw.runs.recorded import is_estimate
 from ipw.runs.unseen import unseen
 from ipw.workloads.routing.measures.bootstrap import basic_interval, multiplicities
 
@@ -44,7 +45,7 @@ def throughput(run: RunDir, seed: int = 0) -> dict[str, Metric]:
     if not_theirs:
         columns |= {name: np.full(table.num_rows, np.nan) for name in JOULES}
     method = manifest.get("method")
-    gain = (manifest.get("attribution") or {}).get("gain_rel") if method == "model_estimate" else None
+    gain = (manifest.get("attribution") or {}).get("gain_rel") if is_estimate(method) else None
     found = {}
     for name, ratio in _ratios(columns, not_theirs or UNMEASURED).items():
         is_energy = ratio.unit == "J"

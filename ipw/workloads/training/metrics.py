@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ipw.runs.recorded import is_estimate
 from ipw.workloads.training.edges import PHASES
 from ipw.workloads.training.learning import Bounded, Curve, energy_to, loss_at, reached
 
@@ -104,7 +105,7 @@ def joules(amount: Bounded, spread: float, n: int, energy: Energy) -> Metric:
 
     An estimate's interval also holds the error of its gain.
     """
-    gain = (energy.gain_rel or 0.0) if energy.method == "model_estimate" else 0.0
+    gain = (energy.gain_rel or 0.0) if is_estimate(energy.method) else 0.0
     value, low, high, reason = amount
     if value is not None:
         beyond = math.hypot(spread, gain) * value
