@@ -16,6 +16,7 @@ from ipw.reports.page import details, diffusion, routing, training
 from ipw.reports.page import results as sections
 from ipw.reports.page import tokens as token_sections
 from ipw.reports.page.carbon import carbon
+from ipw.reports.page.costs import costs
 from ipw.reports.page.headline import headline
 from ipw.reports.page.series import series
 from ipw.reports.page.studies import studies
@@ -36,6 +37,7 @@ RESULTS = (
     sections.latency,
     token_sections.phases,
     token_sections.tokens,
+    costs,
     routing.routing,
     training.training,
     diffusion.diffusion,

@@ -13,8 +13,10 @@ from ipw.metrics.accounting_text import short_mark
 from ipw.metrics.metric import mapping
 from ipw.metrics.summary import stored_summary, summarize
 from ipw.reports.charts.axes import SERIES, Series
+from ipw.reports.charts.in_flight import Charged
 from ipw.reports.charts.timeline import COARSE, FINE, Timeline, timeline
 from ipw.reports.page.answers import Answer, wrong_answers
+from ipw.reports.page.charged import charged
 from ipw.reports.ranking import row_names
 from ipw.runs.directory import RunDir
 from ipw.runs.queries import Queries, from_records, load_queries
@@ -46,6 +48,8 @@ class View:
     timeline: Timeline | None
     problems: Sequence[str]
     """What is wrong with the files, in sentences."""
+    charged: Charged | None = None
+    """Its requests and the costs of its engine's steps, where joules were divided by them."""
 
     @property
     def estimated(self) -> bool:
@@ -95,6 +99,7 @@ def _read(run: RunDir, stretches: int) -> dict[str, Any]:
         "queries": queries.drawn(),
         "wrong": attempt("answers", lambda: wrong_answers(run, queries), no_answers),
         "timeline": attempt("power", lambda: timeline(manifest, run.readings(), load_spans(run), stretches), None),
+        "charged": attempt("costs", lambda: charged(run, manifest), None),
         "problems": list(dict.fromkeys(problems)),
     }
 

@@ -1,0 +1,43 @@
+"""What a step and a token cost, and what that makes of requests, where joules were divided by steps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ipw.metrics.metric import mapping
+from ipw.printable import clean
+from ipw.reports.charts.in_flight import by_in_flight
+from ipw.reports.markup import Markup, tag
+from ipw.reports.page.results import chart, grid, section, swatch
+from ipw.reports.page.view import View
+from ipw.reports.ranking import Group
+from ipw.reports.text import quantity
+
+LEAD = """A point a request: its joules above idle against the tokens of its answer. All who are in a step of the \
+engine share what the step costs, so that a token costs the less the more are in flight. Lines are what the costs give \
+for a request with a usual prompt."""
+MOST_COSTS = 8
+
+
+def costs(views: Sequence[View], _found: Sequence[Group]) -> Markup | None:
+    """Net joules of requests against their tokens, and what the engine's steps and tokens cost."""
+    shown = [view for view in views if view.charged is not None]
+    if not shown:
+        return None
+    parts: list[Markup] = []
+    rows = []
+    for view in shown:
+        assert view.charged is not None
+        name = tag("bdi", view.name)
+        attribution = mapping(view.manifest.get("attribution"))
+        engine = mapping(attribution.get("engine"))
+        parts += [tag("h3", swatch(view), name)] if len(shown) > 1 else []
+        parts.append(chart(by_in_flight(view.charged, f"costs-{view.key}", estimated=view.estimated)))
+        seen = f"{clean(engine.get('kind'), 30)}, by when chunks of text came: {clean(engine.get('why'), 300)}."
+        parts.append(tag("p", f"Engine: {seen}", class_="note"))
+        mark = " (estimated)" if view.estimated else ""
+        for cost, value in list(mapping(attribution.get("costs")).items())[:MOST_COSTS]:
+            run = tag("th", swatch(view), name, scope="row")
+            rows.append([run, f"a {clean(cost, 30)}", quantity(mapping(value) | {"unit": "J"}) + mark])
+    table = grid(["Run", "Cost above idle", "Joules"], rows, "numbers plain")
+    return section("costs", "Joules of requests in flight together", *parts, table, lead=LEAD)
