@@ -20,6 +20,13 @@ between peers"""),
 during any step, libraries included"""),
     "training_memory_bytes": ("Memory", "B", """of the device, its peak; on a CPU the host's peak less what the \
 process took before the model was made, libraries warm"""),
+    "tensors_memory_bytes": ("Tensors", "B", """the most that tensors took at one time in a step that was watched during \
+the warm-up: weights, states of the optimiser and all that the step makes"""),
+    "weights_memory_bytes": ("Weights", "B", "of the model and of the heads of local methods, with buffers"),
+    "optimizer_memory_bytes": ("Optimiser states", "B", "two for each weight that learns with AdamW, one with SGD"),
+    "gradients_memory_bytes": ("Gradients", "B", "of all weights that learn, at the update"),
+    "activations_memory_bytes": ("Activations", "B", """the most that all other tensors of the step took at one time \
+before the update"""),
     "initial_loss": ("Initial held-out loss", "loss", "mean loss of held-out batches before the first step"),
     "final_loss": ("Held-out loss", "loss", "the same batches after the last step"),
     "steps_to_target_loss": ("Steps to the loss", "", """steps until the training loss, a mean of the last ten steps, \

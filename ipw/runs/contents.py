@@ -153,6 +153,7 @@ COLUMNS = {
         **JOULES,
         "forward_energy_j, backward_energy_j, update_energy_j": "by phase",
         "peak_memory_bytes, peak_device_memory_bytes, peak_host_memory_bytes": "",
+        "machines, clipped_slopes": "of zeroth order: who took part, and slopes beyond what a byte holds",
     },
 }
 """By table. One entry may name several columns."""

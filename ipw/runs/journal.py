@@ -33,6 +33,7 @@ KINDS = {
     "evaluation": "the loss on held-out data after a step",
     "model": "facts of the model that a method trains",
     "method": "how a training method ended",
+    "anatomy": "what took memory in a step of a training method, in bytes, watched during the warm-up",
     "example": "the first tokens of a routing run, as text",
     "offload": "a pass with experts loaded on demand",
     "stall": "the disk was full from `start_ns` to `end_ns`, and nothing could be written",

@@ -55,6 +55,7 @@ def training_part(run: RunDir, summary: Mapping[str, Any], manifest: Mapping[str
             _loss_chart(lines["joules"], "Loss against energy", f"energy of the steps, J{mark}", f"{key}-loss-joules"),
             _loss_chart(lines["steps"], "Loss against steps", "steps", f"{key}-loss-steps"),
             _split_chart(methods, f"{key}-phases", mark),
+            _memory_table(methods),
             _definitions(),
         ]
     )
@@ -163,6 +164,20 @@ def _split_chart(methods: Entries, key: str, mark: str) -> Markup | None:
     title = "Where the energy of a step goes"
     drawn = splits(shown, PHASES, title, f"energy per step, {scale.unit}{mark}", key)
     return join([tag("h4", title), chart(drawn)])
+
+
+def _memory_table(methods: Entries) -> Markup | None:
+    """What takes memory in a step, by method."""
+    parts = ("tensors", "weights", "optimizer", "gradients", "activations")
+    known = {name: [_number(entry, f"{part}_memory_bytes") for part in parts] for name, entry in methods.items()}
+    if not any(values[0] for values in known.values()):
+        return None
+    heads = ["Method", *(f"{DEFINITIONS[f'{part}_memory_bytes'][0]}, MB" for part in parts)]
+    rows = [
+        [tag("th", clean(name, 24), scope="row"), *(MISSING if x is None else f"{x / 1e6:,.2f}" for x in values)]
+        for name, values in known.items()
+    ]
+    return join([tag("h4", "What takes memory in a step"), grid(heads, rows, "numbers")])
 
 
 def _definitions() -> Markup:

@@ -23,6 +23,7 @@ from ipw.clock import now_ns
 from ipw.errors import FAILURE, IpwError, MissingExtraError
 from ipw.runs.directory import RunDir
 from ipw.runs.journal import Journal
+from ipw.workloads.training.anatomy import anatomy
 from ipw.workloads.training.edges import Edges, wait
 from ipw.workloads.training.memory import PeakMemory, settled_bytes
 from ipw.workloads.training.methods import make_method
@@ -103,6 +104,20 @@ def _warm_up(session: Session, task: Task) -> None:
         edges.begin()
         method.step(next(task.batches), edges)
         edges.end()
+    if session.parameters.warmup and session.leads:
+        _look_inside(session, task, method, edges)
+
+
+def _look_inside(session: Session, task: Task, method: Method, edges: Edges) -> None:
+    """Journal what takes memory in a step, or why that cannot be told."""
+    batch = next(task.batches)
+    modules = [task.model, *([method.heads] if hasattr(method, "heads") else [])]
+    edges.begin()
+    try:
+        session.keep("anatomy", **anatomy(lambda: method.step(batch, edges), modules)._asdict())
+    except Exception as error:  # noqa: BLE001 - a model that cannot be watched can still be trained
+        session.keep("anatomy", reason=f"its operations cannot be watched: {outcome(error)[1]}")
+    edges.end()
 
 
 @dataclass(slots=True)

@@ -14,7 +14,7 @@ from ipw.runs.directory import RunDir
 from ipw.runs.unseen import unseen
 from ipw.workloads.training.edges import PHASES
 from ipw.workloads.training.learning import Bounded, Curve, common_budget, common_target
-from ipw.workloads.training.metrics import UNMEASURED, Drawn, Energy, Metric, joules, method_metrics
+from ipw.workloads.training.metrics import UNMEASURED, Drawn, Energy, Metric, joules, memory_parts, method_metrics
 from ipw.workloads.training.resonance import CONCENTRATION, concentration, periods
 from ipw.workloads.training.steps import AROUND, REPLAY, Phased, methods_of, read_steps, step_spans
 
@@ -45,8 +45,9 @@ def derive_training(run: RunDir) -> dict[str, dict[str, Any]]:
     run.update_manifest(resonance=_resonance(steps, manifest, ended))
     found = _by_method(run, manifest, steps, energy, theirs.owners if theirs else None)
     how = _how(manifest)
+    watched = {record.get("method"): record for record in run.journal("anatomy")}
     for name, joined in _replays(steps, around, phases, theirs, how).items():
-        found[name]["metrics"]["replay_energy_j"] = joined
+        found[name]["metrics"] |= {"replay_energy_j": joined} | memory_parts(watched.get(name))
     return found
 
 

@@ -18,6 +18,7 @@ Metric = dict[str, Any]
 Record = Mapping[str, Any]
 UNMEASURED = "energy was not attributed"
 NO_TEXT = "the data are no text"
+MEMORY_PARTS = ("tensors", "weights", "optimizer", "gradients", "activations")
 ON_HOST = "the device is the host"
 
 
@@ -76,6 +77,14 @@ def _learning(curve: Curve, energy: Energy, target: float | None, budget_j: floa
         "energy_to_target_loss_j": joules(to_target, 0.0, n, energy),
         "loss_at_budget": counted(at_budget, "loss", n),
     }
+
+
+def memory_parts(anatomy: Record | None) -> dict[str, Metric]:
+    """What takes memory in a step, from the record of the step that was watched."""
+    told = anatomy or {"reason": "no step of the warm-up was watched"}
+    parts = {f"{part}_memory_bytes": told.get(f"{part}_bytes") for part in MEMORY_PARTS}
+    reason = told.get("reason")
+    return {name: counted(Bounded(None if x is None else float(x), reason=reason), "B", 1) for name, x in parts.items()}
 
 
 def _clipped(steps: Sequence[Record]) -> Bounded:
