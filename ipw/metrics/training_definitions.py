@@ -20,8 +20,8 @@ between peers"""),
 during any step, libraries included"""),
     "training_memory_bytes": ("Memory", "B", """of the device, its peak; on a CPU the host's peak less what the \
 process took before the model was made, libraries warm"""),
-    "tensors_memory_bytes": ("Tensors", "B", """the most that tensors took at one time in a step that was watched during \
-the warm-up: weights, states of the optimiser and all that the step makes"""),
+    "tensors_memory_bytes": ("Tensors", "B", """the most that tensors took at one time in a step watched in the \
+warm-up: weights, states of the optimiser and all that the step makes"""),
     "weights_memory_bytes": ("Weights", "B", "of the model and of the heads of local methods, with buffers"),
     "optimizer_memory_bytes": ("Optimiser states", "B", "two for each weight that learns with AdamW, one with SGD"),
     "gradients_memory_bytes": ("Gradients", "B", "of all weights that learn, at the update"),
