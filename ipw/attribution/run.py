@@ -14,8 +14,8 @@ from ipw.energy.attribution import Attribution, Share, attribute
 from ipw.energy.curve import Curve, Ints, coverage, energy_between, lost_j
 from ipw.energy.steps.engine import Engine
 from ipw.energy.timeline import Spans
-from ipw.runs.curves import curves, total_channels
 from ipw.runs.directory import RunDir
+from ipw.runs.recorded import Recorded
 
 Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
@@ -42,9 +42,9 @@ class Attributed(NamedTuple):
         )
 
 
-def unread(run: RunDir) -> str | None:
+def unread(recorded: Recorded) -> str | None:
     """Say why nothing was attributed though there were sensors."""
-    names = total_channels(run)
+    names = [channel["name"] for channel in recorded.in_total]
     return f"no reading of {', '.join(names)} can be believed" if names else None
 
 
@@ -60,7 +60,7 @@ def journal_spans(run: RunDir, phase: str) -> list[tuple[int, int]]:
 
 
 def attribute_run(
-    run: RunDir, spans: Spans, window_ns: tuple[int, int], engine: Engine | None = None
+    recorded: Recorded, spans: Spans, window_ns: tuple[int, int], engine: Engine | None = None
 ) -> Attributed | None:
     """Attribute the window's energy to `spans`, channel by channel; `None` where no channel was read.
 
@@ -68,13 +68,12 @@ def attribute_run(
 
     Channels are independent sensors, so half-widths of intervals add in quadrature; their gains stay apart.
     """
-    found = curves(run)
-    total = total_channels(run)
-    names = [name for name in total if name in found and found[name].t_ns.size]
+    found = recorded.curves
+    names = [name for name, curve in recorded.total_curves.items() if curve.t_ns.size]
     if not names:
         return None
-    complete = len(names) == len(total)
-    idle_ns = journal_spans(run, IDLE)
+    complete = len(names) == len(recorded.in_total)
+    idle_ns = journal_spans(recorded.folder, IDLE)
     parts = [attribute(found[name], spans, window_ns=window_ns, idle_ns=idle_ns, engine=engine) for name in names]
     measured = [part.measured_j for part in parts]
     covers = [coverage(found[name], *window_ns)[0] if window_ns[1] > window_ns[0] else 1.0 for name in names]
@@ -98,7 +97,7 @@ def attribute_run(
         "engine": engine and engine.facts(),
         "flags": sorted({flag for part in parts for flag in part.flags}),
         "gain_rel": _weighted([part.gain_rel for part in parts], measured),
-        "method": run.manifest().get("method"),
+        "method": recorded.method,
         "channels": {
             name: float(energy_between(curve, *window_ns)[0][0]) for name, curve in found.items() if curve.t_ns.size
         },
@@ -151,20 +150,21 @@ def derive_window(run: RunDir) -> tuple[int, int] | None:
     if window is None:
         run.update_manifest(attribution=None, attribution_reason="the measured window never ended")
         return None
-    attributed = attribute_run(run, no_spans(), window)
+    recorded = Recorded.of(run)
+    attributed = attribute_run(recorded, no_spans(), window)
     if attributed:
         attributed.facts["flags"] += rank_flags(run)
     run.update_manifest(
-        attribution=attributed.facts if attributed else None, attribution_reason=None if attributed else unread(run)
+        attribution=attributed.facts if attributed else None,
+        attribution_reason=None if attributed else unread(recorded),
     )
     columns = {name: [s[name] for s in marked] for name in ("phase", "start_ns", "end_ns")}
     columns |= {name: [s.get(name) for s in marked] for name in ("name", "status", "error", "rank")}
     energy: dict[str, Any] = dict.fromkeys(("energy_j", "energy_low_j", "energy_high_j"), pa.nulls(len(marked)))
     if attributed:
         start, end = columns["start_ns"], columns["end_ns"]
-        found = curves(run)
-        known = np.all([covered(found[name], start, end) for name in total_channels(run) if name in found], axis=0)
-        bounds = straight_energy(run, start, end, rank_parts(run, marked))
+        known = np.all([covered(curve, start, end) for curve in recorded.total_curves.values()], axis=0)
+        bounds = straight_energy(recorded, start, end, rank_parts(run, marked))
         energy = {name: pa.array(x, mask=~known) for name, x in zip(energy, bounds, strict=True)}
     numbers = {"span_id": range(len(marked)), "parent_id": pa.array(parents(marked), pa.int64())}
     kinds = {"error": pa.string(), "rank": pa.int64()}
@@ -204,14 +204,13 @@ def _contains(outer: Mapping[str, Any], inner: Mapping[str, Any]) -> bool:
 
 
 def straight_energy(
-    run: RunDir, start_ns: Sequence[int], end_ns: Sequence[int], parts: Mapping[str, Floats] | None = None
+    recorded: Recorded, start_ns: Sequence[int], end_ns: Sequence[int], parts: Mapping[str, Floats] | None = None
 ) -> list[Floats]:
     """Joules and their 95 % bounds between pairs of moments, over the channels of the basis: three arrays.
 
     `parts` says, by channel, which part of it to count for each pair.
     """
-    found = curves(run)
-    return summed_energy({name: found[name] for name in total_channels(run) if name in found}, start_ns, end_ns, parts)
+    return summed_energy(recorded.total_curves, start_ns, end_ns, parts)
 
 
 def summed_energy(

@@ -11,6 +11,7 @@ from ipw.attribution.ranks import rank_parts
 from ipw.attribution.run import attribute_run, straight_energy
 from ipw.energy.timeline import Spans
 from ipw.runs.directory import RunDir
+from ipw.runs.recorded import Recorded
 
 WHOLE, REAL, TEXT = pa.int64(), pa.float64(), pa.string()
 COLUMNS = {
@@ -32,18 +33,18 @@ def derive_steps(run: RunDir, window_ns: tuple[int, int]) -> None:
     losses = {(r.get("rank"), r["step"]): r["loss"] for r in run.journal("loss")}
     columns: dict[str, Any] = {name: [step.get(name) for step in steps] for name in COLUMNS}
     columns["loss"] = [losses.get((step.get("rank"), step["step"])) for step in steps]
-    columns |= _energy(run, steps, window_ns)
+    columns |= _energy(Recorded.of(run), steps, window_ns)
     arrays = {name: pa.array(columns[name], kind, from_pandas=True) for name, kind in COLUMNS.items()}
     run.write_table("steps", pa.table(arrays))
 
 
-def _energy(run: RunDir, steps: list[dict[str, Any]], window_ns: tuple[int, int]) -> dict[str, Any]:
+def _energy(recorded: Recorded, steps: list[dict[str, Any]], window_ns: tuple[int, int]) -> dict[str, Any]:
     start, end = ([step[name] for step in steps] for name in ("start_ns", "end_ns"))
-    if parts := rank_parts(run, steps):
-        return dict(zip(ENERGY, straight_energy(run, start, end, parts), strict=True))
+    if parts := rank_parts(recorded.folder, steps):
+        return dict(zip(ENERGY, straight_energy(recorded, start, end, parts), strict=True))
     phases = np.zeros(len(steps), np.int64)
     spans = Spans(np.array(start), np.array(end), phases, ("step",), np.arange(len(steps)), np.ones(len(steps)))
-    attributed = attribute_run(run, spans, window_ns)
+    attributed = attribute_run(recorded, spans, window_ns)
     if attributed is None:
         return {}
     share = attributed.owners

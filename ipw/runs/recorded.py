@@ -114,6 +114,12 @@ class Recorded(Facts):
         """The channels whose sum is the run's energy."""
         return [channel for channel in self.sensors if channel.get("in_total")]
 
+    @cached_property
+    def total_curves(self) -> Mapping[str, Curve]:
+        """The curves of the channels of the total that were read."""
+        names = [channel["name"] for channel in self.in_total]
+        return {name: self.curves[name] for name in names if name in self.curves}
+
     @property
     def scopes(self) -> frozenset[str]:
         """What the channels of the total see."""
@@ -167,7 +173,7 @@ class Recorded(Facts):
     @cached_property
     def readings(self) -> Readings:
         """All raw readings. Raises UsageError where they are damaged."""
-        return self._folder.readings()
+        return self.folder.readings()
 
     @cached_property
     def curves(self) -> Mapping[str, Curve]:
@@ -177,7 +183,8 @@ class Recorded(Facts):
         return curves_of(self.readings, self.sensors)
 
     @property
-    def _folder(self) -> RunDir:
+    def folder(self) -> RunDir:
+        """Where the run lies. Raises ValueError for a manifest alone."""
         if self.run is None:
             raise ValueError("this manifest was not opened from a run's folder")
         return self.run

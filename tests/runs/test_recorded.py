@@ -26,7 +26,7 @@ ANY = st.recursive(
 def test_whatever_a_manifest_holds_an_entry_has_its_type_or_is_not_there(manifest: dict[str, Any]) -> None:
     found = Recorded(manifest)
     for name in NAMES:
-        if name != "_folder":
+        if name != "folder":
             getattr(found, name)
     assert found.entries is manifest
 

@@ -17,6 +17,7 @@ from ipw.attribution.queries.windows import attribute_windows, measured_windows
 from ipw.attribution.run import MEASURED, Attributed, straight_energy, unread
 from ipw.energy.timeline import Spans
 from ipw.runs.directory import RunDir
+from ipw.runs.recorded import Recorded
 from ipw.runs.scores import newest_scores
 from ipw.runs.tries import APART, replaced
 
@@ -50,7 +51,7 @@ def derive_lm(run: RunDir) -> None:
     """Write `queries.parquet` and `spans.parquet`, and the attribution's totals to the manifest."""
     import pyarrow as pa
 
-    finished = read_finished(run)
+    recorded, finished = Recorded.of(run), read_finished(run)
     timing = finished.timing
     asked = Timing(*_joined([timing, finished.others]))
     chunks, kept = read_arrivals(run, asked, finished.arrivals_at)
@@ -63,7 +64,7 @@ def derive_lm(run: RunDir) -> None:
     marked = list(run.journal("span"))
     windows = measured_windows(marked, timing)
     # Knowing of the warm-up before it: what that drew is no whim of idle power.
-    attributed = attribute_windows(run, everything, windows, engine) if windows else None
+    attributed = attribute_windows(recorded, everything, windows, engine) if windows else None
     if attributed:
         failed_tries_j = float(attributed.owners.energy_j[timing.start_ns.size :].sum())
         attributed.facts["attributed_j"] -= failed_tries_j
@@ -71,14 +72,14 @@ def derive_lm(run: RunDir) -> None:
         attributed = attributed.first(spans.owner.size, timing.start_ns.size)
     run.update_manifest(
         attribution=attributed.facts if attributed else None,
-        attribution_reason=None if attributed else unread(run) if windows else "the measured window holds nothing",
+        attribution_reason=None if attributed else unread(recorded) if windows else "the measured window holds nothing",
     )
     scores = newest_scores(run, finished.kept.size)
     run.update_manifest(scoring=scores[1] if scores else None)
     columns = query_energy(timing, spans, attributed)
     columns |= {name: column[finished.kept] for name, column in scores[0]._asdict().items()} if scores else {}
     run.write_parts("queries", query_parts(run, columns, finished.kept))
-    run.write_parts("spans", span_parts(run, finished.query_id, marked, spans, attributed))
+    run.write_parts("spans", span_parts(recorded, finished.query_id, marked, spans, attributed))
     pa.default_memory_pool().release_unused()
 
 
@@ -152,7 +153,7 @@ def query_parts(run: RunDir, columns: Columns, kept: npt.NDArray[np.bool_]) -> I
 
 
 def span_parts(
-    run: RunDir,
+    recorded: Recorded,
     query_id: pa.ChunkedArray,
     marked: list[dict[str, Any]],
     spans: Spans,
@@ -165,7 +166,7 @@ def span_parts(
         name: [span.get(name) for span in marked] for name in ("name", "phase", "start_ns", "end_ns")
     }
     if attributed and marked:
-        columns |= dict(zip(JOULES, straight_energy(run, columns["start_ns"], columns["end_ns"]), strict=False))
+        columns |= dict(zip(JOULES, straight_energy(recorded, columns["start_ns"], columns["end_ns"]), strict=False))
     yield _span_table(columns | {"span_id": range(len(marked))}, len(marked))
 
     windows = sorted((span["start_ns"], i) for i, span in enumerate(marked) if span["phase"] == MEASURED)

@@ -14,7 +14,7 @@ from ipw.attribution.run import MEASURED, Attributed, attribute_run
 from ipw.energy.attribution import Share
 from ipw.energy.steps.engine import Engine
 from ipw.energy.timeline import Spans
-from ipw.runs.directory import RunDir
+from ipw.runs.recorded import Recorded
 
 Window = tuple[int, int]
 
@@ -30,13 +30,13 @@ def measured_windows(marked: Sequence[Mapping[str, Any]], timing: Timing) -> lis
 
 
 def attribute_windows(
-    run: RunDir, spans: Spans, windows: Sequence[Window], engine: Engine | None = None
+    recorded: Recorded, spans: Spans, windows: Sequence[Window], engine: Engine | None = None
 ) -> Attributed | None:
     """Attribute each window to the spans in it, and join what comes of it; `None` where no channel was read.
 
     All readings and all spans tell the levels of power. What was drawn between two windows is nobody's.
     """
-    parts = [part for window in windows if (part := attribute_run(run, spans, window, engine)) is not None]
+    parts = [part for window in windows if (part := attribute_run(recorded, spans, window, engine)) is not None]
     if len(parts) < 2:
         return parts[0] if parts else None
     joined, ends = parts[0], [window[1] for window in windows[:-1]]

@@ -15,8 +15,8 @@ from ipw.attribution.queries.windows import Window, measured_windows
 from ipw.attribution.run import Attributed, attribute_run, unread
 from ipw.energy.curve import coverage, energy_between, lost_j
 from ipw.energy.timeline import Spans
-from ipw.runs.curves import curves
 from ipw.runs.directory import RunDir
+from ipw.runs.recorded import Recorded
 from ipw.runs.tries import counted
 from ipw.workloads.diffusion.run import OTHERS
 
@@ -29,19 +29,20 @@ STEPS = "diffusion_steps"
 
 def derive_diffusion(run: RunDir) -> None:
     """Write `queries.parquet`, `spans.parquet` and `diffusion_steps.parquet`, and the totals to the manifest."""
+    recorded = Recorded.of(run)
     finished, records, marked = read_finished(run), list(counted(run)), list(run.journal("span"))
     windows = measured_windows(marked, finished.timing)
     computed = np.array([sum(record.get("computed") or ()) for record in records], np.float64)
     spans = replace(query_spans(finished.timing), work=computed)
     others = [(int(s["start_ns"]), int(s["end_ns"])) for s in marked if s.get("phase") == OTHERS]
-    attributed = _attributed(run, spans, windows, others) if windows else None
+    attributed = _attributed(recorded, spans, windows, others) if windows else None
     run.update_manifest(
         attribution=attributed.facts if attributed else None,
-        attribution_reason=None if attributed else unread(run) if windows else "the measured window holds nothing",
+        attribution_reason=None if attributed else unread(recorded) if windows else "the measured window holds nothing",
     )
     columns = query_energy(finished.timing, spans, attributed) | pass_columns(records)
     run.write_parts("queries", query_parts(run, columns, finished.kept))
-    run.write_parts("spans", span_parts(run, finished.query_id, marked, spans, attributed))
+    run.write_parts("spans", span_parts(recorded, finished.query_id, marked, spans, attributed))
     run.write_table(STEPS, steps_table(records))
 
 
@@ -103,7 +104,9 @@ def steps_table(records: Sequence[Record]) -> pa.Table:
     return pa.table({name: pa.array(column, from_pandas=True) for name, column in columns.items()})
 
 
-def _attributed(run: RunDir, spans: Spans, windows: Sequence[Window], others: Sequence[Window]) -> Attributed | None:
+def _attributed(
+    recorded: Recorded, spans: Spans, windows: Sequence[Window], others: Sequence[Window]
+) -> Attributed | None:
     """Attribute the time from the first turn to the last to all answers, and tell what the run's own turns drew.
 
     Turns of other methods lie between them: those are spans of their own, and their joules are nobody's here. So are
@@ -112,10 +115,10 @@ def _attributed(run: RunDir, spans: Spans, windows: Sequence[Window], others: Se
     whole = windows[0][0], windows[-1][1]
     inside = [each for each in others if each[0] >= whole[0] and each[1] <= whole[1]]
     count = spans.owner.size
-    found = attribute_run(run, _with(spans, between(windows, spans), inside), whole)
+    found = attribute_run(recorded, _with(spans, between(windows, spans), inside), whole)
     if found is None:
         return None
-    turns = attribute_run(run, _turns(windows, inside), whole)
+    turns = attribute_run(recorded, _turns(windows, inside), whole)
     assert turns is not None
     first = found.first(count, count)
     attributed, idle = float(first.owners.energy_j.sum()), float(found.owners.energy_j[count])
@@ -123,9 +126,9 @@ def _attributed(run: RunDir, spans: Spans, windows: Sequence[Window], others: Se
     # How far a sum over turns may be off is told by turns as a whole: errors of neighbouring answers cancel.
     errors = [float(abs(turns.owners.energy_j[0] - bound[0])) for bound in (turns.owners.low_j, turns.owners.high_j)]
     seconds = np.array([(end - start) / 1e9 for start, end in windows])
-    channels = {name: curve for name, curve in curves(run).items() if curve.t_ns.size}
+    channels = {name: curve for name, curve in recorded.curves.items() if curve.t_ns.size}
     names = [name for name in found.facts["channels"] if name in channels]
-    total = [c["name"] for c in run.manifest().get("sensors", []) if c.get("in_total") and c["name"] in channels]
+    total = [c["name"] for c in recorded.in_total if c["name"] in channels]
     starts, ends = ([window[k] for window in windows] for k in (0, 1))
     covers = [min(coverage(channels[name], *window)[0] for name in total) for window in windows]
     covered_s = float(np.array(covers) @ seconds)

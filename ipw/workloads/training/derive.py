@@ -11,6 +11,7 @@ import numpy.typing as npt
 from ipw.attribution.run import MEASURED, Attributed, attribute_run, straight_energy, unread
 from ipw.energy.division import Share
 from ipw.runs.directory import RunDir
+from ipw.runs.recorded import Recorded
 from ipw.runs.unseen import unseen
 from ipw.workloads.training.edges import PHASES
 from ipw.workloads.training.learning import Bounded, Curve, common_budget, common_target
@@ -27,20 +28,21 @@ Record = Mapping[str, Any]
 
 def derive_training(run: RunDir) -> dict[str, dict[str, Any]]:
     """Write the tables; returns by method: how it ended, why, and its metrics. Methods without a step have none."""
+    recorded = Recorded.of(run)
     steps, marked = read_steps(run), list(run.journal("span"))
     around = [span for span in marked if span.get("phase") in AROUND]
     window = _window(marked, steps)
     spans, phases = step_spans(steps, around)
-    attributed = attribute_run(run, spans, window) if window and steps else None
+    attributed = attribute_run(recorded, spans, window) if window and steps else None
     run.update_manifest(
         attribution=attributed.facts if attributed else None,
-        attribution_reason=None if attributed else unread(run) if steps else "no step was finished",
+        attribution_reason=None if attributed else unread(recorded) if steps else "no step was finished",
     )
     manifest = run.manifest()
     theirs = None if unseen(manifest) else attributed
     energy = step_energy(steps, phases, theirs)
     run.write_table("steps", _steps_table(steps, energy))
-    run.write_table("spans", _spans_table(run, marked, steps, known=theirs is not None))
+    run.write_table("spans", _spans_table(recorded, marked, steps, known=theirs is not None))
     ended = {str(record.get("method")): record for record in run.journal("method")}
     run.update_manifest(resonance=_resonance(steps, manifest, ended))
     found = _by_method(run, manifest, steps, energy, theirs.owners if theirs else None)
@@ -205,7 +207,7 @@ def _steps_table(steps: Sequence[Record], energy: Mapping[str, Floats]) -> pa.Ta
     return pa.table(columns | {name: pa.array(x, real, from_pandas=True) for name, x in energy.items()})
 
 
-def _spans_table(run: RunDir, marked: Sequence[Record], steps: Sequence[Record], *, known: bool) -> pa.Table:
+def _spans_table(recorded: Recorded, marked: Sequence[Record], steps: Sequence[Record], *, known: bool) -> pa.Table:
     """What was marked, then below the measured window each step, and below each step its phases."""
     import pyarrow as pa
 
@@ -224,5 +226,5 @@ def _spans_table(run: RunDir, marked: Sequence[Record], steps: Sequence[Record],
     columns = {"span_id": pa.array(range(len(rows)), pa.int64())} | columns
     joules = ("energy_j", "energy_low_j", "energy_high_j")
     empty = [pa.nulls(len(rows), pa.float64())] * len(joules)
-    bounds = straight_energy(run, [row[3] for row in rows], [row[4] for row in rows]) if known and rows else empty
+    bounds = straight_energy(recorded, [row[3] for row in rows], [row[4] for row in rows]) if known and rows else empty
     return pa.table(columns | dict(zip(joules, bounds, strict=True)))

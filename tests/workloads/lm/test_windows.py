@@ -10,6 +10,7 @@ from ipw.attribution.queries.phases import Timing, query_spans
 from ipw.attribution.queries.windows import attribute_windows, measured_windows
 from ipw.runs.directory import RunDir
 from ipw.runs.readings import RECORD_FIELDS
+from ipw.runs.recorded import Recorded
 
 PARTS = ((0, 20), (100, 130))
 """Seconds that were measured; the machine was busy in between too, with who knows what."""
@@ -56,7 +57,7 @@ def test_windows_are_as_marked_and_where_nothing_was_marked_as_the_queries_lie()
 def test_every_query_of_a_resumed_run_gets_its_own_and_what_lies_between_the_parts_is_nobodys(run: RunDir) -> None:
     starts = [second for start, end in PARTS for second in range(start, end)]
     spans = query_spans(timing([float(s) for s in starts]))
-    found = attribute_windows(run, spans, [(start * SECOND, end * SECOND) for start, end in PARTS])
+    found = attribute_windows(Recorded.of(run), spans, [(start * SECOND, end * SECOND) for start, end in PARTS])
     assert found is not None
     assert found.owners.energy_j == pytest.approx(BUSY_W, rel=0.02)
     assert found.owners.energy_j.sum() == pytest.approx(50 * BUSY_W, rel=1e-3)
@@ -70,7 +71,7 @@ def test_every_query_of_a_resumed_run_gets_its_own_and_what_lies_between_the_par
 
 
 def test_one_window_is_attributed_as_ever(run: RunDir) -> None:
-    found = attribute_windows(run, query_spans(timing([1.0, 5.0])), [(0, 20 * SECOND)])
+    found = attribute_windows(Recorded.of(run), query_spans(timing([1.0, 5.0])), [(0, 20 * SECOND)])
     assert found is not None
     assert "windows_ns" not in found.facts
-    assert attribute_windows(run, query_spans(timing([])), []) is None
+    assert attribute_windows(Recorded.of(run), query_spans(timing([])), []) is None

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from ipw.attribution.run import straight_energy
 from ipw.runs.directory import RunDir
-from ipw.runs.unseen import unseen
+from ipw.runs.recorded import Recorded
 from ipw.workloads.routing.measures.bounded import replay_bounded
 from ipw.workloads.routing.measures.replay import new_stack, replay
 from ipw.workloads.routing.measures.segmented import new_segments, replay_segmented
@@ -39,7 +39,8 @@ def offload_rows(run: RunDir) -> list[dict[str, Any]]:
     cached = [record for record in records if record["policy"]]
     if not cached:
         return []
-    energy = [_decode_energy(run, record) for record in records]
+    recorded = Recorded.of(run)
+    energy = [_decode_energy(recorded, record) for record in records]
     priced = [(record, e) for record, e in zip(records, energy, strict=True) if record["policy"] in ON_THE_LINE]
     machine = _machine([record for record, _ in priced], [joules for _, joules in priced]) if priced else None
     expert_bytes = int(cached[0]["expert_bytes"])
@@ -129,12 +130,12 @@ def _seconds(record: Record) -> float:
     return float(sum(end - start for start, end in record["decode_ns"])) / 1e9
 
 
-def _decode_energy(run: RunDir, record: Record) -> tuple[float, float, float] | None:
+def _decode_energy(recorded: Recorded, record: Record) -> tuple[float, float, float] | None:
     """Joules while tokens were decoded, with the bounds of the sensors; `None` where no sensor saw them."""
-    if unseen(run.manifest()):
+    if recorded.unseen:
         return None
     starts, ends = zip(*record["decode_ns"], strict=True)
-    value, low, high = straight_energy(run, starts, ends)
+    value, low, high = straight_energy(recorded, starts, ends)
     total = float(value.sum())
     if not total > 0:
         return None
