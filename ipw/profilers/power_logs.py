@@ -20,6 +20,17 @@ from ipw.shapes import MOMENT
 
 COLUMNS = ("t_ns", "channel", "unit", "scope", "value")
 KINDS: dict[str, Kind] = {"J": "counter", "W": "power"}
+PREFIXES = {
+    "n": 1e-9,
+    "u": 1e-6,
+    "\N{MICRO SIGN}": 1e-6,
+    "\N{GREEK SMALL LETTER MU}": 1e-6,
+    "m": 1e-3,
+    "k": 1e3,
+    "M": 1e6,
+}
+UNITS: dict[str, tuple[str, float]] = {"J": ("J", 1.0), "W": ("W", 1.0), "Wh": ("J", 3600.0), "Ws": ("J", 1.0)}
+"""What is a unit of joules or of watts, and how many; each with any prefix."""
 SCOPES: dict[str, Scope] = {scope: scope for scope in get_args(Scope)}
 GPU_POWER = ("power.draw.instant", "power.draw", "power.draw.average")
 """Columns of nvidia-smi, the best first."""
@@ -27,8 +38,13 @@ GPU_NAMES = ("index", "uuid", "gpu_uuid", "pci.bus_id", "gpu_bus_id", "serial")
 UNSUPPORTED = ("n/a", "not supported", "insufficient permissions")
 SMI_TIMES = ("%Y/%m/%d %H:%M:%S.%f", "%Y/%m/%d %H:%M:%S")
 TEGRA_LINE = re.compile(r"^(\d\d-\d\d-\d{4} \d\d:\d\d:\d\d) .*\bRAM \d+/\d+MB", re.MULTILINE)
+TEGRA_UNDATED = re.compile(r"^RAM \d+/\d+MB", re.MULTILINE)
+DMON = re.compile(r"^#\s*(?:Date\s+Time\s+)?gpu\s+pwr\b", re.MULTILINE)
+MOST_BEFORE = 50
+"""So many lines may come before the heads: what a shell or a program said."""
 TEGRA_RAIL = re.compile(r"\b([A-Z][A-Z0-9_]+) (\d+)(?:mW)?/\d+(?:mW)?(?= |$)")
 TEGRA_OTHERS = {"RAM", "SWAP", "IRAM"}
+SMI = "nvidia-smi --query-gpu=timestamp,index,power.draw --format=csv -lms 100"
 KNOWN = (
     f"it is no CSV with the columns {', '.join(COLUMNS)}, no log of nvidia-smi --query-gpu=timestamp,index,power.draw "
     "--format=csv, and none of tegrastats --logfile with dates"
@@ -54,38 +70,47 @@ Log = tuple[list[Channel], Tracks]
 def read_log(text: str) -> Log:
     """Read a log of any kind. Raises ValueError, which names the line."""
     lines = [line for line in text.splitlines() if line.strip()]
-    heads = _cells(lines[0]) if lines else []
-    if {"t_ns", "channel"} & set(heads):
-        return _ours(lines)
-    if any(_power_column(head) for head in heads):
-        return _nvidia_smi(lines)
+    for start, line in enumerate(lines[:MOST_BEFORE]):
+        heads = _cells(line)
+        if {"t_ns", "channel"} & set(heads):
+            return _ours(lines[start:], start)
+        if any(_power_column(head) for head in heads):
+            return _nvidia_smi(lines[start:], start)
     if TEGRA_LINE.search(text):
         return _tegrastats(lines)
+    if TEGRA_UNDATED.search(text):
+        raise ValueError("its lines of tegrastats have no dates, so nobody knows when they were true: a newer one has")
+    if DMON.search(text):
+        raise ValueError(f"nvidia-smi dmon tells whole watts and often no time: log with {SMI}")
     raise ValueError(KNOWN)
 
 
-def _ours(lines: list[str]) -> Log:
-    """Read our own CSV: joules are a counter, watts a power, all else is a gauge. A cell without a value is a hole."""
+def _ours(lines: list[str], before: int) -> Log:
+    """Read our own CSV, which has so many lines before it. A cell without a value is a hole.
+
+    Joules in any unit are a counter, watts a power, and all else is a gauge.
+    """
     heads, decimals = _cells(lines[0]), "," if _delimiter(lines[0]) == ";" else "."
     if missing := [column for column in COLUMNS if column not in heads]:
         raise ValueError(f"there is no column {', '.join(missing)}")
     channels: dict[str, Channel] = {}
     tracks: Tracks = {}
-    for number, row in _rows(lines):
-        name, unit = row["channel"], row["unit"]
+    for number, row in _rows(lines, before):
+        name, (unit, factor) = row["channel"], _unit(row["unit"])
         kind = KINDS.get(unit, "gauge")
         method: Method = "integrated_power" if kind == "power" else "counter"
         if row["scope"] not in SCOPES:
             raise ValueError(f"line {number}: {row['scope']!r} is no scope; choose one of {', '.join(SCOPES)}")
         channels[name] = Channel(name=name, kind=kind, scope=SCOPES[row["scope"]], method=method, unit=unit)
         value = row["value"].replace(decimals, ".")
-        tracks.setdefault(name, []).append(_record(_int(row["t_ns"], number), value, f"line {number}: value"))
+        record = _record(_int(row["t_ns"], number), value, f"line {number}: value")
+        tracks.setdefault(name, []).append(record._replace(value=factor * record.value))
     return list(channels.values()), tracks
 
 
-def _nvidia_smi(lines: list[str]) -> Log:
+def _nvidia_smi(lines: list[str], before: int) -> Log:
     heads = _cells(lines[0])
-    rows = list(_rows(lines, whole=False))
+    rows = list(_rows(lines, before, whole=False))
     found = {_power_column(head): head for head in heads if _power_column(head)}
     powers = [found[column] for column in GPU_POWER if column in found]
     told = (head for head in powers if any(row[head][:1].isdigit() for _, row in rows))
@@ -102,8 +127,9 @@ def _nvidia_smi(lines: list[str]) -> Log:
         device = " ".join(filter(None, (row.get("name"), row.get("uuid"))))
         channels.setdefault(name, _watts(name, "gpu", device))
         t_ns = clocks.setdefault(name, _Clock()).at(_time(row["timestamp"], SMI_TIMES, number))
-        cell = re.sub(r"\s*W$", "", row[power])
-        tracks.setdefault(name, []).append(_record(t_ns, cell, f"line {number}: {power}"))
+        cell, factor = _watts_of(row[power], power)
+        record = _record(t_ns, cell, f"line {number}: {power}")
+        tracks.setdefault(name, []).append(record._replace(value=factor * record.value))
     return list(channels.values()), tracks
 
 
@@ -162,8 +188,24 @@ class _Clock:
 
 
 def _power_column(head: str) -> str | None:
-    bare = re.sub(r"\s*\[W\]$", "", head)
+    bare = re.sub(r"\s*\[[a-zA-Z]?W\]$", "", head)
     return bare if bare in GPU_POWER else None
+
+
+def _unit(told: str) -> tuple[str, float]:
+    """Tell whether a unit is one of joules or of watts, and how many of these it is; any other stays as it is."""
+    if told[1:] in UNITS and told[0] in PREFIXES:
+        base, factor = UNITS[told[1:]]
+        return base, factor * PREFIXES[told[0]]
+    return UNITS.get(told, (told, 1.0))
+
+
+def _watts_of(cell: str, head: str) -> tuple[str, float]:
+    """Take the unit off a cell, which may have it itself or in the heading."""
+    own = re.fullmatch(r"(.*?)\s*([a-zA-Z]?W)", cell)
+    above = re.search(r"\[([a-zA-Z]?W)\]$", head)
+    told = own[2] if own else above[1] if above else "W"
+    return (own[1] if own else cell), _unit(told)[1]
 
 
 def _record(t_ns: int, cell: str, where: str) -> Record:
@@ -202,11 +244,14 @@ def _time(cell: str, forms: Iterable[str], number: int) -> datetime:
             return datetime.strptime(cell, form)  # noqa: DTZ007 - the log does not tell its zone
         except ValueError:
             continue
-    raise ValueError(f"line {number}: {cell[:40]!r} is no time")
+    try:
+        return datetime.fromisoformat(cell).replace(tzinfo=None)
+    except ValueError:
+        raise ValueError(f"line {number}: {cell[:40]!r} is no time") from None
 
 
-def _rows(lines: list[str], *, whole: bool = True) -> Iterator[tuple[int, Mapping[str, str]]]:
-    """Yield each row by the names of its columns, with its number.
+def _rows(lines: list[str], before: int, *, whole: bool = True) -> Iterator[tuple[int, Mapping[str, str]]]:
+    """Yield each row by the names of its columns, with its number in a log that has so many lines before these.
 
     A last line that was cut off while it was written is left out, and so are headings in the middle; unless they must
     be `whole`, also lines with too few cells, which say something else.
@@ -216,8 +261,8 @@ def _rows(lines: list[str], *, whole: bool = True) -> Iterator[tuple[int, Mappin
         if cells == heads or (len(cells) < len(heads) and (number == len(lines) or not whole)):
             continue
         if len(cells) < len(heads):
-            raise ValueError(f"line {number} has {len(cells)} of {len(heads)} cells")
-        yield number, dict(zip(heads, cells, strict=False))
+            raise ValueError(f"line {before + number} has {len(cells)} of {len(heads)} cells")
+        yield before + number, dict(zip(heads, cells, strict=False))
 
 
 def _table(lines: list[str], delimiter: str) -> Iterator[list[str]]:

@@ -150,6 +150,9 @@ def test_a_table_is_read_in_any_dialect_and_encoding(
         ("power.draw", "103.52", 103.52),
         ("power.draw.average [W]", "103.52 W", 103.52),
         ("power.draw.instant [W]", "0.10 W", 0.10),
+        ("power.draw [W]", "103520 mW", 103.52),
+        ("power.draw [mW]", "103520", 103.52),
+        ("power.draw [W]", "0.10352 kW", 103.52),
         ("power.draw [W]", "[Unknown Error]", "lost"),
         ("power.draw [W]", "[GPU is lost]", "lost"),
         ("power.draw [W]", "[GPU requires reset]", "lost"),
@@ -164,8 +167,59 @@ def test_a_cell_of_nvidia_smi_is_watts_or_a_hole(head: str, cell: str, watts: fl
     channels, tracks = read_log("\n".join([f"timestamp, index, {head}", *rows]))
     (track,) = tracks.values()
     assert [channel.name for channel in channels] == ["nvidia-smi/gpu0"]
-    assert [each.value if each.status == "ok" else each.status for each in track] == [watts, watts]
+    told = [round(each.value, 9) if each.status == "ok" else each.status for each in track]
+    assert told == [watts, watts]
     assert track[1].t_ns - track[0].t_ns == 20_000_000
+
+
+@pytest.mark.parametrize(
+    ("unit", "cell", "kind", "value"),
+    [
+        ("mW", "103520", "power", 103.52), ("kW", "0.10352", "power", 103.52), ("uW", "103520000", "power", 103.52),
+        ("\N{MICRO SIGN}J", "5000000", "counter", 5.0), ("mJ", "5000", "counter", 5.0), ("MJ", "0.5", "counter", 5e5),
+        ("Wh", "2", "counter", 7200.0), ("kWh", "2", "counter", 7.2e6), ("Ws", "2", "counter", 2.0),
+        ("C", "45", "gauge", 45.0), ("MHz", "45", "gauge", 45.0), ("%", "45", "gauge", 45.0), ("", "45", "gauge", 45.0),
+    ],
+)  # fmt: skip
+def test_joules_and_watts_are_known_with_any_prefix(unit: str, cell: str, kind: str, value: float) -> None:
+    (channel,), tracks = read_log(f"t_ns,channel,unit,scope,value\n0,a/b,{unit},gpu,{cell}\n")
+    assert channel.kind == kind
+    assert channel.unit == {"power": "W", "counter": "J"}.get(kind, unit)
+    assert tracks["a/b"][0].value == pytest.approx(value)
+
+
+@pytest.mark.parametrize("time", ["2026-01-02T03:04:05.006", "2026-01-02 03:04:05.006", "2026-01-02T03:04:05.006Z"])
+def test_times_in_their_international_form_are_times_too(time: str) -> None:
+    _, tracks = read_log(f"timestamp, power.draw [W]\n2026/01/02 03:04:05.000, 1 W\n{time}, 2 W\n")
+    first, second = tracks["nvidia-smi/gpu0"]
+    assert second.t_ns - first.t_ns == 6_000_000
+
+
+@pytest.mark.parametrize(
+    "before", ["$ nvidia-smi --query-gpu=timestamp,power.draw --format=csv", "note, of: me\n\nx;y"]
+)
+def test_what_a_shell_said_before_a_log_is_no_part_of_it(before: str) -> None:
+    for head, row, name in (
+        ("timestamp, power.draw [W]", "2026/01/02 03:04:05.000, 1 W", "nvidia-smi/gpu0"),
+        ("t_ns,channel,unit,scope,value", "0,a/b,W,gpu,1", "a/b"),
+    ):
+        _, tracks = read_log(f"{before}\n{head}\n{row}\n")
+        assert [each.value for each in tracks[name]] == [1.0]
+        with pytest.raises(ValueError, match=f"^line {3 + ('note' in before)}: "):
+            read_log(f"{before}\n{head}\n{row.replace('1', 'x')}\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("RAM 2100/3964MB (lfb 4x4MB) CPU [10%@1479] POM_5V_IN 3410/3385\n" * 3, "have no dates"),
+        ("# gpu   pwr gtemp\n# Idx     W     C\n    0   101    45\n", "nvidia-smi dmon tells whole watts"),
+        ("#Date       Time        gpu   pwr gtemp\n 20260102  03:04:05 0 101 45\n", "log with nvidia-smi --query-gpu"),
+    ],
+)
+def test_logs_that_cannot_be_played_say_which_can(text: str, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        read_log(text)
 
 
 def test_the_load_of_the_host_of_a_run_is_not_replayed_as_this_ones(
