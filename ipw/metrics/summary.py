@@ -20,6 +20,7 @@ from ipw.metrics.validity.other_load import idle_spans, other_load, other_load_c
 from ipw.metrics.validity.questions import with_questions
 from ipw.metrics.validity.record import verified
 from ipw.metrics.validity.run import check_run
+from ipw.metrics.validity.too_short import too_short_check
 from ipw.metrics.window import measured_energy, window_metrics, window_s
 from ipw.runs.directory import RunDir
 from ipw.runs.kinds import answers_questions
@@ -67,6 +68,7 @@ def summarize(run: RunDir) -> dict[str, Any]:
             metrics = {d.name: metric(d, None, reason=NO_LOGPROBS) for d in PERPLEXITY} | metrics
     gpus = gpu_load(manifest, readings)
     checks = [*check_run(manifest, readings), *other_load_check(manifest, load), *gpu_load_check(gpus)]
+    checks += too_short_check(manifest, readings, metrics.get("energy_j"))
     summary = {
         "schema_version": SCHEMA_VERSION,
         "run_id": run_id,

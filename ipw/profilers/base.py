@@ -14,6 +14,10 @@ Scope = Literal["gpu", "module", "memory", "package", "core", "uncore", "dram", 
 Method = Literal["counter", "integrated_power", "model_estimate", "external_meter"]
 
 
+LONGEST_PERIOD_S = 3600.0
+"""What says that it is renewed more seldom, says nothing."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Channel:
     """One physical quantity of one device."""
@@ -57,9 +61,11 @@ class Channel:
     """What a reader must know: a MIG instance measured as its parent, a vendor's model behind the number."""
 
     def __post_init__(self) -> None:
-        """See to it that there is no counter and no power of which anything is believed."""
+        """See to it that there is no counter and no power of which anything is believed, and no period that is none."""
         if self.kind != "gauge":
             object.__setattr__(self, "max_power_w", most_power_w(self.scope, self.max_power_w))
+        if self.update_period_s is not None and not 0 < self.update_period_s <= LONGEST_PERIOD_S:
+            object.__setattr__(self, "update_period_s", None)
 
     def as_dict(self) -> dict[str, Any]:
         """For the manifest and the sampler's greeting."""
