@@ -62,7 +62,7 @@ def measure_diffusion(
 ) -> tuple[list[RunDir], list[str], bool]:
     """Measure; returns a run for each method and repetition, what failed in words, and whether it was interrupted."""
     planned = _planned(parameters)
-    found = find(parameters.model, parameters.mask_token)
+    found = find(parameters.model, parameters.mask_id)
     one_block = found.name == BUNDLED or found.shift
     settings = [parameters.settings(method, one_block=one_block) for method in methods]
     subject = opened(found, dtype=parameters.dtype, device=parameters.device)
@@ -221,7 +221,7 @@ def _all_failed(runs: Sequence[RunDir]) -> Iterator[str]:
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
 @click.option("--dtype", default="auto", show_default=True, help="auto is the model's own; bfloat16, float32, …")
-@click.option("--mask-token", type=int, help="The mask token's id, where the model's config.json does not say it.")
+@click.option("--mask-token", "mask_id", type=int, help="The mask token's id, where the model's config.json does not say it.")
 @SENSORS
 @IDLE
 @OUT

@@ -55,7 +55,7 @@ class Parameters:
     max_failed_percent: float = 5.0
     device: str = "auto"
     dtype: str = "auto"
-    mask_token: int | None = None
+    mask_id: int | None = None
 
     @property
     def length(self) -> int:

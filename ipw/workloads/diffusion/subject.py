@@ -97,18 +97,18 @@ class Found(NamedTuple):
         return self.config.get("model_type") == "Dream" or bool(self.config.get("ipw_shift"))
 
 
-def load(name: str | Path, *, dtype: str = "auto", device: str = "auto", mask_token: int | None = None) -> Subject:
+def load(name: str | Path, *, dtype: str = "auto", device: str = "auto", mask_id: int | None = None) -> Subject:
     """Load the bundled `diffusion`, a folder, or a model of the Hugging Face hub. Raises UsageError."""
-    return opened(find(name, mask_token), dtype=dtype, device=device)
+    return opened(find(name, mask_id), dtype=dtype, device=device)
 
 
-def find(name: str | Path, mask_token: int | None = None) -> Found:
+def find(name: str | Path, mask_id: int | None = None) -> Found:
     """Find a model and refuse what is no masked diffusion model. Raises UsageError."""
     if not (find_spec("torch") and find_spec("transformers")):
         raise MissingExtraError("decoding a masked diffusion model", "torch")
     folder = _folder(name)
     config = read_config(folder)
-    return Found(str(name), folder, config, _mask(folder, config, str(name), mask_token))
+    return Found(str(name), folder, config, _mask(folder, config, str(name), mask_id))
 
 
 def opened(found: Found, *, dtype: str = "auto", device: str = "auto") -> Subject:
@@ -212,7 +212,7 @@ def _mask(folder: Path, config: dict[str, Any], name: str, given: int | None) ->
             f"{name} predicts the next token: it is no masked diffusion model", f"ipw run lm --model {folder}"
         )
     if type(mask) is not int:
-        raise UsageError(f"the mask token of {name} is not known", "--mask-token ID")
+        raise UsageError(f"the mask token of {name} is not known", "--mask-token, and its id: see the tokenizer's files")
     return mask
 
 

@@ -53,8 +53,8 @@ def test_a_plain_checkpoint_is_known_by_its_mask_and_its_missing_causality(tmp_p
         ({"model_type": "qwen2", "mask_token_id": 3}, "predicts the next token", "ipw run lm"),
         ({"model_type": "odd", "auto_map": {"AutoModel": "odd.Odd"}}, "code of its own", "LLaDA or a Dream"),
         ({"model_type": "diffusion_gemma"}, "starts from noise", "LLaDA or a Dream"),
-        (tiny.LLADA | {"mask_token_id": None}, "mask token", "--mask-token ID"),
-        (tiny.DREAM | {"mask_token_id": "<mask>"}, "mask token", "--mask-token ID"),
+        (tiny.LLADA | {"mask_token_id": None}, "mask token", "--mask-token, and its id"),
+        (tiny.DREAM | {"mask_token_id": "<mask>"}, "mask token", "--mask-token, and its id"),
         ([], "holds no table", "folder"),
     ],
 )
@@ -114,7 +114,7 @@ def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
 
 def test_the_mask_token_may_be_given(tmp_path: Path) -> None:
     folder = tiny.llada(tmp_path / "m", mask_token_id=None)
-    assert load(folder, device="cpu", mask_token=19).mask == 19
+    assert load(folder, device="cpu", mask_id=19).mask == 19
 
 
 def test_a_dtype_or_a_device_that_is_none_is_told(tmp_path: Path) -> None:
