@@ -221,7 +221,7 @@ def _all_failed(runs: Sequence[RunDir]) -> Iterator[str]:
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
 @click.option("--dtype", default="auto", show_default=True, help="auto is the model's own; bfloat16, float32, …")
-@click.option("--mask-token", "mask_id", type=int, help="The mask token's id, where the model's config.json does not say it.")
+@click.option("--mask-token", "mask_id", type=int, help="The mask token's id, where config.json does not say it.")
 @SENSORS
 @IDLE
 @OUT

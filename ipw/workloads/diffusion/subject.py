@@ -212,7 +212,9 @@ def _mask(folder: Path, config: dict[str, Any], name: str, given: int | None) ->
             f"{name} predicts the next token: it is no masked diffusion model", f"ipw run lm --model {folder}"
         )
     if type(mask) is not int:
-        raise UsageError(f"the mask token of {name} is not known", "--mask-token, and its id: see the tokenizer's files")
+        raise UsageError(
+            f"the mask token of {name} is not known", "--mask-token, and its id: see the tokenizer's files"
+        )
     return mask
 
 
