@@ -29,6 +29,7 @@ from ipw.workloads.diffusion.subject import BUNDLED, Subject, find, opened
 from ipw.workloads.lm.parameters import Parameters as Questions
 from ipw.workloads.lm.plan import Plan, plan
 from ipw.workloads.lm.scoring.answers import DEFERRED
+from ipw.workloads.terminable import terminable
 from ipw.workloads.texts.identity import digest, questions_digest
 from ipw.workloads.training.resonance import periods
 
@@ -101,7 +102,7 @@ def _round(
                 meters.append(meter)
                 arms.append(Arm(method, numbers, meter, meter.journal))
             bar = Bar(str(subject.facts["name"]), meters[0].live, estimated=meters[0].basis == "estimate")
-            with bar.shown():
+            with bar.shown(), terminable():
                 _idle(meters, "idle before", idle_s)
                 run_workload(
                     arms, subject, asked, planned.scorer, bar, batch_size=parameters.batch_size,

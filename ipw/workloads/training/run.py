@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any, NamedTuple, NoReturn, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
 
 from ipw.clock import now_ns
 from ipw.energy.curve import energy_between
 from ipw.runs.curves import curves, total_channels
 from ipw.runs.directory import RunDir
 from ipw.workloads.base import Book, Counters, Progress
+from ipw.workloads.terminable import terminable
 from ipw.workloads.training.parameters import MOST_STEPS, Parameters
 from ipw.workloads.training.processes import Processes, Record, follow
 from ipw.workloads.training.resonance import periods
@@ -56,7 +54,7 @@ def run_training(
     most = parameters.most_steps()
     counters = Counters(total=len(parameters.methods) * most if most < MOST_STEPS else 1)
     ended = []
-    with _terminable(), meter.span("measure", "measure"):
+    with terminable(), meter.span("measure", "measure"):
         for number, method in enumerate(parameters.methods):
             if number:
                 meter.idle("idle between", min(idle_s, BETWEEN_S))
@@ -112,20 +110,3 @@ class Budget:
         known = [found[name] for name in total_channels(self._run) if name in found and found[name].t_ns.size]
         now = now_ns()
         return sum(float(energy_between(curve, self._first_ns, now)[0][0]) for curve in known) >= self._budget_j
-
-
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """SIGTERM ends what is inside as Ctrl-C does."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(_number: int, _frame: Any) -> NoReturn:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
