@@ -117,11 +117,12 @@ def innovations(steps: Steps, observed: Floats) -> tuple[Floats, Floats]:
     Returns what each observation but the first adds, `[columns, chains, observations]`, in units of its standard
     deviation, and the sum of the logarithms of those, `[chains]`.
     """
-    keep, fresh, drift = (np.ascontiguousarray(x.T) for x in (steps.keep, steps.fresh_var, steps.drift_var))
-    seconds, knot_var = steps.seconds[0].tolist(), steps.knot_var[0].tolist()
+    per_step = (steps.keep, steps.fresh_var, steps.drift_var, steps.knot_var)
+    keep, fresh, drift, knot_var = (np.ascontiguousarray(x.T) for x in per_step)
+    seconds, knots = steps.seconds[0].tolist(), np.isfinite(steps.knot_var[0]).tolist()
     energy = np.repeat(observed[:, :1], keep.shape[1], axis=1)
     power = np.zeros_like(energy)
-    var, cross, power_var = np.full(keep.shape[1], knot_var[0]), np.zeros(keep.shape[1]), np.zeros(keep.shape[1])
+    var, cross, power_var = knot_var[0].copy(), np.zeros(keep.shape[1]), np.zeros(keep.shape[1])
     surprises, log_scale = [], np.zeros(keep.shape[1])
     for k, h in enumerate(seconds):
         power *= keep[k]
@@ -130,7 +131,7 @@ def innovations(steps: Steps, observed: Floats) -> tuple[Floats, Floats]:
         energy += h * power
         var += h * (2 * cross + h * power_var) + drift[k]
         cross += h * power_var
-        if knot_var[k + 1] < np.inf:
+        if knots[k + 1]:
             total = var + knot_var[k + 1]
             scale, gain, push = np.sqrt(total), var / total, cross / total
             surprise = observed[:, k + 1, None] - energy

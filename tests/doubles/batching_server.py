@@ -50,6 +50,7 @@ class Sequence:
     writer: asyncio.StreamWriter
     done: asyncio.Event = field(default_factory=asyncio.Event)
     produced: int = 0
+    shares: float = 0.0
     prefill_j: float = 0.0
     decode_j: float = 0.0
 
@@ -98,6 +99,8 @@ class Engine:
         end = self.gpu.set_power(0, costs.idle_w)
         longer = (end - start) / 1e9 / seconds
         each = costs.step_j / (len(chunks) + len(decoding))
+        for s in [*decoding, *(s for s, _ in chunks)]:
+            s.shares += longer / (len(chunks) + len(decoding))
         for s, n in chunks:
             s.prefill_j += longer * (each + costs.prompt_j * n + costs.kv_j * (s.prompt - s.left))
         for s in decoding:
@@ -119,6 +122,7 @@ class Engine:
             s.writer.write(b"0\r\n\r\n")
             self.running.remove(s)
             book = {"number": s.number, "prefill_j": s.prefill_j, "decode_j": s.decode_j, "steps": self.steps}
+            book |= {"shares": s.shares}
             self.books.write(json.dumps(book) + "\n")
             s.done.set()
 

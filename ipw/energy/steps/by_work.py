@@ -16,7 +16,7 @@ from ipw.energy.chain import smooth
 from ipw.energy.curve import Z95, Curve
 from ipw.energy.division import Share
 from ipw.energy.steps.engine import Engine
-from ipw.energy.steps.step_costs import Costs, Ticks, costs_of, in_ticks, ticks_of
+from ipw.energy.steps.step_costs import Costs, Ticks, costs_of, held_up_var, in_ticks, ticks_of
 from ipw.energy.steps.steps import Steps
 from ipw.energy.steps.work import COSTS, STEP, Work
 from ipw.energy.timeline import Spans
@@ -24,6 +24,8 @@ from ipw.energy.uncertainty import quadratic
 
 LEAST_TICKS = 20
 """Ticks with steps in them, below which they do not tell what a step costs."""
+HELD_UP = 0.0, 0.5, 1.0
+"""Of what a step costs, the part that grows with the time for which it is held up: what is tried."""
 Interval = tuple[float, float, float]
 RULE = (
     "division of each step of the engine; what a step costs shared equally by those in it, tokens borne by whose they"
@@ -49,13 +51,18 @@ def divided(curve: Curve, spans: Spans, engine: Engine, baseline: Baseline, wind
         raise ValueError("units and owners are the same")
     usable = ~_in_gaps(curve)
     floor_j = np.diff(baseline.energy_at(curve.t_ns))
-    ticks = ticks_of(curve, steps, work, floor_j, usable, baseline.sd_w())
-    if int((usable & (ticks.done[STEP] > 0)).sum()) < LEAST_TICKS:
-        return f"fewer than {LEAST_TICKS} readings during steps"
-    costs = costs_of(ticks)
+    found = []
+    for part in HELD_UP:
+        stretched = work.stretched(part)
+        ticks = ticks_of(curve, steps, stretched, floor_j, usable, baseline.sd_w())
+        if int((usable & (ticks.done[STEP] > 0)).sum()) < LEAST_TICKS:
+            return f"fewer than {LEAST_TICKS} readings during steps"
+        found.append((costs_of(ticks), ticks, stretched))
+    costs, ticks, work = min(found, key=lambda one: one[0].misfit)
     if not costs.joules.any():
         return "steps cost nothing that could be told"
-    drawn = _drawn(ticks, costs, in_ticks(steps, (costs.joules @ work.step) ** 2, curve.t_ns)[0])
+    own = costs.scatter**2 + held_up_var(work)
+    drawn = _drawn(ticks, costs, own, in_ticks(steps, own * (costs.joules @ work.step) ** 2, curve.t_ns)[0])
     return _shared(curve, spans, steps, work, costs, drawn, floor_j * usable, ticks.above_j, window_ns)
 
 
@@ -65,11 +72,13 @@ class Drawn(NamedTuple):
     known: Floats
     """`[ticks]`: 1, and 0 in gaps."""
     lean: Floats
-    """`[ticks]`: 1/J; times what a step costs as a rule, by which fraction it drew more than that."""
+    """`[ticks]`: 1/J; how much more the steps drew, by the variance of what they draw."""
+    own: Floats
+    """`[steps]`: that variance, as a fraction squared of what they cost as a rule."""
     knot_var: Floats
     """`[ticks + 1]`: J², variance of the energy up to each knot, given all knots."""
-    square_j2: Floats
-    """`[ticks]`: sum of the squares of what the steps cost."""
+    own_j2: Floats
+    """`[ticks]`: the sum of that variance over the steps of each."""
 
 
 def _in_gaps(curve: Curve) -> Bools:
@@ -79,14 +88,14 @@ def _in_gaps(curve: Curve) -> Bools:
     return inside
 
 
-def _drawn(ticks: Ticks, costs: Costs, square_j2: Floats) -> Drawn:
+def _drawn(ticks: Ticks, costs: Costs, own: Floats, own_j2: Floats) -> Drawn:
     """Part what a tick has beside the costs: in part it is its steps' own, in part an error of its ends' timing."""
-    own_var = costs.scatter**2 * square_j2
+    own_var = costs.apart * own_j2
     rest = np.where(ticks.usable, ticks.above_j - costs.joules @ ticks.done, 0.0)
     smoothed = smooth(ticks.chain(own_var, costs.timing), np.concatenate([[0.0], np.cumsum(rest)])[None])
     mine = np.diff(smoothed.mean[0]) * own_var / (own_var + ticks.idle_var + ticks.least)
-    lean = np.divide(mine, square_j2, out=np.zeros(mine.size), where=ticks.usable & (square_j2 > 0))
-    return Drawn(ticks.usable.astype(np.float64), lean, smoothed.variance, square_j2)
+    lean = np.divide(mine, own_j2, out=np.zeros(mine.size), where=ticks.usable & (own_j2 > 0))
+    return Drawn(ticks.usable.astype(np.float64), lean, own, smoothed.variance, own_j2)
 
 
 def _shared(
@@ -104,7 +113,7 @@ def _shared(
     owners = spans.owners or 0
     per_step = costs.joules @ work.step
     known, lean = (_mean_over_steps(curve, steps, values, window_ns) for values in (drawn.known, drawn.lean))
-    drew = np.maximum(known + lean * per_step, 0.0)
+    drew = np.maximum(known + lean * drawn.own * per_step, 0.0)
     by_entry = (costs.joules @ work.entry) * drew[work.entry_step]
     before = sums(work.entry_unit, by_entry * work.before, owners)
     after = sums(work.entry_unit, by_entry * ~work.before, owners)
@@ -172,14 +181,15 @@ def _timing_variance(
     main = np.clip(np.searchsorted(curve.t_ns, middle) - 1, 0, curve.t_ns.size - 2)
     in_main = np.minimum(steps.end_ns, curve.t_ns[main + 1]) - np.maximum(steps.start_ns, curve.t_ns[main])
     whole = per_step * np.maximum(in_main, 0) / np.maximum(steps.end_ns - steps.start_ns, 1)
-    tick, joules, whole = main[work.entry_step[order]], by_entry[order], whole[work.entry_step[order]]
+    step = work.entry_step[order]
+    tick, joules, whole, spread = main[step], by_entry[order], whole[step], drawn.own[step]
     new = np.flatnonzero(np.concatenate([[True], (np.diff(unit) != 0) | (np.diff(tick) != 0)]))
     unit, tick = unit[new], tick[new]
     own = np.add.reduceat(joules, new)
-    squares = np.add.reduceat(joules**2, new)
-    shared = np.add.reduceat(joules * whole, new)
-    inside = squares - np.divide(shared**2, drawn.square_j2[tick], out=squares.copy(), where=drawn.square_j2[tick] > 0)
-    variance = sums(unit, costs.scatter**2 * np.maximum(inside, 0.0), owners)
+    squares = np.add.reduceat(joules**2 * spread, new)
+    shared = np.add.reduceat(joules * whole * spread, new)
+    inside = squares - np.divide(shared**2, drawn.own_j2[tick], out=squares.copy(), where=drawn.own_j2[tick] > 0)
+    variance = sums(unit, costs.apart[tick] * np.maximum(inside, 0.0), owners)
 
     tick_j = sums(tick, own, curve.t_ns.size - 1)
     share = own / np.maximum(tick_j[tick], 1e-300)

@@ -19,6 +19,11 @@ LONGER = 1.15
 """A step that lasts so many times longer than usual did more than it usually does."""
 TOLD = 5.0
 """Work that would take less than so many times what steps are uneven by is not told from none."""
+FULL, AGREED = 0.85, 0.05
+"""A step that seems to take so much of the most that one takes was full; how close together full steps seem to be."""
+LINE_ROUNDS = 12
+HELD_UP = 0.5, 4.0
+"""A step does not last so few or so many times as long as others with as much to do."""
 ROUNDS = 4
 FEW = 20
 
@@ -35,6 +40,10 @@ class Prompts(NamedTuple):
     """`[steps]`: how many steps of the engine each is: those at whose end nothing came are seen as one."""
     token_s: float
     """How much longer a step lasts for each; 0 where that is not told."""
+    longer: Floats
+    """`[steps]`: how many times longer each lasted than steps with as much to do."""
+    odd: Floats
+    """`[steps]`: the same, where it may be less than 1: some of the work that seems to be in it was done elsewhere."""
 
 
 def located(requests: Requests, steps: Steps) -> Prompts:
@@ -47,21 +56,33 @@ def located(requests: Requests, steps: Steps) -> Prompts:
     usual = _usual(seconds, decoding, plain)
     longer = seconds > LONGER * usual
     surely = (finishing > 0) & longer & ~queue.waiting & ~np.concatenate([[False], queue.waiting[:-1]])
-    taken, carried = finishing, np.zeros(seconds.size)
-    base_s, token_s = 0.0, 0.0
+    taken: Floats = finishing
+    carried = np.zeros(seconds.size)
+    base_s, token_s, most = 0.0, 0.0, np.inf
     noise_s = float(np.median(np.abs(seconds - usual)[plain])) if plain.sum() >= FEW else 0.0
     for _ in range(ROUNDS):
         base_s, token_s = _speed(seconds, taken + decoding, surely, longer)
         if not token_s:
             break
         room = np.where(longer, (seconds - base_s) / token_s - decoding, 0.0)
-        least = max(TOLD * noise_s / token_s, 1.0)
-        taken, carried = _shared_out(finishing, queue, room, least)
+        full = longer & (carried > 0) & (decoding > 0) & (taken > 0)
+        most = _most(room + decoding, full)
+        filled = (decoding > 0) & (room + decoding > FULL * most)
+        room = np.where(filled, most - decoding, room)
+        least = np.where(filled, 1.0, max(TOLD * noise_s / token_s, 1.0))
+        carried = _carried(finishing, queue, room, least)
+        fits = np.where(filled, most, (seconds - base_s) / token_s) - decoding
+        carried = _done_before(finishing, queue, np.minimum(fits, most - decoding) + least, carried)
+        taken = np.diff(np.cumsum(finishing) + carried, prepend=0.0)
     done = np.cumsum(finishing) + carried
     step, unit, tokens = _pieces(queue, done)
     step_tokens = sums(step, tokens, seconds.size)
-    full = longer & (carried > 0) & (decoding > 0) & (step_tokens > 0)
-    return Prompts(step, unit, tokens, step_tokens, _passes(step_tokens, decoding, full), token_s)
+    due_s = np.where(step_tokens > 0, np.maximum(usual, base_s + token_s * (step_tokens + decoding)), usual)
+    times = np.divide(seconds, due_s, out=np.ones(seconds.size), where=due_s > 0)
+    odd = np.clip(times, *HELD_UP)
+    held_up = np.where(step_tokens > 0, np.maximum(odd, 1.0), odd)
+    passes = _passes(step_tokens, decoding, most)
+    return Prompts(step, unit, tokens, step_tokens, passes, token_s, held_up, odd)
 
 
 class _Queue(NamedTuple):
@@ -106,7 +127,7 @@ def _usual(seconds: Floats, decoding: Floats, plain: Bools) -> Floats:
     x = decoding[near]
     if np.ptp(x) < 2:
         return np.full(seconds.size, middle)
-    slope, base = np.polyfit(x, seconds[near], 1)
+    base, slope = _line(x, seconds[near])
     usual: Floats = np.maximum(base + max(slope, 0.0) * decoding, middle / 2)
     return usual
 
@@ -117,16 +138,34 @@ def _speed(seconds: Floats, tokens: Floats, surely: Bools, longer: Bools) -> tup
     Where those are few, or tell no such line, all that lasted longer tell how long a token takes on average.
     """
     if surely.sum() >= FEW and np.ptp(tokens[surely]) > 0:
-        slope, base = np.polyfit(tokens[surely], seconds[surely], 1).tolist()
+        base, slope = _line(tokens[surely], seconds[surely])
         if slope > 0 and base >= 0:
             return base, slope
     total = float(tokens[longer].sum())
     return 0.0, float(seconds[longer].sum()) / total if total else 0.0
 
 
-def _shared_out(finishing: Floats, queue: _Queue, room: Floats, least: float) -> tuple[Floats, Floats]:
-    """Work of each step, and what of the next unit's work was done by its end: `least` or more at once, or none."""
-    taken, carried = finishing.copy(), np.zeros(finishing.size)
+def _line(x: Floats, y: Floats) -> tuple[float, float]:
+    """Height and slope of the straight line of least absolute deviations: some steps are held up."""
+    slope, height = np.polyfit(x, y, 1)
+    for _ in range(LINE_ROUNDS):
+        away = np.abs(y - height - slope * x)
+        slope, height = np.polyfit(x, y, 1, w=1 / np.sqrt(np.maximum(away, 1e-3 * y)))
+    return float(height), float(slope)
+
+
+def _most(totals: Floats, full: Bools) -> float:
+    """The most that one step takes, where those after which work was left agree on it; infinite where not."""
+    if full.sum() < FEW // 4:
+        return np.inf
+    middle = float(np.median(totals[full]))
+    away = float(np.median(np.abs(totals[full] - middle)))
+    return middle if away < AGREED * middle else np.inf
+
+
+def _carried(finishing: Floats, queue: _Queue, room: Floats, least: Floats) -> Floats:
+    """What of the next unit's work was done by the end of each step: `least` or more at once, or none."""
+    carried = np.zeros(finishing.size)
     carry = 0.0
     busy = np.flatnonzero((finishing > 0) | queue.waiting)
     rows = zip(
@@ -135,19 +174,31 @@ def _shared_out(finishing: Floats, queue: _Queue, room: Floats, least: float) ->
         queue.waiting[busy].tolist(),
         queue.next_work[busy].tolist(),
         room[busy].tolist(),
+        least[busy].tolist(),
         strict=True,
     )
-    for k, ends, waiting, following, fits in rows:
+    for k, ends, waiting, following, fits, told in rows:
         before = carry
         if ends:
             rest = max(ends - before, 0.0)
-            carry = min(fits - rest, following - 1) if waiting and fits - rest >= least else 0.0
-            taken[k] = rest + carry
+            carry = min(fits - rest, following - 1) if waiting and fits - rest >= told else 0.0
         else:
-            carry = max(before, min(before + fits, following - 1)) if fits >= least else before
-            taken[k] = carry - before
+            carry = max(before, min(before + fits, following - 1)) if fits >= told else before
         carried[k] = carry
-    return taken, carried
+    return carried
+
+
+def _done_before(finishing: Floats, queue: _Queue, fits: Floats, carried: Floats) -> Floats:
+    """Move to the step before what does not fit into a step, as far as it can have been done there."""
+    more = carried.copy()
+    for k in np.flatnonzero(finishing + carried - np.append(0.0, carried[:-1]) > fits)[::-1].tolist():
+        while k and queue.waiting[k - 1]:
+            needed = float(finishing[k] + more[k] - fits[k])
+            if needed <= more[k - 1]:
+                break
+            more[k - 1] = min(needed, float(queue.next_work[k - 1]) - 1)
+            k -= 1  # noqa: PLW2901
+    return more
 
 
 def _pieces(queue: _Queue, done: Floats) -> tuple[Ints, Ints, Floats]:
@@ -162,11 +213,9 @@ def _pieces(queue: _Queue, done: Floats) -> tuple[Ints, Ints, Floats]:
     return step, unit, tokens[some]
 
 
-def _passes(taken: Floats, decoding: Floats, full: Bools) -> Floats:
-    """How many steps are seen as one, since no unit had begun: by the most that a step takes, where some were full."""
+def _passes(taken: Floats, decoding: Floats, most: float) -> Floats:
+    """How many steps are seen as one, since no unit had begun, by the `most` that one takes."""
     passes = np.ones(taken.size)
-    if full.sum() >= FEW // 4:
-        most = float(np.median((taken + decoding)[full]))
-        hidden = (decoding == 0) & (taken > 1.1 * most)
-        passes[hidden] = np.ceil(taken[hidden] / most - 0.1)
+    hidden = (decoding == 0) & (taken > 1.1 * most)
+    passes[hidden] = np.ceil(taken[hidden] / most - 0.1)
     return passes

@@ -7,7 +7,7 @@ signs. Both are a Gaussian chain (`ipw.energy.chain`), whose innovations are reg
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -23,15 +23,16 @@ ALIKE = 0.3
 """A token before the first result costs about as much as one after it, to so large a fraction, before ticks tell."""
 ASKED_FOR = 10.0
 """Context has a cost where it lowers what twice the log-likelihood leaves open by so much."""
-SCATTERS = np.array([0.0003, 0.001, 0.003, 0.006, 0.01, 0.015, 0.025, 0.04, 0.06, 0.1, 0.15, 0.25, 0.4])
-TIMINGS = np.array([0.02, 0.06, 0.15, 0.3, 0.6, 1.0])
+SCATTERS = (0.0003, 0.001, 0.003, 0.006, 0.01, 0.015, 0.025, 0.04, 0.06, 0.1, 0.15, 0.25, 0.4)
+TIMINGS = (0.02, 0.06, 0.15, 0.3, 0.6, 1.0)
 """What is tried: how much a step departs from its costs, and the variance of the ends of ticks, of what it may be."""
-LOOKED_AT = 4000
+LOOKED_AT = 2000
 """Ticks by which these are chosen."""
-ROUNDS, REWEIGHTED = 3, 8
-OUTLIER = 3.0
+ROUNDS, REWEIGHTED = 2, 12
 HEAVY = 4.0
 """Degrees of freedom of Student's t distribution: some ticks are mistimed by far."""
+VAGUE = 2.0
+"""The end of a tick that is bracketed so many times wider than usual was hardly seen."""
 UNKNOWN_J2 = 1e12
 
 
@@ -45,6 +46,10 @@ class Costs:
     """Standard deviation of what a step draws beside these, as a fraction of them."""
     timing: float
     """Variance of the ends of ticks, as a fraction of what it may be at most."""
+    apart: Floats
+    """`[ticks]`: times the variance of steps, how far those of each tick depart, as what the tick shows has it."""
+    misfit: float
+    """Twice the negative logarithm of the likelihood, but for a constant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +62,14 @@ class Ticks:
     usable: Bools
     done: Floats
     """`[4, ticks]`: in units of the costs."""
+    held_up: Floats
+    """`[ticks]`: mean variance, as a fraction squared, of what steps draw that were held up."""
     idle_var: Floats
     """J²: of what the time without steps draws."""
     knot_var: Floats
     """`[ticks + 1]`: J², as much as it may be."""
+    vague: Bools
+    """`[ticks + 1]`: whether it was hardly seen when the tick ended, so that it may well be as much."""
 
     @property
     def least(self) -> float:
@@ -71,21 +80,39 @@ class Ticks:
         """Departures of the energy from the costs, seen at the ends of ticks."""
         still = np.full(self.seconds.size, 1e-12)
         drift = np.where(self.usable, own_var + self.idle_var + self.least, UNKNOWN_J2)
-        return Chain(self.seconds, 0 * still, still, drift, timing * self.knot_var + self.least)
+        knot_var = np.where(self.vague, 1.0, timing) * self.knot_var
+        return Chain(self.seconds, 0 * still, still, drift, knot_var + self.least)
 
     def own_var(self, joules: Floats, scatter: float) -> Floats:
         """J²: of what the steps of each tick depart by together, alike as they are."""
-        variance: Floats = (scatter * (joules @ self.done)) ** 2 / np.maximum(self.done[STEP], 1.0)
+        variance: Floats = (scatter**2 + self.held_up) * (joules @ self.done) ** 2 / np.maximum(self.done[STEP], 1.0)
         return variance
 
 
 def ticks_of(curve: Curve, steps: Steps, work: Work, floor_j: Floats, usable: Bools, idle_sd_w: float) -> Ticks:
     """Sum up what was done in each tick; `floor_j` `[ticks]` is what an idle machine would have drawn."""
     seconds = np.diff(curve.t_ns) / 1e9
-    rows = in_ticks(steps, np.vstack([work.step, (steps.end_ns - steps.start_ns) / 1e9]), curve.t_ns)
-    idle_s = np.maximum(seconds - rows[-1], 0.0)
+    *rows, busy_s, held_up = in_ticks(
+        steps, np.vstack([work.step, (steps.end_ns - steps.start_ns) / 1e9, held_up_var(work)]), curve.t_ns
+    )
+    idle_s = np.maximum(seconds - busy_s, 0.0)
+    held_up = np.divide(held_up, rows[STEP], out=np.zeros(seconds.size), where=rows[STEP] > 0)
     above_j = np.where(usable, np.diff(curve.energy_j) - floor_j, 0.0)
-    return Ticks(seconds, above_j, usable, rows[:-1], (idle_sd_w * idle_s) ** 2, knot_variance(curve))
+    vague = curve.t_err_ns > VAGUE * np.median(curve.t_err_ns)
+    idle_var = (idle_sd_w * idle_s) ** 2
+    return Ticks(seconds, above_j, usable, np.array(rows), held_up, idle_var, knot_variance(curve), vague)
+
+
+def held_up_var(work: Work) -> Floats:
+    """Per step, the variance as a fraction squared of what it draws, held up as it was.
+
+    In that time it may draw anything between nothing more and as much as usual: a uniform distribution. Of steps with
+    work before first results, how long they last for it tells how well that work is placed.
+    """
+    placing = work.step[PROMPT] > 0
+    usual = 1.4826 * float(np.median(np.abs(work.odd[placing] - 1))) if placing.any() else 0.0
+    variance: Floats = (work.odd - 1) ** 2 / 12 + np.where(placing, usual**2, 0.0)
+    return variance
 
 
 def in_ticks(steps: Steps, values: Floats, knots_ns: Ints) -> Floats:
@@ -103,22 +130,23 @@ def in_ticks(steps: Steps, values: Floats, knots_ns: Ints) -> Floats:
 
 def costs_of(ticks: Ticks) -> Costs:
     """Costs, none negative, with outliers weighing less, and tokens before and after the first result much alike."""
-    plain, plain_misfit = _fitted(ticks, [STEP, TOKEN, PROMPT])
-    full, full_misfit = _fitted(ticks, [STEP, TOKEN, PROMPT, CONTEXT], plain)
-    return full if plain_misfit - full_misfit > ASKED_FOR and full.joules[CONTEXT] > 0 else plain
+    plain = _fitted(ticks, [STEP, TOKEN, PROMPT], _first_guess(ticks, [STEP, TOKEN, PROMPT]))
+    full = _fitted(ticks, [STEP, TOKEN, PROMPT, CONTEXT], plain.joules)
+    return full if plain.misfit - full.misfit > ASKED_FOR and full.joules[CONTEXT] > 0 else plain
 
 
-def _fitted(ticks: Ticks, columns: list[int], start: Costs | None = None) -> tuple[Costs, float]:
-    """Costs of these `columns` alone, and twice the negative logarithm of their likelihood, but for a constant."""
-    found = start or _first_guess(ticks, columns)
-    misfit = 0.0
+def _fitted(ticks: Ticks, columns: list[int], joules: Floats) -> Costs:
+    """Costs of these `columns` alone, beginning with `joules`."""
+    found = None
     for _ in range(ROUNDS):
-        scatter, timing = _errors(ticks, found.joules)
-        found, misfit = _regressed(ticks, columns, ticks.own_var(found.joules, scatter), scatter, timing, found.joules)
-    return found, misfit
+        scatter, timing, _ = _errors(ticks, joules)
+        found = _regressed(ticks, columns, scatter, timing, joules)
+        joules = found.joules
+    assert found is not None
+    return replace(found, misfit=_errors(ticks, joules)[2])
 
 
-def _first_guess(ticks: Ticks, columns: list[int]) -> Costs:
+def _first_guess(ticks: Ticks, columns: list[int]) -> Floats:
     """Least squares in which all ticks are alike."""
     use = ticks.usable & (ticks.done[STEP] > 0)
     a, b = ticks.done[columns][:, use].T, ticks.above_j[use]
@@ -126,11 +154,14 @@ def _first_guess(ticks: Ticks, columns: list[int]) -> Costs:
     rows = _prior(columns, rough, a)
     joules = np.zeros(len(COSTS))
     joules[columns] = nonnegative(np.vstack([a, rows * float(np.std(b))]), np.append(b, 0.0 * rows[:, 0]), rough > -1)
-    return Costs(joules, np.zeros((len(COSTS), len(COSTS))), 0.1, 1.0)
+    return joules
 
 
-def _errors(ticks: Ticks, joules: Floats) -> tuple[float, float]:
-    """By how much steps depart from their costs, and ends of ticks are mistimed: what is most likely."""
+def _errors(ticks: Ticks, joules: Floats) -> tuple[float, float, float]:
+    """By how much steps depart from their costs, and ends of ticks are mistimed: what is most likely, and how likely.
+
+    Of Student's t distribution, since some depart by far.
+    """
     rest = np.where(ticks.usable, ticks.above_j - joules @ ticks.done, 0.0)
     busy = np.flatnonzero(ticks.usable & (ticks.done[STEP] > 0.5))
     first = int(busy[max(0, busy.size // 2 - LOOKED_AT // 2)])
@@ -140,45 +171,44 @@ def _errors(ticks: Ticks, joules: Floats) -> tuple[float, float]:
         ticks.above_j[part],
         ticks.usable[part],
         ticks.done[:, part],
+        ticks.held_up[part],
         ticks.idle_var[part],
         ticks.knot_var[part.start : part.stop + 1],
+        ticks.vague[part.start : part.stop + 1],
     )
     observed = np.concatenate([[0.0], np.cumsum(rest[part])])[None]
-    misfits = []
-    for timing in TIMINGS.tolist():
-        chains = [some.chain(some.own_var(joules, scatter), timing) for scatter in SCATTERS.tolist()]
-        together = Chain(*(np.stack([getattr(c, name) for c in chains]) for name in Chain.__slots__))
-        surprise, log_scale = innovations(together, observed)
-        tails = (HEAVY + 1) * np.log1p(surprise[0][:, some.usable] ** 2 / HEAVY)
-        misfits.append(2 * log_scale + tails.sum(1))
-    timing_at, scatter_at = np.unravel_index(np.argmin(misfits), (TIMINGS.size, SCATTERS.size))
-    return float(SCATTERS[scatter_at]), float(TIMINGS[timing_at])
+    tried = [(scatter, timing) for scatter in SCATTERS for timing in TIMINGS]
+    chains = [some.chain(some.own_var(joules, scatter), timing) for scatter, timing in tried]
+    together = Chain(*(np.stack([getattr(c, name) for c in chains]) for name in Chain.__slots__))
+    surprise, log_scale = innovations(together, observed)
+    misfit = 2 * log_scale + (HEAVY + 1) * np.log1p(surprise[0][:, some.usable] ** 2 / HEAVY).sum(1)
+    best = int(np.argmin(misfit))
+    return *tried[best], float(misfit[best])
 
 
-def _regressed(
-    ticks: Ticks, columns: list[int], own_var: Floats, scatter: float, timing: float, before: Floats
-) -> tuple[Costs, float]:
+def _regressed(ticks: Ticks, columns: list[int], scatter: float, timing: float, before: Floats) -> Costs:
     """Costs, given how large the errors are."""
-    chain = ticks.chain(own_var, timing)
+    chain = ticks.chain(ticks.own_var(before, scatter), timing)
     series = np.vstack([ticks.above_j, ticks.done[columns]]) * ticks.usable
     running = np.concatenate([np.zeros((len(series), 1)), np.cumsum(series, axis=1)], axis=1)
     white = filtered(chain, running).innovations[:, 1:][:, ticks.usable]
     a, b = white[1:].T, white[0]
     prior = _prior(columns, before[columns], ticks.done[columns].T)
-    held, weight, x = np.ones(len(columns), bool), np.ones(b.size), before[columns]
+    held, x = np.ones(len(columns), bool), before[columns]
+    apart = np.ones(b.size)
     for _ in range(REWEIGHTED):
-        root = np.sqrt(weight)
+        root = 1 / np.sqrt(apart)
         x = nonnegative(np.vstack([a * root[:, None], prior]), np.append(b * root, np.zeros(len(prior))), held)
-        residual = np.abs(b - a @ x)
-        was, weight = weight, np.minimum(1.0, OUTLIER / np.maximum(residual, 1e-300))
-        if np.abs(was - weight).max(initial=0.0) < 1e-3:
+        was, apart = apart, (HEAVY + (b - a @ x) ** 2) / (HEAVY + 1)
+        if np.abs(was / apart - 1).max(initial=0.0) < 1e-3:
             break
-    rows = np.vstack([a * np.sqrt(weight)[:, None], prior])
+    rows = np.vstack([a / np.sqrt(apart)[:, None], prior])
     joules, cov = np.zeros(len(COSTS)), np.zeros((len(COSTS), len(COSTS)))
     joules[columns] = x
     cov[np.ix_(columns, columns)] = np.linalg.pinv(rows.T @ rows)
-    log_scale = float(np.log(own_var[ticks.usable] + ticks.least).sum())
-    return Costs(joules, cov, scatter, timing), float((weight * residual**2).sum()) + log_scale
+    everywhere = np.ones(ticks.usable.size)
+    everywhere[ticks.usable] = apart
+    return Costs(joules, cov, scatter, timing, everywhere, np.inf)
 
 
 def _prior(columns: list[int], x: Floats, a: Floats) -> Floats:

@@ -26,6 +26,15 @@ class Work(NamedTuple):
     """Whether the entry is work before the first result."""
     step: Floats
     """`[4, steps]`: sums."""
+    longer: Floats
+    """`[steps]`: how many times longer each lasted than steps with as much to do."""
+    odd: Floats
+    """`[steps]`: the same, where it may be less than 1: some of the work that seems to be in it was done elsewhere."""
+
+    def stretched(self, part: float) -> Work:
+        """With what steps cost growing, in `part`, as they are held up."""
+        times = 1 + part * (self.longer - 1)
+        return self._replace(entry=self.entry * times[self.entry_step], step=self.step * times)
 
 
 def work_of(requests: Requests, steps: Steps, prompts: Prompts) -> Work:
@@ -54,7 +63,7 @@ def work_of(requests: Requests, steps: Steps, prompts: Prompts) -> Work:
     entry_step = np.concatenate([prompts.step, step])
     before = np.repeat([True, False], [prompts.step.size, step.size])
     step_sums = np.stack([sums(entry_step, row, n) for row in entry])
-    return Work(np.concatenate([prompts.unit, unit]), entry_step, entry, before, step_sums)
+    return Work(np.concatenate([prompts.unit, unit]), entry_step, entry, before, step_sums, prompts.longer, prompts.odd)
 
 
 def _prompt(requests: Requests) -> Floats:
