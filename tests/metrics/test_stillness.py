@@ -187,3 +187,44 @@ def test_a_limit_that_spikes_exceed_stays_and_the_spikes_do_not(tmp_path: Path) 
     found = told_against(summary_of(recorded(tmp_path, [gpu_power(watts)])))
     assert "impossible values" in found
     assert "power limit" not in found
+
+
+def steady(noise_w: float = 0.5) -> Floats:
+    return np.round(90.0 + np.random.default_rng(1).normal(0, noise_w, FAST.size), 3)
+
+
+@pytest.mark.parametrize(
+    ("start_s", "end_s", "when"), [(14.0, 30.0, "before"), (14.0, 22.0, "before"), (0.0, 16.0, "after")]
+)
+def test_a_noisy_power_that_freezes_under_a_steady_load_is_told(
+    tmp_path: Path, start_s: float, end_s: float, when: str
+) -> None:
+    watts = np.where((start_s <= FAST) & (end_s > FAST), 90.337, steady())
+    valid, told = judged(tmp_path, gpu_power(watts))
+    assert not valid
+    assert told is not None
+    assert f"though the 30 values {when} it all differed, and none lasted longer than 0.0" in told
+
+
+def test_a_power_that_comes_to_rest_at_another_level_is_fine(tmp_path: Path) -> None:
+    watts = np.where(FAST >= 14, 31.112, steady())
+    assert judged(tmp_path, gpu_power(watts)) == (True, None)
+
+
+@pytest.mark.parametrize("step_w", [0.25, 0.1])
+def test_a_steady_power_told_in_steps_may_stay_on_one(tmp_path: Path, step_w: float) -> None:
+    watts = np.where(FAST >= 14, 90.0, np.round(steady() / step_w) * step_w)
+    assert judged(tmp_path, gpu_power(watts)) == (True, None)
+
+
+def test_a_power_that_is_renewed_seldom_is_not_frozen_between_its_updates(tmp_path: Path) -> None:
+    held = steady()[(FAST // 1.5).astype(int)]
+    assert judged(tmp_path, gpu_power(held)) == (True, None)
+
+
+def test_a_power_that_often_stays_for_a_while_may_stay_a_while_longer(tmp_path: Path) -> None:
+    chance = np.random.default_rng(2)
+    lengths = chance.exponential(1.0, 60).cumsum()
+    watts = np.round(90 + chance.normal(0, 0.5, 61), 3)[np.searchsorted(lengths, FAST)]
+    watts[(FAST > 12) & (FAST < 18)] = 90.337
+    assert judged(tmp_path, gpu_power(watts)) == (True, None)
