@@ -11,7 +11,8 @@ import numpy as np
 
 from ipw.gate.load import load_faults
 from ipw.gate.policy import EQUAL
-from ipw.metrics.metric import mapping, mappings, number, sensors
+from ipw.metrics.derived import Derived
+from ipw.metrics.metric import mappings, number, sensors
 from ipw.metrics.readings import total_channels
 from ipw.metrics.summary import stored_summary
 from ipw.metrics.validity.check import Check
@@ -21,6 +22,7 @@ from ipw.runs.curves import Readings, of_channel
 from ipw.runs.directory import RunDir
 from ipw.runs.kinds import answers_questions
 from ipw.runs.queries import Queries, load_queries
+from ipw.runs.recorded import Recorded
 
 ArmName = Literal["base", "candidate"]
 WORSE_IN_A_GATE = {"losses", "largest gap", "failed reads", "sensor failures", "throttling"}
@@ -31,12 +33,12 @@ MOST_START_APART_C = 5.0
 MOST_CLOCK_APART = 0.05
 
 FINGERPRINTS: dict[str, Callable[[Mapping[str, Any]], Any]] = {
-    "host": lambda m: [mapping(m.get("host")).get(key) for key in ("name", "cpu", "threads", "memory_bytes")],
+    "host": lambda m: [Recorded(m).host.get(key) for key in ("name", "cpu", "threads", "memory_bytes")],
     "basis": lambda m: m.get("basis"),
     "sensors": lambda m: [[c.get(key) for key in ("name", "device", "driver")] for c in total_channels(m)],
-    "data set": lambda m: mapping(m.get("dataset")),
-    "software": lambda m: mapping(m.get("software")),
-    "power source": lambda m: mapping(m.get("host")).get("power_source"),
+    "data set": lambda m: Recorded(m).dataset,
+    "software": lambda m: Recorded(m).software,
+    "power source": lambda m: Recorded(m).host.get("power_source"),
 }
 """What tells from the manifest that two runs may be compared."""
 
@@ -113,7 +115,7 @@ def _each(observed: Sequence[Observed]) -> Iterator[Check]:
 
 
 def _requests(observed: Sequence[Observed]) -> Iterator[Check]:
-    asked = [each for each in observed if answers_questions(mapping(each.summary.get("workload")).get("kind"))]
+    asked = [each for each in observed if answers_questions(Derived(each.summary).kind)]
     if not asked:
         return
     silent = [each.label for each in asked if not each.queries.ok.any() or not _sum(each, "completion_tokens")]
@@ -137,7 +139,7 @@ def _fingerprints(observed: Sequence[Observed], equal: Collection[str]) -> Itera
 
 def _answers(observed: Sequence[Observed], equal: Collection[str]) -> Iterator[Check]:
     """Tokens and texts, query by query, where they must be the same."""
-    known_model = {str(digest) for each in observed if (digest := mapping(each.manifest.get("model")).get("digest"))}
+    known_model = {str(digest) for each in observed if (digest := Recorded(each.manifest).model.get("digest"))}
     same = set(equal) | ({"prompt_tokens"} if len(known_model) == 1 else set())
     for name in EQUAL[1:]:
         groups = [observed] if name in same else [_of(observed, "base"), _of(observed, "candidate")]
@@ -209,7 +211,7 @@ def _conditions(observed: Sequence[Observed]) -> Iterator[Check]:
 
 def _neighbours(each: Observed) -> list[Any]:
     """Tell who else used the GPUs, by name: a server that was up before is there in every run alike."""
-    found = mapping(each.manifest.get("neighbours"))
+    found = Recorded(each.manifest).neighbours
     return [sorted(Counter(str(p.get("name")) for p in mappings(found.get(at))).items()) for at in ("start", "end")]
 
 

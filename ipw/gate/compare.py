@@ -12,13 +12,14 @@ import numpy.typing as npt
 from ipw.errors import UsageError
 from ipw.metrics.accounting_text import marks, unfinished
 from ipw.metrics.definitions import RATIOS, Definition
-from ipw.metrics.metric import energy_facts, mapping, mappings
+from ipw.metrics.metric import energy_facts, mappings
 from ipw.metrics.paired_scores import difference_bounds
 from ipw.metrics.stats import Array, student_t975
 from ipw.metrics.summary import stored_summary, summarize
 from ipw.metrics.validity.questions import QUESTIONS
 from ipw.runs.directory import RunDir
 from ipw.runs.queries import Queries, load_queries
+from ipw.runs.recorded import Recorded, part_of
 
 SCHEMA_VERSION = 1
 ARMS = ("base", "candidate")
@@ -92,7 +93,7 @@ def _summary(run: RunDir) -> dict[str, Any]:
 
 def _about(manifest: Mapping[str, Any], summary: Mapping[str, Any]) -> dict[str, Any]:
     """Say which run it is, and what sets it apart from one that can be believed as it stands."""
-    name = mapping(manifest.get("model")).get("name")
+    name = Recorded(manifest).model.get("name")
     return {"run_id": manifest.get("run_id"), "model": name, "marks": marks(summary)}
 
 
@@ -157,8 +158,8 @@ def _check_alike(manifests: list[dict[str, Any]]) -> None:
         a, b = (manifest.get(key) for manifest in manifests)
         if a != b:
             raise UsageError(f"the runs differ in {key}: {a or 'none'} and {b or 'none'}", hint)
-    kinds = [mapping(manifest.get("workload")) for manifest in manifests]
-    datasets = [mapping(kind.get("parameters")).get("dataset") for kind in kinds]
+    kinds = [Recorded(manifest).workload for manifest in manifests]
+    datasets = [part_of(kind, "parameters").get("dataset") for kind in kinds]
     if datasets[0] != datasets[1]:
         raise UsageError(f"the runs are over different data sets: {datasets[0]} and {datasets[1]}")
 

@@ -17,8 +17,8 @@ from ipw.gate.judging import log_ratios, values
 from ipw.gate.policy import ACCURACY, Rule
 from ipw.gate.verdict import Verdict
 from ipw.metrics.definitions import DEFINITIONS
-from ipw.metrics.metric import mapping
 from ipw.metrics.validity.check import Check
+from ipw.runs.recorded import Recorded
 
 SCHEMA_VERSION = 1
 Document = dict[str, Any]
@@ -59,7 +59,7 @@ def gate_document(
         "family": decision.family if decision else sum(rule.gates for rule in rules),
         "basis": basis,
         "estimated": any(entry["estimated"] for entry in metrics),
-        "host": {key: mapping(manifest.get("host")).get(key) for key in ("name", "cpu", "threads", "system")},
+        "host": {key: Recorded(manifest).host.get(key) for key in ("name", "cpu", "threads", "system")},
         "validity": list(checks),
         "metrics": metrics,
         "runs": [

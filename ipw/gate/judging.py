@@ -12,7 +12,8 @@ from ipw.gate.accuracy import judge_accuracy
 from ipw.gate.comparable import ArmName, Observed
 from ipw.gate.policy import ACCURACY, Rule
 from ipw.gate.verdict import Verdict, judge
-from ipw.metrics.metric import mapping, number
+from ipw.metrics.derived import Derived
+from ipw.metrics.metric import number
 from ipw.metrics.stats import Array
 from ipw.metrics.validity.check import Check
 
@@ -23,7 +24,7 @@ Ratios = tuple[list[float], list[int]]
 def values(observed: Sequence[Observed], arm: ArmName, metric: str) -> list[float | None]:
     """Give the metric of every run of one arm, by pair."""
     runs = sorted((each for each in observed if each.arm == arm), key=lambda each: each.pair)
-    return [number(mapping(mapping(each.summary.get("metrics")).get(metric)).get("value")) for each in runs]
+    return [number(Derived(each.summary).metric(metric).get("value")) for each in runs]
 
 
 def check_metrics(observed: Sequence[Observed], rules: Collection[Rule]) -> Check:
@@ -33,11 +34,11 @@ def check_metrics(observed: Sequence[Observed], rules: Collection[Rule]) -> Chec
     """
     faults = []
     for each in observed:
-        metrics = mapping(each.summary.get("metrics"))
+        metrics = Derived(each.summary).metrics
         for rule in rules:
             if rule.metric not in metrics:
                 raise UsageError(f"these runs have no metric {rule.metric!r}", near(rule.metric, metrics))
-            found = mapping(metrics[rule.metric])
+            found = metrics[rule.metric]
             value = number(found.get("value"))
             if value is None:
                 faults.append(f"{each.label}: {rule.metric}: {found.get('reason') or 'absent'}")

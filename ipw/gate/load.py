@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ipw.gate.policy import Rule
-from ipw.metrics.metric import mapping, number
+from ipw.metrics.derived import Derived
+from ipw.metrics.metric import number
 from ipw.metrics.validity.other_load import LOAD_CHECK, MOST_HELD
 from ipw.runs.recorded import is_estimate
 
@@ -21,12 +22,12 @@ def load_faults(observed: Sequence[Observed]) -> Iterator[str]:
     """
     pairs: dict[int, dict[str, Mapping[str, Any]]] = {}
     for each in observed:
-        load = mapping(each.summary.get("other_load"))
+        load = Derived(each.summary).other_load
         if load:
             pairs.setdefault(each.pair, {})[each.arm] = load
         if not is_estimate(each.summary.get("method")) and _share(load) > MOST_HELD:
             yield f"{each.label}: others hold about {100 * _share(load):.0f} % of its joules"
-        gpus = mapping(each.summary.get("other_gpu_load"))
+        gpus = Derived(each.summary).other_gpu_load
         if _share(gpus) > MOST_HELD:
             yield f"{each.label}: others hold about {100 * _share(gpus):.0f} % of its joules on the GPUs"
     for pair, found in sorted(pairs.items()):

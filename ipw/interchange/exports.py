@@ -12,11 +12,12 @@ from typing import Any, NamedTuple
 
 from ipw.metrics.accounting_text import short_mark
 from ipw.metrics.definitions import DEFINITIONS
-from ipw.metrics.metric import mapping, mappings, number
+from ipw.metrics.derived import Derived
+from ipw.metrics.metric import mappings, number
 from ipw.printable import cell, clean
 from ipw.reports.facts import JOULES_PER_KWH, NO_FACTS, Facts
 from ipw.reports.ranking import plain_name
-from ipw.runs.recorded import is_estimate
+from ipw.runs.recorded import Recorded, is_estimate, part_of
 
 CODECARBON = (
     "timestamp", "project_name", "run_id", "experiment_id", "duration", "emissions", "emissions_rate", "cpu_power",
@@ -42,7 +43,7 @@ class Run(NamedTuple):
 
     def value(self, name: str) -> float | None:
         """The value of a metric."""
-        return number(mapping(mapping(self.summary.get("metrics")).get(name)).get("value"))
+        return number(Derived(self.summary).metric(name).get("value"))
 
     @property
     def estimated(self) -> bool:
@@ -66,7 +67,7 @@ def _codecarbon(run: Run, facts: Facts) -> dict[str, Any]:
     energy_j, duration_s = run.value("energy_j"), run.value("duration_s")
     carbon_g = None if energy_j is None else facts.carbon_g(energy_j)
     kg = None if carbon_g is None else carbon_g / 1000
-    host = mapping(run.manifest.get("host"))
+    host = Recorded(run.manifest).host
     memory, gpus = number(host.get("memory_bytes")), _devices(run, "gpu")
     row = {
         "timestamp": str(run.manifest.get("started") or "").removesuffix("Z"),
@@ -77,7 +78,7 @@ def _codecarbon(run: Run, facts: Facts) -> dict[str, Any]:
         "emissions_rate": kg / duration_s if kg is not None and duration_s else None,
         "energy_consumed": None if energy_j is None else energy_j / JOULES_PER_KWH,
         "os": host.get("system"),
-        "python_version": mapping(run.manifest.get("software")).get("python"),
+        "python_version": Recorded(run.manifest).software.get("python"),
         "cpu_count": host.get("threads"),
         "cpu_model": host.get("cpu"),
         "gpu_count": len(gpus) or None,
@@ -93,7 +94,7 @@ def _codecarbon(run: Run, facts: Facts) -> dict[str, Any]:
 
 def _parts(run: Run) -> dict[str, float]:
     """Joules of the measured window by codecarbon's parts."""
-    joules = mapping(mapping(run.manifest.get("attribution")).get("channels"))
+    joules = part_of(Recorded(run.manifest).attribution, "channels")
     found: dict[str, float] = {}
     for channel in mappings(run.manifest.get("sensors")):
         part, spent = SCOPES.get(str(channel.get("scope"))), number(joules.get(str(channel.get("name"))))
@@ -115,17 +116,17 @@ def as_ml_energy(runs: Sequence[Run]) -> str:
     """Write a list with an object for each data set, as the leaderboard keeps them, with what our joules are of."""
     tasks: dict[str, list[dict[str, Any]]] = {}
     for run in runs:
-        workload = mapping(run.summary.get("workload"))
+        workload = Derived(run.summary).workload
         if workload.get("kind") == "lm":
-            task = str(mapping(workload.get("parameters")).get("dataset") or "unknown")
+            task = str(part_of(workload, "parameters").get("dataset") or "unknown")
             tasks.setdefault(task, []).append(_configuration(run))
     found = [{"task": task, "task_display_name": task, "configurations": rows} for task, rows in tasks.items()]
     return json.dumps(found, indent=1, allow_nan=False) + "\n"
 
 
 def _configuration(run: Run) -> dict[str, Any]:
-    model, gpus = mapping(run.summary.get("model")), _devices(run, "gpu")
-    parameters = mapping(mapping(run.summary.get("workload")).get("parameters"))
+    model, gpus = Derived(run.summary).model, _devices(run, "gpu")
+    parameters = Derived(run.summary).parameters
     total, active = number(model.get("parameters")), number(model.get("active_parameters"))
     itl_ms = {q: None if (s := run.value(f"itl_p{q}_s")) is None else 1000 * s for q in (50, 90, 99)}
     return {
@@ -157,7 +158,7 @@ def _configuration(run: Run) -> dict[str, Any]:
 def as_prometheus(runs: Sequence[Run]) -> str:
     """Write a family of gauges for each metric and each end of its interval; what is absent is left out."""
     labels = list(_labels(runs))
-    names = dict.fromkeys(name for run in runs for name in mapping(run.summary.get("metrics")))
+    names = dict.fromkeys(name for run in runs for name in Derived(run.summary).metrics)
     return "".join(line for name in names if PROMETHEUS_NAME.fullmatch(name) for line in _family(name, runs, labels))
 
 
@@ -177,7 +178,7 @@ def _family(name: str, runs: Sequence[Run], labels: Sequence[str]) -> Iterator[s
     definition = DEFINITIONS.get(name)
     says = f"{definition.label}: {definition.formula}" if definition else name.replace("_", " ")
     for end, prefix in (("value", ""), ("low", "lower end of the 95 % interval, "), ("high", "upper end of it, ")):
-        rows = [(label, number(mapping(mapping(run.summary.get("metrics")).get(name)).get(end)))
+        rows = [(label, number(Derived(run.summary).metric(name).get(end)))
                 for run, label in zip(runs, labels, strict=True)]  # fmt: skip
         known = [f"{label} {value!r}\n" for label, value in rows if value is not None]
         if known:
@@ -192,12 +193,12 @@ def _labels(runs: Sequence[Run]) -> Iterator[str]:
     for run in runs:
         run_id = str(run.summary.get("run_id"))
         seen[run_id] += 1
-        workload = mapping(run.summary.get("workload"))
+        workload = Derived(run.summary).workload
         told = {
             "run": run_id if seen[run_id] == 1 else f"{run_id} #{seen[run_id]}",
             "model": plain_name(run.summary),
             "workload": workload.get("kind"),
-            "dataset": mapping(workload.get("parameters")).get("dataset"),
+            "dataset": part_of(workload, "parameters").get("dataset"),
             "basis": run.summary.get("basis"),
             "method": run.summary.get("method"),
             "estimated": str(run.estimated).lower(),

@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from ipw.metrics.metric import mapping, number
+from ipw.metrics.derived import Derived
+from ipw.metrics.metric import number
 from ipw.metrics.outcomes import Bools, Outcomes
+from ipw.runs.recorded import Recorded
 
 CUT = {"length", "max_tokens", "max_output_tokens", "max_length", "model_length", "model_context_window_exceeded"}
 """What servers give as the reason (`finish_reason`) why an answer ended before its end."""
@@ -99,13 +101,13 @@ class Questions:
 
 def account(outcomes: Outcomes, manifest: Mapping[str, Any]) -> Questions:
     """Count what became of the questions; `manifest` says what was planned, and how it was scored."""
-    parameters = mapping(mapping(manifest.get("workload")).get("parameters"))
-    dataset = mapping(manifest.get("dataset"))
+    parameters = Recorded(manifest).parameters
+    dataset = Recorded(manifest).dataset
     ok = outcomes.status == "ok"
     planned, most = number(dataset.get("questions")), number(parameters.get("max_tokens"))
     cut = ok & _cut(outcomes, most)
     limit = number(parameters.get("max_failed_percent"))
-    scorer = mapping(manifest.get("scoring")).get("scorer") or dataset.get("scorer") or parameters.get("scorer")
+    scorer = Recorded(manifest).scoring.get("scorer") or dataset.get("scorer") or parameters.get("scorer")
     parsed = outcomes.parsed[ok]
     unscored = int(np.isnan(outcomes.score[ok]).sum())
     because, count = commonest(outcomes.error[~ok].tolist())
@@ -180,7 +182,7 @@ DIFFERS = re.compile(r"(?<!HTTP )\b[\w.:-]*\d[\w.:-]*")
 
 def questions_of(summary: Mapping[str, Any]) -> Questions | None:
     """Read the record back from a summary; `None` where there is none, or nothing that could be one."""
-    stored = mapping(summary.get("questions"))
+    stored = Derived(summary).questions
     known: dict[str, Any] = {field.name: stored.get(field.name) for field in fields(Questions)}
     if any(number(known[field.name]) is None for field in fields(Questions) if field.type in {"int", "float"}):
         return None

@@ -9,9 +9,10 @@ import numpy as np
 
 from ipw.energy.curve import Z95
 from ipw.metrics.distributions import coin_survival
-from ipw.metrics.metric import mapping, number
+from ipw.metrics.metric import number
 from ipw.metrics.paired_scores import difference_bounds
 from ipw.metrics.stats import Array, Interval, error_draws, percentile_interval, resampled_sums
+from ipw.runs.recorded import Recorded
 
 SEED = 19
 
@@ -65,7 +66,7 @@ def _ratio(base: Array, other: Array, error: float, other_error: float, seed: in
 
 def energy_error(manifest: Mapping[str, Any]) -> float:
     """Relative standard deviation of a run's joules, but for the gain, which two runs on one device share."""
-    attribution = mapping(manifest.get("attribution"))
+    attribution = Recorded(manifest).attribution
     measured, errors = number(attribution.get("measured_j")), attribution.get("measured_error_j")
     if not measured or not isinstance(errors, list) or len(errors) != 2:
         return 0.0

@@ -10,11 +10,12 @@ import numpy as np
 from ipw.metrics import stats
 from ipw.metrics.definitions import LATENESS, RETRIED
 from ipw.metrics.inter_token import inter_token_metrics
-from ipw.metrics.metric import EnergyFacts, Metric, mapping, metric, number
+from ipw.metrics.metric import EnergyFacts, Metric, metric, number
 from ipw.metrics.steady import steady_metrics
 from ipw.runs.curves import Readings
 from ipw.runs.directory import RunDir
 from ipw.runs.queries import Queries
+from ipw.runs.recorded import Recorded, part_of
 
 TIMES = {"ttft": "ttft_s", "itl": "itl_s", "e2e": "latency_s"}
 """Column of the queries that each latency target is about."""
@@ -80,6 +81,6 @@ def _with_retries(run: RunDir, queries: Queries) -> dict[str, Metric]:
     }
 
 
-def slo_of(manifest: Mapping[str, Any]) -> dict[str, Any]:
+def slo_of(manifest: Mapping[str, Any]) -> Mapping[str, Any]:
     """The latency targets of a run, by name."""
-    return mapping(mapping(manifest.get("workload")).get("slo"))
+    return part_of(Recorded(manifest).workload, "slo")

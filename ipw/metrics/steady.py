@@ -11,12 +11,13 @@ import numpy.typing as npt
 
 from ipw.energy.curve import coverage, energy_between
 from ipw.metrics.definitions import STEADY
-from ipw.metrics.metric import EnergyFacts, Metric, mapping, metric, number
+from ipw.metrics.metric import EnergyFacts, Metric, metric, number
 from ipw.metrics.readings import total_channels
 from ipw.metrics.stats import Interval, student_t975
 from ipw.metrics.window import LEAST_COVERAGE, Estimate, measured_metric, measured_windows
 from ipw.runs.curves import Readings, channel_curve
 from ipw.runs.queries import Queries
+from ipw.runs.recorded import Recorded
 from ipw.runs.unseen import unseen
 
 Window = tuple[int, int]
@@ -27,7 +28,7 @@ SHORT = "the load was never steady: too few questions for so many in flight"
 
 def steady_windows(manifest: Mapping[str, Any], queries: Queries) -> list[Window]:
     """Find the steady part of each measured window; none where there are too few queries."""
-    parameters = mapping(mapping(manifest.get("workload")).get("parameters"))
+    parameters = Recorded(manifest).parameters
     open_loop, in_flight = parameters.get("rate") is not None, int(number(parameters.get("concurrency")) or 1)
     found = []
     for start, end in measured_windows(manifest):

@@ -9,8 +9,9 @@ from typing import Any
 from ipw.errors import IpwError
 from ipw.metrics.accounting import questions_of
 from ipw.metrics.definitions import PERPLEXITY
+from ipw.metrics.derived import Derived
 from ipw.metrics.load import judged, load_metrics, slo_of
-from ipw.metrics.metric import IMPORTED, Metric, energy_facts, mapping, metric, number
+from ipw.metrics.metric import IMPORTED, Metric, energy_facts, metric, number
 from ipw.metrics.passes import DECODING, passes_metrics
 from ipw.metrics.ratios import UNSCORED, query_metrics, rates, shared_error
 from ipw.metrics.readings import total_channels
@@ -25,6 +26,7 @@ from ipw.metrics.window import measured_energy, window_metrics, window_s
 from ipw.runs.directory import RunDir
 from ipw.runs.kinds import answers_questions
 from ipw.runs.queries import PASSES, load_queries
+from ipw.runs.recorded import Recorded, part_of
 from ipw.runs.schema import SCHEMA_VERSION
 from ipw.runs.unseen import unseen
 
@@ -37,7 +39,7 @@ def summarize(run: RunDir) -> dict[str, Any]:
     Raises UsageError where the manifest or a table cannot be read.
     """
     manifest = run.manifest()
-    workload = mapping(manifest.get("workload"))
+    workload = Recorded(manifest).workload
     run_id = str(manifest.get("run_id", run.path.name))
     readings = run.readings()
     load = other_load(manifest, readings, idle_spans(run))
@@ -53,7 +55,7 @@ def summarize(run: RunDir) -> dict[str, Any]:
     by_subject = {}
     if answers_questions(kind):
         seed = seed_of(run_id)
-        error = shared_error(queries, measured, number(mapping(manifest.get("attribution")).get("idle_j")))
+        error = shared_error(queries, measured, number(Recorded(manifest).attribution.get("idle_j")))
         metrics = query_metrics(queries, energy, error, seed) | rates(queries, duration_s, seed) | metrics
         if kind == DECODING:
             metrics |= passes_metrics(queries, manifest, energy, error, seed)
@@ -64,7 +66,7 @@ def summarize(run: RunDir) -> dict[str, Any]:
             by_subject[subject] = query_metrics(part, energy, error, seed_of(f"{run_id}/{subject}"))
         for found in (metrics, *by_subject.values()):
             say_why_unscored(found, manifest)
-        if mapping(workload.get("parameters")).get("logprobs") is True:
+        if part_of(workload, "parameters").get("logprobs") is True:
             metrics = {d.name: metric(d, None, reason=NO_LOGPROBS) for d in PERPLEXITY} | metrics
     gpus = gpu_load(manifest, readings)
     checks = [*check_run(manifest, readings), *other_load_check(manifest, load), *gpu_load_check(gpus)]
@@ -95,7 +97,7 @@ def stored_summary(run: RunDir) -> dict[str, Any] | None:
     """
     stored = run.summary()
     stored = stored and verified(stored, run)
-    kind = mapping(mapping(stored).get("workload")).get("kind")
+    kind = Derived(stored or {}).kind
     if (
         stored is None
         or not answers_questions(kind)
@@ -112,7 +114,7 @@ def stored_summary(run: RunDir) -> dict[str, Any] | None:
 
 def say_why_unscored(metrics: dict[str, Metric], manifest: Mapping[str, Any]) -> None:
     """Replace the bare statement that nothing was scored by the reason that the manifest knows."""
-    scorer = mapping(manifest.get("dataset")).get("scorer")
+    scorer = Recorded(manifest).dataset.get("scorer")
     why = "nothing can be right in this data set" if scorer == "none" else manifest.get("scoring_reason")
     for entry in metrics.values():
         if why and entry["reason"] == UNSCORED:
@@ -121,7 +123,7 @@ def say_why_unscored(metrics: dict[str, Metric], manifest: Mapping[str, Any]) ->
 
 def devices(manifest: Mapping[str, Any]) -> list[str]:
     """List what the joules come from, so that runs on different devices can be told apart."""
-    host = mapping(manifest.get("host")).get("name")
+    host = Recorded(manifest).host.get("name")
     return [f"{host}: {c.get('device') or c.get('name')}" for c in total_channels(manifest)]
 
 

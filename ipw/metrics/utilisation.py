@@ -14,9 +14,10 @@ import numpy as np
 
 from ipw.metrics.definitions import UTILISATION
 from ipw.metrics.device_peaks import peak_of
-from ipw.metrics.metric import Metric, mapping, metric, number
+from ipw.metrics.metric import Metric, metric, number
 from ipw.metrics.readings import total_channels
 from ipw.runs.queries import Queries
+from ipw.runs.recorded import Recorded
 
 GPU_SCOPES = ("gpu", "module", "soc")
 
@@ -25,7 +26,7 @@ def utilisation(
     manifest: Mapping[str, Any], queries: Queries, duration_s: float | None, output_rate: Metric
 ) -> dict[str, Metric]:
     """Make both metrics, or say why not. `output_rate` is the run's rate of output tokens, with its interval."""
-    model = mapping(manifest.get("model"))
+    model = Recorded(manifest).model
     numbers = queries.numbers
     busy_s = float(np.nansum(numbers["latency_s"]))
     processed = float(np.nansum(numbers["uncached_tokens"]) + np.nansum(numbers["completion_tokens"]))

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ipw.metrics.definitions import WINDOW, Definition
-from ipw.metrics.metric import BELOW_RESOLUTION, EnergyFacts, Metric, mapping, metric, number
+from ipw.metrics.metric import BELOW_RESOLUTION, EnergyFacts, Metric, metric, number
 from ipw.metrics.stats import in_quadrature
 from ipw.runs.directory import RunDir
 from ipw.runs.queries import Queries
+from ipw.runs.recorded import Recorded, part_of
 
 if TYPE_CHECKING:
     from ipw.metrics.validity.other_load import OtherLoad
@@ -55,7 +56,7 @@ class Estimate(NamedTuple):
 
 def measured_windows(manifest: Mapping[str, Any]) -> list[tuple[int, int]]:
     """Start and end of each stretch whose energy was attributed: one, and one more each time that a run was resumed."""
-    attribution = mapping(manifest.get("attribution"))
+    attribution = Recorded(manifest).attribution
     listed = attribution.get("windows_ns") or [attribution.get("window_ns")]
     pairs = [pair for pair in listed if isinstance(pair, list) and len(pair) == 2] if isinstance(listed, list) else []
     known = [(int(a), int(b)) for a, b in pairs if number(a) is not None and number(b) is not None]
@@ -79,8 +80,8 @@ def window_metrics(
     load: OtherLoad | None = None,
 ) -> dict[str, Metric]:
     """Energy, net energy, power over time, idle power and length of the measured window, beside others' load."""
-    attribution = mapping(run.manifest().get("attribution"))
-    idle = _estimate(mapping(attribution.get("idle_power_w")))
+    attribution = Recorded(run.manifest()).attribution
+    idle = _estimate(part_of(attribution, "idle_power_w"))
     partly = _partly(attribution)
     power = _mean_power(measured, attribution, duration_s)
     whole = measured.with_lost(attribution) if measured else None
@@ -128,7 +129,7 @@ def _partly(attribution: Mapping[str, Any]) -> str | None:
 
 def measured_energy(manifest: Mapping[str, Any]) -> Estimate | None:
     """Take the energy of the measured window, and how far it may be off either way."""
-    attribution = mapping(manifest.get("attribution"))
+    attribution = Recorded(manifest).attribution
     measured_j, errors = number(attribution.get("measured_j")), attribution.get("measured_error_j")
     if measured_j is None:
         return None

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ipw.errors import MissingExtraError, UsageError
-from ipw.metrics.metric import mapping
+from ipw.metrics.derived import Derived
 from ipw.reports.charts.queries import Spot, pareto_front
 from ipw.reports.page.diffusion import masks_left
 from ipw.reports.page.results import value_of
@@ -70,7 +70,7 @@ def accuracy_energy(views: Sequence[View]) -> Figure | None:
     """Accuracy against energy per query with 95 % intervals; the Pareto front of what was measured, dashed."""
     spots = []
     for view in views:
-        metrics = mapping(view.summary.get("metrics"))
+        metrics = Derived(view.summary).metrics
         energy, accuracy = (value_of(metrics.get(name)) for name in ("energy_per_query_j", "accuracy"))
         if energy and accuracy and energy.value > 0:
             spots.append(Spot(view.name, energy, accuracy, view.series, view.estimated, view.valid))

@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 
 from ipw.metrics.accounting_text import marks
 from ipw.metrics.definitions import DEFINITIONS
-from ipw.metrics.metric import IMPORTED, Metric, mapping, number
+from ipw.metrics.derived import Derived
+from ipw.metrics.metric import IMPORTED, Metric, number
 from ipw.metrics.stats import in_quadrature
 from ipw.printable import clean
 from ipw.reports.text import MISSING
-from ipw.runs.recorded import is_estimate
+from ipw.runs.recorded import is_estimate, part_of
 
 RANKED_BY = "accuracy_per_joule"
 Summary = Mapping[str, Any]
@@ -93,9 +94,9 @@ def row_names(summaries: Sequence[Summary]) -> list[str]:
 
 def plain_name(summary: Summary) -> str:
     """Name what was measured, with the requests in flight where they were swept."""
-    workload = mapping(summary.get("workload"))
-    swept = len(mapping(workload.get("series")).get("levels") or ()) > 1
-    parameters = mapping(workload.get("parameters"))
+    workload = Derived(summary).workload
+    swept = len(part_of(workload, "series").get("levels") or ()) > 1
+    parameters = part_of(workload, "parameters")
     in_flight = parameters.get("concurrency")
     if workload.get("kind") == "diffusion":
         return f"{model_name(summary)} {clean(parameters.get('method'), 40)}"
@@ -105,7 +106,7 @@ def plain_name(summary: Summary) -> str:
 def model_name(summary: Summary) -> str:
     """Name the model, or whatever else was measured: what facts of a model are found by."""
     model = summary.get("model")
-    parameters = mapping(mapping(summary.get("workload")).get("parameters"))
+    parameters = Derived(summary).parameters
     command = parameters.get("command")
     named = model.get("name") if isinstance(model, dict) else model
     named = named or parameters.get("block") or (" ".join(map(str, command)) if isinstance(command, list) else command)
@@ -119,15 +120,15 @@ def clearly_ahead(first: Row, second: Row, name: str = RANKED_BY) -> bool:
 
 
 def _key(summary: Summary) -> tuple[bool, str, str, str]:
-    workload = mapping(summary.get("workload"))
-    dataset = mapping(workload.get("parameters")).get("dataset") or ""
+    workload = Derived(summary).workload
+    dataset = part_of(workload, "parameters").get("dataset") or ""
     estimated = is_estimate(summary.get("method"))
     return estimated, str(workload.get("kind", "")), clean(dataset, 60), clean(summary.get("basis") or MISSING, 40)
 
 
 def _ranked(rows: Sequence[Row]) -> list[Row]:
     """Put valid rows in order and number them, where there is more than one; the others come behind."""
-    values = [number(mapping(row.metrics.get(RANKED_BY)).get("value")) for row in rows]
+    values = [number(row.metrics.get(RANKED_BY, {}).get("value")) for row in rows]
     fit = [
         (value, row) for value, row in zip(values, rows, strict=True) if value is not None and row.summary.get("valid")
     ]
@@ -138,7 +139,7 @@ def _ranked(rows: Sequence[Row]) -> list[Row]:
 
 
 def _metrics(summary: Summary, *, across: bool) -> dict[str, Metric]:
-    found = mapping(summary.get("metrics"))
+    found = Derived(summary).metrics
     metrics = {name: dict(entry) for name, entry in found.items() if isinstance(entry, dict)}
     return {name: _with_gain(name, entry) for name, entry in metrics.items()} if across else metrics
 

@@ -58,12 +58,12 @@ class Facts:
     @property
     def parameters(self) -> Mapping[str, Any]:
         """The options of the workload."""
-        return entry(self.workload, "parameters")
+        return part_of(self.workload, "parameters")
 
     @property
     def series(self) -> Mapping[str, Any]:
         """Of which series the run is a member."""
-        return entry(self.workload, "series")
+        return part_of(self.workload, "series")
 
     @property
     def model(self) -> Mapping[str, Any]:
@@ -86,7 +86,7 @@ class Facts:
         return is_estimate(self.method)
 
     def _part(self, name: str) -> Mapping[str, Any]:
-        return entry(self.entries, name)
+        return part_of(self.entries, name)
 
     def _text(self, name: str) -> str | None:
         value = self.entries.get(name)
@@ -107,7 +107,7 @@ class Recorded(Facts):
     @property
     def sensors(self) -> Sequence[Mapping[str, Any]]:
         """Every channel, with its `index` in the readings where it was read."""
-        return entry_list(self.entries, "sensors")
+        return parts_of(self.entries, "sensors")
 
     @property
     def in_total(self) -> Sequence[Mapping[str, Any]]:
@@ -136,6 +136,16 @@ class Recorded(Facts):
         return self._part("attribution")
 
     @property
+    def engine(self) -> Mapping[str, Any]:
+        """What was seen of the steps in which a server's engine computes."""
+        return part_of(self.attribution, "engine")
+
+    @property
+    def costs(self) -> Mapping[str, Any]:
+        """What such a step costs, and a token in it."""
+        return part_of(self.attribution, "costs")
+
+    @property
     def server(self) -> Mapping[str, Any]:
         """Where the server is, and how it ended."""
         return self._part("server")
@@ -159,6 +169,16 @@ class Recorded(Facts):
     def software(self) -> Mapping[str, Any]:
         """Versions."""
         return self._part("software")
+
+    @property
+    def neighbours(self) -> Mapping[str, Any]:
+        """Who else computed on the GPUs, at the start and at the end."""
+        return self._part("neighbours")
+
+    @property
+    def progress(self) -> Mapping[str, Any]:
+        """How many questions are finished, of how many."""
+        return self._part("progress")
 
     @property
     def sampler(self) -> Mapping[str, Any]:
@@ -190,13 +210,13 @@ class Recorded(Facts):
         return self.run
 
 
-def entry(entries: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+def part_of(entries: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     """Give an entry that should be an object; where it is none, one without entries."""
     value = entries.get(name)
     return value if isinstance(value, Mapping) else {}
 
 
-def entry_list(entries: Mapping[str, Any], name: str) -> Sequence[Mapping[str, Any]]:
+def parts_of(entries: Mapping[str, Any], name: str) -> Sequence[Mapping[str, Any]]:
     """List the objects of an entry that should be a list of them."""
     value = entries.get(name)
     return [each for each in value if isinstance(each, Mapping)] if isinstance(value, list) else []

@@ -12,7 +12,8 @@ from ipw.clock import anchor
 from ipw.errors import UsageError
 from ipw.foreign_json import read_json
 from ipw.metrics.accounting_text import marks
-from ipw.metrics.metric import mapping, number
+from ipw.metrics.derived import Derived
+from ipw.metrics.metric import number
 from ipw.runs.directory import MANIFEST, RunDir
 from ipw.runs.files import absolute, make_folder, replacing
 from ipw.runs.recorded import is_estimate
@@ -59,7 +60,7 @@ class StudyBook:
     def done(self, planned: Planned, run: RunDir) -> None:
         """Note where a cell's run is, and what it drew."""
         summary = run.summary() or {}
-        energy = mapping(mapping(summary.get("metrics")).get("energy_j"))
+        energy = Derived(summary).metric("energy_j")
         self._entries[planned.key] |= {
             "status": "done",
             "run": run.path.relative_to(self.folder).as_posix(),

@@ -10,10 +10,10 @@ import click
 
 from ipw.errors import OK, InvalidMeasurementError
 from ipw.gate.compare import Row, compare
-from ipw.metrics.metric import mapping
 from ipw.metrics.summary import stored_summary
 from ipw.metrics.validity.record import record_faults
 from ipw.runs.directory import RunDir
+from ipw.runs.recorded import Recorded
 from ipw.verbs.options import JSON, TOML
 
 
@@ -37,7 +37,7 @@ def _start_sd(path: Path, run: RunDir) -> dict[str, float]:
 
     if not path.is_file():
         raise UsageError(f"there is no calibration {path}", "ipw calibrate --base RUN.toml")
-    known = calibrated(path, str(mapping(run.manifest().get("workload")).get("kind")))
+    known = calibrated(path, str(Recorded(run.manifest()).kind))
     known.check_basis(run.manifest().get("basis"))
     return known.start_sd
 

@@ -13,7 +13,8 @@ from ipw.errors import UsageError
 from ipw.gate.trend import Prediction, Step, predict, steps
 from ipw.metrics.accounting_text import marks
 from ipw.metrics.definitions import DEFINITIONS, Definition
-from ipw.metrics.metric import mapping, number
+from ipw.metrics.derived import Derived
+from ipw.metrics.metric import number
 from ipw.reports.charts.queries import Value
 from ipw.reports.ranking import Summary
 from ipw.runs.directory import RunDir
@@ -69,10 +70,10 @@ def trend(*, runs: Sequence[Path], metric: str | None, chart: Path | None, as_js
 
 def _check_alike(summaries: Sequence[Summary]) -> None:
     def dataset(summary: Summary) -> object:
-        return mapping(mapping(summary.get("workload")).get("parameters")).get("dataset")
+        return Derived(summary).parameters.get("dataset")
 
     def kind(summary: Summary) -> object:
-        return mapping(summary.get("workload")).get("kind")
+        return Derived(summary).kind
 
     def basis(summary: Summary) -> object:
         return summary.get("basis")
@@ -84,7 +85,7 @@ def _check_alike(summaries: Sequence[Summary]) -> None:
 
 
 def _definition(metric: str | None, summary: Summary) -> Definition:
-    has = mapping(summary.get("metrics"))
+    has = Derived(summary).metrics
     name = metric or ("energy_per_query_j" if "energy_per_query_j" in has else "energy_j")
     if name not in DEFINITIONS:
         raise UsageError(f"there is no metric {name!r}", f"one of {', '.join(DEFINITIONS)}")
@@ -94,7 +95,7 @@ def _definition(metric: str | None, summary: Summary) -> Definition:
 def _entries(summaries: Sequence[tuple[str, Summary]], name: str) -> tuple[list[Entry], list[Entry]]:
     entries, left_out = [], []
     for started, summary in summaries:
-        entry = mapping(mapping(summary.get("metrics")).get(name))
+        entry = Derived(summary).metric(name)
         value = number(entry.get("value"))
         about = {"run_id": summary.get("run_id"), "started": started or None, "marks": marks(summary)}
         if not summary.get("valid"):

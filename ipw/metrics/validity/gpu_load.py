@@ -7,12 +7,13 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from ipw.metrics.metric import mapping, number, sensors
+from ipw.metrics.metric import number, sensors
 from ipw.metrics.readings import total_channels
 from ipw.metrics.validity.check import Check, made
 from ipw.metrics.validity.other_load import IN_VAIN, MOST_HELD
 from ipw.metrics.window import measured_windows
 from ipw.runs.curves import Readings, of_channel
+from ipw.runs.recorded import Recorded
 
 Window = tuple[int, int]
 GPU_LOAD_CHECK = "other load on GPUs"
@@ -45,7 +46,7 @@ def gpu_load(manifest: Mapping[str, Any], readings: Readings) -> GpuLoad | None:
     told = [number for number in numbers if f"load/gpu{number}/others" in gauges]
     if not told:
         return None
-    idle_ns = _intervals(mapping(manifest.get("attribution")).get("idle_ns"))
+    idle_ns = _intervals(Recorded(manifest).attribution.get("idle_ns"))
     windows = measured_windows(manifest)
 
     def part(whose: str, stretches: Sequence[Window]) -> float | None:
@@ -54,7 +55,7 @@ def gpu_load(manifest: Mapping[str, Any], readings: Readings) -> GpuLoad | None:
         return sum(known) / len(known) if known else None
 
     others, own = part("others", windows), part("own", windows)
-    if mapping(manifest.get("server")).get("processes_unseen"):
+    if Recorded(manifest).server.get("processes_unseen"):
         others = own = None  # what the server used would count as others'
     used = (others or 0.0) + (own or 0.0)
     theirs = (others or 0.0) * len(told) / len(gpus)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ipw.metrics.metric import mapping, mappings
+from ipw.metrics.metric import mappings
 from ipw.metrics.readings import total_channels
 from ipw.metrics.validity.check import Check, made
+from ipw.runs.recorded import Recorded
 
 MOST_TOLD = 3
 
@@ -25,7 +26,7 @@ def left_out(manifest: Mapping[str, Any]) -> Iterator[Check]:
 
 def other_basis(manifest: Mapping[str, Any]) -> Iterator[Check]:
     """Check that a run measures what the first run of its series did: else the two are of different things."""
-    first = mapping(mapping(manifest.get("workload")).get("series")).get("channels")
+    first = Recorded(manifest).series.get("channels")
     if isinstance(first, list):
         began, now = (", ".join(sorted(map(str, names))) for names in (first, _total(manifest)))
         told = f"the series began with {began or 'nothing'}; this run measures {now or 'nothing'}"

@@ -8,13 +8,13 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from ipw.energy.load_model import WATTS_PER_CPU
-from ipw.metrics.metric import EnergyFacts, mapping, number, sensors
+from ipw.metrics.metric import EnergyFacts, number, sensors
 from ipw.metrics.readings import total_channels
 from ipw.metrics.validity.check import Check, made
 from ipw.metrics.window import Estimate, measured_windows
 from ipw.runs.curves import Readings, of_channel
 from ipw.runs.directory import RunDir
-from ipw.runs.recorded import is_estimate
+from ipw.runs.recorded import Recorded, is_estimate, part_of
 
 Window = tuple[int, int]
 HOST, OWN = "load/host", "load/own"
@@ -86,11 +86,11 @@ def other_load(manifest: Mapping[str, Any], readings: Readings, idle_ns: Sequenc
     mine_idle, mine = (_cpus(own, stretches) for stretches in (idle_ns, windows))
     others_idle = None if idle is None or mine_idle is None else max(idle - mine_idle, 0.0)
     others = None if window is None or mine is None else max(window - mine, 0.0)
-    if mapping(manifest.get("server")).get("processes_unseen"):
+    if Recorded(manifest).server.get("processes_unseen"):
         others = mine = None  # what the server used would count as others'
     each_w = _each_w(manifest, window, windows)
     power_w = _power_w(manifest, windows)
-    cpus = int(number(mapping(manifest.get("host")).get("threads")) or 1)
+    cpus = int(number(Recorded(manifest).host.get("threads")) or 1)
 
     def share(busy: float | None, watts: float) -> float:
         return min(1.0, watts * (busy or 0.0) / power_w) if power_w else 0.0
@@ -116,7 +116,7 @@ def other_load_check(manifest: Mapping[str, Any], load: OtherLoad | None) -> lis
     first, *more = [(cpus, when) for cpus, when in used if cpus is not None]
     detail = f"others used {first[0]:.1f} of {load.cpus} CPUs {first[1]}"
     detail += "".join(f" and {cpus:.1f} {when}" for cpus, when in more)
-    unseen = mapping(manifest.get("server")).get("processes_unseen")
+    unseen = Recorded(manifest).server.get("processes_unseen")
     if unseen:
         detail += f"; in the window they cannot be told from the server: {unseen}"
     noisy = max(load.idle or 0.0, load.window or 0.0) >= FEW_CPUS
@@ -158,13 +158,13 @@ def _looks_around(t: Any, start: int, end: int) -> Window:
 
 def _cpu_basis(manifest: Mapping[str, Any]) -> bool:
     """Whether this host's CPUs are in the joules; where the server is elsewhere, so is what measures it."""
-    here = mapping(manifest.get("server")).get("local") is not False
+    here = Recorded(manifest).server.get("local") is not False
     return here and any(channel.get("scope") in CPU_SCOPES for channel in total_channels(manifest))
 
 
 def _power_w(manifest: Mapping[str, Any], windows: Sequence[Window]) -> float | None:
     """Mean power of the basis, where CPUs are in it."""
-    joules = number(mapping(manifest.get("attribution")).get("measured_j"))
+    joules = number(Recorded(manifest).attribution.get("measured_j"))
     seconds = sum(end - start for start, end in windows) / 1e9
     return joules / seconds if joules and seconds and _cpu_basis(manifest) else None
 
@@ -175,7 +175,7 @@ def _each_w(manifest: Mapping[str, Any], busy: float | None, windows: Sequence[W
     if any(is_estimate(channel.get("method")) for channel in total):
         return WATTS_PER_CPU
     seconds = sum(end - start for start, end in windows) / 1e9
-    joules = mapping(mapping(manifest.get("attribution")).get("channels"))
+    joules = part_of(Recorded(manifest).attribution, "channels")
     names = [name for channel in total if channel.get("scope") in CPU_SCOPES for name in _cpu_rails(manifest, channel)]
     drawn_j = sum(number(joules.get(name)) or 0.0 for name in names)
     if not names:

@@ -9,11 +9,12 @@ import numpy as np
 
 from ipw.metrics.accounting import NO_SCORER, Questions, account, commonest
 from ipw.metrics.accounting_text import LONGEST_REASON, misunderstanding, shortfall
-from ipw.metrics.metric import mapping, mappings
+from ipw.metrics.metric import mappings
 from ipw.metrics.outcomes import Outcomes, load_outcomes
 from ipw.metrics.validity.check import Check, made
 from ipw.printable import clean
 from ipw.runs.directory import RunDir
+from ipw.runs.recorded import Recorded
 
 MOST_DOUBTED = 0.01
 """Of the answers: where something speaks against the server's own count of tokens in more of them, it is told."""
@@ -44,7 +45,7 @@ def with_questions(summary: Mapping[str, Any], run: RunDir, manifest: Mapping[st
 def check_questions(told: Questions, outcomes: Outcomes, manifest: Mapping[str, Any]) -> Iterator[Check]:
     """All checks of what became of the questions."""
     if told.asked:
-        yield _whole(told, mapping(manifest.get("progress")).get("remedy"), _longer(manifest))
+        yield _whole(told, Recorded(manifest).progress.get("remedy"), _longer(manifest))
     if told.scorer != NO_SCORER and told.answered:
         detail = f"{told.unscored} of {told.answered} answers were not scored: {told.unscored_because}"
         yield made("scores", not told.unscored, detail if told.unscored else f"by {told.scorer}")
@@ -56,7 +57,7 @@ def check_questions(told: Questions, outcomes: Outcomes, manifest: Mapping[str, 
     if doubts:
         detail = f"of {len(doubts)} of {told.answered} answers the server's count is doubtful: {commonest(doubts)[0]}"
         yield made("token counts", len(doubts) <= MOST_DOUBTED * told.answered, detail)
-    if mapping(mapping(manifest.get("workload")).get("parameters")).get("logprobs") is True and told.answered:
+    if Recorded(manifest).parameters.get("logprobs") is True and told.answered:
         known = int((outcomes.logprob_tokens[outcomes.status == "ok"] > 0).sum())
         detail = f"the server sent them for {known} of {told.answered} answers"
         yield made("log-probabilities", known == told.answered, detail)
@@ -78,7 +79,7 @@ def _odd_answers(outcomes: Outcomes) -> Iterator[Check]:
 
 def _longer(manifest: Mapping[str, Any]) -> str:
     """Say what lets an answer be longer."""
-    parameters = mapping(mapping(manifest.get("workload")).get("parameters"))
+    parameters = Recorded(manifest).parameters
     if "answer_length" in parameters:
         return "give a larger --answer-length"
     return "give a larger --max-tokens, or the server a longer context"

@@ -6,11 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from ipw.metrics.metric import mapping, mappings, number
+from ipw.metrics.derived import Derived
+from ipw.metrics.metric import mappings, number
 from ipw.runs.checks.digests import altered, digests
 from ipw.runs.checks.record import NO_DIGESTS, Found, held
 from ipw.runs.directory import RunDir
 from ipw.runs.journal import JOURNAL
+from ipw.runs.recorded import Recorded
 
 RECORD = "record"
 SAME_REL = 1e-6
@@ -37,7 +39,7 @@ def with_record(
 
 def verified(summary: Mapping[str, Any], run: RunDir) -> dict[str, Any]:
     """Hold a stored summary against the files of its run as they are now; `ipw report --recompute` makes it anew."""
-    faults = list(altered(run, mapping(summary.get("files"))))
+    faults = list(altered(run, Derived(summary).files))
     told = [NO_DIGESTS] if summary.get("schema_version") == 1 else []
     return _with_check(summary, faults, told, "") if faults or told else dict(summary)
 
@@ -49,7 +51,7 @@ def record_faults(summary: Mapping[str, Any]) -> list[str]:
 
 
 def _joules(manifest: Mapping[str, Any]) -> float | None:
-    return number(mapping(manifest.get("attribution")).get("measured_j"))
+    return number(Recorded(manifest).attribution.get("measured_j"))
 
 
 def _other_joules(then: float | None, now: float | None) -> Iterator[str]:

@@ -10,7 +10,7 @@ import numpy as np
 from ipw.clock import Anchor, wall_step_ns
 from ipw.energy.belief.renewal import learnt_period_s
 from ipw.energy.curve import Curve, coverage, energy_between
-from ipw.metrics.metric import mapping, mappings, number, sensors
+from ipw.metrics.metric import mappings, number, sensors
 from ipw.metrics.readings import total_channels
 from ipw.metrics.validity.check import Check, made
 from ipw.metrics.validity.failed_reads import failed_reads
@@ -21,6 +21,7 @@ from ipw.metrics.validity.stillness import stillness
 from ipw.metrics.window import LEAST_COVERAGE, measured_windows
 from ipw.runs.curves import Readings, believed, channel_curve, of_channel, refused
 from ipw.runs.outages import outage_told
+from ipw.runs.recorded import Recorded, part_of
 from ipw.runs.unseen import unseen
 
 Window = tuple[int, int]
@@ -60,18 +61,18 @@ def measured_window(manifest: Mapping[str, Any]) -> Window | None:
 def _sensors(manifest: Mapping[str, Any]) -> Iterator[Check]:
     names = ", ".join(str(c.get("name")) for c in total_channels(manifest))
     reason = manifest.get("basis_reason") or "no sensor could be read"
-    recorded_elsewhere = mapping(mapping(manifest.get("workload")).get("parameters")).get("trace") is not None
+    recorded_elsewhere = Recorded(manifest).parameters.get("trace") is not None
     yield made("sensors", bool(names), names or str(reason), "warning" if recorded_elsewhere else "error")
     yield from left_out(manifest)
     yield from other_basis(manifest)
-    if names and not mapping(manifest.get("attribution")):
+    if names and not Recorded(manifest).attribution:
         missing = manifest.get("attribution_reason") or "energy was not attributed"
         yield made("attribution", ok=False, detail=str(missing), level="error")
 
 
 def _server(manifest: Mapping[str, Any]) -> Iterator[Check]:
     """Say where the server is, and whether it lasted; and that a run was measured in several parts."""
-    server = mapping(manifest.get("server"))
+    server = Recorded(manifest).server
     if reason := unseen(manifest):
         yield made("server" if not server.get("local", True) else "model", ok=False, detail=reason)
     elif server.get("ended"):
@@ -81,7 +82,7 @@ def _server(manifest: Mapping[str, Any]) -> Iterator[Check]:
     parts = mappings(manifest.get("resumed"))
     if parts:
         told = f"measured in {len(parts) + 1} parts; what was in flight when the run was cut off was asked again"
-        outages = [str(mapping(part.get("outage")).get("told")) for part in parts if part.get("outage")]
+        outages = [str(part_of(part, "outage").get("told")) for part in parts if part.get("outage")]
         yield made("resumed", ok=True, detail="; ".join([told, *outages]))
 
 
@@ -186,16 +187,16 @@ def _conditions(manifest: Mapping[str, Any], readings: Readings) -> Iterator[Che
         if window is not None and channel.get("kind") == "gauge":
             good = of_channel(readings, channel)
             yield from _gauge(channel, good[good["status"] == 0], window)
-    neighbours = mapping(manifest.get("neighbours"))
+    neighbours = Recorded(manifest).neighbours
     found = mappings(neighbours.get("start")) + mappings(neighbours.get("end"))
     told = list(dict.fromkeys(f"pid {each.get('pid')} ({each.get('name') or 'unknown'})" for each in found))
     if isinstance(neighbours.get("start"), list):
         others = "used the same GPUs; unless that is the measured server, these joules hold its work too"
         yield made("other processes", not told, f"{_first(told)} {others}" if told else "none")
-    flags = mapping(manifest.get("attribution")).get("flags")
+    flags = Recorded(manifest).attribution.get("flags")
     if isinstance(flags, list) and flags:
         yield made("attribution", ok=False, detail="; ".join(map(str, flags)))
-    source = mapping(manifest.get("host")).get("power_source")
+    source = Recorded(manifest).host.get("power_source")
     if source is not None:
         yield made("power source", source != "battery", str(source))
     anchors = manifest.get("anchors")

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping
 from math import inf
 from typing import Any
 
-from ipw.metrics.metric import mapping, mappings, number
+from ipw.metrics.metric import mappings, number
 from ipw.metrics.validity.check import Check, made
 from ipw.metrics.validity.steps import BY_STEPS
+from ipw.runs.recorded import Recorded, part_of
 
 NEAR = 0.02
 """Share of the tokens by which two honest counts differ: tokens that open and end, answers that were cut off."""
@@ -24,13 +25,13 @@ def server_counts_checks(manifest: Mapping[str, Any]) -> Iterator[Check]:
     parts = mappings(manifest.get("server_counts"))
     if not parts:
         return
-    most = number(mapping(mapping(manifest.get("workload")).get("parameters")).get("max_tokens")) or LONG_ANSWER
+    most = number(Recorded(manifest).parameters.get("max_tokens")) or LONG_ANSWER
     others, differ = [], []
     for part in parts:
         running = number(part.get("running_before")) or 0
         if running >= 1:
             others.append(f"{running:.0f} request{'s'[: running != 1]} of others ran when the run began")
-        told, counted = mapping(part.get("told")), mapping(part.get("counted"))
+        told, counted = part_of(part, "told"), part_of(part, "counted")
         if any((number(value) or 0) < 0 for value in told.values()):
             differ.append("its counters began anew during the run")
             continue
@@ -41,7 +42,7 @@ def server_counts_checks(manifest: Mapping[str, Any]) -> Iterator[Check]:
                 each = most if name == "generated_tokens" else inf
                 _compare(kind, theirs, ours, uncounted * each if uncounted else 0.0, others, differ)
     if len(parts) == 1:
-        differ += _steps(manifest, mapping(parts[0].get("told")))
+        differ += _steps(manifest, part_of(parts[0], "told"))
     engine = parts[0].get("engine")
     fine = f"{engine} counted what was counted here"
     yield made("server counts", not differ, f"{engine} says otherwise: {'; '.join(differ)}" if differ else fine)
@@ -59,8 +60,8 @@ def _compare(kind: str, theirs: float, ours: float, open_: float, others: list[s
 
 def _steps(manifest: Mapping[str, Any], told: Mapping[str, Any]) -> list[str]:
     """Compare the steps that were seen with those that the engine counts, where joules were divided by them."""
-    attribution = mapping(manifest.get("attribution"))
-    theirs, seen = number(told.get("steps")), number(mapping(attribution.get("engine")).get("steps"))
+    attribution = Recorded(manifest).attribution
+    theirs, seen = number(told.get("steps")), number(part_of(attribution, "engine").get("steps"))
     if theirs is None or seen is None or not str(attribution.get("rule")).startswith(BY_STEPS):
         return []
     near = abs(theirs - seen) <= STEPS_NEAR * max(theirs, seen) + 2

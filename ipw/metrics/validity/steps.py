@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ipw.metrics.metric import mapping, number
+from ipw.metrics.metric import number
 from ipw.metrics.validity.check import Check, made
+from ipw.runs.recorded import Recorded, part_of
 
 ALONE = "one at a time"
 BY_STEPS = "division of each step"
@@ -15,8 +16,8 @@ BY_STEPS = "division of each step"
 
 def steps_check(manifest: Mapping[str, Any]) -> Iterator[Check]:
     """Say what kind of engine answered and how sure that is; nothing where no arrivals were kept."""
-    attribution = mapping(manifest.get("attribution"))
-    engine = mapping(attribution.get("engine"))
+    attribution = Recorded(manifest).attribution
+    engine = part_of(attribution, "engine")
     kind, why = engine.get("kind"), engine.get("why")
     if not isinstance(kind, str) or not isinstance(why, str):
         return

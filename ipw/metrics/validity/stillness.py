@@ -10,10 +10,11 @@ import numpy as np
 from ipw.energy.arrays import Floats, Ints
 from ipw.energy.belief.renewal import learnt_period_s
 from ipw.energy.curve import Curve, energy_at
-from ipw.metrics.metric import mapping, number, sensors
+from ipw.metrics.metric import number, sensors
 from ipw.metrics.readings import mean_power, total_channels
 from ipw.metrics.validity.check import Check, made
 from ipw.runs.curves import Readings, believed, channel_curve, of_channel, still
+from ipw.runs.recorded import Recorded
 from ipw.runs.unseen import unseen
 
 Window = tuple[int, int]
@@ -139,9 +140,9 @@ def _load_changed(
     manifest: Mapping[str, Any], readings: Readings, channel: Mapping[str, Any], stretch: Frozen
 ) -> str | None:
     """Say what shows that the load changed within a stretch; `None` where nothing does."""
-    attribution = mapping(manifest.get("attribution"))
+    attribution = Recorded(manifest).attribution
     idle, window = _intervals(attribution.get("idle_ns")), _intervals([attribution.get("window_ns")])
-    worked = mapping(manifest.get("workload")).get("kind") in WORKS and not unseen(manifest)
+    worked = Recorded(manifest).kind in WORKS and not unseen(manifest)
     if worked and all(_within_s(each, stretch.start_ns, stretch.end_ns) >= 1.0 for each in (idle, window)):
         return "it was idle and then at work"
     for other in sensors(manifest):

@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ipw.energy.curve import Curve, Floats, Ints
-from ipw.metrics.metric import mapping, number
+from ipw.metrics.metric import number
 from ipw.metrics.readings import mean_power, total_channels, total_curve
 from ipw.runs.curves import Readings
+from ipw.runs.recorded import Recorded, part_of
 from ipw.runs.spans import Spans
 
 COARSE, FINE = 600, 2400
@@ -45,7 +46,7 @@ def timeline(manifest: Mapping[str, Any], readings: Readings, spans: Spans, stre
     curve = total_curve(readings, total_channels(manifest))
     if curve.t_ns.size < 2:
         return None
-    attribution = mapping(manifest.get("attribution"))
+    attribution = Recorded(manifest).attribution
     window = attribution.get("window_ns")
     origin = int(window[0]) if isinstance(window, list) and window else int(curve.t_ns[0])
     edges = np.unique(np.linspace(curve.t_ns[0], curve.t_ns[-1], stretches + 1).astype(np.int64))
@@ -57,7 +58,7 @@ def timeline(manifest: Mapping[str, Any], readings: Readings, spans: Spans, stre
         mean,
         np.fmin(low, mean),
         np.fmax(high, mean),
-        number(mapping(attribution.get("idle_power_w")).get("value")),
+        number(part_of(attribution, "idle_power_w").get("value")),
         [_bands(spans, phases, edges, origin) for phases in (RUN_PHASES, work)],
     )
 

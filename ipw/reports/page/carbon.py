@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ipw.metrics.metric import mapping, number
+from ipw.metrics.derived import Derived
+from ipw.metrics.metric import number
 from ipw.reports.facts import JOULES_PER_KWH, Facts
 from ipw.reports.markup import Markup, tag
 from ipw.reports.page.results import grid, section, swatch
@@ -22,8 +23,8 @@ def carbon(views: Sequence[View], _found: Sequence[Group], facts: Facts) -> Mark
         return None
     rows = []
     for view in views:
-        metrics = mapping(view.summary.get("metrics"))
-        total, each = (number(mapping(metrics.get(n)).get("value")) for n in ("energy_j", "energy_per_query_j"))
+        metrics = Derived(view.summary).metrics
+        total, each = (number(metrics.get(n, {}).get("value")) for n in ("energy_j", "energy_per_query_j"))
         mark = tag("small", "estimated") if view.estimated else None
         name = tag("th", swatch(view), tag("bdi", view.name), mark, scope="row")
         rows.append([name, *_told(total, facts), *_told(None if each is None else each * PER, facts)])

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ipw.metrics.metric import mapping, number
+from ipw.metrics.metric import number
 from ipw.metrics.validity.steps import BY_STEPS
 from ipw.reports.charts.in_flight import Charged, mean_in_flight
 from ipw.runs.directory import RunDir
+from ipw.runs.recorded import Recorded, part_of
 
 if TYPE_CHECKING:
     from ipw.metrics.stats import Array
@@ -25,10 +26,10 @@ def charged(run: RunDir, manifest: Mapping[str, Any]) -> Charged | None:
 
     Raises UsageError where the table of the queries is damaged.
     """
-    attribution = mapping(manifest.get("attribution"))
-    costs = mapping(attribution.get("costs"))
+    attribution = Recorded(manifest).attribution
+    costs = part_of(attribution, "costs")
     step_j, token_j, prompt_token_j = (
-        number(mapping(costs.get(name)).get("value")) for name in (STEP, TOKEN, PROMPT_TOKEN)
+        number(part_of(costs, name).get("value")) for name in (STEP, TOKEN, PROMPT_TOKEN)
     )
     if not str(attribution.get("rule")).startswith(BY_STEPS) or step_j is None or token_j is None:
         return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ipw.metrics.metric import mapping
+from ipw.metrics.derived import objects
 from ipw.printable import clean
 from ipw.reports.charts.in_flight import by_in_flight
 from ipw.reports.markup import Markup, tag
@@ -12,6 +12,7 @@ from ipw.reports.page.results import chart, grid, section, swatch
 from ipw.reports.page.view import View
 from ipw.reports.ranking import Group
 from ipw.reports.text import quantity
+from ipw.runs.recorded import Recorded, part_of
 
 LEAD = """A point a request: its joules above idle against the tokens of its answer. All who are in a step of the \
 engine share what the step costs, so that a token costs the less the more are in flight. Lines are what the costs give \
@@ -29,15 +30,15 @@ def costs(views: Sequence[View], _found: Sequence[Group]) -> Markup | None:
     for view in shown:
         assert view.charged is not None
         name = tag("bdi", view.name)
-        attribution = mapping(view.manifest.get("attribution"))
-        engine = mapping(attribution.get("engine"))
+        attribution = Recorded(view.manifest).attribution
+        engine = part_of(attribution, "engine")
         parts += [tag("h3", swatch(view), name)] if len(shown) > 1 else []
         parts.append(chart(by_in_flight(view.charged, f"costs-{view.key}", estimated=view.estimated)))
         seen = f"{clean(engine.get('kind'), 30)}, by when chunks of text came: {clean(engine.get('why'), 300)}."
         parts.append(tag("p", f"Engine: {seen}", class_="note"))
         mark = " (estimated)" if view.estimated else ""
-        for cost, value in list(mapping(attribution.get("costs")).items())[:MOST_COSTS]:
+        for cost, value in list(objects(attribution, "costs").items())[:MOST_COSTS]:
             run = tag("th", swatch(view), name, scope="row")
-            rows.append([run, f"a {clean(cost, 30)}", quantity(mapping(value) | {"unit": "J"}) + mark])
+            rows.append([run, f"a {clean(cost, 30)}", quantity({**value, "unit": "J"}) + mark])
     table = grid(["Run", "Cost above idle", "Joules"], rows, "numbers plain")
     return section("costs", "Joules of requests in flight together", *parts, table, lead=LEAD)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ipw.metrics.definitions import DEFINITIONS
-from ipw.metrics.metric import mapping, mappings, number, sensors
+from ipw.metrics.derived import Derived
+from ipw.metrics.metric import mappings, number, sensors
 from ipw.printable import clean
 from ipw.reports.markup import Markup, join, tag
 from ipw.reports.page.results import grid, origin, section, swatch
 from ipw.reports.page.view import View, workload_of
 from ipw.reports.ranking import Group
 from ipw.reports.text import MISSING, interval_text, scale_for, value_text
+from ipw.runs.recorded import Recorded
 
 INTERVALS = """Intervals hold the truth in 95 of 100 cases. Those of means and of ratios of means come from one \
 bootstrap over queries for all metrics, 2000 replicates with a fixed seed, with the error of measurement in it. Energy \
@@ -33,8 +35,8 @@ def all_metrics(views: Sequence[View], _found: Sequence[Group]) -> Markup | None
 
 def _metric_table(view: View) -> Markup:
     rows = []
-    for name, entry in mapping(view.summary.get("metrics")).items():
-        metric, definition = mapping(entry), DEFINITIONS.get(name)
+    for name, entry in Derived(view.summary).metrics.items():
+        metric, definition = entry, DEFINITIONS.get(name)
         counted = metric.get("method") == "counted"
         scale = scale_for(str(metric.get("unit", "")), [number(metric.get(k)) for k in ("value", "high")][:1])
         value = f"{number(metric.get('value')) or 0:,.0f}" if counted else value_text(metric, scale)
@@ -69,7 +71,7 @@ def _folded(view: View, *parts: object, only: bool) -> Markup:
 
 def _facts(view: View) -> Markup:
     manifest, model = view.manifest, view.manifest.get("model")
-    host = mapping(manifest.get("host"))
+    host = Recorded(manifest).host
     settings = {k: v for k, v in workload_of(view).items() if v is not None}
     memory = number(host.get("memory_bytes"))
     threads = f"{host['threads']} threads" if host.get("threads") else None
@@ -83,14 +85,14 @@ def _facts(view: View) -> Markup:
         ("Settings", _pairs(settings)),
         ("Machine", ", ".join(str(x) for x in machine if x)),
         ("Host", host.get("name")),
-        ("Software", _pairs(mapping(manifest.get("software")))),
+        ("Software", _pairs(Recorded(manifest).software)),
         ("Basis", f"{manifest.get('basis')}, {view.summary.get('method')}" if manifest.get("basis") else "none"),
-        ("Attribution", mapping(manifest.get("attribution")).get("rule")),
+        ("Attribution", Recorded(manifest).attribution.get("rule")),
     ]
     return tag("dl", *(join([tag("dt", name), tag("dd", clean(value, 600))]) for name, value in facts if value))
 
 
-def _pairs(items: dict[str, Any]) -> str:
+def _pairs(items: Mapping[str, Any]) -> str:
     return ", ".join(f"{key} {_brief(value)}" for key, value in items.items() if value is not None and value != "")
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from ipw.metrics.definitions import DEFINITIONS
+from ipw.metrics.derived import Derived
 from ipw.metrics.diffusion_pairs import Difference, difference, energy_error
-from ipw.metrics.metric import mapping, number
+from ipw.metrics.metric import number
 from ipw.metrics.panel import align
 from ipw.metrics.passes import DECODING
 from ipw.printable import clean
@@ -21,6 +22,7 @@ from ipw.reports.page.view import View, workload_of
 from ipw.reports.ranking import Group
 from ipw.reports.text import MISSING, interval_text, scale_for, value_text
 from ipw.runs.directory import RunDir
+from ipw.runs.recorded import Recorded
 
 FIGURES = (
     "forwards_per_answer", "tokens_per_forward", "computed_share", "energy_per_forward_j",
@@ -37,9 +39,9 @@ def diffusion(views: Sequence[View], _groups: Sequence[Group]) -> Markup | None:
     """Tables and a chart of every data set that masked diffusion models were asked; nothing where none was."""
     found: dict[tuple[str, str], list[View]] = {}
     for view in views:
-        if mapping(view.manifest.get("workload")).get("kind") == DECODING:
+        if Recorded(view.manifest).kind == DECODING:
             dataset = clean(workload_of(view).get("dataset") or "", 60)
-            found.setdefault((str(mapping(view.manifest.get("model")).get("name")), dataset), []).append(view)
+            found.setdefault((str(Recorded(view.manifest).model.get("name")), dataset), []).append(view)
     parts = [part for (model, dataset), group in found.items() for part in _panel(model, dataset, group)]
     return (
         section("diffusion", "Decoding methods", *parts, tag("p", PAPERS, class_="note"), lead=LEAD) if parts else None
@@ -67,7 +69,7 @@ def _figures(views: Sequence[View]) -> Markup:
     heads, columns = [tag("th", "Method", scope="col")], []
     for name in FIGURES:
         definition = DEFINITIONS[name]
-        entries = [mapping(mapping(view.summary.get("metrics")).get(name)) for view in views]
+        entries = [Derived(view.summary).metric(name) for view in views]
         scale = scale_for(definition.unit, [number(entry.get("value")) for entry in entries])
         estimated = any(view.estimated for view in views) and definition.is_energy
         heads.append(

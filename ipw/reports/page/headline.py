@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from ipw.metrics.accounting_text import first_line, unfinished
-from ipw.metrics.metric import mapping, number
+from ipw.metrics.metric import number
 from ipw.reports.ranking import RANKED_BY, Group, Row, clearly_ahead
 from ipw.reports.text import scale_for, value_text
 
@@ -47,7 +47,7 @@ def _result(found: Sequence[Group]) -> str:
 
 def _winner(ranked: Sequence[Row], others: int) -> str:
     first, second = ranked[:2]
-    best, next_best = (number(mapping(row.metrics.get(RANKED_BY)).get("value")) for row in (first, second))
+    best, next_best = (number(row.metrics.get(RANKED_BY, {}).get("value")) for row in (first, second))
     if not clearly_ahead(first, second) or not best or not next_best:
         return f"{first.name} and {second.name} cannot be told apart in right answers per joule"
     behind = second.name if others == 1 else f"the next, {second.name}"
@@ -60,17 +60,17 @@ def _winner(ranked: Sequence[Row], others: int) -> str:
 def _alone(row: Row, *, estimated: bool) -> str:
     accuracy = _accuracy(row)
     if accuracy is None:
-        srp = number(mapping(row.metrics.get("segment_routing_best_performance")).get("value"))
+        srp = number(row.metrics.get("segment_routing_best_performance", {}).get("value"))
         if srp is not None:
             return f"{row.name} routes with a local consistency (SRP) of {srp:.2f}"
-        energy = mapping(row.metrics.get("energy_j"))
+        energy = row.metrics.get("energy_j", {})
         return f"{row.name} drew {_joules(energy, estimated=estimated)}"
-    energy = mapping(row.metrics.get("energy_per_query_j"))
+    energy = row.metrics.get("energy_per_query_j", {})
     return f"{row.name} answers {100 * accuracy:.1f} % right, for {_joules(energy, estimated=estimated)} a question"
 
 
 def _accuracy(row: Row) -> float | None:
-    return number(mapping(row.metrics.get("accuracy")).get("value"))
+    return number(row.metrics.get("accuracy", {}).get("value"))
 
 
 def _joules(energy: dict[str, object], *, estimated: bool) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from ipw.metrics.accounting_text import unfinished
-from ipw.metrics.metric import mapping, mappings, sensors
+from ipw.metrics.metric import mappings, sensors
 from ipw.printable import clean
 from ipw.reports.facts import NO_FACTS, Facts
 from ipw.reports.markup import Markup, join, tag
@@ -24,6 +24,7 @@ from ipw.reports.page.view import View, load_views, workload_of
 from ipw.reports.ranking import groups, row_names
 from ipw.runs.directory import RunDir
 from ipw.runs.files import replacing
+from ipw.runs.recorded import Recorded
 
 STYLE, SCRIPT = (Path(__file__).with_name(name) for name in ("style.css", "page.js"))
 CSP = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'sha256-{}'"
@@ -87,7 +88,7 @@ def _lede(views: Sequence[View]) -> str:
     counts = _distinct(f"{len(view.queries):,}" for view in views if len(view.queries))
     if counts:
         parts.append(f"{' / '.join(counts)} questions{' (' + ', '.join(datasets) + ')' if datasets else ''}")
-    machines = _distinct(mapping(view.manifest.get("host")).get("cpu") for view in views)
+    machines = _distinct(Recorded(view.manifest).host.get("cpu") for view in views)
     parts += [f"on {', '.join(machines)}"] if machines else []
     channels = _distinct(c.get("name") for view in views for c in sensors(view.manifest) if c.get("in_total"))
     verb = "estimated by" if all(view.estimated for view in views) else "from"

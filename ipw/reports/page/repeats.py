@@ -7,8 +7,10 @@ from statistics import median
 from typing import Any, NamedTuple
 
 from ipw.metrics.definitions import DEFINITIONS
-from ipw.metrics.metric import mapping, number
+from ipw.metrics.derived import Derived
+from ipw.metrics.metric import number
 from ipw.reports.text import scale_for, value_text
+from ipw.runs.recorded import part_of
 
 FAR = 1.25
 """Times as much or as little as the others: intervals of long runs lie apart by less than anybody minds."""
@@ -28,8 +30,8 @@ def apart(summaries: Sequence[Mapping[str, Any]]) -> list[str]:
     """Say of each series of repetitions, at each level of its load, which of its runs are far outside the others."""
     alike: dict[tuple[str, object], list[Mapping[str, Any]]] = {}
     for summary in summaries:
-        workload = mapping(summary.get("workload"))
-        series, parameters = mapping(workload.get("series")), mapping(workload.get("parameters"))
+        workload = Derived(summary).workload
+        series, parameters = part_of(workload, "series"), part_of(workload, "parameters")
         if isinstance(series.get("id"), str):
             alike.setdefault((series["id"], parameters.get("concurrency")), []).append(summary)
     several = len(alike) > 1
@@ -45,7 +47,7 @@ def _apart(runs: Sequence[Mapping[str, Any]]) -> list[str]:
         repeats = [
             Repeat(_repetition(run), metric)
             for run in runs
-            if number((metric := mapping(mapping(run.get("metrics")).get(name))).get("value")) is not None
+            if number((metric := part_of(part_of(run, "metrics"), name)).get("value")) is not None
         ]
         if len(repeats) > 1:
             return _compared(name, repeats)
@@ -53,7 +55,7 @@ def _apart(runs: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _repetition(run: Mapping[str, Any]) -> int:
-    return int(number(mapping(mapping(run.get("workload")).get("series")).get("repetition")) or 0) + 1
+    return int(number(part_of(part_of(run, "workload"), "series").get("repetition")) or 0) + 1
 
 
 def _compared(name: str, repeats: Sequence[Repeat]) -> list[str]:

@@ -9,7 +9,8 @@ import numpy as np
 
 from ipw.metrics.accounting_text import marks
 from ipw.metrics.definitions import DEFINITIONS
-from ipw.metrics.metric import Metric, mapping, number
+from ipw.metrics.derived import Derived
+from ipw.metrics.metric import number
 from ipw.printable import clean
 from ipw.reports.charts.axes import SERIES, Series, marker
 from ipw.reports.charts.power import power_timeline
@@ -21,6 +22,7 @@ from ipw.reports.ranking import Group, Row
 from ipw.reports.tables.runs import Column, columns, notes
 from ipw.reports.text import interval_text, quantity, scale_for, value_text
 from ipw.runs.kinds import answers_questions
+from ipw.runs.recorded import Recorded, part_of
 
 MOST_SUBJECTS = 60
 LONGEST_ANSWER = 300
@@ -92,7 +94,7 @@ def _cell(column: Column, row: Row) -> Markup:
     return tag("td", *shown, title=origin(column.name, metric), data_value="" if value is None else repr(value))
 
 
-def origin(name: str, metric: Metric) -> str:
+def origin(name: str, metric: Mapping[str, Any]) -> str:
     """Tell how a number was made: definition, count, method, interval, and why it is missing where it is."""
     definition = DEFINITIONS.get(name)
     parts = [
@@ -113,19 +115,17 @@ def swatch(view: View) -> Markup:
 
 def tiles(view: View) -> Markup:
     """The main numbers of a single run, large."""
-    kind = mapping(view.manifest.get("workload")).get("kind")
+    kind = Recorded(view.manifest).kind
     names = (
         ("accuracy", "accuracy_per_joule", "accuracy_per_watt", "energy_per_query_j", "mean_power_w", "latency_p50_s")
         if answers_questions(kind)
         else ("energy_j", "net_energy_j", "mean_power_w")
     )
-    metrics = mapping(view.summary.get("metrics"))
-    return tag(
-        "div", *(_tile(name, mapping(metrics.get(name)), estimated=view.estimated) for name in names), class_="tiles"
-    )
+    metrics = Derived(view.summary).metrics
+    return tag("div", *(_tile(name, metrics.get(name, {}), estimated=view.estimated) for name in names), class_="tiles")
 
 
-def _tile(name: str, metric: Metric, *, estimated: bool) -> Markup:
+def _tile(name: str, metric: Mapping[str, Any], *, estimated: bool) -> Markup:
     definition = DEFINITIONS[name]
     scale = scale_for(definition.unit, [number(metric.get(key)) for key in ("value", "high")][:1])
     marked = " (estimated)" if estimated and definition.is_energy else ""
@@ -154,11 +154,11 @@ other beats in both."""
 
 
 def _tradeoff_by_subject(view: View) -> Markup | None:
-    tables = sorted(mapping(view.summary.get("by_subject")).items())
+    tables = sorted(Derived(view.summary).by_subject.items())
     spots = [
         spot
         for i, (name, metrics) in enumerate(tables[:MOST_SUBJECTS])
-        if (spot := _spot(name, mapping(metrics), view, SERIES[i % len(SERIES)]))
+        if (spot := _spot(name, metrics, view, SERIES[i % len(SERIES)]))
     ]
     if len(spots) < 2:
         return None
@@ -177,7 +177,8 @@ def _spot(name: str, metrics: Mapping[str, Any], view: View, series: Series | No
 
 def value_of(metric: object) -> Value | None:
     """Read a metric as a number with its ends."""
-    value, low, high = (number(mapping(metric).get(key)) for key in ("value", "low", "high"))
+    found = metric if isinstance(metric, Mapping) else {}
+    value, low, high = (number(found.get(key)) for key in ("value", "low", "high"))
     if value is None:
         return None
     return Value(value, value if low is None else low, value if high is None else high)
@@ -201,13 +202,13 @@ def power(views: Sequence[View], _found: Sequence[Group]) -> Markup | None:
 
 def by_subject(views: Sequence[View], _found: Sequence[Group]) -> Markup | None:
     """Accuracy by subject as a chart, accuracy and energy as a table."""
-    tables = {view.key: mapping(view.summary.get("by_subject")) for view in views}
+    tables = {view.key: Derived(view.summary).by_subject for view in views}
     names = sorted({name for table in tables.values() for name in table})[:MOST_SUBJECTS]
     if len(names) < 2:
         return None
     rows = []
     for name in names:
-        values = [(value_of(mapping(tables[v.key].get(name)).get("accuracy")), v.series) for v in views]
+        values = [(value_of(part_of(tables[v.key], name).get("accuracy")), v.series) for v in views]
         rows.append(SubjectRow(name, [(value, series) for value, series in values if value is not None]))
     key = join([tag("span", swatch(view), tag("bdi", view.name)) for view in views], " ")
     table = grid(
@@ -216,7 +217,7 @@ def by_subject(views: Sequence[View], _found: Sequence[Group]) -> Markup | None:
             [
                 name,
                 view.name,
-                *(_of_subject(view, mapping(tables[view.key][name]), metric) for metric in SUBJECT_METRICS),
+                *(_of_subject(view, tables[view.key][name], metric) for metric in SUBJECT_METRICS),
             ]
             for name in names
             for view in views
@@ -233,7 +234,7 @@ SUBJECT_METRICS = ("queries", "accuracy", "energy_per_query_j", "latency_p50_s")
 
 
 def _of_subject(view: View, metrics: Mapping[str, Any], name: str) -> str:
-    metric = mapping(metrics.get(name))
+    metric = metrics.get(name, {})
     return quantity(metric) + (" (estimated)" if view.estimated and DEFINITIONS[name].is_energy else "")
 
 

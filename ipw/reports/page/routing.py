@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ipw.metrics.metric import mapping, number
+from ipw.metrics.derived import Derived
+from ipw.metrics.metric import number
 from ipw.reports.charts.axes import SERIES
 from ipw.reports.charts.curves import Bar, Curve, Mark, Point, Texts, bars, curves, routing_map
 from ipw.reports.markup import Markup, join, tag
@@ -15,6 +16,7 @@ from ipw.reports.page.view import View
 from ipw.reports.ranking import Group
 from ipw.reports.text import MISSING
 from ipw.runs.directory import RunDir
+from ipw.runs.recorded import Recorded
 
 Row = dict[str, Any]
 MAIN_LENGTH, MAIN_RATIO = 16, 2
@@ -25,14 +27,14 @@ MOST_DOMAINS = 24
 
 def routing(views: Sequence[View], _groups: Sequence[Group]) -> Markup | None:
     """Charts and tables of every run that captured routing; nothing where none did."""
-    found = [view for view in views if mapping(view.manifest.get("workload")).get("kind") == "routing"]
+    found = [view for view in views if Recorded(view.manifest).kind == "routing"]
     parts = [part for view in found if (part := _one_run(view, several=len(found) > 1)) is not None]
     lead = """Local routing consistency: whether the experts that a token uses are also used by the tokens around it. \
 Where they are, a cache of a few experts in fast memory serves most tokens."""
     return section("routing", "Expert routing", *parts, lead=lead) if parts else None
 
 
-def routing_part(run: RunDir, metrics: dict[str, Any], manifest: dict[str, Any], key: str) -> Markup | None:
+def routing_part(run: RunDir, metrics: Mapping[str, Any], manifest: dict[str, Any], key: str) -> Markup | None:
     """All that is shown of one run, from its tables; `None` where it has none."""
     rows = {name: _rows(run, name) for name in ("srp", "cache", "offload", "example")}
     if not rows["srp"] and not rows["cache"]:
@@ -52,7 +54,7 @@ def routing_part(run: RunDir, metrics: dict[str, Any], manifest: dict[str, Any],
 
 
 def _one_run(view: View, *, several: bool) -> Markup | None:
-    metrics = mapping(view.summary.get("metrics"))
+    metrics = Derived(view.summary).metrics
     part = routing_part(RunDir(Path(view.path)), metrics, view.manifest, view.key)
     return part if part is None or not several else join([tag("h3", view.name), part])
 
@@ -69,16 +71,16 @@ def _of_model(rows: Sequence[Row], level: str = "model") -> list[Row]:
 # --- what cache size ------------------------------------------------------------------------------------------------
 
 
-def _summary(metrics: dict[str, Any], manifest: dict[str, Any], cache: Sequence[Row]) -> Markup | None:
+def _summary(metrics: Mapping[str, Any], manifest: dict[str, Any], cache: Sequence[Row]) -> Markup | None:
     """Answer the question that the section is about, in a sentence."""
-    knee = number(mapping(metrics.get("cache_knee_experts")).get("value"))
+    knee = number(metrics.get("cache_knee_experts", {}).get("value"))
     lru = [row for row in _of_model(cache) if row["policy"] == "lru" and row["corrected"]]
     at = next((row for row in lru if row["cache_size"] == knee), None)
     if knee is None or at is None:
         return None
     everything = max(row["cache_size"] for row in lru)
     layers = len({row["index"] for row in cache if row["level"] == "layer"})
-    expert_bytes = number(mapping(manifest.get("model")).get("expert_bytes"))
+    expert_bytes = number(Recorded(manifest).model.get("expert_bytes"))
     memory = ""
     if expert_bytes:
         share, whole = (count * layers * expert_bytes for count in (knee, everything))
@@ -114,7 +116,7 @@ size ratio tells how many times the active experts it keeps on hand.""", class_=
     return join([tag("h3", "SRP against segment length"), lead, drawn, table])
 
 
-def _hits_by_size(cache: Sequence[Row], metrics: dict[str, Any], key: str, *, corrected: bool) -> Markup | None:
+def _hits_by_size(cache: Sequence[Row], metrics: Mapping[str, Any], key: str, *, corrected: bool) -> Markup | None:
     shown = []
     for (policy, name), series in zip(POLICIES.items(), SERIES, strict=False):
         rows = [
@@ -136,7 +138,7 @@ def _hits_by_size(cache: Sequence[Row], metrics: dict[str, Any], key: str, *, co
         else """First uses are free while the cache has room, and experts of one token may evict one another, so that \
 Belady is no upper bound: comparable with published figures."""
     )
-    knee = number(mapping(metrics.get("cache_knee_experts")).get("value"))
+    knee = number(metrics.get("cache_knee_experts", {}).get("value"))
     mark = Mark(knee, f"knee: {knee:.0f}") if corrected and knee is not None else None
     told = "; ".join(f"{c.name}: {c.points[0].y:.2f} at {c.points[0].x}, {c.points[-1].y:.2f} at all" for c in shown)
     texts = Texts(title, "experts cached in each layer", "hit rate", told)

@@ -9,7 +9,8 @@ import numpy as np
 
 from ipw.metrics.accounting_text import short_mark
 from ipw.metrics.definitions import DEFINITIONS
-from ipw.metrics.metric import mapping, number
+from ipw.metrics.derived import Derived
+from ipw.metrics.metric import number
 from ipw.metrics.stats import student_t975
 from ipw.printable import clean
 from ipw.reports.charts.axes import MUTED, axis_over, figure, frame, label, line, marker, polyline
@@ -19,6 +20,7 @@ from ipw.reports.page.results import chart, grid, section
 from ipw.reports.page.view import View, workload_of
 from ipw.reports.ranking import Group
 from ipw.reports.text import MISSING, interval_text, scale_for, value_text
+from ipw.runs.recorded import Recorded
 
 RATE, JOULES = "output_tokens_per_s", "energy_per_output_token_j"
 SWEPT = (
@@ -48,10 +50,10 @@ def series(views: Sequence[View], _found: Sequence[Group]) -> Markup | None:
     """Every sweep as a table and a chart, every series of repetitions as a table of means."""
     found: dict[str, list[Place]] = {}
     for view in views:
-        identity = mapping(mapping(view.manifest.get("workload")).get("series")).get("id")
+        identity = Recorded(view.manifest).series.get("id")
         if isinstance(identity, str):
             level = number(workload_of(view).get("concurrency")) or 1
-            place = Place(view, int(level), mapping(view.summary.get("metrics")))
+            place = Place(view, int(level), Derived(view.summary).metrics)
             found.setdefault(identity, []).append(place)
     parts: list[Markup] = []
     for index, places in enumerate(found.values()):
@@ -86,7 +88,7 @@ def _mark(place: Place) -> Markup | None:
 
 
 def _cell(place: Place, name: str, scale: Any) -> Markup:
-    metric = mapping(place.metrics.get(name))
+    metric = place.metrics.get(name, {})
     interval = interval_text(metric, scale)
     return tag("td", value_text(metric, scale), tag("small", interval) if interval else None)
 
@@ -101,7 +103,7 @@ def _curve(places: Sequence[Place], key: str) -> Markup | None:
     if len({place.level for place, *_ in points}) < 2:
         return None
     scale = scale_for("J", [joules for *_, joules in points])
-    bounds = [number(mapping(place.metrics.get(JOULES)).get(end)) for place, *_ in points for end in ("low", "high")]
+    bounds = [number(place.metrics.get(JOULES, {}).get(end)) for place, *_ in points for end in ("low", "high")]
     shown = [scale.factor * x for x in (*(joules for *_, joules in points), *bounds) if x is not None and x > 0]
     x, y = axis_over([rate for _, rate, _ in points], 64, 740, zero=True), axis_over(shown, 300, 36, zero=True)
     estimated = ", estimated" if any(place.view.estimated for place, *_ in points) else ""
@@ -113,7 +115,7 @@ def _curve(places: Sequence[Place], key: str) -> Markup | None:
         parts.append(polyline([(x.at(rate), y.at(scale.factor * joules)) for rate, joules in means], MUTED, 1.5))
     for place, rate, joules in points:
         at_x, at_y = x.at(rate), y.at(scale.factor * joules)
-        low, high = (number(mapping(place.metrics.get(JOULES)).get(end)) for end in ("low", "high"))
+        low, high = (number(place.metrics.get(JOULES, {}).get(end)) for end in ("low", "high"))
         if low is not None and high is not None:
             colour = place.view.series[0]
             parts.append(line(at_x, y.at(scale.factor * low), at_x, y.at(scale.factor * high), colour, 1.5))
@@ -160,8 +162,8 @@ def _mean_row(level: int, name: str, values: Sequence[float]) -> list[object]:
 
 
 def _model(place: Place) -> str:
-    return clean(mapping(place.view.summary.get("model")).get("name") or place.view.name, 60)
+    return clean(Derived(place.view.summary).model.get("name") or place.view.name, 60)
 
 
 def _value(place: Place, name: str) -> float | None:
-    return number(mapping(place.metrics.get(name)).get("value"))
+    return number(place.metrics.get(name, {}).get("value"))

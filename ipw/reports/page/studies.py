@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ipw.metrics.derived import Derived
 from ipw.metrics.hybrid import Expense, Saving, route
-from ipw.metrics.metric import mapping, number
+from ipw.metrics.metric import number
 from ipw.metrics.panel import Aligned, Duel, Share, align, coverage, difficulty, duel, gain
 from ipw.printable import clean
 from ipw.reports.charts.years import Release, over_years
@@ -20,6 +21,7 @@ from ipw.reports.page.view import View, workload_of
 from ipw.reports.ranking import Group, model_name
 from ipw.reports.text import MISSING
 from ipw.runs.kinds import answers_questions
+from ipw.runs.recorded import Recorded
 
 
 class Panel(NamedTuple):
@@ -42,7 +44,7 @@ def panels(views: Sequence[View]) -> list[Panel]:
     members: dict[str, list[View]] = {}
     for view in views:
         scored = np.isfinite(view.queries.numbers["score"]).any()  # else nobody said what was right
-        if answers_questions(mapping(view.manifest.get("workload")).get("kind")) and scored:
+        if answers_questions(Recorded(view.manifest).kind) and scored:
             members.setdefault(clean(workload_of(view).get("dataset") or "", 60), []).append(view)
     found = [Panel(name, group, align([v.queries for v in group])) for name, group in members.items() if len(group) > 1]
     return [panel for panel in found if panel.asked.query_ids]
@@ -127,7 +129,7 @@ def _size(parameters: float) -> str:
 
 
 def _parameters(view: View, facts: Facts, *, active: bool = False) -> float | None:
-    model = mapping(view.manifest.get("model"))
+    model = Recorded(view.manifest).model
     told = facts.of(_model(view)).parameters
     counted = number(model.get("active_parameters")) if active else None
     return counted or told or number(model.get("parameters"))
@@ -217,7 +219,7 @@ def _years(panel: Panel, facts: Facts) -> Iterator[Markup | None]:
     heads = ["Run", "Released", "Against", "Per watt", "model", "hardware", "Per joule", "model", "hardware"]
     yield tag("h4", "Gains from release to release: in all, by better answers, by less power or energy")
     yield grid(heads, rows, "numbers plain")
-    metrics = [mapping(mapping(view.summary.get("metrics")).get("accuracy_per_watt")) for _, view in dated]
+    metrics = [Derived(view.summary).metric("accuracy_per_watt") for _, view in dated]
     releases = [
         Release(view.name, released, value, view.series, view.estimated)
         for (released, view), metric in zip(dated, metrics, strict=True)
@@ -236,7 +238,7 @@ def _gain(before: View, after: View, expense: str) -> list[str]:
 
 
 def _value(view: View, name: str) -> float | None:
-    return number(mapping(mapping(view.summary.get("metrics")).get(name)).get("value"))
+    return number(Derived(view.summary).metric(name).get("value"))
 
 
 def _named(view: View) -> Markup:

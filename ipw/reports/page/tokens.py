@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
-from ipw.metrics.metric import Metric, mapping
+from ipw.metrics.derived import Derived
 from ipw.reports.charts.axes import Axis, axis_over, figure, label, legend, line, plain
 from ipw.reports.charts.queries import LEFT, RIGHT, WIDTH
 from ipw.reports.charts.tokens import Cloud, against_tokens
@@ -45,8 +46,8 @@ def phases(views: Sequence[View], _found: Sequence[Group]) -> Markup | None:
     heads = ["Run", "Prefill a prompt token", "Decode an output token", "All, an output token"]
     rows = []
     for view, _ in known:
-        metrics = mapping(view.summary.get("metrics"))
-        cells = [_cell(name, mapping(metrics.get(name)), view) for name in PER_TOKEN]
+        metrics = Derived(view.summary).metrics
+        cells = [_cell(name, metrics.get(name, {}), view) for name in PER_TOKEN]
         rows.append([tag("th", swatch(view), tag("bdi", view.name), scope="row"), *cells])
     bars = chart(_bars(known))
     lead = "Prefill is all up to the first token, decode the rest; their edge is the moment at which the client saw it."
@@ -69,7 +70,7 @@ def _means(view: View) -> tuple[float, float] | None:
     return (float(columns[0][known].mean()), float(columns[1][known].mean())) if known.any() else None
 
 
-def _cell(name: str, metric: Metric, view: View) -> Markup:
+def _cell(name: str, metric: Mapping[str, Any], view: View) -> Markup:
     mark = " (estimated)" if view.estimated else ""
     return tag("td", quantity(metric) + mark if metric else "", title=origin(name, metric))
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ipw.metrics.metric import mapping, mappings, number
+from ipw.metrics.metric import mappings, number
 from ipw.metrics.training_definitions import DEFINITIONS
 from ipw.printable import clean
 from ipw.reports.charts.axes import SERIES
@@ -22,7 +22,7 @@ from ipw.reports.ranking import Group
 from ipw.reports.tables.methods import columns, methods_of
 from ipw.reports.text import MISSING, quantity, scale_for
 from ipw.runs.directory import RunDir
-from ipw.runs.recorded import is_estimate
+from ipw.runs.recorded import is_estimate, part_of
 
 PHASES = ("forward", "backward", "update")
 MOST_POINTS = 200
@@ -93,7 +93,7 @@ def _answer(methods: Entries, *, estimated: bool) -> Markup | None:
     if len(costs) < 2 or target is None:
         return None
     best, *others = sorted(costs, key=lambda name: costs[name])
-    metric = mapping(methods[best]["metrics"])["energy_to_target_loss_j"]
+    metric = part_of(methods[best], "metrics")["energy_to_target_loss_j"]
     rest = ", ".join(f"{clean(name, 24)} {costs[name] / costs[best]:.1f} times as much" for name in others)
     energy = "Estimated energy" if estimated else "Energy"
     said = f"{energy} down to a training loss of {target:.3g}: {clean(best, 24)} {quantity(metric)}"
@@ -127,7 +127,7 @@ def _remarks(methods: Entries, manifest: Mapping[str, Any]) -> list[str]:
     for name, entry in methods.items():
         clipped, replay = (
             _number(entry, "clipped_slopes"),
-            mapping(mapping(entry.get("metrics")).get("replay_energy_j")),
+            part_of(part_of(entry, "metrics"), "replay_energy_j"),
         )
         if clipped:
             told.append(
@@ -187,5 +187,5 @@ def _definitions() -> Markup:
 
 
 def _number(entry: Mapping[str, Any], name: str) -> float | None:
-    value = number(mapping(mapping(entry.get("metrics")).get(name)).get("value"))
+    value = number(part_of(part_of(entry, "metrics"), name).get("value"))
     return value if value is not None and math.isfinite(value) else None

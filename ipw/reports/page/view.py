@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from ipw.errors import IpwError
 from ipw.metrics.accounting_text import short_mark
-from ipw.metrics.metric import mapping
 from ipw.metrics.summary import stored_summary, summarize
 from ipw.reports.charts.axes import SERIES, Series
 from ipw.reports.charts.in_flight import Charged
@@ -20,7 +19,7 @@ from ipw.reports.page.charged import charged
 from ipw.reports.ranking import row_names
 from ipw.runs.directory import RunDir
 from ipw.runs.queries import Queries, from_records, load_queries
-from ipw.runs.recorded import is_estimate
+from ipw.runs.recorded import Recorded, is_estimate
 from ipw.runs.schema import SCHEMA_VERSION
 from ipw.runs.spans import load_spans
 
@@ -104,6 +103,6 @@ def _read(run: RunDir, stretches: int) -> dict[str, Any]:
     }
 
 
-def workload_of(view: View) -> dict[str, Any]:
+def workload_of(view: View) -> Mapping[str, Any]:
     """Parameters of the workload, as far as they are an object."""
-    return mapping(mapping(view.manifest.get("workload")).get("parameters"))
+    return Recorded(view.manifest).parameters

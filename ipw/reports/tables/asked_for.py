@@ -6,20 +6,20 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ipw.metrics.definitions import DEFINITIONS, PERPLEXITY
-from ipw.metrics.metric import mapping
+from ipw.metrics.derived import Derived
 from ipw.reports.text import quantity
-from ipw.runs.recorded import is_estimate
+from ipw.runs.recorded import is_estimate, part_of
 
 GOODPUT = ("goodput_per_s",)
 
 
 def asked_for(summary: Mapping[str, Any]) -> Iterator[str]:
     """Yield each of these figures with its interval, or with the reason why it is absent."""
-    workload, metrics = mapping(summary.get("workload")), mapping(summary.get("metrics"))
-    names = tuple(d.name for d in PERPLEXITY) if mapping(workload.get("parameters")).get("logprobs") is True else ()
+    workload, metrics = Derived(summary).workload, Derived(summary).metrics
+    names = tuple(d.name for d in PERPLEXITY) if part_of(workload, "parameters").get("logprobs") is True else ()
     estimated = is_estimate(summary.get("method"))
     for name in names + (GOODPUT if workload.get("slo") else ()):
-        metric = mapping(metrics.get(name))
+        metric = metrics.get(name, {})
         if metric:
             mark = ", estimated" if estimated and DEFINITIONS[name].is_energy else ""
             yield f"{DEFINITIONS[name].label}{mark}: {_value(name, metric)}"

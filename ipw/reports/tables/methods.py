@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ipw.metrics.metric import Metric, mapping, number
+from ipw.metrics.derived import Derived
+from ipw.metrics.metric import number
 from ipw.printable import clean
 from ipw.reports.text import Scale, interval_text, scale_for, spread_text, value_text
-from ipw.runs.recorded import is_estimate
+from ipw.runs.recorded import is_estimate, part_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -25,9 +26,9 @@ class Column(NamedTuple):
     label: str
     scale: Scale
 
-    def metric(self, entry: Mapping[str, Any]) -> Metric:
+    def metric(self, entry: Mapping[str, Any]) -> Mapping[str, Any]:
         """Find a method's figure; one without a value where it has none."""
-        return mapping(mapping(entry.get("metrics")).get(self.name)) or {
+        return part_of(part_of(entry, "metrics"), self.name) or {
             "value": None,
             "reason": "no step was finished",
         }
@@ -45,9 +46,9 @@ class Column(NamedTuple):
         return spread_text(self.metric(entry), self.scale)
 
 
-def methods_of(summary: Summary) -> dict[str, dict[str, Any]]:
+def methods_of(summary: Summary) -> Mapping[str, Mapping[str, Any]]:
     """Entries of a run's methods by name; none for other workloads."""
-    return {str(name): mapping(entry) for name, entry in mapping(summary.get("by_method")).items()}
+    return Derived(summary).by_method
 
 
 def columns(methods: Mapping[str, Mapping[str, Any]]) -> list[Column]:
@@ -108,4 +109,4 @@ def _scale(unit: str, values: list[float | None]) -> Scale:
 
 
 def _value(entry: Mapping[str, Any], name: str) -> float | None:
-    return number(mapping(mapping(entry.get("metrics")).get(name)).get("value"))
+    return number(part_of(part_of(entry, "metrics"), name).get("value"))
