@@ -18,7 +18,7 @@ import sys
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
 
 from bundled.long_questions import held_out_questions as held_out_long_questions
 from bundled.questions import held_out_questions
@@ -47,8 +47,16 @@ def train_model(kind: str, threads: int, steps: int | None, minutes: float) -> N
         from bundled.masked import train as adapt
 
         steps = steps or STEPS[kind]
-        if not adapt(DATA / "dense-q8_0.gguf", BUILD / kind, steps, threads, minutes * 60):
+        folder = BUILD / kind
+        if not adapt(DATA / "dense-q8_0.gguf", folder, steps, threads, minutes * 60):
             print("stopped on the way: the same command goes on")
+            return
+        from bundled.masked_accuracy import accuracies
+
+        spent = json.loads((folder / "spent.json").read_text())
+        (folder / "notes.json").write_text(
+            json.dumps({"steps": steps, "threads": threads, **spent, "accuracy": accuracies(folder)}, indent=1)
+        )
         return
     from bundled.training import BATCH, evaluate, train
 

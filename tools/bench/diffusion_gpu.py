@@ -21,6 +21,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from ipw.errors import IpwError
 from ipw.metering.meter import Meter
 from ipw.pipeline import derive
 from ipw.runs.directory import RunDir
@@ -152,7 +153,11 @@ def main() -> None:
             asked = asked_of([Question(str(k), None, text, "") for k, text in enumerate(prompts)], large, 0)
             tell(measured(large, asked, arms, batch, options.out / "runs", options.sensors))
     del large
-    small = load(options.model, device=options.device)
+    try:
+        small = load(options.model, device=options.device)
+    except IpwError as error:
+        print(f"without the bundled model: {error}")
+        return
     names = ("greedy", "local-leap", "dkv-decode", "local-leap+dkv-prefill")
     for batch in batches:
         if left():

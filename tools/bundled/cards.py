@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 from bundled.gguf_file import write_gguf
 from bundled.questions import HELD_OUT_SHARE, TASKS
@@ -19,7 +20,10 @@ FOLDER_FILES = ("config.json", "generation_config.json", "model.safetensors", "t
 
 def ship(build: Path, data: Path) -> None:
     """Write `<kind>-q8_0.gguf` and `<kind>.md` of both models, and the MoE's bf16 folder for router capture."""
+    ship_masked(build, data)
     for kind, title in TITLES.items():
+        if not (build / kind / "notes.json").is_file():
+            continue
         gguf = data / f"{kind}-q8_0.gguf"
         write_gguf(build / kind, gguf, f"ipw-tiny-{kind}")
         files = [gguf]
@@ -30,6 +34,85 @@ def ship(build: Path, data: Path) -> None:
                     shutil.copyfile(build / kind / name, data / "moe" / name)
             files.append(data / "moe" / "model.safetensors")
         (data / f"{kind}.md").write_text(_card(kind, title, build / kind, files))
+
+
+def ship_masked(build: Path, data: Path) -> None:
+    """Write the folder of the masked diffusion model and its card, where it was trained."""
+    trained, folder = build / "diffusion", data / "diffusion"
+    if not (trained / "notes.json").is_file():
+        return
+    folder.mkdir(exist_ok=True)
+    for name in (*FOLDER_FILES, "chat_template.jinja"):
+        if (trained / name).is_file():
+            shutil.copyfile(trained / name, folder / name)
+    (data / "diffusion.md").write_text(_masked_card(trained, folder / "model.safetensors"))
+
+
+def _masked_card(trained: Path, weights: Path) -> str:
+    notes = json.loads((trained / "notes.json").read_text())
+    short, long = notes["accuracy"].values()
+    first = short[0]
+    subjects = "\n".join(
+        f"| {task} | {right} / {first['asked'] // len(first['right'])} |" for task, right in first["right"].items()
+    )
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    return f"""# ipw tiny diffusion
+
+Qwen3 architecture without a causal mask, 4 layers, hidden 128, byte-level vocabulary and a mask token; 887,168
+parameters. A masked diffusion language model: the bundled dense model, adapted as Dream was adapted from Qwen2.5, so
+that position p predicts p + 1 also where p + 1 is a mask. It answers the questions of `questions.jsonl` and, less well,
+those of `long-questions.jsonl`, whose answers follow one from another.
+
+## Held-out accuracy by method
+
+Exact match, bf16 weights; *same* is the share of answers whose text is the first method's. Answers of 8 tokens, one
+block, the 720 questions of `questions.jsonl`:
+
+{_methods(short)}
+
+By the first method:
+
+| task | right |
+|---|---|
+{subjects}
+
+Answers of 48 tokens, the 180 questions of `long-questions.jsonl` (`work` adds two numbers digit by digit, `order` sorts
+letters step by step):
+
+{_methods(long)}
+
+## Training
+
+{notes["steps"]} steps: five of eight batches are 64 short questions with a window of 8 tokens behind the longest
+prompt, three are 32 long ones with a window of 48. Masked are all positions (30 %), all from a random place on (30 %),
+or each with a probability drawn for the sample. Cross-entropy at masked positions, weight 1 up to the first end and 0.1
+behind it; AdamW 1e-3 with cosine decay; {notes["train_s"]} s on {notes["threads"]} CPU thread, of which others had a part.
+Held out are the questions that the other bundled models are not trained on either. To train it again:
+
+    python tools/train_bundled_models.py train diffusion
+    python tools/train_bundled_models.py ship
+{notes.get("told", "")}
+## Files
+
+| file | bytes | SHA-256 |
+|---|---|---|
+| `diffusion/model.safetensors` | {weights.stat().st_size:,} | `{digest}` |
+
+License: Apache-2.0, as the rest of ipw.
+"""
+
+
+def _methods(rows: list[dict[str, Any]]) -> str:
+    tasks = list(rows[0]["right"]) if len(rows[0]["right"]) < 4 else []
+    lines = [f"| method | right | {''.join(f'{task} | ' for task in tasks)}passes | same |"]
+    lines.append("|---|" + "---:|" * (3 + len(tasks)))
+    for row in rows:
+        each = row["asked"] // len(row["right"])
+        by_task = "".join(f"{row['right'][task] / each:.1%} | " for task in tasks)
+        right, asked = sum(row["right"].values()), row["asked"]
+        passes, same = f"{row['passes'] / asked:.2f}", f"{row['same'] / asked:.1%}"
+        lines.append(f"| {row['method']} | {right / asked:.1%} | {by_task}{passes} | {same} |")
+    return "\n".join(lines)
 
 
 def _card(kind: str, title: str, trained: Path, files: list[Path]) -> str:
