@@ -86,7 +86,7 @@ letters step by step):
 {notes["steps"]} steps: five of eight batches are 64 short questions with a window of 8 tokens behind the longest
 prompt, three are 32 long ones with a window of 48. Masked are all positions (30 %), all from a random place on (30 %),
 or each with a probability drawn for the sample. Cross-entropy at masked positions, weight 1 up to the first end and 0.1
-behind it; AdamW 1e-3 with cosine decay; {notes["train_s"]} s on {notes["threads"]} CPU thread, of which others had a part.
+behind it; AdamW 1e-3 with cosine decay; {notes["train_s"]} s on {notes["threads"]} CPU thread that others used too.
 Held out are the questions that the other bundled models are not trained on either. To train it again:
 
     python tools/train_bundled_models.py train diffusion

@@ -137,7 +137,9 @@ def _assembled(kind: Any, config: Any, folder: Path, rename: Any, dtype: str, de
     try:
         found = model.load_state_dict(weights, strict=False, assign=True)
     except RuntimeError as error:
-        raise UsageError(f"the weights of {folder} do not fit its config.json: {_first_line(error)}", None) from None
+        raise UsageError(
+            f"the weights of {folder} do not fit its config.json: {_first_line(error)}", "is it a LLaDA or a Dream?"
+        ) from None
     model.tie_weights()
     missing = [name for name in found.missing_keys if not (config.tie_word_embeddings and name == "lm_head.weight")]
     if odd := [*missing, *found.unexpected_keys]:
