@@ -54,9 +54,8 @@ def diffusion_parameters(*, method: str, **options: Any) -> tuple[Parameters, tu
     """Read the options of the command line. Raises UsageError."""
     for name, least in (("batch_size", 1), ("warmup", 0)):
         if options.get(name, least) < least:
-            raise UsageError(
-                f"--{name.replace('_', '-')} must be {least} or more", f"--{name.replace('_', '-')} {max(least, 1)}"
-            )
+            option = f"--{name.replace('_', '-')}"
+            raise UsageError(f"{option} must be {least} or more", f"{option} {max(least, 1)}")
     return Parameters(method=method, **options), methods_of(method)
 
 

@@ -86,10 +86,13 @@ def _scorers() -> Iterator[Row]:
 
 
 def _methods() -> Iterator[Row]:
+    from ipw.workloads.diffusion.methods import ABOUT
     from ipw.workloads.training.parameters import METHODS
 
     for name in METHODS:
-        yield name, _about_module(f"ipw.workloads.training.methods.{name.replace('-', '_')}"), ""
+        yield name, _about_module(f"ipw.workloads.training.methods.{name.replace('-', '_')}"), "run train"
+    for name, about in ABOUT.items():
+        yield name, about, "run diffusion"
 
 
 KINDS = {

@@ -12,6 +12,7 @@ from ipw.cli import cli
 from ipw.profilers.discovery import SENSORS
 from ipw.verbs.list_known import KINDS
 from ipw.verbs.lm import command as run_lm
+from ipw.workloads.diffusion.methods import CACHES, SAMPLERS
 from ipw.workloads.lm.scoring.answers import check_scorer
 from ipw.workloads.texts.questions import Question
 from ipw.workloads.training.parameters import METHODS
@@ -37,7 +38,7 @@ def test_people_see_the_same_names(kind: str) -> None:
 
 def test_sensors_and_methods_are_those_of_the_code() -> None:
     assert set(SENSORS) <= set(listed("sensors"))
-    assert list(listed("methods")) == list(METHODS)
+    assert list(listed("methods")) == [*METHODS, *SAMPLERS, *CACHES]
 
 
 def test_engines_are_those_that_the_option_takes() -> None:

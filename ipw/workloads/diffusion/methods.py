@@ -16,6 +16,19 @@ SAMPLERS = {
 }
 """Method name to sampler; these compute everything at every step."""
 CACHES = {"dkv-decode": "decode", "dkv-prefill": "prefill", "dkv-pd": "pd", "dkv-greedy": "greedy"}
+ABOUT = {
+    "greedy": "The surest positions, as many in each step as a schedule tells.",
+    "random": "As many as greedy, in a random order.",
+    "dream": "Dream's schedule, the surest first by probability.",
+    "dream-entropy": "Dream's schedule, the surest first by entropy.",
+    "threshold": "All positions of at least the threshold, and always the surest (Fast-dLLM).",
+    "local-leap": "A lower threshold near positions that are sure (LocalLeap).",
+    "dkv-decode": "Compute anew only what is not settled since a step (dKV-Cache-Decode).",
+    "dkv-prefill": "Compute the prompt once (dKV-Cache-Prefill).",
+    "dkv-pd": "Both of these.",
+    "dkv-greedy": "Compute only what is committed and a window around it (dKV-Cache-Greedy).",
+}
+"""What each is, for people."""
 ALIASES = {"fast-dllm": "threshold"}
 PLAIN = "greedy"
 """What other samplers are held against."""
