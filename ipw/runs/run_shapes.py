@@ -105,6 +105,19 @@ LINES: dict[str, Shape] = {
 """Of a journal, by kind. A line that does not fit is none: it is left out, and the record's check tells of it."""
 
 
+IN_ORDER = {"span", "step", "offload"}
+"""Kinds whose intervals must not end before they begin. A question that does is told by the record's check."""
+
+
+def _in_order(record: dict[str, Any]) -> bool:
+    """Whether the moments of a line follow one another."""
+    start, end, edges = record.get("start_ns"), record.get("end_ns"), record.get("edges_ns", [])
+    if start is not None and end is not None and end < start:
+        return False
+    pairs = record.get("decode_ns", [])
+    return all(len(pair) == 2 and pair[0] <= pair[1] for pair in pairs) and edges == sorted(edges)
+
+
 def manifest_fault(manifest: Any) -> str | None:
     """Say what of a manifest cannot be, `None` where all can. Of a newer version nothing is known."""
     version = manifest.get("schema_version") if isinstance(manifest, dict) else None
@@ -126,6 +139,8 @@ def record_of(line: bytes) -> dict[str, Any] | None:
         return None
     kind = record.get("kind") if isinstance(record, dict) else None
     if not isinstance(kind, str) or (kind in LINES and misfit(record, LINES[kind])):
+        return None
+    if kind in IN_ORDER and not _in_order(record):
         return None
     found: dict[str, Any] = record
     return found

@@ -1,0 +1,40 @@
+"""Lines of a journal whose moments do not follow one another are none."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from ipw.runs.run_shapes import record_of
+
+SPAN = {"kind": "span", "phase": "idle", "start_ns": 5, "end_ns": 5}
+STEP = {"kind": "step", "method": "a", "step": 0, "start_ns": 1, "end_ns": 9, "phases": ["x", "y"], "edges_ns": [1, 5, 9],
+        "data_ns": [0, 1]}  # fmt: skip
+OFFLOAD = {"kind": "offload", "cache_size": 1, "expert_bytes": 1, "decode_ns": [[1, 2], [2, 2]], "decoded_tokens": 1,
+           "accesses": 1, "hits": 1, "loaded_bytes": 1}  # fmt: skip
+
+
+def read(record: dict[str, Any]) -> dict[str, Any] | None:
+    return record_of(json.dumps(record).encode())
+
+
+@pytest.mark.parametrize("record", [SPAN, STEP, OFFLOAD])
+def test_moments_in_order_are_read(record: dict[str, Any]) -> None:
+    assert read(record) == record
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        SPAN | {"end_ns": 4},
+        STEP | {"end_ns": 0},
+        STEP | {"edges_ns": [1, 9, 5]},
+        OFFLOAD | {"decode_ns": [[1, 2], [3, 2]]},
+        OFFLOAD | {"decode_ns": [[1, 2, 3]]},
+        OFFLOAD | {"decode_ns": [[1]]},
+    ],
+)
+def test_an_interval_that_ends_before_it_begins_is_no_line(record: dict[str, Any]) -> None:
+    assert read(record) is None
