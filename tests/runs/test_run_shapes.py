@@ -10,7 +10,7 @@ import pytest
 from ipw.runs.run_shapes import record_of
 
 SPAN = {"kind": "span", "phase": "idle", "start_ns": 5, "end_ns": 5}
-STEP = {"kind": "step", "method": "a", "step": 0, "start_ns": 1, "end_ns": 9, "phases": ["x", "y"], "edges_ns": [1, 5, 9],
+STEP = {"kind": "step", "method": "a", "step": 0, "start_ns": 1, "end_ns": 9, "phases": ["x"], "edges_ns": [1, 5, 9],
         "data_ns": [0, 1]}  # fmt: skip
 OFFLOAD = {"kind": "offload", "cache_size": 1, "expert_bytes": 1, "decode_ns": [[1, 2], [2, 2]], "decoded_tokens": 1,
            "accesses": 1, "hits": 1, "loaded_bytes": 1}  # fmt: skip
