@@ -14,7 +14,7 @@ from ipw.energy.baseline import Baseline, idle_baseline, quiet_intervals
 from ipw.energy.curve import Z95, Curve, energy_at
 from ipw.energy.division import Drawn, Share, divide, placed, share_of_owners, share_of_spans
 from ipw.energy.model import PowerModel, fitted, interpolated
-from ipw.energy.pieces import Collected, Piece, pieces
+from ipw.energy.pieces import EVENTS, Collected, Piece, pieces
 from ipw.energy.segments import Segments, segments
 from ipw.energy.steps.by_work import RULE, ByWork, divided, measured
 from ipw.energy.steps.engine import Engine
@@ -30,6 +30,10 @@ VAGUE = 0.5
 """A level with a standard deviation of more than this fraction of the largest is as good as unknown, …"""
 NEGLIGIBLE = 0.01
 """… unless that is less than this fraction of all power."""
+FEWER_EVENTS = EVENTS // 4
+"""Of a piece that is divided by steps: an edge of a span stands for as many chunks as an answer has."""
+COSTS_EVERY = 8
+"""Pieces, of whose first the costs are found for all of them: the course of power follows what departs from these."""
 
 _NONE = Share(np.zeros(0), np.zeros(0), np.zeros(0), None)
 
@@ -83,8 +87,8 @@ def attribute(
         idle = quiet_intervals(curve, spans.start_ns, spans.end_ns)
     baseline = idle_baseline(curve, idle)
     untold = ""
-    if engine is not None and engine.steps is not None:
-        by_work = divided(curve, spans, engine, baseline, window_ns) if baseline else "no idle power is known"
+    if engine is not None and engine.told:
+        by_work = _divided(curve, spans, engine, baseline, window_ns) if baseline else "no idle power is known"
         if baseline and isinstance(by_work, ByWork):
             return _by_work(curve, by_work, baseline, window_ns)
         untold = f"; not by steps: {by_work}"
@@ -100,6 +104,32 @@ def attribute(
         seconds.append((piece.window_ns[1] - piece.window_ns[0]) / 1e9)
     found = _joined(curve, spans, parts, seconds, of_spans.share(), of_owners.share())
     return replace(found, rule=found.rule + untold)
+
+
+def _divided(
+    curve: Curve, spans: Spans, engine: Engine, baseline: Baseline, window_ns: tuple[int, int]
+) -> ByWork | str:
+    """Divide by steps, a long run piece by piece; or say why that cannot be."""
+    if engine.whole is None:
+        return divided(curve, spans, engine, baseline, window_ns)
+    of_spans, of_owners = Collected(spans.owner.size), Collected(spans.owners or 0)
+    idle_j, costs, seconds = 0.0, [], []
+    known = None
+    for number, piece in enumerate(pieces(curve, spans, window_ns, FEWER_EVENTS)):
+        part = engine.within(piece.owner, int(piece.curve.t_ns[0]), int(piece.curve.t_ns[-1]))
+        known = known if number % COSTS_EVERY else None
+        found = divided(piece.curve, piece.spans, part, baseline, piece.window_ns, known)
+        if isinstance(found, str):
+            return found
+        known = found.known
+        of_spans.add(found.spans, piece.span, piece.inside)
+        of_owners.add(found.owners, piece.owner, piece.owner_inside)
+        idle_j += found.idle_j
+        costs.append(found.costs)
+        seconds.append((piece.window_ns[1] - piece.window_ns[0]) / 1e9)
+    names = dict.fromkeys(name for each in costs for name in each)
+    mean = {name: _mean([each.get(name) for each in costs], seconds) for name in names}
+    return ByWork(of_spans.share(), of_owners.share(), idle_j, mean)
 
 
 def _by_work(curve: Curve, found: ByWork, baseline: Baseline, window_ns: tuple[int, int]) -> Attribution:

@@ -40,9 +40,9 @@ class Piece(NamedTuple):
         return inside
 
 
-def pieces(curve: Curve, spans: Spans, window_ns: tuple[int, int]) -> Iterator[Piece]:
+def pieces(curve: Curve, spans: Spans, window_ns: tuple[int, int], events: int = EVENTS) -> Iterator[Piece]:
     """Cut time at knots; each piece of the window has the spans that touch it or its margins, whole."""
-    cuts = _cuts(curve, spans, window_ns)
+    cuts = _cuts(curve, spans, window_ns, events)
     if not cuts.size:
         inside = np.ones(spans.owner.size, bool)
         yield Piece(window_ns, curve, spans, np.arange(inside.size), np.arange(spans.owners or 0), inside)
@@ -93,9 +93,9 @@ class Collected:
         return Share(self._value, self._value - self._below, self._value + self._above, net)
 
 
-def _cuts(curve: Curve, spans: Spans, window_ns: tuple[int, int]) -> Ints:
+def _cuts(curve: Curve, spans: Spans, window_ns: tuple[int, int], most: int) -> Ints:
     """Indices of the knots at which to cut, so that pieces have about as many events each."""
-    count = -(-(curve.t_ns.size + 2 * spans.owner.size) // EVENTS)
+    count = -(-(curve.t_ns.size + 2 * spans.owner.size) // most)
     if count < 2 or window_ns[0] >= window_ns[1]:
         return np.zeros(0, np.int64)
     events = np.arange(curve.t_ns.size) + 2 * np.searchsorted(np.sort(spans.start_ns), curve.t_ns)

@@ -33,6 +33,13 @@ RULE = (
 )
 
 
+class Known(NamedTuple):
+    """What another part of the run has told."""
+
+    costs: Costs
+    held_up: float
+
+
 class ByWork(NamedTuple):
     """What the steps of an engine drew, divided."""
 
@@ -40,10 +47,19 @@ class ByWork(NamedTuple):
     owners: Share
     idle_j: float
     costs: dict[str, Interval]
+    known: Known | None = None
+    """The same, to divide more with."""
 
 
-def divided(curve: Curve, spans: Spans, engine: Engine, baseline: Baseline, window_ns: tuple[int, int]) -> ByWork | str:
-    """Divide what was drawn in the window; or say why that cannot be."""
+def divided(
+    curve: Curve,
+    spans: Spans,
+    engine: Engine,
+    baseline: Baseline,
+    window_ns: tuple[int, int],
+    known: Known | None = None,
+) -> ByWork | str:
+    """Divide what was drawn in the window; or say why that cannot be. Costs are found, where none are `known`."""
     steps, work = engine.steps, engine.work
     if steps is None or work is None:
         return engine.why
@@ -52,18 +68,19 @@ def divided(curve: Curve, spans: Spans, engine: Engine, baseline: Baseline, wind
     usable = ~_in_gaps(curve)
     floor_j = np.diff(baseline.energy_at(curve.t_ns))
     found = []
-    for part in HELD_UP:
+    for part in HELD_UP if known is None else (known.held_up,):
         stretched = work.stretched(part)
         ticks = ticks_of(curve, steps, stretched, floor_j, usable, baseline.sd_w())
         if int((usable & (ticks.done[STEP] > 0)).sum()) < LEAST_TICKS:
             return f"fewer than {LEAST_TICKS} readings during steps"
-        found.append((costs_of(ticks), ticks, stretched))
-    costs, ticks, work = min(found, key=lambda one: one[0].misfit)
+        found.append((known.costs if known else costs_of(ticks), ticks, stretched, part))
+    costs, ticks, work, part = min(found, key=lambda one: one[0].misfit)
     if not costs.joules.any():
         return "steps cost nothing that could be told"
     own = costs.scatter**2 + held_up_var(work)
     drawn = _drawn(ticks, costs, own, in_ticks(steps, own * (costs.joules @ work.step) ** 2, curve.t_ns)[0])
-    return _shared(curve, spans, steps, work, costs, drawn, floor_j * usable, ticks.above_j, window_ns)
+    shared = _shared(curve, spans, steps, work, costs, drawn, floor_j * usable, ticks.above_j, window_ns)
+    return shared._replace(known=Known(costs, part))
 
 
 class Drawn(NamedTuple):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
-from ipw.energy.steps.arrivals import Arrivals, Requests
+from ipw.energy.arrays import Ints
+from ipw.energy.steps.arrivals import MISSING, Arrivals, Requests
 from ipw.energy.steps.bursts import Fit, best_gap, bursts
 from ipw.energy.steps.prompts import located
 from ipw.energy.steps.steps import Steps, steps_of
@@ -25,6 +27,20 @@ TOGETHER = 0.9
 """Of the units, those that begin in a burst with all that is in flight: batches that wait for their last."""
 
 
+LONG = 1 << 22
+"""Arrivals of a run whose steps are made piece by piece, so that memory does not grow with it."""
+
+
+class Whole(NamedTuple):
+    """What pieces of a long run are made of."""
+
+    requests: Requests
+    arrivals: Arrivals
+    gap_ns: float
+    steps: int
+    """How many in all."""
+
+
 @dataclass(frozen=True, slots=True)
 class Engine:
     """What kind of engine it is, how sure that is, and why."""
@@ -38,6 +54,35 @@ class Engine:
     """Where they can be told."""
     work: Work | None = None
     """Who did what in them."""
+    whole: Whole | None = None
+    """Of a long run, whose `steps` are only some, and which has no `work` but that of its pieces."""
+
+    @property
+    def told(self) -> bool:
+        """Whether steps can be told."""
+        return self.steps is not None
+
+    def within(self, units: Ints, since_ns: int, until_ns: int) -> Engine:
+        """Steps of a long run between two moments, and what these `units` did in them, by their order."""
+        assert self.whole is not None
+        requests, arrivals, gap_ns, _ = self.whole
+        first, last = (_edge(arrivals.t_ns, t_ns, gap_ns) for t_ns in (since_ns, until_ns))
+        place = np.full(requests.start_ns.size, -1, np.int32)
+        place[units] = np.arange(units.size, dtype=np.int32)
+        unit = place[arrivals.unit[first:last]]
+        mine = unit >= 0
+        part = Arrivals(arrivals.t_ns[first:last][mine], arrivals.tokens[first:last][mine], unit[mine])
+        if not part.t_ns.size:
+            return Engine("unknown", 0.0, "for a long while no chunk came")
+        asked = Requests(*(column[units] for column in requests))
+        begun = asked.first_ns < part.t_ns[0]
+        cut = begun | (asked.end_ns > part.t_ns[-1] + gap_ns)
+        asked = asked._replace(produced=np.where(cut, MISSING, asked.produced))  # not all of its chunks are here
+        steps = steps_of(asked, part, bursts(part, gap_ns))
+        start = steps.start_ns.copy()
+        start[0] = max(start[0], arrivals.t_ns[first - 1] if first else 0)  # of those cut, the first began long before
+        steps = replace(steps, start_ns=start, first_step=np.where(begun, -1, steps.first_step))
+        return replace(self, steps=steps, work=work_of(asked, steps, located(asked, steps)), whole=None)
 
     def facts(self) -> dict[str, Any]:
         """What a run keeps of it."""
@@ -47,6 +92,8 @@ class Engine:
     @property
     def count(self) -> int | None:
         """Steps seen."""
+        if self.whole:
+            return self.whole.steps
         return self.steps.start_ns.size if self.steps else None
 
     @property
@@ -62,7 +109,7 @@ def engine_of(requests: Requests, arrivals: Arrivals) -> Engine:
     """Tell the kind of engine by its arrivals, which come in order of time."""
     if arrivals.t_ns.size < 2:
         return Engine("unknown", 0.0, "no arrivals are known")
-    chunks = np.bincount(arrivals.unit, minlength=requests.start_ns.size)
+    chunks = _counted(arrivals.unit, requests.start_ns.size)
     done = requests.produced > 1
     streamed = float((chunks[done] > 1).mean()) if done.any() else 0.0
     if streamed < STREAMED:
@@ -78,9 +125,40 @@ def engine_of(requests: Requests, arrivals: Arrivals) -> Engine:
     )
     if fit.attended < ATTENDED or fit.once < ONCE or fit.spread > SPREAD:
         return Engine("unknown", 1 - fit.score, f"chunks do not come in steps: {why}", evidence)
+    if arrivals.t_ns.size > LONG:
+        return _long(Engine("steps", fit.score, why, evidence), Whole(requests, arrivals, gap_ns, 0))
     found = steps_of(requests, arrivals, bursts(arrivals, gap_ns))
     kind: Kind = "static batches" if _in_batches(found) else "steps"
     return Engine(kind, fit.score, why, evidence, found, work_of(requests, found, located(requests, found)))
+
+
+def _long(engine: Engine, whole: Whole) -> Engine:
+    """Look at the middle of a long run for its kind, and count the steps of all."""
+    t_ns = whole.arrivals.t_ns
+    count = 1 + sum(
+        int((np.diff(t_ns[at : at + LONG + 1]) > whole.gap_ns).sum()) for at in range(0, t_ns.size - 1, LONG)
+    )
+    engine = replace(engine, whole=whole._replace(steps=count))
+    rows = slice(t_ns.size // 2 - LONG // 8, t_ns.size // 2 + LONG // 8)
+    some = engine.within(np.unique(whole.arrivals.unit[rows]), int(t_ns[rows.start]), int(t_ns[rows.stop]))
+    assert some.steps is not None
+    return replace(engine, kind="static batches" if _in_batches(some.steps) else "steps", steps=some.steps)
+
+
+def _edge(t_ns: Ints, at_ns: int, gap_ns: float) -> int:
+    """The first arrival from a moment on that is the first of its burst."""
+    place = int(np.searchsorted(t_ns, at_ns))
+    while 0 < place < t_ns.size and t_ns[place] - t_ns[place - 1] <= gap_ns:
+        place += 1
+    return place
+
+
+def _counted(unit: npt.NDArray[np.integer], units: int) -> Ints:
+    """Arrivals of each unit."""
+    found = np.zeros(units, np.int64)
+    for at in range(0, unit.size, LONG):
+        found += np.bincount(unit[at : at + LONG], minlength=units)
+    return found
 
 
 def _evidence(gap_ns: float, fit: Fit, arrivals: Arrivals) -> dict[str, float]:
