@@ -72,6 +72,15 @@ def test_the_gpus_own_section_stands_in_where_the_processors_has_none() -> None:
     assert rails_j(told)["gpu"] == pytest.approx(5.008)
 
 
+@pytest.mark.parametrize("rail", ["cpu_power", "gpu_power", "ane_power", "combined_power"])
+@pytest.mark.parametrize("milliwatts", [4294967295, 65535000, 1e12])
+def test_a_power_that_no_chip_draws_is_refused_whichever_rail_tells_it(rail: str, milliwatts: float) -> None:
+    powers = {"cpu_power": 2000, "gpu_power": 5000, "ane_power": 500, "combined_power": 7500}
+    assert rails_j({"elapsed_ns": 200_000_000, "processor": powers})["soc"] == pytest.approx(1.5)
+    with pytest.raises(SampleError, match="which no chip draws"):
+        rails_j({"elapsed_ns": 200_000_000, "processor": powers | {rail: milliwatts}})
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import plistlib
 import re
+from math import inf
 from typing import Any
 from xml.parsers.expat import ExpatError
+
+from ipw.energy.belief.limits import MARGIN, most_power_w
+from ipw.profilers.base import Scope
+
+SCOPES: dict[str, Scope] = {"package": "package", "soc": "soc", "cpu": "core", "gpu": "gpu", "ane": "ane"}
+"""What each rail is."""
 
 END = b"</plist>"
 BEGIN = re.compile(rb"<\?xml|<plist")
@@ -63,16 +70,28 @@ def parsed(document: bytes) -> Any:
         return parsed(mended)
 
 
-def rails_j(told: dict[str, Any]) -> dict[str, float]:
+def rails_j(told: dict[str, Any], *, longest_s: float = inf) -> dict[str, float]:
     """Read the joules of each rail over a sample's own interval, which is longer than the one asked for.
 
     Apple silicon: `soc` and, within it, those of `cpu`, `gpu`, `ane` that are told; Intel: `package`. The processor's
     own figure for the GPU is preferred to that of the GPU's section, which some Macs tell beside it and higher, and
-    powers to energies, which are whole millijoules. Raises SampleError for a sample without an interval or an energy.
+    powers to energies, which are whole millijoules. Raises SampleError for a sample without an interval or an energy,
+    longer than it can be, or with more than any chip draws.
     """
     elapsed_s = _number(told, "elapsed_ns", 1e-9)
     if not elapsed_s:
         raise SampleError("a sample that does not tell its interval (elapsed_ns)")
+    if elapsed_s > longest_s:
+        raise SampleError("a sample that is longer than the time since the one before")
+    rails = _rails_j(told, elapsed_s)
+    for rail, energy_j in rails.items():
+        power_w = energy_j / elapsed_s
+        if power_w > MARGIN * most_power_w(SCOPES[rail]):
+            raise SampleError(f"a sample that tells {power_w:,.0f} W for the {rail}, which no chip draws")
+    return rails
+
+
+def _rails_j(told: dict[str, Any], elapsed_s: float) -> dict[str, float]:
     processor, gpu = (x if isinstance(x := told.get(name), dict) else {} for name in ("processor", "gpu"))
     rails = {rail: _energy(processor, f"{rail}_power", f"{rail}_energy", elapsed_s) for rail in ("cpu", "gpu", "ane")}
     if rails["gpu"] is None:

@@ -15,11 +15,12 @@ import threading
 from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from math import inf
 
 from ipw.clock import now_ns
 from ipw.processes import environment
-from ipw.profilers.apple.plist_stream import SampleError, in_another_format, printable, rails_j, sample, split
-from ipw.profilers.base import Channel, Reading, Scope, Sensor, SensorError
+from ipw.profilers.apple.plist_stream import SCOPES, SampleError, in_another_format, printable, rails_j, sample, split
+from ipw.profilers.base import Channel, Reading, Sensor, SensorError
 from ipw.profilers.publications import Publications
 from ipw.profilers.sources import missing
 
@@ -28,6 +29,8 @@ FIRST_WITHIN_S = 5.0
 SILENT_AFTER_NS = 3_000_000_000
 WRITING_NS = 5_000_000
 """About how long a sample is on its way before it can be read."""
+AT_MOST, AT_MOST_NS = 2.0, 3_000_000_000
+"""A sample may be so many times as long as the time since the one before came, and so much more: they come in heaps."""
 ANOTHER_FORMAT_NS = 1_000_000_000
 """What has not begun a property list so long after its first byte is none."""
 MOST_BAD = 2
@@ -38,7 +41,6 @@ OPTIONS = (
     ("--samplers", "cpu_power"),
 )
 """Tried in turn: some versions of macOS tell the neural engine within `cpu_power`, and end at a name they lack."""
-SCOPES: dict[str, Scope] = {"package": "package", "soc": "soc", "cpu": "core", "gpu": "gpu", "ane": "ane"}
 DENIED = ("password", "superuser", "not allowed", "sudoers", "must be root", "as root", "not permitted")
 CHIP = ("cpu", "soc", "package")
 """What always draws while the chip runs, first what shows it best; a GPU or a neural engine may rest."""
@@ -185,10 +187,11 @@ class PowerMetrics:
 
     def _take(self, document: bytes) -> None:
         """Add a sample to the totals. The first one, over an interval that we did not see begin, sets them to 0."""
-        self._heard_ns = now_ns()
+        before_ns, self._heard_ns = self._heard_ns, now_ns()
         try:
             told = sample(document)
-            joules = rails_j(told)
+            longest_ns = AT_MOST * (self._heard_ns - before_ns) + AT_MOST_NS if self._news else inf
+            joules = rails_j(told, longest_s=longest_ns / 1e9)
         except SampleError as error:
             self._bad += 1
             if not self._news and self._bad >= MOST_BAD:
