@@ -6,6 +6,7 @@ object that fetches them. So every sum is formed in the same order, and outputs 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -83,6 +84,31 @@ class OnDemand:
         return self._layer.fetch(int(expert))[self._name]
 
 
+class Slots:
+    """Memory of experts that went, for those that come: asking the system for it anew costs more than the copy."""
+
+    def __init__(self) -> None:
+        self._free: deque[dict[str, Any]] = deque()
+
+    def give(self, weights: dict[str, Any] | None) -> None:
+        """Take back what is not needed any more; on a GPU the allocator of torch does the same."""
+        if weights and all(weight.device.type == "cpu" for weight in weights.values()):
+            self._free.append(weights)
+
+    def fill(self, sources: dict[str, Any]) -> dict[str, Any]:
+        """Copy weights into free memory of their shapes, or into new."""
+        import torch
+
+        shapes = {name: source.shape for name, source in sources.items()}
+        with torch.inference_mode(mode=False), torch.no_grad():  # filled again outside of inference mode, too
+            weights = self._free.pop() if self._free else {}
+            if {name: weight.shape for name, weight in weights.items()} != shapes:
+                weights = {name: torch.empty_like(source) for name, source in sources.items()}
+            for name, source in sources.items():
+                weights[name].copy_(source)
+        return weights
+
+
 class WhereItLies:
     """Weights in host memory that stand in a GPU's computation: what they take part in is computed by the CPU."""
 
@@ -115,7 +141,13 @@ class Layer:
     """The experts of one layer, of which `residents.held` are in fast memory."""
 
     def __init__(
-        self, module: nn.Module, folder: Path, prefill: Traffic, decode: Traffic, beside: ThreadPoolExecutor
+        self,
+        module: nn.Module,
+        folder: Path,
+        prefill: Traffic,
+        decode: Traffic,
+        beside: ThreadPoolExecutor,
+        slots: Slots,
     ) -> None:
         self._module = module
         self._prefill, self._decode, self._traffic = prefill, decode, prefill
@@ -127,7 +159,7 @@ class Layer:
         self._fast: dict[int, dict[str, Any]] = {}
         self._passing: tuple[int, dict[str, Any]] | None = None
         self._coming: dict[int, Future[dict[str, Any]]] = {}
-        self._beside = beside
+        self._beside, self._slots = beside, slots
         self._plan = Plan("lru", count)
         self._chances: Floats | None = None
         self.residents: Residents = residents_of("lru", count, 1, None)
@@ -144,8 +176,8 @@ class Layer:
     def start(self, plan: Plan, residents: Residents, chances: Floats | None) -> None:
         """Begin with an empty cache, or with the pins in it."""
         self._plan, self.residents, self._chances = plan, residents, chances
-        self._fast.clear()
-        self._coming.clear()
+        self._drop(())
+        self._forget()
         if plan.policy == "static":
             self._fast |= {expert: self._load(expert) for expert in sorted(residents.held)}
 
@@ -163,9 +195,8 @@ class Layer:
             self._traffic.hidden += 1
         elif self._plan.miss == "cpu" and self._traffic is self._decode:
             self._traffic.computed += 1
-            weights = {name: self._lies(stack[expert]) for name, stack in self._slow.items()}
-            self._passing = expert, weights
-            return weights
+            self._pass()
+            return {name: self._lies(stack[expert]) for name, stack in self._slow.items()}
         else:
             weights = self._load(expert)
             self._traffic.loads += 1
@@ -173,6 +204,7 @@ class Layer:
         if expert in self.residents.held:
             self._fast[expert] = weights
         else:
+            self._pass()
             self._passing = expert, weights
         return weights
 
@@ -182,12 +214,12 @@ class Layer:
             return
         guesses = np.zeros((1, len(causes)), np.int32)
         guess(np.array([causes]), np.zeros(1, np.int64), self._chances[None], guesses)
-        self._coming.clear()
+        self._forget()
         self._bring(guesses[0].tolist())
 
     def evict(self, expert: int) -> None:
         """Another layer took the place of one of these."""
-        self._fast.pop(expert, None)
+        self._slots.give(self._fast.pop(expert, None))
 
     def restore(self) -> None:
         """Put the weights back as they were."""
@@ -219,7 +251,10 @@ class Layer:
         return weights
 
     def _load(self, expert: int) -> dict[str, Any]:
-        return {name: stack[expert].to(self._device, copy=True) for name, stack in self._slow.items()}
+        sources = {name: stack[expert] for name, stack in self._slow.items()}
+        if self._device.type != "cpu":
+            return {name: source.to(self._device, copy=True) for name, source in sources.items()}
+        return self._slots.fill(sources)
 
     def _lies(self, weight: torch.Tensor) -> Any:
         return WhereItLies(weight) if self._device.type != "cpu" else weight
@@ -241,7 +276,7 @@ class Layer:
         self._causes = tokens[-1]
 
     def _after(self, _module: nn.Module, _args: Sequence[Any], _output: Any) -> None:
-        self._passing = None
+        self._pass()
         for expert in [expert for expert in self._coming if self._plan.miss == "cpu"]:
             if self._coming[expert].done():  # taken in meanwhile
                 self._fast[expert] = self._coming.pop(expert).result()
@@ -251,7 +286,19 @@ class Layer:
 
     def _drop(self, keep: Collection[int]) -> None:
         for expert in self._fast.keys() - set(keep):
-            del self._fast[expert]
+            self._slots.give(self._fast.pop(expert))
+
+    def _pass(self) -> None:
+        """What stayed for its turn goes."""
+        if self._passing is not None:
+            self._slots.give(self._passing[1])
+            self._passing = None
+
+    def _forget(self) -> None:
+        """What was fetched ahead and not used goes, as soon as it is there."""
+        for future in self._coming.values():
+            future.add_done_callback(lambda done: self._slots.give(done.result()))
+        self._coming.clear()
 
 
 class Offload:
@@ -269,9 +316,10 @@ class Offload:
         if not found:
             raise UsageError(f"the experts of {type(model).__name__} are not kept as stacks; they cannot be offloaded")
         self.prefill, self.decode = Traffic(), Traffic()
-        self._beside = ThreadPoolExecutor(1)
+        self._beside, slots = ThreadPoolExecutor(1), Slots()
         self.layers = [
-            Layer(module, _made(folder / name), self.prefill, self.decode, self._beside) for name, module in found
+            Layer(module, _made(folder / name), self.prefill, self.decode, self._beside, slots)
+            for name, module in found
         ]
         for layer, following in zip(self.layers, [*self.layers[1:], self.layers[0]], strict=True):
             layer.following = following
