@@ -33,7 +33,7 @@ NEGLIGIBLE = 0.01
 FEWER_EVENTS = EVENTS // 4
 """Of a piece that is divided by steps: an edge of a span stands for as many chunks as an answer has."""
 COSTS_EVERY = 8
-"""Pieces, of whose first the costs are found for all of them: the course of power follows what departs from these."""
+"""Pieces, of whose first it is found how large errors are, and what is held up, for all of them."""
 
 _NONE = Share(np.zeros(0), np.zeros(0), np.zeros(0), None)
 

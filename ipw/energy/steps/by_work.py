@@ -16,7 +16,7 @@ from ipw.energy.chain import smooth
 from ipw.energy.curve import Z95, Curve
 from ipw.energy.division import Share
 from ipw.energy.steps.engine import Engine
-from ipw.energy.steps.step_costs import Costs, Ticks, costs_of, held_up_var, in_ticks, ticks_of
+from ipw.energy.steps.step_costs import Costs, Ticks, costs_again, costs_of, held_up_var, in_ticks, ticks_of
 from ipw.energy.steps.steps import Steps
 from ipw.energy.steps.work import COSTS, STEP, Work
 from ipw.energy.timeline import Spans
@@ -73,7 +73,7 @@ def divided(
         ticks = ticks_of(curve, steps, stretched, floor_j, usable, baseline.sd_w())
         if int((usable & (ticks.done[STEP] > 0)).sum()) < LEAST_TICKS:
             return f"fewer than {LEAST_TICKS} readings during steps"
-        found.append((known.costs if known else costs_of(ticks), ticks, stretched, part))
+        found.append((costs_again(ticks, known.costs) if known else costs_of(ticks), ticks, stretched, part))
     costs, ticks, work, part = min(found, key=lambda one: one[0].misfit)
     if not costs.joules.any():
         return "steps cost nothing that could be told"

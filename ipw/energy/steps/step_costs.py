@@ -135,6 +135,12 @@ def costs_of(ticks: Ticks) -> Costs:
     return full if plain.misfit - full.misfit > ASKED_FOR and full.joules[CONTEXT] > 0 else plain
 
 
+def costs_again(ticks: Ticks, before: Costs) -> Costs:
+    """Costs, where another part of the run has told how large errors are, and whether context costs anything."""
+    columns = [STEP, TOKEN, PROMPT, *([CONTEXT] if before.joules[CONTEXT] > 0 else [])]
+    return _regressed(ticks, columns, before.scatter, before.timing, before.joules)
+
+
 def _fitted(ticks: Ticks, columns: list[int], joules: Floats) -> Costs:
     """Costs of these `columns` alone, beginning with `joules`."""
     found = None
