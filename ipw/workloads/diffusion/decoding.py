@@ -188,7 +188,7 @@ class Passes:
         ids = torch.from_numpy(np.stack([t[f] for t, f in zip(tokens, filled, strict=True)])).to(self.model.device)
         options: dict[str, Any] = {"use_cache": False}
         if self.keep:
-            self._at = at if most < every.size else None
+            self._at = None if all(each is None for each in computed) else at
             buffers = DynamicCache()
             buffers.update = self._update
             options = {"use_cache": True, "past_key_values": buffers}

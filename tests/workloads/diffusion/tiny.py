@@ -13,6 +13,8 @@ from safetensors.torch import save_file
 
 VOCABULARY, MASK, END, WIDTH, LAYERS, HEADS, INNER = 20, 19, 2, 24, 2, 3, 40
 THETA = 5e4
+SHARP = 4.0
+"""Of the head: confidences of all sizes."""
 LLADA: dict[str, Any] = {
     "model_type": "llada", "block_type": "llama", "d_model": WIDTH, "n_heads": HEADS, "n_kv_heads": HEADS,
     "n_layers": LAYERS, "mlp_hidden_size": INNER, "vocab_size": VOCABULARY, "embedding_size": VOCABULARY,
@@ -58,6 +60,9 @@ def dream(folder: Path, seed: int = 0, **changes: Any) -> Path:
 def _written(folder: Path, config: dict[str, Any], shapes: dict[str, tuple[int, ...]], seed: int) -> Path:
     rng = torch.Generator().manual_seed(seed)
     weights = {name: torch.randn(shape, generator=rng) * 2 / math.sqrt(shape[-1]) for name, shape in shapes.items()}
+    for name in weights:
+        if name in {"lm_head.weight", "model.transformer.ff_out.weight"}:
+            weights[name] *= SHARP
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps(config))
     save_file(weights, folder / "model.safetensors")
