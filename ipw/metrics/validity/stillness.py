@@ -22,9 +22,6 @@ LEAST_S, UPDATES = 5.0, 20.0
 """A power that tells one value for so long, and for so many of its updates, is looked at."""
 FINE = 1e-3
 """A power whose values differ by less than this part of them is told finely enough for its noise to show."""
-NOISY, NEVER_SO_LONG, SPREAD = 30, 5.0, 4.0
-"""A power whose last (or next) so many values all differed, and that tells one like them so many times as long as it
-ever told one, has frozen. Like them is what lies within so many standard deviations of their mean."""
 PIECES = 8
 """A stretch is cut into so many parts, a second long at least, to see whether the load changed in it."""
 CHANGED, CHANGED_W = 0.25, 2.0
@@ -81,16 +78,19 @@ def _counter(readings: Readings, channel: Mapping[str, Any], windows: Sequence[W
         yield f"the counter {channel.get('name')} did not move for {still_s:.3g} s ({share:.0f} % of the window)"
 
 
+def frozen_power(readings: Readings, channel: Mapping[str, Any]) -> list[Frozen]:
+    """Stretches in which a power told one value for longer than its updates allow."""
+    t, power = believed(readings, channel)
+    period_s = max(number(channel.get("update_period_s")) or 0.0, learnt_period_s(t, power) or 0.0)
+    return frozen(t, power, max(LEAST_S, UPDATES * period_s))
+
+
 def _power(
     manifest: Mapping[str, Any], readings: Readings, channel: Mapping[str, Any], windows: Sequence[Window]
 ) -> Iterator[str]:
     """Tell that a power held one value to the last digit though the load changed."""
-    t, power = believed(readings, channel)
-    period_s = max(number(channel.get("update_period_s")) or 0.0, learnt_period_s(t, power) or 0.0)
-    for each in frozen(t, power, max(LEAST_S, UPDATES * period_s)):
-        if not _within_s(windows, each.start_ns, each.end_ns):
-            continue
-        if why := _load_changed(manifest, readings, channel, each) or _noise_ended(t, power, each):
+    for each in frozen_power(readings, channel):
+        if _within_s(windows, each.start_ns, each.end_ns) and (why := _load_changed(manifest, readings, channel, each)):
             told = f"{each.value_w:.10g} W for {(each.end_ns - each.start_ns) / 1e9:.3g} s"
             yield f"{channel.get('name')} told {told} to the last digit, though {why}"
 
@@ -109,21 +109,6 @@ def frozen(t_ns: Ints, power_w: Floats, longest_s: float) -> list[Frozen]:
     long = np.flatnonzero((t_ns[last] - t_ns[first]) / 1e9 > longest_s).tolist()
     found = [Frozen(float(power_w[first[k]]), int(t_ns[first[k]]), int(t_ns[last[k]])) for k in long]
     return [each for each in found if _is_fine(each.value_w, step)]
-
-
-def _noise_ended(t_ns: Ints, power_w: Floats, stretch: Frozen) -> str | None:
-    """Say that the values beside a stretch never stood still though they were about the same; `None` where they did."""
-    first = np.flatnonzero(np.diff(power_w, prepend=np.nan) != 0)
-    at, value = t_ns[first], power_w[first]
-    lasted_ns = np.diff(at, append=t_ns[-1])
-    for beside, when in ((slice(None, int(np.searchsorted(at, stretch.start_ns))), "before"),
-                         (slice(int(np.searchsorted(at, stretch.end_ns, "right")), None), "after")):  # fmt: skip
-        near = slice(-NOISY, None) if when == "before" else slice(None, NOISY)
-        values, longest_ns = value[beside][near], lasted_ns[beside].max(initial=0)
-        alike = values.size == NOISY and abs(stretch.value_w - values.mean()) <= SPREAD * values.std()
-        if alike and stretch.end_ns - stretch.start_ns > NEVER_SO_LONG * longest_ns:
-            return f"the {NOISY} values {when} it all differed, and none lasted longer than {longest_ns / 1e9:.2g} s"
-    return None
 
 
 def _is_fine(value_w: float, step_w: float | None) -> bool:
