@@ -36,7 +36,7 @@ HELD = """\
 
 When a run ends, its manifest keeps the length and the digest of the journal, how many readings the sampler wrote, and
 the digests of these and of every other raw file; `ipw score` adds that of its scores. Manifest and summary hold a
-digest of their own entries: a changed one is told, and a changed summary is not read.
+digest of their own entries: a changed one is told, and the run is not valid.
 
 When the run is derived, each line must be whole and of a known kind, each question there once and as many as were
 asked, each time within a measured window, and every reading there and as it was; else the check `record` fails, and

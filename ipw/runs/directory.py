@@ -98,11 +98,15 @@ class RunDir:
         """Every metric of the run; `None` where it was never derived. Raises UsageError as `manifest` does."""
         if not (self.path / SUMMARY).is_file():
             return None
+        return without_digest(self._summary())
+
+    def summary_is_whole(self) -> bool:
+        """Whether the summary, where there is one, is as ipw wrote it. Raises UsageError as `manifest` does."""
+        return not (self.path / SUMMARY).is_file() or is_whole(self._summary())
+
+    def _summary(self) -> dict[str, Any]:
         again = f"ipw report {self} --recompute"
-        found = self._read_json(SUMMARY, lambda found: misfit(found, SUMMARY_SHAPE), again)
-        if not is_whole(found):
-            raise UsageError(f"{self.path / SUMMARY} is not as ipw wrote it: it was changed", again)
-        return without_digest(found)
+        return self._read_json(SUMMARY, lambda found: misfit(found, SUMMARY_SHAPE), again)
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Replace the summary. NaN and infinity are refused: what is absent is `None` with a reason."""

@@ -57,6 +57,7 @@ def runs_in(folder: Path) -> Iterator[dict[str, Any]]:
         try:
             run = RunDir.open(path)
             manifest, summary = run.manifest(), run.summary()
+            whole = run.manifest_is_whole() and run.summary_is_whole()
         except IpwError as error:
             yield {"path": str(path), "what": error.message, "started": None, "status": UNREADABLE, "basis": None,
                    "valid": None, "marks": []}  # fmt: skip
@@ -67,7 +68,7 @@ def runs_in(folder: Path) -> Iterator[dict[str, Any]]:
             "started": manifest.get("started"),
             "status": manifest.get("status"),
             "basis": manifest.get("basis"),
-            "valid": None if summary is None else summary.get("valid"),
+            "valid": None if summary is None else summary.get("valid") and whole,
             "marks": [] if summary is None else marks(summary),
         }
 

@@ -15,6 +15,7 @@ from ipw.runs.journal import JOURNAL
 from ipw.runs.recorded import Recorded
 
 RECORD = "record"
+CHANGED = "the summary is not as ipw wrote it: an entry was changed; `ipw report RUN --recompute` makes it anew"
 SAME_REL = 1e-6
 """Sums may be taken in another order than then."""
 
@@ -39,7 +40,8 @@ def with_record(
 
 def verified(summary: Mapping[str, Any], run: RunDir) -> dict[str, Any]:
     """Hold a stored summary against the files of its run as they are now; `ipw report --recompute` makes it anew."""
-    faults = list(altered(run, Derived(summary).files))
+    faults = [] if run.summary_is_whole() else [CHANGED]
+    faults += altered(run, Derived(summary).files)
     told = [NO_DIGESTS] if summary.get("schema_version") == 1 else []
     return _with_check(summary, faults, told, "") if faults or told else dict(summary)
 
