@@ -12,7 +12,7 @@ from doubles.proc import Proc
 from ipw.metering.meter import Meter
 from ipw.pipeline import finish
 from ipw.runs.directory import RunDir
-from ipw.verbs.measure import measure_command
+from ipw.workloads.command import measure_command
 
 
 def test_a_busy_neighbour_is_told_with_what_it_used_and_the_run_is_not_valid(

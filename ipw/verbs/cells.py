@@ -45,7 +45,7 @@ def ready(cell: Cell) -> AbstractContextManager[Ready]:
 
 @contextmanager
 def _served(cell: Cell) -> Iterator[Ready]:
-    from ipw.verbs.lm import measure_served
+    from ipw.workloads.lm.measure import measure_served
     from ipw.workloads.lm.parameters import Parameters
     from ipw.workloads.lm.plan import plan
     from ipw.workloads.lm.servers.engines import serve
@@ -102,14 +102,14 @@ def run_in_child(cell: Cell, out: Path) -> RunDir:
 
 
 def _routing(cell: Cell, out: Path) -> tuple[RunDir, bool]:
-    from ipw.verbs.routing import measure_routing, routing_parameters
+    from ipw.workloads.routing.measure import measure_routing, routing_parameters
 
     options, common = _split(cell)
     return measure_routing(routing_parameters(**options), out=out, **common)
 
 
 def _train(cell: Cell, out: Path) -> tuple[RunDir, bool]:
-    from ipw.verbs.train import measure_training, train_parameters
+    from ipw.workloads.training.measure import measure_training, train_parameters
     from ipw.workloads.training.run import ENDED_WELL
 
     options, common = _split(cell)
@@ -121,7 +121,7 @@ def _train(cell: Cell, out: Path) -> tuple[RunDir, bool]:
 
 
 def _diffusion(cell: Cell, out: Path) -> tuple[RunDir, bool]:
-    from ipw.verbs.diffusion import diffusion_parameters, measure_diffusion
+    from ipw.workloads.diffusion.measure import diffusion_parameters, measure_diffusion
 
     options, common = _split(cell)
     parameters, methods = diffusion_parameters(**options)
@@ -134,7 +134,7 @@ def _diffusion(cell: Cell, out: Path) -> tuple[RunDir, bool]:
 
 
 def _measure(cell: Cell, out: Path) -> tuple[RunDir, bool]:
-    from ipw.verbs.measure import measure_command
+    from ipw.workloads.command import measure_command
 
     run, exit_code = measure_command(**cell.options, out=out, quiet=True)
     if exit_code:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
-from ipw.errors import UsageError
-from ipw.metering.meter import Meter
 from ipw.pipeline import finish
 from ipw.runs.directory import RunDir
 from ipw.runs.recorded import is_estimate
-from ipw.secrets_out import command_secrets, command_without_secrets, keep_out
 from ipw.verbs.options import IDLE, JSON, OUT, SENSORS
 from ipw.verbs.terminal import judgement, say
+from ipw.workloads.command import measure_command
 
 
 def measure(*, command: Sequence[str], sensors: str, idle_s: float, out: Path, as_json: bool) -> int:
@@ -30,26 +27,6 @@ def measure(*, command: Sequence[str], sensors: str, idle_s: float, out: Path, a
     else:
         _tell(run, summary)
     return exit_code
-
-
-def measure_command(
-    command: Sequence[str], sensors: str, idle_s: float, out: Path, *, quiet: bool
-) -> tuple[RunDir, int]:
-    """Run `command` under the meter; returns the run, and the command's exit code."""
-    from ipw.workloads.command import run_command
-
-    if shutil.which(command[0]) is None:
-        raise UsageError(f"cannot start {command[0]}: there is no such program", "give a program on the PATH after --")
-    run = RunDir.create(out, Path(command[0]).name)
-    keep_out(command_secrets(command))
-    workload = {"kind": "command", "parameters": {"command": command_without_secrets(command), "idle_s": idle_s}}
-    with Meter(run, {"workload": workload}, sensors) as meter:
-        meter.idle("idle before", idle_s)
-        with meter.span(Path(command[0]).name, "measure"):
-            exit_code = run_command(command, quiet=quiet)
-        meter.idle("idle after", idle_s)
-        meter.note(exit_code=exit_code)
-    return run, exit_code
 
 
 def answer(run: RunDir, summary: dict[str, Any], exit_code: int) -> dict[str, Any]:

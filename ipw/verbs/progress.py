@@ -9,6 +9,7 @@ from typing import Protocol
 
 from ipw.runs.live.power import LivePower
 from ipw.verbs.terminal import console
+from ipw.workloads.base import Audience
 
 REDRAW_S = 0.25
 
@@ -67,3 +68,19 @@ class Bar:
         """Show the bar inside the block."""
         with self._progress:
             yield
+
+
+@contextmanager
+def bar(label: str, live: LivePower, *, estimated: bool) -> Iterator[Bar]:
+    """Show a bar inside the block."""
+    drawn = Bar(label, live, estimated=estimated)
+    with drawn.shown():
+        yield drawn
+
+
+def _say(line: str) -> None:
+    console().print(line, markup=False, soft_wrap=True)
+
+
+TERMINAL = Audience(_say, bar)
+"""People in front of a terminal: lines and a bar on standard error."""

@@ -13,9 +13,9 @@ from ipw.errors import INTERRUPTED, OK
 from ipw.pipeline import derive
 from ipw.runs.directory import RunDir
 from ipw.runs.outages import outage_error
-from ipw.verbs.lm import measure_lm
 from ipw.verbs.options import JSON, OUT, SENSORS
 from ipw.verbs.terminal import console, show
+from ipw.workloads.lm.measure import measure_lm
 from ipw.workloads.lm.parameters import Parameters
 from ipw.workloads.lm.servers.engines import BUNDLED
 
@@ -58,7 +58,7 @@ def quickstart(*, sensors: str, out: Path, limit: int | None, as_json: bool) -> 
 
 
 def _routing(sensors: str, out: Path, limit: int | None) -> tuple[RunDir, bool]:
-    from ipw.verbs.routing import measure_routing
+    from ipw.workloads.routing.measure import measure_routing
     from ipw.workloads.routing.parameters import Parameters as RoutingParameters
 
     return measure_routing(
@@ -67,7 +67,7 @@ def _routing(sensors: str, out: Path, limit: int | None) -> tuple[RunDir, bool]:
 
 
 def _training(sensors: str, out: Path, limit: int | None) -> tuple[RunDir, bool]:
-    from ipw.verbs.train import measure_training
+    from ipw.workloads.training.measure import measure_training
     from ipw.workloads.training.parameters import Parameters as TrainingParameters
 
     steps = min(limit or TRAINING_STEPS, TRAINING_STEPS)

@@ -22,11 +22,11 @@ from ipw.runs.tries import counted
 from ipw.secrets_out import BLOT
 from ipw.system import command_line, process_created_s
 from ipw.verbs.conclude import conclude
-from ipw.verbs.lm import describe, measure_into, process_facts
 from ipw.verbs.options import JSON, STRICT
 from ipw.verbs.terminal import console
 from ipw.verbs.trust import check_trusted
 from ipw.workloads.lm.length_fit import fitted
+from ipw.workloads.lm.measure import describe, measure_into, process_facts
 from ipw.workloads.lm.parameters import Parameters, from_manifest
 from ipw.workloads.lm.plan import plan
 from ipw.workloads.lm.servers.engines import serve as served

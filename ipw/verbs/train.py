@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import click
 
-from ipw.errors import FAILURE, OK, USAGE, MissingExtraError, UsageError, near
-from ipw.metering.meter import Meter
-from ipw.runs.directory import RunDir
+from ipw.errors import FAILURE, OK, USAGE
 from ipw.verbs.conclude import conclude
 from ipw.verbs.options import IDLE, JSON, OUT, SENSORS, STRICT
-from ipw.verbs.progress import Bar
+from ipw.verbs.progress import TERMINAL
 from ipw.verbs.terminal import console
-from ipw.workloads.training.parameters import CLASSIFIERS, EACH_LAYER, METHODS, OPTIMIZERS, Parameters
-from ipw.workloads.training.run import ENDED_WELL, Ended
-from ipw.workloads.training.run import run_training as run_workload
+from ipw.workloads.training.measure import measure_training, train_parameters
+from ipw.workloads.training.parameters import CLASSIFIERS, EACH_LAYER, OPTIMIZERS
+from ipw.workloads.training.run import ENDED_WELL
 
 
 def run_train(*, sensors: str, idle_s: float, out: Path, as_json: bool, strict: bool, **options: Any) -> int:
     """Train by each method, derive, show; a method that ended badly is told and makes the exit code."""
-    run, ended, interrupted = measure_training(train_parameters(**options), sensors, idle_s, out)
+    run, ended, interrupted = measure_training(train_parameters(**options), sensors, idle_s, out, TERMINAL)
     code = conclude(run, interrupted=interrupted, as_json=as_json, strict=strict)
     failed = [each for each in ended if each.status not in ENDED_WELL]
     for each in failed:
@@ -30,51 +27,6 @@ def run_train(*, sensors: str, idle_s: float, out: Path, as_json: bool, strict: 
     if code != OK or not failed:
         return code
     return USAGE if all(each.status == "unfit" for each in failed) else FAILURE
-
-
-def train_parameters(*, method: str, **options: Any) -> Parameters:
-    """Read the options of the command line. Raises UsageError."""
-    methods = tuple(dict.fromkeys(name.strip() for name in method.split(",") if name.strip()))
-    for name in methods:
-        if name not in METHODS:
-            raise UsageError(f"there is no method {name!r}", near(name, METHODS))
-    if not methods:
-        raise UsageError("no method is named", f"--method {','.join(METHODS)}")
-    if options.get("peers", 1) > 1 and "zeroth-order" not in methods:
-        raise UsageError("--peers is for zeroth order", "--method zeroth-order")
-    parameters = Parameters(methods=methods, **options)
-    if parameters.join_at is not None and not parameters.peers > 1:
-        raise UsageError("--join-at is for several peers", "--method zeroth-order --peers 2")
-    if parameters.join_at is not None and parameters.join_at >= parameters.most_steps():
-        raise UsageError(f"a peer that joins after {parameters.join_at:,} steps comes when all is done",
-                         "a smaller --join-at, or more --steps")  # fmt: skip
-    return parameters
-
-
-def measure_training(
-    parameters: Parameters, sensors: str, idle_s: float, out: Path
-) -> tuple[RunDir, list[Ended], bool]:
-    """Train; returns the run, how each method ended, and whether it was interrupted."""
-    if not find_spec("torch"):
-        raise MissingExtraError("training", "torch")
-    if "lora" in parameters.methods and not find_spec("peft"):
-        raise MissingExtraError("the method lora", "lora")
-    label = f"{Path(parameters.model).name}-training"
-    workload = {"kind": "train", "parameters": parameters.as_dict() | {"idle_s": idle_s}}
-    run = RunDir.create(out, label)
-    ended: list[Ended] = []
-    try:
-        with Meter(run, {"workload": workload, "model": {"name": parameters.model}}, sensors) as meter:
-            if parameters.budget_j is not None and meter.basis is None:
-                raise UsageError("a budget of joules needs a sensor, and none can be read", "ipw doctor")
-            bar = Bar(label, meter.live, estimated=meter.basis == "estimate")
-            with bar.shown():
-                meter.idle("idle before", idle_s)
-                ended = run_workload(meter, meter.journal, run, parameters, bar, idle_s=idle_s)
-                meter.idle("idle after", idle_s)
-    except KeyboardInterrupt:
-        return run, ended, True
-    return run, ended, False
 
 
 class Blocks(click.IntRange):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
+
+from ipw.runs.live.power import LivePower
 
 
 class Marker(Protocol):
@@ -46,3 +48,26 @@ class Counters:
 
 Progress = Callable[[Counters], None]
 """Called after every unit of work, in the workload's own thread: it must return at once."""
+
+
+class Show(Protocol):
+    """Shows how far a workload is, while the block runs."""
+
+    def __call__(self, label: str, live: LivePower, *, estimated: bool) -> AbstractContextManager[Progress]:
+        """Begin to show; what is entered is to be called after every unit of work."""
+
+
+def _unseen(label: str, live: LivePower, *, estimated: bool) -> AbstractContextManager[Progress]:
+    del label, live, estimated
+    return nullcontext(lambda _counters: None)
+
+
+class Audience(NamedTuple):
+    """Who is told of a measurement while it goes on."""
+
+    say: Callable[[str], None]
+    """Called with a line at a time."""
+    show: Show
+
+
+NOBODY = Audience(lambda _line: None, _unseen)

@@ -3,15 +3,38 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from ipw.errors import UsageError
+from ipw.metering.meter import Meter
+from ipw.runs.directory import RunDir
+from ipw.secrets_out import command_secrets, command_without_secrets, keep_out
 
 FORWARDED = (signal.SIGINT, signal.SIGTERM)
+
+
+def measure_command(
+    command: Sequence[str], sensors: str, idle_s: float, out: Path, *, quiet: bool
+) -> tuple[RunDir, int]:
+    """Run `command` under the meter; returns the run, and the command's exit code."""
+    if shutil.which(command[0]) is None:
+        raise UsageError(f"cannot start {command[0]}: there is no such program", "give a program on the PATH after --")
+    run = RunDir.create(out, Path(command[0]).name)
+    keep_out(command_secrets(command))
+    workload = {"kind": "command", "parameters": {"command": command_without_secrets(command), "idle_s": idle_s}}
+    with Meter(run, {"workload": workload}, sensors) as meter:
+        meter.idle("idle before", idle_s)
+        with meter.span(Path(command[0]).name, "measure"):
+            exit_code = run_command(command, quiet=quiet)
+        meter.idle("idle after", idle_s)
+        meter.note(exit_code=exit_code)
+    return run, exit_code
 
 
 def run_command(command: Sequence[str], *, quiet: bool = False) -> int:

@@ -15,7 +15,7 @@ import pytest
 from ipw.pipeline import finish
 from ipw.profilers.discovery import find
 from ipw.runs.directory import RunDir
-from ipw.verbs.measure import measure_command
+from ipw.workloads.command import measure_command
 
 SECONDS = 14.0
 WORK = """

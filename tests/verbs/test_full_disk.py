@@ -9,8 +9,8 @@ from doubles.openai_server import Behaviour, serving
 
 from ipw.errors import FAILURE, OutageError
 from ipw.verbs.conclude import conclude
-from ipw.verbs.lm import measure_lm
 from ipw.verbs.resume import resume
+from ipw.workloads.lm.measure import measure_lm
 from ipw.workloads.lm.parameters import Parameters
 
 ROOM = 12_000

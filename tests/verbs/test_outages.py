@@ -29,9 +29,10 @@ from ipw.studies.runfile import Cell
 from ipw.verbs.cells import run_cell
 from ipw.verbs.interleave import measure
 from ipw.verbs.interleave import plan as planned_pairs
-from ipw.verbs.lm import measure_lm, measure_series
 from ipw.verbs.resume import resume
+from ipw.workloads.lm.measure import measure_lm
 from ipw.workloads.lm.parameters import Parameters
+from ipw.workloads.lm.series import measure_series
 
 ROOT = Path(__file__).parents[2]
 QUESTIONS, DIES_AT = 60, 36

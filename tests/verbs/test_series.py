@@ -11,9 +11,8 @@ from doubles.openai_server import Behaviour, Request, serving
 
 from ipw.errors import UsageError
 from ipw.runs.directory import RunDir
-from ipw.verbs.lm import measure_series
-from ipw.verbs.series import members
 from ipw.workloads.lm.parameters import Parameters
+from ipw.workloads.lm.series import measure_series, members
 
 
 def behave(request: Request) -> Behaviour:

@@ -7,7 +7,7 @@ import pytest
 
 from ipw.errors import MissingExtraError, UsageError
 from ipw.verbs import train
-from ipw.verbs.train import measure_training, train_parameters
+from ipw.workloads.training.measure import measure_training, train_parameters
 
 
 def test_methods_are_named_by_comma_each_once() -> None:
