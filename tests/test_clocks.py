@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from ipw.errors import IpwError
 from ipw.runs.directory import RunDir
 from ipw.runs.readings import READINGS, RECORD
-from ipw.verbs.cluster.clocks import Offset, Recording, between, join, offset
+from ipw.studies.cluster.clocks import Offset, Recording, between, join, offset
 
 MS = 1_000_000
 

@@ -17,7 +17,7 @@ from ipw.errors import UsageError
 from ipw.pipeline import derive
 from ipw.runs.directory import RunDir
 from ipw.studies.book import read_study
-from ipw.verbs.cluster.driver import on_cluster
+from ipw.studies.cluster.driver import on_cluster
 from ipw.verbs.lazy import WORKLOADS
 from ipw.verbs.study import run_suite
 

@@ -34,7 +34,7 @@ FILES: tuple[str, ...] = (
     "ipw/gate/t[!r]*.py",
     "ipw/gate/trend.py",
 )
-FILES += ("ipw/verbs/interleave.py", "ipw/verbs/gate_session.py")
+FILES += ("ipw/gate/interleave.py", "ipw/gate/session.py")
 TESTS: tuple[str, ...] = tuple(f"tests/{folder}/test_*.py" for folder in ("energy", "runs", "gate"))
 TESTS += ("tests/test_gate*.py", "tests/verbs/test_compare_trend.py")
 TESTS += ("tests/metrics/test_*.py", *(f"tests/workloads/lm/test_{name}.py" for name in ("arrivals", "score_run")))

@@ -6,10 +6,10 @@ import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ipw.clock import anchor
-from ipw.errors import UsageError
+from ipw.errors import IpwError, UsageError
 from ipw.foreign_json import read_json
 from ipw.metrics.accounting_text import marks
 from ipw.metrics.derived import Derived
@@ -32,6 +32,14 @@ SHAPE = {
          "error?": str, "hint?": str},
     ],
 }  # fmt: skip
+
+
+class Outcome(NamedTuple):
+    """How a cell ended: with its run, or with an error."""
+
+    planned: Planned
+    run: RunDir | None
+    error: IpwError | None
 
 
 class StudyBook:

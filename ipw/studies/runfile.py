@@ -67,6 +67,11 @@ def parse(table: Any, name: str, where: str, commands: Commands) -> Cell:
     return Cell(name, workload, _converted(command, given, where))
 
 
+def with_sensors(cell: Cell, sensors: str | None) -> Cell:
+    """Give a cell the sensors of the command line, where it names some."""
+    return cell if sensors is None else Cell(cell.name, cell.workload, dict(cell.options) | {"sensors": sensors})
+
+
 def _key(parameter: click.Parameter) -> str:
     """Give the name that people type: `--base-url` without its dashes, or that of an argument."""
     names = [name.removeprefix("--") for name in parameter.opts if name.startswith("--")]

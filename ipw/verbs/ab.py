@@ -16,16 +16,17 @@ from ipw.errors import OK, IpwError, UsageError
 from ipw.foreign_toml import read_toml
 from ipw.gate.calibration import calibrated
 from ipw.gate.document import Document, gate_document
+from ipw.gate.interleave import Arms
 from ipw.gate.policy import read_policy
+from ipw.gate.session import Session, measure_and_judge
 from ipw.gate.settle import Settle
 from ipw.gate.text import terminal
 from ipw.secrets_out import blotted, without_secrets
-from ipw.studies.runfile import Cell, Commands, load
+from ipw.studies.runfile import Commands, load, with_sensors
 from ipw.verbs.gate_files import write_files
-from ipw.verbs.gate_session import Session, measure_and_judge
-from ipw.verbs.interleave import Arms
 from ipw.verbs.lazy import WORKLOADS
 from ipw.verbs.options import CALIBRATION, JSON, ONE_SENSORS, PAIRS, SETTLE, STARTS, TOML
+from ipw.verbs.progress import TERMINAL
 from ipw.verbs.terminal import output, say
 
 
@@ -58,7 +59,7 @@ def ab(
     known = calibrated(calibration, arms["base"].workload)
     known.refuse_margins(policy, pairs=pairs, starts=starts)
     say = _silent if as_json else _say
-    session = Session(arms, policy, out / "runs", known, budget_s, say)
+    session = Session(arms, policy, out / "runs", known, budget_s, say, TERMINAL)
     notes = list(known.notes)
     facts = {
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -108,11 +109,6 @@ def _missed(missed: Sequence[str]) -> list[str]:
     if not missed:
         return []
     return [f"{len(missed)} times a run began outside the band of the first one, such as {missed[0]}"]
-
-
-def with_sensors(cell: Cell, sensors: str | None) -> Cell:
-    """Give a cell the sensors of the command line, where it names some."""
-    return cell if sensors is None else Cell(cell.name, cell.workload, dict(cell.options) | {"sensors": sensors})
 
 
 def _say(text: str) -> None:

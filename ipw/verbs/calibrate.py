@@ -14,17 +14,17 @@ import click
 from ipw.errors import OK, InvalidMeasurementError
 from ipw.gate.calibration import Job, levels, read_jobs, runner, write_jobs
 from ipw.gate.comparable import Observed, check_session, invalid
+from ipw.gate.interleave import Arms, measure, plan
 from ipw.gate.judging import log_ratios
 from ipw.gate.noise import Noise, smallest_effect
 from ipw.gate.policy import ACCURACY
 from ipw.gate.settle import Settle
 from ipw.gate.verdict import GateError
 from ipw.reports.text import MISSING
-from ipw.studies.runfile import Commands, load
-from ipw.verbs.ab import with_sensors
-from ipw.verbs.interleave import Arms, measure, plan
+from ipw.studies.runfile import Commands, load, with_sensors
 from ipw.verbs.lazy import WORKLOADS
 from ipw.verbs.options import CALIBRATION, JSON, ONE_SENSORS, PAIRS, SETTLE, STARTS, TOML
+from ipw.verbs.progress import TERMINAL
 from ipw.verbs.terminal import output, say
 
 LEFT_OUT = {ACCURACY, "errors", "queries"}
@@ -49,7 +49,9 @@ def calibrate(
     observed: list[Observed] = []
     with Settle(str(cell.options["sensors"]), settle_s) as settle:
         arms: Arms = {"base": cell, "candidate": cell}
-        with closing(measure(arms, plan(pairs, starts), out / "runs", before_each=settle)) as measured:
+        with closing(
+            measure(arms, plan(pairs, starts), out / "runs", before_each=settle, audience=TERMINAL)
+        ) as measured:
             for pair in measured:
                 observed += pair
                 if not as_json:

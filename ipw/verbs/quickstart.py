@@ -14,6 +14,7 @@ from ipw.pipeline import derive
 from ipw.runs.directory import RunDir
 from ipw.runs.outages import outage_error
 from ipw.verbs.options import JSON, OUT, SENSORS
+from ipw.verbs.progress import TERMINAL
 from ipw.verbs.terminal import console, show
 from ipw.workloads.lm.measure import measure_lm
 from ipw.workloads.lm.parameters import Parameters
@@ -33,7 +34,7 @@ def quickstart(*, sensors: str, out: Path, limit: int | None, as_json: bool) -> 
     for model in BUNDLED:
         if not as_json:
             console().print(f"measuring {model} …")
-        run, interrupted = measure_lm(Parameters(model=model, limit=limit, warmup=8), sensors, IDLE_S, out)
+        run, interrupted = measure_lm(Parameters(model=model, limit=limit, warmup=8), sensors, IDLE_S, out, TERMINAL)
         if interrupted:
             return INTERRUPTED
         if error := outage_error(run):
@@ -62,7 +63,7 @@ def _routing(sensors: str, out: Path, limit: int | None) -> tuple[RunDir, bool]:
     from ipw.workloads.routing.parameters import Parameters as RoutingParameters
 
     return measure_routing(
-        RoutingParameters(limit=min(limit or ROUTED_SEQUENCES, ROUTED_SEQUENCES), write=10), sensors, 1.0, out
+        RoutingParameters(limit=min(limit or ROUTED_SEQUENCES, ROUTED_SEQUENCES), write=10), sensors, 1.0, out, TERMINAL
     )
 
 
@@ -72,7 +73,7 @@ def _training(sensors: str, out: Path, limit: int | None) -> tuple[RunDir, bool]
 
     steps = min(limit or TRAINING_STEPS, TRAINING_STEPS)
     parameters = TrainingParameters(methods=TRAINED, steps=steps, batch_size=4, sequence_length=32, warmup=1)
-    run, _, interrupted = measure_training(parameters, sensors, 1.0, out)
+    run, _, interrupted = measure_training(parameters, sensors, 1.0, out, TERMINAL)
     return run, interrupted
 
 

@@ -23,6 +23,7 @@ from ipw.secrets_out import BLOT
 from ipw.system import command_line, process_created_s
 from ipw.verbs.conclude import conclude
 from ipw.verbs.options import JSON, STRICT
+from ipw.verbs.progress import TERMINAL
 from ipw.verbs.terminal import console
 from ipw.verbs.trust import check_trusted
 from ipw.workloads.lm.length_fit import fitted
@@ -85,7 +86,7 @@ def _finish(opened: RunDir, run: Path, owner: Owner, retry_failed: str, paramete
         planned, _ = fitted(endpoint, planned)
         with restored_on_error(opened):
             prepare(opened)
-            return measure_into(opened, _continued(manifest, now), endpoint, planned, finished, owner)
+            return measure_into(opened, _continued(manifest, now), endpoint, planned, finished, owner, TERMINAL)
 
 
 def _asked(run: RunDir, questions: int, finished: Collection[str]) -> str:

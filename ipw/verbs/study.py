@@ -4,38 +4,25 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import click
-from rich.console import Group
-from rich.table import Table
-from rich.text import Text
 
 from ipw.errors import FAILURE, INTERRUPTED, OK, IpwError, UsageError
-from ipw.printable import clean
-from ipw.reports.text import MISSING, quantity
 from ipw.runs.directory import PAGE, RunDir
 from ipw.secrets_out import blotted
-from ipw.studies.book import Entry, StudyBook, study_folder
+from ipw.studies.book import Outcome, StudyBook, study_folder
+from ipw.studies.local import one_after_another
 from ipw.studies.runfile import Commands
-from ipw.studies.suite import Placement, Planned, Suite, read_suite
-from ipw.verbs.cells import run_in_child
+from ipw.studies.suite import Placement, Suite, read_suite
 from ipw.verbs.lazy import WORKLOADS
 from ipw.verbs.options import JSON, OUT
+from ipw.verbs.progress import TERMINAL
 from ipw.verbs.several import readable
+from ipw.verbs.study_table import drawn
 from ipw.verbs.terminal import console, output, say
-
-STYLES = {"done": "green", "failed": "red", "running": "yellow", "waiting": "dim"}
-
-
-class Outcome(NamedTuple):
-    """How a cell ended: with its run, or with an error."""
-
-    planned: Planned
-    run: RunDir | None
-    error: IpwError | None
 
 
 def run_suite(
@@ -71,25 +58,11 @@ def _outcomes(study: Suite, book: StudyBook, cluster: str | None, storage: str |
     if cluster in {None, "none"}:
         if any(planned.placement != Placement(shards=planned.placement.shards) for planned in waiting):
             console().print("mind: cells run on this machine; what [placement] asks for is not looked at", markup=False)
-        return one_after_another(waiting, book)
-    from ipw.verbs.cluster.driver import on_cluster
+        return one_after_another(waiting, book, TERMINAL.say)
+    from ipw.studies.cluster.driver import on_cluster
 
     assert cluster is not None
     return on_cluster(waiting, book, cluster, storage)
-
-
-def one_after_another(cells: Sequence[Planned], book: StudyBook) -> Iterator[Outcome]:
-    """Run each cell here, in a process of its own."""
-    for count, planned in enumerate(cells, start=1):
-        console().print(f"cell {count} of {len(cells)}: {planned.cell.name}", markup=False)
-        book.begin(planned, "here")
-        try:
-            yield Outcome(planned, run_in_child(planned.cell, book.folder), None)
-        except KeyboardInterrupt:
-            book.again(planned)
-            raise
-        except IpwError as error:
-            yield Outcome(planned, None, error)
 
 
 def _note(book: StudyBook, outcome: Outcome, *, as_json: bool) -> None:
@@ -126,32 +99,6 @@ def _list(study: Suite, *, as_json: bool) -> int:
         again = f" (repetition {planned.repetition + 1})" if planned.repetition else ""
         say(f"{planned.key}  {planned.cell.name}{again}")
     return OK
-
-
-def drawn(name: str, entries: Sequence[Entry]) -> Group:
-    """Lay a study's state out for people."""
-    counts = Counter(str(entry["status"]) for entry in entries)
-    joules = [entry["energy_j"] for entry in entries if entry.get("energy_j") is not None]
-    total = quantity({"value": sum(joules), "unit": "J"}) if joules else "no joules"
-    mark = " (estimated)" if any(entry.get("estimated") for entry in entries) else ""
-    told = ", ".join(f"{count} {status}" for status, count in counts.items())
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    heading = Text(f"{clean(name, 60)}: {told}; {total}{mark} so far", style="bold")
-    for column in ("cell", "status", "node", "energy", "run, or why there is none"):
-        table.add_column(column, overflow="fold")
-    for entry in entries:
-        status = str(entry["status"])
-        energy = entry.get("energy_j")
-        shown = MISSING if energy is None else quantity({"value": energy, "unit": "J"})
-        marks = [clean(mark, 60) for mark in entry.get("marks") or ()]
-        table.add_row(
-            Text(clean(entry.get("cell"), 80)),
-            Text("\n".join([status, *marks]), style="yellow" if marks else STYLES.get(status, "")),
-            Text(clean(entry.get("node") or MISSING, 40)),
-            Text(shown),
-            Text(clean(entry.get("run") or entry.get("error") or MISSING, 160)),
-        )
-    return Group(heading, table)
 
 
 @click.command("study")

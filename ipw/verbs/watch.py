@@ -59,7 +59,7 @@ def _of_run(path: Path) -> Watched:
 
 
 def _of_study(path: Path) -> Watched:
-    from ipw.verbs.study import drawn as drawn_study
+    from ipw.verbs.study_table import drawn as drawn_study
 
     def goes_on(state: dict[str, Any]) -> bool:
         return any(cell["status"] in {"waiting", "running"} for cell in state["cells"])

@@ -11,7 +11,7 @@ import pytest
 from ipw.gate.calibration import Calibrated
 from ipw.gate.comparable import Observed
 from ipw.gate.policy import Policy
-from ipw.verbs.gate_session import Session
+from ipw.gate.session import Session
 
 
 def session(pairs: int, spent_s: float, budget_s: float | None) -> Session:

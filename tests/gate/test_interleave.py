@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipw.verbs.interleave import plan
+from ipw.gate.interleave import plan
 
 
 @given(st.integers(1, 40), st.integers(1, 10), st.integers(0, 20))

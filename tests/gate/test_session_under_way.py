@@ -19,13 +19,13 @@ from doubles.openai_server import Behaviour, Request, serving
 from ipw.cli import cli
 from ipw.errors import IpwError, UsageError
 from ipw.gate.calibration import Calibrated
+from ipw.gate.interleave import _booked_start, measure, plan
 from ipw.gate.judging import log_ratios
 from ipw.gate.policy import Policy, Rule
+from ipw.gate.session import Session, measure_and_judge
 from ipw.gate.settle import Settle
+from ipw.studies.cells import Ready
 from ipw.studies.runfile import Cell
-from ipw.verbs.cells import Ready
-from ipw.verbs.gate_session import Session, measure_and_judge
-from ipw.verbs.interleave import _booked_start, measure, plan
 
 TIME = Rule("duration_s", 0.5, "higher")
 UNKNOWN = Calibrated({}, None, None, ())

@@ -24,11 +24,11 @@ from workloads.lm.test_liveness import dying_at, number
 from workloads.lm.test_run import sums
 
 from ipw.errors import IpwError, OutageError
+from ipw.gate.interleave import measure
+from ipw.gate.interleave import plan as planned_pairs
 from ipw.runs.directory import RunDir
+from ipw.studies.cells import run_cell
 from ipw.studies.runfile import Cell
-from ipw.verbs.cells import run_cell
-from ipw.verbs.interleave import measure
-from ipw.verbs.interleave import plan as planned_pairs
 from ipw.verbs.resume import resume
 from ipw.workloads.lm.measure import measure_lm
 from ipw.workloads.lm.parameters import Parameters

@@ -91,20 +91,20 @@ def measure_into(
     server = dict(manifest["server"]) | ({"processes_unseen": theirs.reason} if theirs.reason else {})
     manifest = {**manifest, "server": server}
     try:
-        with Meter(run, manifest, manifest["sensors_asked"], owner=owner, own=theirs.pids) as meter:
-            with (
-                ArrivalsFile(run, meter.journal) as arrivals,
-                audience.show(label(endpoint), meter.live, estimated=meter.basis == "estimate") as shown,
-                noted(meter, planned, shown, finished) as progress,
-            ):
-                if arrivals.cut_bytes:
-                    meter.note(arrivals={"cut_bytes": arrivals.cut_bytes})
-                meter.idle("idle before", idle_s)
-                with compared(meter, endpoint):
-                    run_workload(meter, meter.journal, endpoint, planned, progress, finished, arrivals)
-                if endpoint.ended and (why := endpoint.ended()):
-                    meter.note(server=server | {"ended": why.told})
-                meter.idle("idle after", idle_s)
+        with (
+            Meter(run, manifest, manifest["sensors_asked"], owner=owner, own=theirs.pids) as meter,
+            ArrivalsFile(run, meter.journal) as arrivals,
+            audience.show(label(endpoint), meter.live, estimated=meter.basis == "estimate") as shown,
+            noted(meter, planned, shown, finished) as progress,
+        ):
+            if arrivals.cut_bytes:
+                meter.note(arrivals={"cut_bytes": arrivals.cut_bytes})
+            meter.idle("idle before", idle_s)
+            with compared(meter, endpoint):
+                run_workload(meter, meter.journal, endpoint, planned, progress, finished, arrivals)
+            if endpoint.ended and (why := endpoint.ended()):
+                meter.note(server=server | {"ended": why.told})
+            meter.idle("idle after", idle_s)
         score_later(run, planned)
     except KeyboardInterrupt:
         return True

@@ -36,11 +36,13 @@ def measure_routing(
     }
     run = RunDir.create(out, label)
     try:
-        with Meter(run, manifest, sensors) as meter:
-            with audience.show(label, meter.live, estimated=meter.basis == "estimate") as progress:
-                meter.idle("idle before", idle_s)
-                run_workload(meter, meter.journal, run.path, subject, parameters, progress)
-                meter.idle("idle after", idle_s)
+        with (
+            Meter(run, manifest, sensors) as meter,
+            audience.show(label, meter.live, estimated=meter.basis == "estimate") as progress,
+        ):
+            meter.idle("idle before", idle_s)
+            run_workload(meter, meter.journal, run.path, subject, parameters, progress)
+            meter.idle("idle after", idle_s)
     except KeyboardInterrupt:
         return run, True
     return run, False

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict
@@ -17,6 +16,10 @@ from ipw.processes import KEYS, environment, python
 from ipw.runs.directory import RunDir
 from ipw.runs.outages import outage_error
 from ipw.studies.runfile import Cell
+from ipw.workloads.base import NOBODY, Audience
+
+CHILD = "ipw.verbs.one_cell"
+"""The program that measures one cell in a process of its own."""
 
 
 class Ready(NamedTuple):
@@ -30,21 +33,21 @@ class Ready(NamedTuple):
     """Whether every measurement is a process of its own."""
 
 
-def run_cell(cell: Cell, out: Path) -> RunDir:
+def run_cell(cell: Cell, out: Path, audience: Audience = NOBODY) -> RunDir:
     """Measure one cell in this process. Raises IpwError; KeyboardInterrupt leaves what had finished, derived."""
     if cell.workload == "lm":
-        with _served(cell) as server:
+        with _served(cell, audience) as server:
             return server.measure(out)
-    return _derived(*WORKLOADS[cell.workload](cell, out))
+    return _derived(*WORKLOADS[cell.workload](cell, out, audience))
 
 
-def ready(cell: Cell) -> AbstractContextManager[Ready]:
+def ready(cell: Cell, audience: Audience = NOBODY) -> AbstractContextManager[Ready]:
     """Bring a cell to where it can be measured many times: a language model's server stays up in between."""
-    return _served(cell) if cell.workload == "lm" else _each(cell)
+    return _served(cell, audience) if cell.workload == "lm" else _each(cell)
 
 
 @contextmanager
-def _served(cell: Cell) -> Iterator[Ready]:
+def _served(cell: Cell, audience: Audience) -> Iterator[Ready]:
     from ipw.workloads.lm.measure import measure_served
     from ipw.workloads.lm.parameters import Parameters
     from ipw.workloads.lm.plan import plan
@@ -54,7 +57,7 @@ def _served(cell: Cell) -> Iterator[Ready]:
     planned = plan(Parameters(**options))
     with serve(planned.parameters) as endpoint:
         yield Ready(
-            lambda out: _derived(*measure_served(endpoint, planned, out=out, **common)),
+            lambda out: _derived(*measure_served(endpoint, planned, out=out, audience=audience, **common)),
             fresh=endpoint.pid is not None,
             each=False,
         )
@@ -84,7 +87,7 @@ def _split(cell: Cell) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def run_in_child(cell: Cell, out: Path) -> RunDir:
     """Measure one cell in a process of its own. Raises IpwError with the child's own words and exit code."""
-    command = python("ipw.verbs.cells", str(out))
+    command = python(CHILD, str(out))
     given = json.dumps(asdict(cell))  # on its standard input: other users of this machine can read command lines
     child = subprocess.run(
         command, env=environment(keys=KEYS), input=given, stdout=subprocess.PIPE, text=True, check=False
@@ -101,41 +104,42 @@ def run_in_child(cell: Cell, out: Path) -> RunDir:
     return RunDir.open(Path(told["run"]))
 
 
-def _routing(cell: Cell, out: Path) -> tuple[RunDir, bool]:
+def _routing(cell: Cell, out: Path, audience: Audience) -> tuple[RunDir, bool]:
     from ipw.workloads.routing.measure import measure_routing, routing_parameters
 
     options, common = _split(cell)
-    return measure_routing(routing_parameters(**options), out=out, **common)
+    return measure_routing(routing_parameters(**options), out=out, audience=audience, **common)
 
 
-def _train(cell: Cell, out: Path) -> tuple[RunDir, bool]:
+def _train(cell: Cell, out: Path, audience: Audience) -> tuple[RunDir, bool]:
     from ipw.workloads.training.measure import measure_training, train_parameters
     from ipw.workloads.training.run import ENDED_WELL
 
     options, common = _split(cell)
-    run, ended, interrupted = measure_training(train_parameters(**options), out=out, **common)
+    run, ended, interrupted = measure_training(train_parameters(**options), out=out, audience=audience, **common)
     for each in ended:
         if each.status not in ENDED_WELL:
             raise IpwError(f"{each.method}: {each.reason}", f"what was measured: {run}")
     return run, interrupted
 
 
-def _diffusion(cell: Cell, out: Path) -> tuple[RunDir, bool]:
+def _diffusion(cell: Cell, out: Path, audience: Audience) -> tuple[RunDir, bool]:
     from ipw.workloads.diffusion.measure import diffusion_parameters, measure_diffusion
 
     options, common = _split(cell)
     parameters, methods = diffusion_parameters(**options)
     if len(methods) > 1:
         raise UsageError(f"{cell.name}: a cell is one run", '[matrix] with method = ["greedy", "local-leap"]')
-    runs, failed, interrupted = measure_diffusion(parameters, methods, out=out, **common)
+    runs, failed, interrupted = measure_diffusion(parameters, methods, out=out, audience=audience, **common)
     if failed:
         raise IpwError(failed[0], f"what was measured: {runs[0]}")
     return runs[0], interrupted
 
 
-def _measure(cell: Cell, out: Path) -> tuple[RunDir, bool]:
+def _measure(cell: Cell, out: Path, audience: Audience) -> tuple[RunDir, bool]:
     from ipw.workloads.command import measure_command
 
+    del audience  # a command speaks for itself
     run, exit_code = measure_command(**cell.options, out=out, quiet=True)
     if exit_code:
         program = cell.options["command"][0]
@@ -143,27 +147,10 @@ def _measure(cell: Cell, out: Path) -> tuple[RunDir, bool]:
     return run, False
 
 
-WORKLOADS: dict[str, Callable[[Cell, Path], tuple[RunDir, bool]]] = {
+WORKLOADS: dict[str, Callable[[Cell, Path, Audience], tuple[RunDir, bool]]] = {
     "routing": _routing,
     "train": _train,
     "diffusion": _diffusion,
     "measure": _measure,
 }
 """How a cell is measured where no server has to be up; returns the run, and whether it was interrupted."""
-
-
-def main(out: str) -> int:
-    """Measure the cell that standard input gives as JSON; the last line of output tells the run, or what is wrong."""
-    told: dict[str, Any]
-    try:
-        told = {"run": str(run_cell(Cell(**json.load(sys.stdin)), Path(out)).path)}
-    except IpwError as error:
-        told = {"error": error.message, "hint": error.hint, "exit_code": error.exit_code}
-    except KeyboardInterrupt:
-        told = {"exit_code": INTERRUPTED}
-    print(json.dumps(told))  # noqa: T201 - the parent reads it
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))

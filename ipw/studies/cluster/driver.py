@@ -20,12 +20,11 @@ from ipw.runs.archive import unpack
 from ipw.runs.directory import RunDir
 from ipw.runs.files import opened
 from ipw.runs.merge import merge_runs
-from ipw.studies.book import StudyBook
+from ipw.studies.book import Outcome, StudyBook
+from ipw.studies.cluster.clocks import Offset, Recording, join, offset
+from ipw.studies.cluster.placing import Node, fitting, living, why_none
+from ipw.studies.cluster.worker import Worker
 from ipw.studies.suite import Planned
-from ipw.verbs.cluster.clocks import Offset, Recording, join, offset
-from ipw.verbs.cluster.placing import Node, fitting, living, why_none
-from ipw.verbs.cluster.worker import Worker
-from ipw.verbs.study import Outcome
 
 TRIES = 2
 """A cell whose node dies is tried once more, elsewhere."""

@@ -32,7 +32,7 @@ class Worker:
 
     def measure(self, cell: Mapping[str, Any]) -> Told:
         """Run a cell here; tells the archive of its run, or what went wrong."""
-        from ipw.verbs.cells import run_cell
+        from ipw.studies.cells import run_cell
 
         try:
             run = run_cell(Cell(**cell), self._folder)

@@ -12,12 +12,13 @@ from pathlib import Path
 from ipw.gate.calibration import Calibrated
 from ipw.gate.comparable import Observed, check_session, invalid
 from ipw.gate.family import Decision, decide, stage_alpha
+from ipw.gate.interleave import Arms, Start, measure, plan
 from ipw.gate.judging import check_metrics, judge_rules, log_ratios
 from ipw.gate.load import told_only
 from ipw.gate.policy import ACCURACY, Policy
 from ipw.gate.settle import Settle
 from ipw.metrics.validity.check import Check
-from ipw.verbs.interleave import Arms, Start, measure, plan
+from ipw.workloads.base import NOBODY, Audience
 
 LEAST_PAIRS = 2
 SECOND_STAGE = 2
@@ -34,6 +35,7 @@ class Session:
     known: Calibrated
     budget_s: float | None
     say: Callable[[str], None]
+    audience: Audience = NOBODY
     observed: list[Observed] = field(default_factory=list)
     starts: list[Start] = field(default_factory=list)
     checks: list[Check] = field(default_factory=list)
@@ -58,7 +60,11 @@ def measure_and_judge(session: Session, pairs: int, starts: int, seed: int | Non
     """Take a first look, and where it does not decide and there is time, a second one at the rest of alpha."""
     if settle.warms:
         session.say("one pair to warm up, which is not counted")
-        with closing(measure(session.arms, plan(1, 1), session.out / "warm-up", before_each=lambda: None)) as warm:
+        with closing(
+            measure(
+                session.arms, plan(1, 1), session.out / "warm-up", before_each=lambda: None, audience=session.audience
+            )
+        ) as warm:
             next(warm)
     for stage, more in enumerate((pairs, SECOND_STAGE * pairs)):
         planned = plan(more, starts, after=session.starts, seed=seed)
@@ -83,7 +89,9 @@ def _measure(session: Session, planned: Sequence[Start], settle: Settle) -> bool
     """
     total = session.pairs + sum(len(start.pairs) for start in planned)
     session.starts += planned
-    with closing(measure(session.arms, planned, session.out, before_each=settle)) as measured:
+    with closing(
+        measure(session.arms, planned, session.out, before_each=settle, audience=session.audience)
+    ) as measured:
         for observed in measured:
             session.observed += observed
             session.known.check_basis(observed[0].manifest.get("basis"))

@@ -10,8 +10,9 @@ from typing import NamedTuple
 
 from ipw.errors import IpwError
 from ipw.gate.comparable import ArmName, Observed, observe
+from ipw.studies.cells import Ready, ready
 from ipw.studies.runfile import Cell
-from ipw.verbs.cells import Ready, ready
+from ipw.workloads.base import NOBODY, Audience
 
 ARMS: tuple[ArmName, ArmName] = ("base", "candidate")
 Order = tuple[ArmName, ArmName]
@@ -52,7 +53,7 @@ def plan(pairs: int, starts: int, *, after: Sequence[Start] = (), seed: int | No
 
 
 def measure(
-    arms: Arms, planned: Sequence[Start], out: Path, *, before_each: Callable[[], None]
+    arms: Arms, planned: Sequence[Start], out: Path, *, before_each: Callable[[], None], audience: Audience = NOBODY
 ) -> Generator[list[Observed]]:
     """Measure what is planned and give each pair as it is done; closing the iterator puts the servers away.
 
@@ -62,7 +63,7 @@ def measure(
     for start in planned:
         with ExitStack() as stack:
             order = start.pairs[0].order
-            up = {arm: stack.enter_context(ready(arms[arm])) for arm in order}
+            up = {arm: stack.enter_context(ready(arms[arm], audience)) for arm in order}
             for pair in start.pairs:
                 booked = _booked_start(list(up.values()), start.number, pair.number)
                 observed = []
