@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,15 @@ pytest.importorskip("transformers")
 
 from workloads.diffusion import tiny
 
-from ipw.errors import FAILURE, OK, UsageError
+from ipw.errors import FAILURE, INTERRUPTED, OK, UsageError
 from ipw.gate.policy import read_policy
 from ipw.runs.directory import RunDir
 from ipw.studies.cells import run_cell
 from ipw.studies.runfile import parse
 from ipw.verbs.diffusion import command, run_diffusion
 from ipw.verbs.lazy import WORKLOADS
+from ipw.workloads.diffusion import run as running
+from ipw.workloads.diffusion.decoding import decode_batch
 from ipw.workloads.diffusion.measure import diffusion_parameters, measure_diffusion
 
 OPTIONS = {"sensors": "estimate", "idle_s": 0.0, "as_json": True, "strict": False}
@@ -93,6 +96,27 @@ def test_repetitions_are_whole_rounds(folder: Path, questions: Path, tmp_path: P
     series = [run.manifest()["workload"]["series"] for run in runs]
     assert [each["repetition"] for each in series] == [0, 0, 1, 1]
     assert series[0]["id"] == series[2]["id"] != series[1]["id"] == series[3]["id"]
+
+
+def test_what_had_finished_is_kept_when_the_run_is_asked_to_end(
+    folder: Path, questions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = 0
+
+    def ending(*given: Any) -> Any:
+        nonlocal asked
+        asked += 1
+        if asked == 12:
+            signal.raise_signal(signal.SIGTERM)
+        return decode_batch(*given)
+
+    monkeypatch.setattr(running, "decode_batch", ending)
+    code = run_diffusion(**options(folder, questions, tmp_path, method="greedy,threshold", warmup=1))
+    told = json.loads(capsys.readouterr().out)
+    assert code == INTERRUPTED
+    asked_of = [summary["questions"]["asked"] for summary in told["summaries"]]
+    assert sum(asked_of) == 12 - 1 - 2, "two were warm-up, and one was cut off"
+    assert {summary["status"] for summary in told["summaries"]} == {"interrupted"}
 
 
 def test_where_no_question_fits_the_exit_code_is_that_of_a_failure(

@@ -23,6 +23,7 @@ from ipw.workloads.diffusion.subject import BUNDLED, Subject, find, opened
 from ipw.workloads.lm.parameters import Parameters as Questions
 from ipw.workloads.lm.plan import Plan, plan
 from ipw.workloads.lm.scoring.answers import DEFERRED
+from ipw.workloads.terminable import terminable
 from ipw.workloads.texts.identity import digest, questions_digest
 from ipw.workloads.training.resonance import periods
 
@@ -31,7 +32,8 @@ def diffusion_parameters(*, method: str, **options: Any) -> tuple[Parameters, tu
     """Read the options of the command line. Raises UsageError."""
     for name, least in (("batch_size", 1), ("warmup", 0)):
         if options.get(name, least) < least:
-            raise UsageError(f"--{name.replace('_', '-')} must be {least} or more", None)
+            option = f"--{name.replace('_', '-')}"
+            raise UsageError(f"{option} must be {least} or more", f"{option} {max(least, 1)}")
     return Parameters(method=method, **options), methods_of(method)
 
 
@@ -47,7 +49,7 @@ def measure_diffusion(
 ) -> tuple[list[RunDir], list[str], bool]:
     """Measure; returns a run for each method and repetition, what failed in words, and whether it was interrupted."""
     planned = _planned(parameters)
-    found = find(parameters.model, parameters.mask_token)
+    found = find(parameters.model, parameters.mask_id)
     one_block = found.name == BUNDLED or found.shift
     settings = [parameters.settings(method, one_block=one_block) for method in methods]
     subject = opened(found, dtype=parameters.dtype, device=parameters.device)
@@ -88,7 +90,7 @@ def _round(
                 meters.append(meter)
                 arms.append(Arm(method, numbers, meter, meter.journal))
             label, estimated = str(subject.facts["name"]), meters[0].basis == "estimate"
-            with audience.show(label, meters[0].live, estimated=estimated) as progress:
+            with audience.show(label, meters[0].live, estimated=estimated) as progress, terminable():
                 _idle(meters, "idle before", idle_s)
                 run_workload(
                     arms, subject, asked, planned.scorer, progress, batch_size=parameters.batch_size,
