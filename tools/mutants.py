@@ -19,12 +19,12 @@ import tempfile
 import time
 import tomllib
 from collections import Counter
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from mutation import Mutant, mutants_of
 from mutation_tests import Known, Learning, Tests, asked
-from mutation_trial import Trial, Trials, end_of, forked, run_pytest
+from mutation_trial import Trial, Trials, forked, run_pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 FILES: tuple[str, ...] = (
@@ -58,10 +58,11 @@ def files_of(patterns: Sequence[str], copy: Path) -> list[Path]:
     return list(dict.fromkeys(path for pattern in patterns for path in sorted(copy.glob(pattern))))
 
 
-def learnt(path: Path, copy: Path, files: Container[str]) -> Tests:
+def learnt(path: Path, copy: Path, only: Sequence[str]) -> Tests:
     """Learn what is not known yet, a test file at a time, each in a fork: no more is lost than one when it is ended."""
-    known, test_files = Known(path, copy), files_of(TESTS, copy)
-    stale = known.stale(test_files, files)
+    known = Known(path, copy)
+    test_files = [file for file in files_of(TESTS, copy) if any(part in str(file) for part in only)]
+    stale = known.stale(test_files)
     for count, test_file in enumerate(stale, 1):
         began, found = time.monotonic(), copy / "learnt.json"
         found.unlink(missing_ok=True)
@@ -93,6 +94,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--minutes", type=float, default=600.0, help="begin no further one after so long")
     parser.add_argument("--only", default="", help="files whose path holds one of these, with commas between")
+    parser.add_argument("--tests", default="", help="the same, of tests: ask no others")
     parser.add_argument("--unchanged", action="store_true", help="change nothing: all must survive, or tests are shaky")
     parser.add_argument("--doubt", action="store_true", help="try those that are listed as equivalent, and no others")
     parser.add_argument(
@@ -112,7 +114,7 @@ def main() -> None:
         os.environ["PYTHONPATH"] = str(copy)
         every = [mutant for path in files_of(FILES, copy) for mutant in mutants_of(path, copy)]
         every = [mutant for mutant in every if any(part in mutant.file for part in options.only.split(","))]
-        tests = learnt(options.learned.absolute(), copy, {mutant.file for mutant in every})
+        tests = learnt(options.learned.absolute(), copy, options.tests.split(","))
         failed = [test for test, told in tests.items() if not told["ok"]]
         print(f"{len(tests)} tests; not asked, since they fail or skip unchanged: {len(failed)}")
         sample = random.Random(options.seed).sample(every, min(options.n, len(every)))
@@ -143,33 +145,24 @@ def tried(
 
     def tell(mutant: Mutant, end: str) -> bool:
         room = mutant.file.split("/")[1]
-        ends.setdefault(room if room in {"energy", "runs"} else "gate", Counter())[end] += 1
+        ends.setdefault(room if room in {"energy", "runs"} else "gate", Counter())[end] += 1  # verbs: the gate's
         if end in {"SURVIVED", "NO TEST", "broke"}:
-            print(f"{end} {mutant.file}:{mutant.line}: {mutant.old!r} -> {mutant.new!r}: {mutant.becomes}")
+            count, change = sum(map(Counter.total, ends.values())), f"{mutant.old!r} -> {mutant.new!r}"
+            print(f"{count:4} {end} {mutant.file}:{mutant.line}: {change}: {mutant.becomes}")
         return time.monotonic() > until
 
-    at_import: list[Trial] = []
-    warm: list[Trial] = []
+    trials: list[Trial] = []
     for mutant in sample:
-        names = asked(mutant, tests)
+        names = asked(mutant, tests, copy)
         if (mutant.file, mutant.becomes) in same:
             tell(mutant, EQUIVALENT)
         elif not names:
             tell(mutant, "NO TEST")
         else:
-            cpu_s = 5 + 3 * sum(float(tests[name]["s"]) for name in names)
-            (at_import if mutant.at_import else warm).append((mutant, names, cpu_s))
-    for mutant, names, cpu_s in at_import:
-        path = copy / mutant.file
-        text = path.read_bytes()
-        path.write_bytes(mutant.into(text))
-        code = forked(lambda n=names: run_pytest(["-x", *n]), 5 + cpu_s)  # type: ignore[misc]
-        path.write_bytes(text)
-        if tell(mutant, end_of(code)):
-            return ends
-    files = sorted({name.partition("::")[0] for _, names, _ in warm for name in names})
-    if warm:
-        run_pytest(files, Trials(warm, copy, tell))
+            trials.append((mutant, names, 3 + sum(float(tests[name]["s"]) for name in names)))
+    if trials:
+        files = sorted({name.partition("::")[0] for _, names, _ in trials for name in names})
+        run_pytest(files, Trials(trials, copy, tell))
     return ends
 
 

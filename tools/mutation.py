@@ -129,5 +129,22 @@ def mutants_of(path: Path, root: Path) -> Iterator[Mutant]:
     yield from visit(ast.parse(text), True)
 
 
+def places(path: Path) -> dict[int, tuple[str, int]]:
+    """Tell of each line in which function or method it stands, and how far down: no change above moves it."""
+    found: dict[int, tuple[str, int]] = {}
+
+    def visit(node: ast.AST, name: str) -> None:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
+                first = min((d.lineno for d in child.decorator_list), default=child.lineno)
+                for line in range(first, (child.end_lineno or first) + 1):
+                    found[line] = f"{name}{child.name}", line - first
+            elif isinstance(child, ast.ClassDef):
+                visit(child, f"{name}{child.name}.")
+
+    visit(ast.parse(path.read_bytes()), "")
+    return found
+
+
 def _is_text(node: ast.AST) -> bool:
     return isinstance(node, ast.Constant) and isinstance(node.value, str | bytes)

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
 import sys
 import threading
 from collections import Counter
-from collections.abc import Container, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
 
-from mutation import Mutant
+from mutation import Mutant, places
 
-SLOW_S, BUDGET_S, IMPORT_BUDGET_S = 5.0, 20.0, 8.0
+SLOW_S, BUDGET_S, IMPORT_BUDGET_S = 4.0, 10.0, 5.0
 """A test that takes more seconds of CPU is not asked; of the others the quickest, up to so many seconds a mutant, fewer
 where any test of the file may be concerned. They were counted while every line was watched, which triples some."""
 MOST_CALLS = 100
 """Of a function by one test that are watched: what runs in none of them is taken not to run."""
 Tests = dict[str, dict[str, Any]]
-"""By test: `s` (CPU seconds), `ok` and `lines` (by file, those it runs)."""
+"""By test: `s` (CPU seconds), `ok` and `lines` (by file and function, those it runs)."""
 QUIET = ["-p", "no:cacheprovider", "-p", "no:xdist", "-qq", "-s", "--hypothesis-seed=0"]
 
 
@@ -96,27 +97,22 @@ def digest(path: Path) -> str:
 
 
 class Known:
-    """What was learned, in a file: of every test file its tests, and the digests of it and of the code that it runs."""
+    """What was learned, in a file: of every test file its digest and its tests."""
 
     def __init__(self, path: Path, copy: Path) -> None:
         self._path, self._copy = path, copy
         self._files: dict[str, dict[str, Any]] = json.loads(path.read_text()) if path.is_file() else {}
 
-    def stale(self, test_files: Iterable[Path], files: Container[str]) -> list[Path]:
-        """Give the test files of which nothing is known, or nothing that still holds, about these files of the code."""
+    def stale(self, test_files: Iterable[Path]) -> list[Path]:
+        """Give the test files of which nothing is known, or that have changed since."""
         names = {path: str(path.relative_to(self._copy)) for path in test_files}
-        return [path for path, name in names.items() if not self._holds(name, files)]
-
-    def _holds(self, name: str, files: Container[str]) -> bool:
-        known: dict[str, str] = self._files.get(name, {"digests": {name: ""}})["digests"]
-        return all(digest(self._copy / file) == was for file, was in known.items() if file == name or file in files)
+        return [path for path, name in names.items() if self._files.get(name, {}).get("digest") != digest(path)]
 
     def learn(self, test_file: Path, tests: Tests) -> None:
         """Keep what the tests of one file do."""
-        name = str(test_file.relative_to(self._copy))
-        files = {name, *(file for test in tests.values() for file in test["lines"])}
-        digests = {file: digest(self._copy / file) for file in sorted(files)}
-        self._files[name] = {"digests": digests, "tests": tests}
+        for test in tests.values():
+            test["lines"] = {file: _placed(self._copy / file, lines) for file, lines in test["lines"].items()}
+        self._files[str(test_file.relative_to(self._copy))] = {"digest": digest(test_file), "tests": tests}
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._path.write_text(json.dumps(self._files))
 
@@ -128,13 +124,39 @@ class Known:
         return found
 
 
-def asked(mutant: Mutant, tests: Tests) -> list[str]:
-    """The tests that run the mutant's line (of a module or a default: any line of its file), the quickest first."""
-    chosen, left = [], IMPORT_BUDGET_S if mutant.at_import else BUDGET_S
-    for name, test in sorted(tests.items(), key=lambda item: float(item[1]["s"])):
-        lines = test["lines"].get(mutant.file, ())
-        runs = bool(lines) if mutant.at_import else not mutant.lines.isdisjoint(lines)
-        if test["ok"] and test["s"] < SLOW_S and left > 0 and runs:
+def _placed(path: Path, lines: Iterable[int]) -> dict[str, list[int]]:
+    """Lines of a file by function, counted from its first."""
+    known, found = places_of(path), dict[str, list[int]]()
+    for line in lines:
+        function, offset = known.get(line, ("", line))
+        found.setdefault(function, []).append(offset)
+    return found
+
+
+places_of = functools.cache(places)
+
+
+def asked(mutant: Mutant, tests: Tests, copy: Path) -> list[str]:
+    """The tests that run the mutant's line, the quickest first.
+
+    Of a module or a default: those that run any line of its file; and so of its function where no test ran the line,
+    since that may have changed since they were learnt.
+    """
+    where = _placed(copy / mutant.file, mutant.lines)
+
+    def runs(test: dict[str, Any]) -> bool:
+        lines = test["lines"].get(mutant.file, {})
+        return any(not set(offsets).isdisjoint(lines.get(function, ())) for function, offsets in where.items())
+
+    def enters(test: dict[str, Any]) -> bool:
+        lines = test["lines"].get(mutant.file, {})
+        return bool(lines) if mutant.at_import else any(function in lines for function in where)
+
+    known = [(name, test) for name, test in tests.items() if test["ok"] and test["s"] < SLOW_S]
+    mine = [] if mutant.at_import else [each for each in known if runs(each[1])]
+    chosen, left = [], IMPORT_BUDGET_S if mutant.at_import or not mine else BUDGET_S
+    for name, test in sorted(mine or [each for each in known if enters(each[1])], key=lambda each: float(each[1]["s"])):
+        if left > 0:
             chosen.append(name)
             left -= test["s"]
     return chosen
