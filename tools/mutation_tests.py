@@ -139,8 +139,8 @@ places_of = functools.cache(places)
 def asked(mutant: Mutant, tests: Tests, copy: Path) -> list[str]:
     """The tests that run the mutant's line, the quickest first.
 
-    Of a module or a default: those that run any line of its file; and so of its function where no test ran the line,
-    since that may have changed since they were learnt.
+    Of a module or a default: those of every file of tests that concerns it; and those of its function where no test ran
+    the line, since that may have changed since they were learnt.
     """
     where = _placed(copy / mutant.file, mutant.lines)
 
@@ -149,13 +149,17 @@ def asked(mutant: Mutant, tests: Tests, copy: Path) -> list[str]:
         return any(not set(offsets).isdisjoint(lines.get(function, ())) for function, offsets in where.items())
 
     def enters(test: dict[str, Any]) -> bool:
-        lines = test["lines"].get(mutant.file, {})
-        return bool(lines) if mutant.at_import else any(function in lines for function in where)
+        return any(function in test["lines"].get(mutant.file, {}) for function in where)
 
     known = [(name, test) for name, test in tests.items() if test["ok"] and test["s"] < SLOW_S]
-    mine = [] if mutant.at_import else [each for each in known if runs(each[1])]
-    chosen, left = [], IMPORT_BUDGET_S if mutant.at_import or not mine else BUDGET_S
-    for name, test in sorted(mine or [each for each in known if enters(each[1])], key=lambda each: float(each[1]["s"])):
+    if mutant.at_import:  # a test may look at a constant and run nothing
+        files = {name.partition("::")[0] for name, test in known if mutant.file in test["lines"]}
+        mine, left = [each for each in known if each[0].partition("::")[0] in files], IMPORT_BUDGET_S
+    else:
+        mine, left = [each for each in known if runs(each[1])], BUDGET_S
+        mine = mine or [each for each in known if enters(each[1])]
+    chosen = []
+    for name, test in sorted(mine, key=lambda each: float(each[1]["s"])):
         if left > 0:
             chosen.append(name)
             left -= test["s"]

@@ -87,6 +87,12 @@ def test_one_of_each_belongs_to_a_pair(ratios: list[float], start: list[int], jo
         noise(ratios, start, job)
 
 
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_one_ratio_that_is_no_number_is_refused(bad: float) -> None:
+    with pytest.raises(GateError, match="not a finite number"):
+        noise([0.1, bad, 0.2], [0, 0, 0], [0, 0, 0])
+
+
 def test_the_smallest_effect_takes_both_tails_and_the_spreads_of_both_arms() -> None:
     found = Noise(0.01, 0.002, 0.004, None, 9, 3, 1)
     between, within = 2 * 0.004**2 / 3, 2 * 0.01**2 / 12

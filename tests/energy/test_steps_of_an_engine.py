@@ -1,0 +1,279 @@
+"""Steps from bursts, work before first results, and who did what: each against a small case that is worked out."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ipw.energy.arrays import Bools, Floats
+from ipw.energy.steps import prompts
+from ipw.energy.steps.arrivals import Arrivals, Requests
+from ipw.energy.steps.bursts import bursts
+from ipw.energy.steps.engine import Engine, _in_batches, engine_of
+from ipw.energy.steps.prompts import Prompts
+from ipw.energy.steps.steps import Steps, present, steps_of
+from ipw.energy.steps.work import work_of
+
+MS = 1_000_000
+
+
+def requests(*rows: tuple[float, float, float, int, int, int]) -> Requests:
+    """(asked, first result, end in ms; work before, results, cached)."""
+    table = np.array(rows, np.float64).reshape(-1, 6)
+    times = [np.rint(table[:, k] * MS).astype(np.int64) for k in range(3)]
+    counts = [table[:, k].astype(np.int64) for k in range(3, 6)]
+    return Requests(times[0], times[1], times[2], counts[0], counts[1], counts[2])
+
+
+def arrivals(*rows: tuple[float, int, int]) -> Arrivals:
+    """(ms, unit, tokens)."""
+    t = np.array([round(at * MS) for at, *_ in rows], np.int64)
+    return Arrivals(t, np.array([n for *_, n in rows]), np.array([unit for _, unit, _ in rows], np.int32))
+
+
+ASKED = requests((5, 20, 41, 30, 3, 10), (15, 30, 40, 50, 4, 0), (100, 120, 130, 7, 2, 0), (33, 0, 0, 9, 0, 0))
+CAME = arrivals((20, 0, 1), (30, 1, 1), (30.1, 0, 1), (40, 1, 1), (40.2, 1, 1), (41, 0, 1), (120, 2, 1), (130, 2, 1))
+"""Two units beside each other, one long after, and one that was never answered."""
+
+
+def seen() -> Steps:
+    return steps_of(ASKED, CAME, bursts(CAME, 5 * MS))
+
+
+def test_a_step_ends_as_its_first_result_comes_and_begins_as_the_one_before_ended() -> None:
+    steps = seen()
+    assert (steps.end_ns / MS).tolist() == [20, 30, 40, 120, 130]
+    # the first begins when its unit was asked for; the fourth likewise, since nothing was in flight
+    assert (steps.start_ns / MS).tolist() == [5, 20, 30, 100, 120]
+    assert steps.entry_step.tolist() == [0, 1, 1, 2, 2, 3, 4]
+    assert steps.entry_unit.tolist() == [0, 0, 1, 0, 1, 2, 2]
+    assert (steps.first_step.tolist(), steps.last_step.tolist()) == ([0, 1, 3, -1], [2, 2, 4, -1])
+    assert present(steps).tolist() == [False, True, False, True, True, False, True]
+
+
+def test_results_that_were_not_seen_are_in_those_that_were() -> None:
+    # unit 1 had four results, of which three chunks came
+    np.testing.assert_allclose(seen().entry_tokens, [1, 1, 4 / 3, 1, 8 / 3, 1, 1])
+
+
+def test_results_of_a_unit_that_does_not_tell_how_many_it_had_are_those_that_came() -> None:
+    unknown = ASKED._replace(produced=np.array([-1, 0, 2, 0]))
+    np.testing.assert_allclose(steps_of(unknown, CAME, bursts(CAME, 5 * MS)).entry_tokens, [1, 1, 1, 1, 2, 1, 1])
+
+
+# --- work before first results ---------------------------------------------------------------------------------------
+
+
+def test_work_waits_in_the_order_of_first_results() -> None:
+    steps = seen()
+    queue = prompts._queue(ASKED, steps, np.ones(5))
+    assert queue.unit.tolist() == [0, 1, 2]
+    assert queue.first.tolist() == [0, 1, 3]
+    assert queue.work.tolist() == [30, 50, 7]
+    assert queue.next_work.tolist() == [50, 7, 7, 0, 0]
+    # unit 1 was asked for at 15, after the first step began at 5; unit 2 at 100, long after the second and third began
+    assert queue.waiting.tolist() == [False, False, False, False, False]
+    earlier = ASKED._replace(start_ns=np.array([5, 4, 25, 33]) * MS)
+    assert prompts._queue(earlier, steps, np.ones(5)).waiting.tolist() == [True, False, True, False, False]
+
+
+def test_a_unit_without_work_has_a_token_of_it() -> None:
+    nothing = ASKED._replace(before=np.array([0, -1, 7, 9]))
+    assert prompts._queue(nothing, seen(), np.ones(5)).work.tolist() == [1, 1, 7]
+
+
+def test_of_steps_that_ended_unseen_the_last_one_began_no_longer_ago_than_steps_last() -> None:
+    n = prompts.FEW
+    length = np.array([10] * n + [100, 4]) * MS
+    end = np.cumsum(length)
+    small, none = np.zeros(n + 2, np.int32), np.zeros(n + 2, np.int64)
+    steps = Steps(end - length, end, small, small, np.zeros(n + 2), none, none)
+    decoding = np.array([1.0] * n + [0, 0])
+    start = prompts._last_start(steps, decoding)
+    assert ((end - start) / MS).tolist() == [10] * n + [10, 4]
+    fewer = np.array([1.0] * (n - 1) + [0, 0, 0])
+    np.testing.assert_array_equal(prompts._last_start(steps, fewer), steps.start_ns)
+
+
+def usual(seconds: Floats, decoding: Floats, plain: Bools) -> list[float]:
+    found: list[float] = prompts._usual(seconds, decoding, plain).tolist()
+    return found
+
+
+def test_how_long_a_step_usually_lasts_is_a_line_through_those_that_only_go_on() -> None:
+    n = prompts.FEW
+    decoding = np.arange(n + 2, dtype=np.float64)
+    seconds = 0.01 + 0.001 * decoding
+    plain = np.ones(n + 2, bool)
+    plain[-1], seconds[-1] = False, 9.0  # one with a prompt in it
+    assert usual(seconds, decoding, plain) == pytest.approx((0.01 + 0.001 * decoding).tolist())
+    assert usual(seconds, decoding, plain & (decoding < n - 1)) == [0.0] * (n + 2)  # too few tell nothing
+
+
+def test_steps_of_one_size_usually_last_as_the_middle_one_and_a_long_one_is_no_usual() -> None:
+    n = prompts.FEW + 5
+    seconds = np.full(n, 0.02)
+    seconds[3] = 0.5
+    assert usual(seconds, np.full(n, 4.0), np.ones(n, bool)) == pytest.approx([0.02] * n)
+    nearly = np.full(n, 4.0)
+    nearly[0] = 5.9  # less than two apart is no line
+    assert usual(seconds, nearly, np.ones(n, bool)) == pytest.approx([0.02] * n)
+    decoding = np.arange(n, dtype=np.float64)
+    assert usual(seconds, decoding, np.ones(n, bool)) == pytest.approx([0.02] * n)
+
+
+def test_a_step_never_usually_lasts_less_than_half_of_the_middle_one_nor_less_the_more_it_holds() -> None:
+    n = prompts.FEW + 1
+    decoding = np.arange(n, dtype=np.float64)
+    falling = 0.03 - 0.0004 * decoding
+    base = np.polyfit(decoding, falling, 1)[1]
+    assert usual(falling, decoding, np.ones(n, bool)) == pytest.approx([base] * n)
+    steep = 0.001 * decoding
+    middle = float(np.median(steep))
+    assert usual(steep, decoding, steep > -1)[:3] == pytest.approx([middle / 2] * 3)
+
+
+def test_a_token_lasts_as_long_as_a_line_through_steps_of_known_work_says() -> None:
+    n = prompts.FEW
+    tokens = np.arange(n, dtype=np.float64) * 10
+    seconds = 0.01 + 0.0002 * tokens
+    all_of, none = np.ones(n, bool), np.zeros(n, bool)
+    assert prompts._speed(seconds, tokens, all_of, none) == pytest.approx((0.01, 0.0002))
+    longer = tokens >= 100
+    fewer = all_of.copy()
+    fewer[0] = False
+    mean = float(seconds[longer].sum() / tokens[longer].sum())
+    assert prompts._speed(seconds, tokens, fewer, longer) == pytest.approx((0.0, mean))
+    assert prompts._speed(seconds, tokens * 0 + 5, all_of, longer)[0] == 0.0
+    assert prompts._speed(1 - seconds, tokens, all_of, longer)[0] == 0.0  # a falling line is none
+    assert prompts._speed(seconds - 0.02, tokens, all_of, none) == (0.0, 0.0)  # nor one that begins below nothing
+    assert prompts._speed(seconds, tokens, fewer, none) == (0.0, 0.0)
+
+
+def queue(waiting: list[bool], following: list[float]) -> prompts._Queue:
+    none = np.zeros(0, np.int64)
+    return prompts._Queue(none, none, np.zeros(0), np.array(waiting), np.array(following))
+
+
+def test_a_step_takes_what_fits_of_what_waits_and_leaves_the_last_token_to_the_first_result() -> None:
+    finishing = np.array([0.0, 0.0, 100.0, 0.0, 0.0])
+    waiting = [True, True, False, False, True]
+    following = [100.0, 100.0, 0.0, 0.0, 5.0]
+    room = np.array([30.0, 40.0, 90.0, 90.0, 90.0])
+    taken, carried = prompts._shared_out(finishing, queue(waiting, following), room, 8.0)
+    assert taken.tolist() == [30, 40, 30, 0, 4]
+    assert carried.tolist() == [30, 70, 0, 0, 4]
+
+
+def test_what_is_less_than_can_be_told_is_none() -> None:
+    taken, carried = prompts._shared_out(
+        np.array([0.0, 20.0]), queue([True, True], [20.0, 50.0]), np.array([7.9, 27.9]), 8.0
+    )
+    assert (taken.tolist(), carried.tolist()) == ([0, 20], [0, 0])
+    taken, carried = prompts._shared_out(
+        np.array([0.0, 20.0]), queue([True, True], [20.0, 50.0]), np.array([8.0, 20.0]), 8.0
+    )
+    assert (taken.tolist(), carried.tolist()) == ([8, 20], [8, 8])
+    # once begun, the rest of a unit's work is at least none
+    over, left = prompts._shared_out(
+        np.array([0.0, 5.0]), queue([True, False], [20.0, 0.0]), np.array([12.0, 3.0]), 8.0
+    )
+    assert (over.tolist(), left.tolist()) == ([12, 0], [12, 0])
+
+
+def test_the_line_of_all_work_is_cut_at_the_ends_of_units_and_of_steps() -> None:
+    steps = seen()
+    made = prompts._queue(ASKED, steps, np.ones(5))
+    done = np.array([40.0, 80.0, 80.0, 87.0, 87.0])
+    step, unit, tokens = prompts._pieces(made, done)
+    assert step.tolist() == [0, 0, 1, 3]
+    assert unit.tolist() == [0, 1, 1, 2]
+    assert tokens.tolist() == [30, 10, 40, 7]
+
+
+def test_a_long_unseen_step_is_as_many_as_full_ones_fit_into_it() -> None:
+    taken = np.array([100.0] * 5 + [110.0, 111.0, 250.0, 211.0, 500.0])
+    decoding = np.array([4.0] * 5 + [0.0, 0.0, 0.0, 0.0, 7.0])
+    full = np.arange(10) < 5
+    # a full one takes 104: 1.1 times that is one, and a tenth more is not yet another
+    assert prompts._passes(taken, decoding, full).tolist() == [1] * 7 + [3, 2, 1]
+    assert prompts._passes(taken, decoding, np.arange(10) < 4).tolist() == [1] * 10
+
+
+# --- who did what ----------------------------------------------------------------------------------------------------
+
+
+def test_all_in_a_step_share_it_alike_and_each_has_its_own_tokens_and_context() -> None:
+    steps = seen()
+    passes = np.array([1, 1, 1, 2.0, 1])
+    placed = Prompts(np.array([0, 1, 3]), np.array([0, 1, 2]), np.array([30.0, 50.0, 7.0]), np.zeros(5), passes, 0.0)
+    work = work_of(ASKED, steps, placed)
+    assert work.before.tolist() == [True] * 3 + [False] * 4
+    assert work.entry_step.tolist() == [0, 1, 3, 1, 2, 2, 4]
+    assert work.entry_unit.tolist() == [0, 1, 2, 0, 0, 1, 2]
+    share, tokens, prompt, context = work.entry
+    np.testing.assert_allclose(share, [1, 1 / 2, 2, 1 / 2, 1 / 2, 1 / 2, 1])
+    np.testing.assert_allclose(tokens, [0, 0, 0, 1, 1, 8 / 3, 1])
+    np.testing.assert_allclose(prompt, [30, 50, 7, 0, 0, 0, 0])
+    # of what was prompt, and what was produced by then: a straight line from the first result to the end
+    grown = [40 + 3 * 10 / 21, 40 + 3 * 20 / 21, 50 + 4, 7 + 2]
+    np.testing.assert_allclose(context, [40, 50, 7, *grown])
+    np.testing.assert_allclose(work.step[0], [1, 1, 1, 2, 1])
+    np.testing.assert_allclose(work.step[1], [0, 1, 11 / 3, 0, 1])
+
+
+# --- what kind of engine ---------------------------------------------------------------------------------------------
+
+
+def test_batches_are_units_that_begin_when_nothing_else_goes_on() -> None:
+    def kept(first: list[int], last: list[int]) -> bool:
+        small, times = np.zeros(1, np.int32), np.zeros(1, np.int64)
+        return _in_batches(Steps(times, times, small, small, np.zeros(1), np.array(first), np.array(last)))
+
+    assert kept([0, 0, 5, 5, -1], [4, 3, 9, 8, -1])
+    assert not kept([0, 2, 5, 5], [4, 3, 9, 8])
+    assert kept([0] * 9 + [2], [4] * 10)  # one in ten may slip in
+    assert not kept([0] * 8 + [2] * 2, [4] * 10)
+
+
+def stream(units: int, chunks: int, *, beside: int = 4) -> tuple[Requests, Arrivals]:
+    """Units that come in rounds of `beside`, half a second apart, with a chunk each every 20 ms."""
+    rows, asked = [], []
+    for unit in range(units):
+        begin = (unit // beside) * (chunks * 20.0 + 500) + 10
+        asked.append((begin - 5, begin, begin + 20 * chunks - 20, 9, chunks, 0))
+        rows += [(begin + 20 * k + 0.2 * (unit % beside), unit, 1) for k in range(chunks)]
+    return requests(*asked), arrivals(*sorted(rows))
+
+
+def test_too_little_is_no_engine_that_is_known() -> None:
+    none = engine_of(requests((0, 1, 2, 1, 1, 0)), arrivals((1, 0, 1)))
+    assert (none.kind, none.sure, none.why, none.steps) == ("unknown", 0.0, "no arrivals are known", None)
+    assert (none.count, none.step_ms) == (None, None)
+    asked = requests(*((0, 1, 2, 1, 5, 0) for _ in range(20)))
+    whole = engine_of(asked, arrivals(*((k, k, 5) for k in range(20)), (20.5, 0, 1)))
+    assert (whole.kind, whole.why) == ("unknown", "only 5% of the answers came in several chunks")
+
+
+def test_units_one_after_the_other_tell_no_steps() -> None:
+    found = engine_of(*stream(10, 30, beside=1))
+    assert (found.kind, found.sure) == ("one at a time", 1.0)
+    assert found.why == "100% of the chunks came while one was in flight"
+    assert found.evidence["beside_others"] == 0
+    few = engine_of(*stream(8, 24))  # 192 beside others are less than 200
+    assert few.kind == "one at a time"
+
+
+def test_units_in_rounds_are_static_batches_with_steps_of_their_length() -> None:
+    found = engine_of(*stream(16, 20))
+    assert (found.kind, found.sure) == ("static batches", 1.0)
+    assert found.count == 80
+    assert found.step_ms is not None
+    assert found.step_ms[1] == pytest.approx(20.0)
+    assert found.evidence == pytest.approx(
+        {"pause_ms": found.evidence["pause_ms"], "attended": 1, "once": 1, "spread": 0.03, "beside_others": 1}
+    )
+    assert found.work is not None
+    assert found.facts()["steps"] == 80
+    assert found.facts()["step_ms"] == list(found.step_ms)
+    assert Engine("unknown", 0.0, "").facts()["step_ms"] is None
