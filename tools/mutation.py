@@ -96,6 +96,9 @@ def mutants_of(path: Path, root: Path) -> Iterator[Mutant]:
             case ast.Lambda():
                 yield from visit(node.body, False)
                 return
+            case ast.Call(func=ast.Attribute(attr="reshape") as func):
+                yield from visit(func, at_import)  # numpy takes any negative number for the -1 that most are
+                return
             case ast.keyword(arg=name) if name in STYLE:
                 return
             case ast.If(test=ast.Name(id="TYPE_CHECKING")):

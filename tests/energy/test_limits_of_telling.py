@@ -102,6 +102,32 @@ def test_a_mean_over_pieces_weighs_each_by_its_time_and_leaves_out_what_is_not_k
     assert attribution._mean(pieces, [0.0, 5.0, 0.0]) == pytest.approx((25.0, 23.0, 28.0))  # no time: all alike
 
 
+def test_levels_are_told_as_spans_ran_with_intervals_that_end_at_nothing() -> None:
+    spans = two_phases(0, 1)
+    found = replace(model(spans, (80.0, 4.0), (1.0, 6.0)), mean_factor=np.array([0.5, 2.0]))
+    told = attribution._levels(spans, found)
+    assert told["a"] == pytest.approx((40.0, 40 - Z95 / 2, 40 + Z95 / 2))
+    assert told["b"] == pytest.approx((8.0, 0.0, 8 + Z95 * 12))
+    assert list(attribution._levels(two_phases(1, 1), found)) == ["b"]
+
+
+def test_a_window_of_no_length_has_no_joules_and_a_reversed_one_is_refused() -> None:
+    nothing = attribution.attribute(steady(), two_phases(0, 1), window_ns=(3 * SECOND, 3 * SECOND))
+    assert (nothing.measured_j, nothing.idle_j) == (0.0, 0.0)
+    with pytest.raises(ValueError, match="the window ends before it starts"):
+        attribution.attribute(steady(), two_phases(0, 1), window_ns=(3, 2))
+
+
+def test_two_readings_are_enough_to_attribute_and_one_is_not() -> None:
+    t = np.array([0, SECOND])
+    two = Curve(t, np.array([0.0, 50.0]), np.zeros(2), 0.0)
+    found = attribution.attribute(two, two_phases(0), window_ns=(0, SECOND))
+    assert found.measured_j == pytest.approx(50)
+    one = attribution.attribute(Curve(t[:1], np.zeros(1), np.zeros(1), 0.0), two_phases(0), window_ns=(0, SECOND))
+    assert (one.measured_j, one.rule, one.flags) == (0.0, "none: fewer than two readings", ("no readings",))
+    assert one.spans.energy_j.tolist() == [0.0]
+
+
 # --- widths at cuts --------------------------------------------------------------------------------------------------
 
 CUTS = [(2.0, 7.0), (2.25, 7.0), (2.0, 6.5), (2.25, 6.5), (2.9, 8.8), (3.25, 3.75), (3.5, 4.5)]
