@@ -5,14 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ipw.energy.baseline import Baseline, idle_baseline
 from ipw.energy.curve import Z95, Curve
 from ipw.energy.steps import by_work
-from ipw.energy.steps.by_work import divided, measured
-from ipw.energy.steps.engine import Engine
-from ipw.energy.steps.step_costs import Costs, Ticks, costs_of, in_ticks, ticks_of
+from ipw.energy.steps.by_work import measured
+from ipw.energy.steps.step_costs import in_ticks
 from ipw.energy.steps.steps import Steps
-from ipw.energy.steps.work import COSTS, Work
+from ipw.energy.steps.work import COSTS
 from ipw.energy.timeline import Spans
 
 SECOND = 1_000_000_000
@@ -89,104 +87,10 @@ def test_an_interval_never_ends_below_nothing_unless_the_value_does() -> None:
     assert share.net_energy_j.tolist() == [5, 1, -2]
 
 
-def test_costs_are_told_with_intervals_where_they_are_known() -> None:
-    cov = np.diag([0.25, 1.0, 0.0, 0.0])
-    told = by_work._told(Costs(np.array([2.0, 1.0, 0.0, 0.0]), cov, 0.1, 0.5))
-    assert told == {
-        "step": pytest.approx((2, 2 - Z95 / 2, 2 + Z95 / 2)),
-        "token": pytest.approx((1, 0, 1 + Z95)),
-    }
-
-
 def test_what_steps_have_is_spread_evenly_over_their_time_and_summed_by_tick() -> None:
     found = in_ticks(steps((0.5, 1.5), (1.5, 3.5)), np.array([[10.0, 20.0], [1.0, 0.0]]), np.arange(5) * SECOND)
     assert found[0].tolist() == pytest.approx([5, 5 + 5, 10, 5])
     assert found[1].tolist() == pytest.approx([0.5, 0.5, 0, 0])
-
-
-def test_a_tick_tells_what_was_done_in_it_what_was_above_the_floor_and_how_unsure_its_idle_time_leaves_it() -> None:
-    made = curve(10, 30, 20)
-    nobody = np.zeros(0, np.int64)
-    work = Work(nobody, nobody, np.zeros((4, 0)), np.zeros(0, bool), np.array([[1.0], [8], [0], [100]]))
-    usable = np.array([True, True, False])
-    ticks = ticks_of(made, steps((0.5, 1.5)), work, np.array([4.0, 4.0, 4.0]), usable, 0.5)
-    assert ticks.above_j.tolist() == [6, 26, 0]
-    assert ticks.done.tolist() == [[0.5, 0.5, 0], [4, 4, 0], [0, 0, 0], [50, 50, 0]]
-    assert ticks.idle_var.tolist() == pytest.approx([0.0625, 0.0625, 0.25])
-    assert ticks.seconds.tolist() == [1, 1, 1]
-    assert ticks.own_var(np.array([2.0, 1, 0, 0]), 0.1).tolist() == pytest.approx([0.25, 0.25, 0])
-    assert ticks.least == pytest.approx((1e-7 * 32 / 3) ** 2 + 1e-24)
-    chain = ticks.chain(np.array([1.0, 2.0, 3.0]), 0.5)
-    assert chain.drift_var[:2].tolist() == pytest.approx([1.0625, 2.0625])
-    assert chain.drift_var[2] > 1e9  # in a gap anything may be
-    assert chain.knot_var.tolist() == pytest.approx((0.5 * ticks.knot_var + ticks.least).tolist())
-
-
-def made_ticks(joules: tuple[float, float, float, float], scatter: float = 0.0, outlier: bool = False) -> Ticks:
-    """Four hundred ticks with steps of which each cost is known."""
-    rng = np.random.default_rng(1)
-    n = 400
-    done = np.stack([
-        rng.integers(3, 9, n), rng.integers(10, 90, n), rng.integers(0, 400, n), rng.integers(1_000, 90_000, n)
-    ]).astype(np.float64)  # fmt: skip
-    above = np.array(joules) @ done
-    above *= 1 + scatter * rng.standard_normal(n)
-    if outlier:
-        above[::40] *= 3
-    usable = np.ones(n, bool)
-    usable[7] = False
-    above[7] = 0.0
-    return Ticks(np.full(n, 0.1), above, usable, done, np.full(n, 1e-6), np.full(n + 1, 1e-4))
-
-
-@pytest.mark.parametrize("outlier", [False, True])
-def test_what_a_step_and_a_token_cost_is_found_from_ticks_that_hold_many(outlier: bool) -> None:
-    truth = (2.0, 0.05, 0.04, 0.0)
-    found = costs_of(made_ticks(truth, 0.01, outlier=outlier))
-    sd = np.sqrt(np.diag(found.cov))
-    for cost, true, off in zip(found.joules[:3], truth[:3], sd[:3], strict=True):
-        assert cost == pytest.approx(true, rel=0.1)
-        assert abs(cost - true) < 4 * off + 1e-6
-    assert found.joules[3] == 0  # context costs nothing unless ticks ask for it
-    assert found.cov[3, 3] == 0
-
-
-def test_context_has_a_cost_where_ticks_ask_for_it() -> None:
-    truth = (2.0, 0.05, 0.04, 0.0003)
-    found = costs_of(made_ticks(truth, 0.01))
-    assert found.joules[3] == pytest.approx(0.0003, rel=0.05)
-    assert found.joules[0] == pytest.approx(2.0, rel=0.2)
-
-
-def test_costs_are_never_negative() -> None:
-    found = costs_of(made_ticks((0.0, 0.05, 0.05, 0.0), 0.05))
-    assert np.all(found.joules >= 0)
-
-
-# --- whether it can be done at all -----------------------------------------------------------------------------------
-
-
-def resting(made: Curve) -> Baseline:
-    found = idle_baseline(made, np.array([[0, 2 * SECOND]]))
-    assert found is not None
-    return found
-
-
-def test_what_is_not_told_by_steps_says_why() -> None:
-    made = curve(*[5.0] * 40)
-    one = spans((1, 2, 0))
-    window = (0, 40 * SECOND)
-    assert divided(made, one, Engine("unknown", 0.0, "no steps"), resting(made), window) == "no steps"
-    few = steps(*((k, k + 1.0) for k in range(10)))
-    first = np.zeros(1, np.int64)
-    few = Steps(few.start_ns, few.end_ns, few.entry_step, few.entry_unit, few.entry_tokens, first, first)
-    row = np.zeros((4, 10))
-    row[0] = 1
-    work = Work(np.zeros(10, np.int64), np.arange(10), row, np.zeros(10, bool), row)
-    engine = Engine("steps", 1.0, "", {}, few, work)
-    assert divided(made, one, engine, resting(made), window) == "fewer than 20 readings during steps"
-    with pytest.raises(ValueError, match="units and owners are the same"):
-        divided(made, spans((1, 2, 0), (2, 3, 1)), engine, resting(made), window)
 
 
 def test_context_is_the_last_of_the_costs() -> None:
