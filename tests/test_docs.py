@@ -38,11 +38,17 @@ NOT_RUN = {
     r"ipw run lm .*--dtype": "10 s; tests/workloads/lm/test_transformers.py loads a folder",
     r"ipw run train": "8 s a method; tests/workloads/training/test_run.py trains by each",
     r"ipw doctor --probe": "10 s a channel; tests/verbs/test_doctor_probe.py probes one",
+    r"ipw experts advise (trace|model)": "files of one's own; tests/verbs/test_experts.py makes some",
     r"ipw watch": "a second terminal; tests/test_watch.py and tests/studies/test_suite.py watch",
     r"ipw run suite.toml --engine-cluster": "a cluster of Ray; tests/test_cluster.py has one",
 }
 """Commands that are only checked, and what they need that is not here."""
-NEEDS = {"ipw run lm --model": "xllamacpp", "ipw run routing": "torch", "ipw report .*--figures": "matplotlib"}
+NEEDS = {
+    "ipw run lm --model": "xllamacpp",
+    "ipw run routing": "torch",
+    "ipw experts advise moe": "torch",
+    "ipw report .*--figures": "matplotlib",
+}
 """Extras without which a command cannot run."""
 VERDICTS = {"ab": {OK, REGRESSION, INCONCLUSIVE, INVALID}}
 """Exit codes that say what was measured, by verb."""

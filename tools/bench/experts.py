@@ -197,7 +197,7 @@ def settings_of(shape: dict[str, int], profile: Profile) -> list[Setting]:
     return found
 
 
-def loader(tokens: int, passes: int, *, with_joules: bool) -> None:
+def loader(tokens: int, passes: int, *, with_joules: bool, disk: bool) -> None:
     """Decode under every setting, in turns, and hold tokens/s and joules against what was foretold."""
     import torch
 
@@ -212,7 +212,7 @@ def loader(tokens: int, passes: int, *, with_joules: bool) -> None:
     with tempfile.TemporaryDirectory(prefix="ipw-bench-") as name, one_by_one(model):
         profile = profile_of(routing(model, texts[0]), num_experts)
         experts = routing(model, texts[1])
-        offload = Offload(model, Path(name) / "experts")
+        offload = Offload(model, Path(name) / "experts", past_cache=disk)
         everything = Plan("static", num_experts, pins=[range(num_experts)] * layers)
         none_pinned = [()] * layers
         nothing = Plan("static", 0, pins=none_pinned)
@@ -345,6 +345,7 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=60)
     parser.add_argument("--passes", type=int, default=2)
     parser.add_argument("--joules", action="store_true")
+    parser.add_argument("--disk", action="store_true", help="without a GPU, read experts past the system's cache")
     parser.add_argument("--accesses", type=int, default=10**8)
     parser.add_argument("--layers", type=int, default=24)
     parser.add_argument("--experts", type=int, default=128)
@@ -355,7 +356,7 @@ def main() -> None:
     global clock  # noqa: PLW0603 (a program)
     clock = CLOCKS[asked.clock]
     if asked.what == "loader":
-        loader(asked.tokens, asked.passes, with_joules=asked.joules)
+        loader(asked.tokens, asked.passes, with_joules=asked.joules, disk=asked.disk)
     else:
         scale(asked.accesses, asked.layers, asked.experts, asked.k, asked.workers)
 

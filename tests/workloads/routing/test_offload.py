@@ -211,6 +211,21 @@ def test_a_profile_is_of_other_texts_than_those_that_are_decoded(tmp_path: Path)
         profile_behind(tmp_path, 6)
 
 
+@pytest.mark.parametrize("name", ["Qwen3Moe", "GptOss"])
+def test_experts_that_are_read_past_the_cache_are_the_same_bits(tmp_path: Path, name: str) -> None:
+    model = tiny(name).to(torch.bfloat16)
+    chunks = chunks_of([7, 1, 1, 1])
+    with one_by_one(model):
+        plain = logits(model, chunks)
+        for number, plan in enumerate((Plan("lru", 2), Plan("static", 1, miss="cpu", pins=[[0], [1]]))):
+            offload = Offload(model, tmp_path / str(number), past_cache=True)
+            offload.start(plan)
+            offloaded = logits(model, chunks)
+            offload.close()
+            for expected, found in zip([*plain, *plain], [*offloaded, *logits(model, chunks)], strict=True):
+                assert torch.equal(expected, found)
+
+
 def test_pins_that_nobody_chose_are_told() -> None:
     with pytest.raises(UsageError, match="which experts to pin"):
         residents_of("static", 2, 1, None)

@@ -21,6 +21,7 @@ import numpy.typing as npt
 from ipw.errors import UsageError
 from ipw.workloads.routing.capture import NOT_ROUTED, experts_of
 from ipw.workloads.routing.measures.prediction import guess
+from ipw.workloads.routing.offload.on_disk import OnDisk
 from ipw.workloads.routing.offload.residents import Pool, Residents, residents_of
 
 if TYPE_CHECKING:
@@ -148,13 +149,17 @@ class Layer:
         decode: Traffic,
         beside: ThreadPoolExecutor,
         slots: Slots,
+        *,
+        past_cache: bool,
     ) -> None:
         self._module = module
         self._prefill, self._decode, self._traffic = prefill, decode, prefill
         count = experts_of(module)
         own = {n: w for n, w in module.named_parameters(recurse=False) if w.ndim > 1 and len(w) == count}
         self._device = next(iter(own.values())).device
-        self._slow = {name: _slow_copy(weight, folder / f"{name}.bin") for name, weight in own.items()}
+        self._slow = {
+            name: _slow_copy(weight, folder / f"{name}.bin", past_cache=past_cache) for name, weight in own.items()
+        }
         self.expert_bytes: int = sum(stack[0].nbytes for stack in self._slow.values())
         self._fast: dict[int, dict[str, Any]] = {}
         self._passing: tuple[int, dict[str, Any]] | None = None
@@ -230,6 +235,8 @@ class Layer:
         for name, stack in self._slow.items():
             delattr(self._module, name)
             setattr(self._module, name, nn.Parameter(stack.to(self._device, copy=True), requires_grad=False))
+            if isinstance(stack, OnDisk):
+                stack.close()
 
     def _bring(self, experts: Collection[int]) -> None:
         for expert in experts:
@@ -307,7 +314,8 @@ class Offload:
     It has to run inside `one_by_one`. Raises UsageError for an architecture whose experts are no stacks of weights.
     """
 
-    def __init__(self, model: Any, folder: Path) -> None:
+    def __init__(self, model: Any, folder: Path, *, past_cache: bool = False) -> None:
+        """With `past_cache` loads on the CPU read the disk; else the system keeps the files in memory if it can."""
         found = [
             (name, module)
             for name, module in model.named_modules()
@@ -318,7 +326,7 @@ class Offload:
         self.prefill, self.decode = Traffic(), Traffic()
         self._beside, slots = ThreadPoolExecutor(1), Slots()
         self.layers = [
-            Layer(module, _made(folder / name), self.prefill, self.decode, self._beside, slots)
+            Layer(module, _made(folder / name), self.prefill, self.decode, self._beside, slots, past_cache=past_cache)
             for name, module in found
         ]
         for layer, following in zip(self.layers, [*self.layers[1:], self.layers[0]], strict=True):
@@ -366,12 +374,14 @@ def _stream_beside(device: torch.device) -> torch.cuda.Stream:
     return torch.cuda.Stream(device)
 
 
-def _slow_copy(weight: torch.Tensor, path: Path) -> torch.Tensor:
+def _slow_copy(weight: torch.Tensor, path: Path, *, past_cache: bool) -> torch.Tensor | OnDisk:
     import torch
 
     stack = weight.detach()
     if stack.is_cuda:
         return stack.cpu().pin_memory()
+    if past_cache:
+        return OnDisk(stack, path)
     slow = torch.from_file(str(path), shared=True, size=stack.numel(), dtype=stack.dtype).view(stack.shape)
     slow.copy_(stack)
     return slow
