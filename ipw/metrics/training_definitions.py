@@ -18,8 +18,8 @@ between peers"""),
     "peak_device_memory_bytes": ("Peak memory of the device", "B", "the most that tensors took during any step"),
     "peak_host_memory_bytes": ("Peak memory of the host", "B", """the most resident memory of the method's own process \
 during any step, libraries included"""),
-    "training_memory_bytes": ("Memory", "B", """of the device, its peak; on a CPU the host's peak less what the \
-process took before the model was made, libraries warm"""),
+    "training_memory_bytes": ("Memory", "B", """the most that tensors took: of the device by its allocator, on a CPU \
+in a step watched in the warm-up; without one, resident memory less what the process took before the model was made"""),
     "tensors_memory_bytes": ("Tensors", "B", """the most that tensors took at one time in a step watched in the \
 warm-up: weights, states of the optimiser and all that the step makes"""),
     "weights_memory_bytes": ("Weights", "B", "of the model and of the heads of local methods, with buffers"),

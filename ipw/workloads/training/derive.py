@@ -50,6 +50,7 @@ def derive_training(run: RunDir) -> dict[str, dict[str, Any]]:
     watched = {record.get("method"): record for record in run.journal("anatomy")}
     for name, joined in _replays(steps, around, phases, theirs, how).items():
         found[name]["metrics"] |= {"replay_energy_j": joined} | memory_parts(watched.get(name))
+    _same_memory([entry["metrics"] for entry in found.values() if entry["metrics"]])
     return found
 
 
@@ -109,6 +110,14 @@ def _by_method(
         entry = found.setdefault(name, _entry("", None, {}, target, budget_j))
         entry |= {"status": str(record.get("status")), "reason": record.get("reason")}
     return found
+
+
+def _same_memory(methods: Sequence[dict[str, Metric]]) -> None:
+    """Where every method on a CPU was watched, let their memory be that of tensors, as it is on a GPU."""
+    known = all(metrics["tensors_memory_bytes"]["value"] is not None for metrics in methods)
+    if known and all(metrics["peak_device_memory_bytes"]["value"] is None for metrics in methods):
+        for metrics in methods:
+            metrics["training_memory_bytes"] = metrics["tensors_memory_bytes"]
 
 
 def _how(manifest: Mapping[str, Any]) -> Energy:
