@@ -93,6 +93,7 @@ def _powermetrics(behaviour: dict[str, Any], arguments: list[str]) -> None:
         time.sleep(3600)
     while True:
         time.sleep(interval_s)
+        behaviour |= json.loads((Path(_folder) / "behaviour.json").read_text())  # a test may change it meanwhile
         now_ns = time.monotonic_ns()
         watts, batches = dict(behaviour.get("watts") or WATTS), behaviour.get("batches")
         if batches is not None:

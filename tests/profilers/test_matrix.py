@@ -11,6 +11,7 @@ import json
 import math
 import os
 import sys
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -21,13 +22,20 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 from doubles.machines import MACHINES
+from doubles.meter import SHAPES
 from doubles.nvml import ENERGY, NO_PERMISSION, FakeNvml
-from doubles.reading import opened, reading
+from doubles.reading import failure, opened, reading
 from doubles.recorded import ns, summary_of, told_against
 
-from ipw.profilers.apple.battery import MacBattery
+from ipw.profilers.apple.battery import MacBattery, discharge_w, power_of
 from ipw.profilers.base import Channel, Reading, Sensor, SensorError
 from ipw.profilers.discovery import choose_basis, find
+from ipw.profilers.http_meter import ask
+from ipw.profilers.linux.sysfs_power import volts_times_amperes
+from ipw.profilers.meter_address import meter_address
+from ipw.profilers.meter_answers import parse
+from ipw.profilers.power_logs import read_log
+from ipw.profilers.replay import Track
 from ipw.profilers.sampler.lane import Lane, PowerFile
 from ipw.runs.directory import RunDir
 from ipw.runs.readings import READINGS
@@ -130,23 +138,61 @@ def battery(sensor: Sensor, folder: Path) -> Case:
     return Case([channel], 30.0, code, failure_of(given(sensor, channel.name)))
 
 
+def ioreport(sensor: Sensor, folder: Path) -> Case:
+    chip: Any = sys.modules["zeus_apple_silicon"].CHIP
+    told = chip.millijoules
+    chip.millijoules = lambda: told() | {"gpu_mj": 2**63 - 1}
+    code = given(sensor, "ioreport/soc")
+    chip.millijoules, chip.error = told, "kIOReturnNotReady"
+    time.sleep(0.03)  # a look is as good as a new one for a while
+    return Case(of(sensor), 2.1, code, failure_of(given(sensor, "ioreport/soc")))
+
+
+def powermetrics(sensor: Sensor, folder: Path) -> Case:
+    behaviour = folder / "bin/behaviour.json"
+    outcomes = []
+    for new in ("<integer>4294967295</integer>", "<integer>x</integer>"):
+        changed = behaviour.with_suffix(".part")
+        changed.write_text(json.dumps({"interval_s": 0.03, "replaces": [["<integer>5000</integer>", new]]}))
+        changed.replace(behaviour)
+        outcomes.append(failure(sensor, "powermetrics/soc"))
+        changed.write_text(json.dumps({"interval_s": 0.03, "replaces": []}))
+        changed.replace(behaviour)
+        reading(sensor, "powermetrics/soc")
+    return Case(of(sensor), 0.2, outcomes[0], outcomes[1])
+
+
+def plug(sensor: Sensor, folder: Path) -> Case:
+    code = parse(SHAPES["shelly"](65535.0, 1.0)).power_w
+    address = meter_address("http://127.0.0.1:9/rpc")
+    assert code is not None
+    assert address is not None
+    with pytest.raises(SensorError) as refused:
+        ask(address)
+    return Case(of(sensor), 1.0, code, refused.value)
+
+
+def recording(sensor: Sensor, folder: Path) -> Case:
+    rows = [f"2026/01/02 03:04:05.{k:03d}, {cell}" for k, cell in enumerate(("4294967.30 W", "[Unknown Error]"))]
+    _, tracks = read_log("\n".join(["timestamp, power.draw [W]", *rows]))
+    code, hole = tracks["nvidia-smi/gpu0"]
+    with pytest.raises(SensorError) as told:
+        Track([hole], -hole.t_ns).read()
+    return Case(of(sensor), 0.0, code.value, told.value)
+
+
 STREAMS = {"powermetrics": 0.2, "meter": 1.0, "ioreport": 2.1}
-CODES = {
-    "perf": 2**64 * 2.0**-32,
-    "ioreport": (2**63 - 1) / 1e3,
-    "powermetrics": 1e9,
-    "meter": 65535.0,
-    "replay": math.inf,
-}
+CODES = {"perf": 2**64 * 2.0**-32}
 SPOILED: dict[str, Callable[[Sensor, Path], Case]] = {
-    "nvml": nvml, "rapl": rapl, "amd": amd, "hwmon": hwmon, "battery": battery,
+    "nvml": nvml, "rapl": rapl, "amd": amd, "hwmon": hwmon, "battery": battery, "ioreport": ioreport,
+    "powermetrics": powermetrics, "meter": plug, "replay": recording,
 }  # fmt: skip
 
 
 def a_sensor(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Case:
     """Open a sensor on its stand-in, and let its device fail."""
     if name in ALONE:
-        return ALONE[name]()
+        return ALONE[name](folder)
     with ExitStack() as running:
         for variable, value in MACHINES[name](folder, running).items():
             monkeypatch.setenv(variable, value)
@@ -165,37 +211,47 @@ def a_sensor(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Case:
             return Case(of(sensor), STREAMS.get(name, 0.0), CODES.get(name, 4294967.295), LOST)
 
 
-def external() -> Case:
+def external(_: Path) -> Case:
     """A sensor of another package, which says nothing of itself."""
     channel = Channel(name="lab/one", kind="power", scope="wall", method="external_meter", unit="W")
     return Case([channel], 0.0, math.nan, SensorError("lost", "KeyError: 'odd'"))
 
 
-def external_counter() -> Case:
+def external_counter(_: Path) -> Case:
     """The same of a counter, which an exporter renews every ten seconds."""
     return Case([Channel(name="lab/two", kind="counter", scope="gpu", method="counter")], 10.0, -1.0, LOST)
 
 
-def mac_battery() -> Case:
+def mac_battery(_: Path) -> Case:
     facts: Any = {"kind": "power", "scope": "system", "method": "integrated_power", "unit": "W", "poll_s": 1.0}
     sensor = MacBattery(Channel(name="battery/internal", max_power_w=300.0, **facts))
     sensor.close()
-    return Case(list(sensor.channels), 5.0, (2**32 - 1) * 12.0, LOST)
+    code = power_of({"Voltage": 12_000, "InstantAmperage": 2**64 - (2**32 - 1)})
+    with pytest.raises(SensorError) as failed:
+        discharge_w()  # there is no ioreg here
+    return Case(list(sensor.channels), 5.0, code, failed.value)
 
 
-def rails() -> Case:
+def rails(folder: Path) -> Case:
+    for name, text in (("in1_input", "5000"), ("curr1_input", f"{2**31 - 1}")):
+        (folder / name).write_text(text)
+    with pytest.raises(SensorError) as code:
+        volts_times_amperes(folder / "in1_input", folder / "curr1_input")
+    (folder / "in1_input").unlink()
+    with pytest.raises(SensorError) as gone:
+        volts_times_amperes(folder / "in1_input", folder / "curr1_input")
     facts: Any = {"kind": "power", "scope": "soc", "method": "integrated_power", "unit": "W", "poll_s": 0.05}
     return Case(
         [Channel(name=f"hwmon/{name}", **facts) for name in ("gpu", "cpu", "soc")],
         0.0,
-        2**32 / 1e6,
-        LOST,
+        code.value,
+        gone.value,
         DENIED,
         one_device=True,
     )
 
 
-ALONE: dict[str, Callable[[], Case]] = {
+ALONE: dict[str, Callable[[Path], Case]] = {
     "external": external, "external counter": external_counter, "Mac battery": mac_battery, "rails": rails,
 }  # fmt: skip
 SENSORS = [*MACHINES, *ALONE]
@@ -346,6 +402,6 @@ def test_whatever_befalls_a_sensor_the_verdict_is_the_same_for_all(sensor: str, 
 
 
 def test_a_name_of_odd_letters_changes_nothing(tmp_path: Path) -> None:
-    odd = replace(external().channels[0], device="meter \N{REPLACEMENT CHARACTER}\N{REPLACEMENT CHARACTER}")
+    odd = replace(external(tmp_path).channels[0], device="meter \N{REPLACEMENT CHARACTER}\N{REPLACEMENT CHARACTER}")
     summary = summary_of(run_of(Case([odd], 0.0, 0.0, LOST), tmp_path, nothing))
     assert summary["valid"]
