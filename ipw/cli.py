@@ -31,7 +31,7 @@ LOOK = {
     "report": Verb("report", "Tables, charts and a page, for one run or several side by side."),
     "compare": Verb("compare", "Two stored runs, metric by metric, over the questions that both were asked."),
     "experts": Verb(
-        "experts:group", "Which experts of a mixture to keep in fast memory, and how many: experts advise."
+        "ipw.verbs.experts:group", "Which experts of a mixture to keep in fast memory, and how many: experts advise."
     ),
     "list": Verb("list_known", "What there is: runs, sensors, engines, data sets, scorers, methods."),
     "score": Verb("score", "Score the answers of a stored run again, without asking its model."),

@@ -9,6 +9,7 @@ from typing import Any
 
 from ipw.errors import UsageError
 from ipw.processes import environment, python
+from ipw.registry import load, workload
 from ipw.runs.directory import PAGE, RunDir
 from ipw.runs.owner import Owner
 
@@ -60,35 +61,11 @@ def finish_apart(run: RunDir) -> bool:
 def _derive_tables(run: RunDir) -> tuple[Metrics, dict[str, Any]]:
     """Write the workload's own tables; returns the metrics that only it has, of the whole and by method."""
     kind = run.manifest().get("workload", {}).get("kind")
-    if kind == "lm":
-        from ipw.attribution.queries.tables import derive_lm
-
-        derive_lm(run)
-        return {}, {}
-    if kind == "command":
-        from ipw.attribution.run import derive_window
-        from ipw.attribution.steps import derive_steps
-
-        window_ns = derive_window(run)
-        if window_ns is not None:
-            derive_steps(run, window_ns)
-        return {}, {}
-    if kind == "routing":
-        from ipw.workloads.routing.derive import derive_routing
-
-        return derive_routing(run), {}
-    if kind == "train":
-        from ipw.workloads.training.derive import derive_training
-
-        by_method = derive_training(run)
-        alone = next(iter(by_method.values()))["metrics"] if len(by_method) == 1 else {}
-        return alone, by_method
-    if kind == "diffusion":
-        from ipw.workloads.diffusion.derive import derive_diffusion
-
-        derive_diffusion(run)
-        return {}, {}
-    raise UsageError(f"{run} holds a workload of unknown kind {kind!r}", "pip install -U ipw")
+    known = workload(kind)
+    if known is None:
+        raise UsageError(f"{run} holds a workload of unknown kind {kind!r}", "pip install -U ipw")
+    found = load(known.derive)(run) or {}
+    return found.get("metrics", {}), found.get("by_method", {})
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from ipw.attribution.ranks import rank_parts
-from ipw.attribution.run import attribute_run, straight_energy
+from ipw.attribution.run import attribute_run, derive_window, straight_energy
 from ipw.energy.timeline import Spans
 from ipw.runs.directory import RunDir
 from ipw.runs.recorded import Recorded
@@ -20,6 +20,13 @@ COLUMNS = {
     "update_energy_j": REAL, "peak_memory_bytes": WHOLE, "status": TEXT, "rank": WHOLE,
 }  # fmt: skip
 ENERGY = ("energy_j", "energy_low_j", "energy_high_j")
+
+
+def derive_command(run: RunDir) -> None:
+    """Derive a run that is one window, and the steps that were marked in it."""
+    window_ns = derive_window(run)
+    if window_ns is not None:
+        derive_steps(run, window_ns)
 
 
 def derive_steps(run: RunDir, window_ns: tuple[int, int]) -> None:

@@ -18,9 +18,9 @@ from ipw.metrics.summary import stored_summary
 from ipw.metrics.validity.check import Check
 from ipw.metrics.validity.other_load import LOAD_CHECK
 from ipw.metrics.validity.run import measured_window
+from ipw.registry import answers_questions
 from ipw.runs.curves import Readings, of_channel
 from ipw.runs.directory import RunDir
-from ipw.runs.kinds import answers_questions
 from ipw.runs.queries import Queries, load_queries
 from ipw.runs.recorded import Recorded
 

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 from ipw.errors import UsageError, near
-from ipw.metrics.definitions import DEFINITIONS
+from ipw.metrics.definitions import DEFINITIONS, Definition, definitions_of
 from ipw.metrics.metric import number
 
 Harm = Literal["higher", "lower"]
@@ -71,7 +71,7 @@ def read_policy(document: Mapping[str, Any], where: str, workload: str) -> Polic
     tables = _tables(document, where)
     if not tables["metrics"]:
         raise UsageError(f"{where} holds no metric", "[metrics.energy_per_query_j] with margin = 0.03")
-    known = DEFINITIONS if workload in {"lm", "diffusion", "measure"} else None
+    known = definitions_of(workload)
     rules = tuple(_rule(name, table, where, known) for name, table in tables["metrics"].items())
     _not_ipw_alone({rule.metric for rule in rules if rule.gates}, where)
     if not any(rule.gates for rule in rules):
@@ -98,9 +98,9 @@ def _tables(document: Mapping[str, Any], where: str) -> dict[str, Mapping[str, A
     return tables
 
 
-def _rule(name: str, table: Any, where: str, known: Mapping[str, Any] | None) -> Rule:
+def _rule(name: str, table: Any, where: str, known: Mapping[str, Definition]) -> Rule:
     at = f"{where}: [metrics.{name}]"
-    if known is not None and name not in known:
+    if name not in known:
         raise UsageError(f"{where}: there is no metric {name!r}", near(name, known))
     if not isinstance(table, Mapping):
         raise UsageError(f"{at} is no table", f"[metrics.{name}] with margin = 0.03")
@@ -113,7 +113,7 @@ def _rule(name: str, table: Any, where: str, known: Mapping[str, Any] | None) ->
     most = 100.0 if name == ACCURACY else 10.0
     if margin is None or not 0 < margin <= most:
         raise UsageError(f"{at}: {key} = {table[key]!r} is no number above 0 and up to {most:g}", f"{key} = 1.0")
-    definition = DEFINITIONS.get(name)
+    definition = known.get(name)
     better = definition.better if definition else ""
     harm = table.get("harm", {"lower": "higher", "higher": "lower"}.get(better))
     if harm not in {"higher", "lower"}:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import cache
 from typing import Literal, NamedTuple
+
+from ipw.registry import load, workload
 
 
 class Definition(NamedTuple):
@@ -16,11 +20,13 @@ class Definition(NamedTuple):
     numerator: str = ""
     """Column of the queries; set for metrics that are a mean over a mean, taken over the same queries."""
     denominator: str = ""
+    energy: bool = False
+    """Whether joules went into it, where the columns do not tell."""
 
     @property
     def is_energy(self) -> bool:
         """Whether joules went into it, so that an estimate of them makes it an estimate."""
-        return bool({self.numerator, self.denominator} & ENERGY_COLUMNS) or self.name in RUN_ENERGY
+        return bool({self.numerator, self.denominator} & ENERGY_COLUMNS) or self.name in RUN_ENERGY or self.energy
 
 
 ENERGY_COLUMNS = {"energy_j", "power_w", "prefill_energy_j", "decode_energy_j"}
@@ -364,3 +370,13 @@ DEFINITIONS = {
         *COUNTS,
     )
 }
+"""Of every run, and of those that answer questions."""
+
+
+@cache
+def definitions_of(kind: object) -> Mapping[str, Definition]:
+    """Definitions of every metric that a run of this workload can have, by name."""
+    entry = workload(kind)
+    own = load(entry.definitions) if entry and entry.definitions else ()
+    common = DEFINITIONS if entry is None or entry.answers or not own else {d.name: d for d in (*WINDOW, *COUNTS)}
+    return {**common, **{d.name: d for d in own}}

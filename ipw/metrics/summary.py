@@ -8,14 +8,13 @@ from typing import Any
 
 from ipw.errors import IpwError
 from ipw.metrics.accounting import questions_of
+from ipw.metrics.answered import Answered
 from ipw.metrics.definitions import PERPLEXITY
 from ipw.metrics.derived import Derived
-from ipw.metrics.load import judged, load_metrics, slo_of
+from ipw.metrics.load import judged, slo_of
 from ipw.metrics.metric import IMPORTED, Metric, energy_facts, metric, number
-from ipw.metrics.passes import DECODING, passes_metrics
 from ipw.metrics.ratios import UNSCORED, query_metrics, rates, shared_error
 from ipw.metrics.readings import total_channels
-from ipw.metrics.utilisation import utilisation
 from ipw.metrics.validity.gpu_load import gpu_load, gpu_load_check
 from ipw.metrics.validity.other_load import idle_spans, other_load, other_load_check
 from ipw.metrics.validity.questions import with_questions
@@ -23,9 +22,10 @@ from ipw.metrics.validity.record import verified
 from ipw.metrics.validity.run import check_run
 from ipw.metrics.validity.too_short import too_short_check
 from ipw.metrics.window import measured_energy, window_metrics, window_s
+from ipw.registry import answers_questions, load
+from ipw.registry import workload as known_workload
 from ipw.runs.directory import RunDir
-from ipw.runs.kinds import answers_questions
-from ipw.runs.queries import PASSES, load_queries
+from ipw.runs.queries import load_queries
 from ipw.runs.recorded import Recorded, part_of
 from ipw.runs.schema import SCHEMA_VERSION
 from ipw.runs.unseen import unseen
@@ -42,26 +42,25 @@ def summarize(run: RunDir) -> dict[str, Any]:
     workload = Recorded(manifest).workload
     run_id = str(manifest.get("run_id", run.path.name))
     readings = run.readings()
-    load = other_load(manifest, readings, idle_spans(run))
+    others = other_load(manifest, readings, idle_spans(run))
     energy = energy_facts(manifest)
-    energy = load.widened_facts(energy) if load else energy
-    kind = workload.get("kind")
-    queries = judged(load_queries(run, PASSES if kind == DECODING else ()), slo_of(manifest))
+    energy = others.widened_facts(energy) if others else energy
+    kind = known_workload(workload.get("kind"))
+    columns = load(kind.query_columns) if kind and kind.query_columns else ()
+    queries = judged(load_queries(run, columns), slo_of(manifest))
     duration_s = window_s(manifest, queries)
     measured = measured_energy(manifest)
     if unseen(manifest):
         queries, measured = queries.without_energy(), None
-    metrics = window_metrics(run, measured, energy, duration_s, load)
+    metrics = window_metrics(run, measured, energy, duration_s, others)
     by_subject = {}
-    if answers_questions(kind):
+    if kind and kind.answers:
         seed = seed_of(run_id)
         error = shared_error(queries, measured, number(Recorded(manifest).attribution.get("idle_j")))
         metrics = query_metrics(queries, energy, error, seed) | rates(queries, duration_s, seed) | metrics
-        if kind == DECODING:
-            metrics |= passes_metrics(queries, manifest, energy, error, seed)
-        else:
-            metrics |= load_metrics(run, manifest, readings, queries, energy, seed)
-            metrics |= utilisation(manifest, queries, duration_s, metrics["output_tokens_per_s"])
+        if kind.metrics:
+            answered = Answered(run, manifest, readings, queries, energy, error, duration_s, metrics, seed)
+            metrics |= load(kind.metrics)(answered)
         for subject, part in queries.by_subject().items():
             by_subject[subject] = query_metrics(part, energy, error, seed_of(f"{run_id}/{subject}"))
         for found in (metrics, *by_subject.values()):
@@ -69,7 +68,7 @@ def summarize(run: RunDir) -> dict[str, Any]:
         if part_of(workload, "parameters").get("logprobs") is True:
             metrics = {d.name: metric(d, None, reason=NO_LOGPROBS) for d in PERPLEXITY} | metrics
     gpus = gpu_load(manifest, readings)
-    checks = [*check_run(manifest, readings), *other_load_check(manifest, load), *gpu_load_check(gpus)]
+    checks = [*check_run(manifest, readings), *other_load_check(manifest, others), *gpu_load_check(gpus)]
     checks += too_short_check(manifest, readings, metrics.get("energy_j"))
     summary = {
         "schema_version": SCHEMA_VERSION,
@@ -82,12 +81,12 @@ def summarize(run: RunDir) -> dict[str, Any]:
         "devices": devices(manifest),
         "valid": not any(check["level"] == "error" and not check["ok"] for check in checks),
         "validity": checks,
-        "other_load": load._asdict() if load else None,
+        "other_load": others._asdict() if others else None,
         "other_gpu_load": gpus._asdict() if gpus else None,
         "metrics": metrics,
         "by_subject": by_subject,
     }
-    return with_questions(summary, run, manifest) if answers_questions(kind) else summary
+    return with_questions(summary, run, manifest) if kind and kind.answers else summary
 
 
 def stored_summary(run: RunDir) -> dict[str, Any] | None:

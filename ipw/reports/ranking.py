@@ -12,6 +12,7 @@ from ipw.metrics.derived import Derived
 from ipw.metrics.metric import IMPORTED, Metric, number
 from ipw.metrics.stats import in_quadrature
 from ipw.printable import clean
+from ipw.registry import workload as known_workload
 from ipw.reports.text import MISSING
 from ipw.runs.recorded import is_estimate, part_of
 
@@ -98,8 +99,9 @@ def plain_name(summary: Summary) -> str:
     swept = len(part_of(workload, "series").get("levels") or ()) > 1
     parameters = part_of(workload, "parameters")
     in_flight = parameters.get("concurrency")
-    if workload.get("kind") == "diffusion":
-        return f"{model_name(summary)} {clean(parameters.get('method'), 40)}"
+    entry = known_workload(workload.get("kind"))
+    if entry and entry.named_by:
+        return f"{model_name(summary)} {clean(parameters.get(entry.named_by), 40)}"
     return model_name(summary) + (f" \N{MULTIPLICATION SIGN}{clean(in_flight, 8)}" if swept else "")
 
 

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from importlib import import_module
 from typing import Any, NamedTuple
 
 import click
+
+from ipw.registry import ALSO_CALLED, load, workload, workloads
 
 
 class Verb(NamedTuple):
     """Where a command is, and what the help says of it."""
 
     target: str
-    """A module of `ipw.verbs`, or `module:name`; the command's name is `command` if none is given."""
+    """A module of `ipw.verbs`, whose `command` is meant; or any other object in full, as `module:name`."""
     about: str
 
     def load(self) -> click.Command:
         """Import the command."""
-        module, _, name = self.target.partition(":")
-        command = getattr(import_module(f"ipw.verbs.{module}"), name or "command")
+        command = load(self.target if ":" in self.target else f"ipw.verbs.{self.target}:command")
         assert isinstance(command, click.Command)
         return command
 
@@ -27,14 +27,19 @@ class Verb(NamedTuple):
 class LazyGroup(click.Group):
     """A group over a table: heading -> name -> verb."""
 
-    def __init__(self, *args: Any, table: Mapping[str, Mapping[str, Verb]], **kwargs: Any) -> None:
+    def __init__(self, *args: Any, table: Mapping[str, Mapping[str, Verb]] | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._table = table
+        self._table = table or {}
+
+    @property
+    def table(self) -> Mapping[str, Mapping[str, Verb]]:
+        """Heading -> name -> verb."""
+        return self._table
 
     @property
     def verbs(self) -> dict[str, Verb]:
         """Every verb by its name."""
-        return {name: verb for verbs in self._table.values() for name, verb in verbs.items()}
+        return {name: verb for verbs in self.table.values() for name, verb in verbs.items()}
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Names, in the order of the table."""
@@ -47,28 +52,27 @@ class LazyGroup(click.Group):
 
     def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the table, whole sentences, under its headings."""
-        for heading, verbs in self._table.items():
+        for heading, verbs in self.table.items():
             with formatter.section(heading):
                 formatter.write_dl([(name, verb.about) for name, verb in verbs.items()])
 
 
 class LazyCommands(Mapping[str, click.Command]):
-    """Commands by name, each imported when it is asked for."""
-
-    def __init__(self, targets: Mapping[str, str]) -> None:
-        self._targets = targets
+    """The command of each workload by what run files call it, imported when it is asked for."""
 
     def __getitem__(self, name: str) -> click.Command:
-        return Verb(self._targets[name], "").load()
+        entry = workload(name)
+        if entry is None or name not in list(self):
+            raise KeyError(name)
+        return Verb(entry.command, "").load()
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._targets)
+        spoken = {own: said for said, own in ALSO_CALLED.items()}
+        return (spoken.get(name, name) for name in workloads())
 
     def __len__(self) -> int:
-        return len(self._targets)
+        return len(workloads())
 
 
-WORKLOADS = LazyCommands(
-    {"lm": "lm", "routing": "routing", "train": "train", "diffusion": "diffusion", "measure": "measure"}
-)
+WORKLOADS = LazyCommands()
 """What a run file may ask for: its options are those of the command."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+from ipw.runs.directory import RunDir
 from ipw.runs.live.power import LivePower
 
 
@@ -71,3 +73,18 @@ class Audience(NamedTuple):
 
 
 NOBODY = Audience(lambda _line: None, _unseen)
+
+
+class Up(NamedTuple):
+    """A server that is up, for many measurements."""
+
+    measure: Callable[[Path], tuple[RunDir, bool]]
+    """Measure once, into a new run directory below a folder; returns the run, and whether it was interrupted."""
+    ours: bool
+    """Whether ipw started it, so that it can be started anew."""
+
+
+def split(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Part a workload's own options from those of every measurement."""
+    common = {name: options[name] for name in ("sensors", "idle_s")}
+    return {name: value for name, value in options.items() if name not in common}, common

@@ -6,17 +6,28 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ipw.errors import UsageError
+from ipw.errors import IpwError, UsageError
 from ipw.metering.meter import Meter
 from ipw.runs.directory import RunDir
 from ipw.secrets_out import command_secrets, command_without_secrets, keep_out
+from ipw.workloads.base import Audience
 
 FORWARDED = (signal.SIGINT, signal.SIGTERM)
+
+
+def measure(options: Mapping[str, Any], *, out: Path, audience: Audience) -> tuple[RunDir, bool]:
+    """Measure one cell of a study. Raises IpwError where the command fails."""
+    del audience  # a command speaks for itself
+    run, exit_code = measure_command(**options, out=out, quiet=True)
+    if exit_code:
+        program = options["command"][0]
+        raise IpwError(f"{program} ended with exit code {exit_code}", f"what was measured: {run}")
+    return run, False
 
 
 def measure_command(

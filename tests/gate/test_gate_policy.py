@@ -81,8 +81,9 @@ def test_intelligence_per_watt_never_gates_alone() -> None:
     assert len(read(alone + accuracy + GOOD).rules) == 3
 
 
-def test_metrics_of_other_workloads_are_known_only_by_their_runs() -> None:
-    text = '[metrics.srp_16]\nmargin = 0.1\nharm = "lower"\n'
-    assert read(text, "routing").rules[0].metric == "srp_16"
-    with pytest.raises(UsageError):
-        read(text, "lm")
+def test_each_workloads_metrics_are_known_with_their_direction() -> None:
+    assert read("[metrics.lru_hit_rate]\nmargin = 0.1\n", "routing").rules[0].harm == "lower"
+    assert read("[metrics.energy_per_step_j]\nmargin = 0.1\n", "train").rules[0].harm == "higher"
+    for workload in ("routing", "train", "lm", "measure"):
+        with pytest.raises(UsageError, match="no metric 'lru_hit_rat'"):
+            read("[metrics.lru_hit_rat]\nmargin = 0.1\n", workload)

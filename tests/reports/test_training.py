@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 from rich.console import Console
 
-from ipw.metrics.training_definitions import DEFINITIONS
+from ipw.metrics.definitions import definitions_of
 from ipw.reports.charts.splits import Split, splits
 from ipw.reports.page.training import training_part
 from ipw.reports.tables.methods import columns, methods_of, training_table
@@ -112,7 +112,7 @@ def test_the_terminal_has_one_line_a_method_within_80_columns(summary: dict[str,
 
 
 def test_every_figure_that_is_shown_is_defined(summary: dict[str, Any]) -> None:
-    assert {column.name for column in columns(methods_of(summary))} <= set(DEFINITIONS)
+    assert {column.name for column in columns(methods_of(summary))} <= set(definitions_of("train"))
 
 
 def test_the_parts_of_a_bar_are_as_long_as_their_values() -> None:

@@ -270,7 +270,7 @@ def killed_later(mark: str, out: Path, answers: int) -> threading.Thread:
             time.sleep(0.01)
         for process in psutil.process_iter(["cmdline"]):
             words = " ".join(process.info["cmdline"] or [])
-            if mark in words and "server_keeper" not in words:
+            if mark in words and "servers.keeper" not in words:
                 process.send_signal(signal.SIGKILL)
 
     thread = threading.Thread(target=kill)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from ipw.errors import MissingExtraError, UsageError
-from ipw.verbs import train
+from ipw.workloads.training import measure
 from ipw.workloads.training.measure import measure_training, train_parameters
 
 
@@ -35,7 +35,7 @@ def test_what_cannot_be_is_told_before_anything_starts(options: dict[str, Any], 
 def test_a_missing_extra_answers_with_the_command_that_installs_it(
     missing: str, method: str, command: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(train, "find_spec", lambda name: None if name == missing else object())
+    monkeypatch.setattr(measure, "find_spec", lambda name: None if name == missing else object())
     with pytest.raises(MissingExtraError) as error:
         measure_training(train_parameters(method=method), "none", 0.0, tmp_path)
     assert error.value.hint == command

@@ -13,6 +13,7 @@ from ipw.energy.curve import Curve, energy_at
 from ipw.metrics.metric import number, sensors
 from ipw.metrics.readings import mean_power, total_channels
 from ipw.metrics.validity.check import Check, made
+from ipw.registry import workload
 from ipw.runs.curves import Readings, believed, channel_curve, of_channel, still
 from ipw.runs.recorded import Recorded
 from ipw.runs.unseen import unseen
@@ -26,8 +27,6 @@ PIECES = 8
 """A stretch is cut into so many parts, a second long at least, to see whether the load changed in it."""
 CHANGED, CHANGED_W = 0.25, 2.0
 """The load changed where another device drew this part of its power, and so many watts, more than before."""
-WORKS = {"lm", "train", "routing", "diffusion", "agent"}
-"""Workloads that compute on the machine that is measured, in their window and not while idle."""
 LOADS, CHANGED_CPUS = {"load/host", "load/own"}, 0.25
 """The channels that tell CPU seconds, of all and of the run, and how many more busy CPUs are another load."""
 NOTHING_NS = 1_000_000_000
@@ -127,7 +126,8 @@ def _load_changed(
     """Say what shows that the load changed within a stretch; `None` where nothing does."""
     attribution = Recorded(manifest).attribution
     idle, window = _intervals(attribution.get("idle_ns")), _intervals([attribution.get("window_ns")])
-    worked = Recorded(manifest).kind in WORKS and not unseen(manifest)
+    known = workload(Recorded(manifest).kind)
+    worked = known is not None and known.works and not unseen(manifest)
     if worked and all(_within_s(each, stretch.start_ns, stretch.end_ns) >= 1.0 for each in (idle, window)):
         return "it was idle and then at work"
     for other in sensors(manifest):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ipw.metrics.definitions import DEFINITIONS
+from ipw.metrics.definitions import definitions_of
 from ipw.metrics.derived import Derived
-from ipw.metrics.metric import mappings, number, sensors
+from ipw.metrics.metric import mapping, mappings, number, sensors
 from ipw.printable import clean
 from ipw.reports.markup import Markup, join, tag
 from ipw.reports.page.results import grid, origin, section, swatch
@@ -35,8 +35,9 @@ def all_metrics(views: Sequence[View], _found: Sequence[Group]) -> Markup | None
 
 def _metric_table(view: View) -> Markup:
     rows = []
+    defined = definitions_of(Recorded(view.summary).kind)
     for name, entry in Derived(view.summary).metrics.items():
-        metric, definition = entry, DEFINITIONS.get(name)
+        metric, definition = entry, defined.get(name)
         counted = metric.get("method") == "counted"
         scale = scale_for(str(metric.get("unit", "")), [number(metric.get(k)) for k in ("value", "high")][:1])
         value = f"{number(metric.get('value')) or 0:,.0f}" if counted else value_text(metric, scale)
@@ -140,11 +141,11 @@ def _sensors(view: View) -> Markup | None:
     return join([tag("h4", "Sensors"), grid(["Channel", "What", "Status", "Reason and remedy"], rows, "words")])
 
 
-def definitions(_views: Sequence[View], _found: Sequence[Group]) -> Markup:
+def definitions(views: Sequence[View], _found: Sequence[Group]) -> Markup:
     """What every metric means and how intervals are made."""
-    rows = [
-        [tag("th", d.label, scope="row"), tag("td", d.unit or "%"), tag("td", d.formula)] for d in DEFINITIONS.values()
-    ]
+    kinds = dict.fromkeys(mapping(view.summary.get("workload")).get("kind") for view in views)
+    known = dict.fromkeys(d for kind in kinds for d in definitions_of(kind).values())
+    rows = [[tag("th", d.label, scope="row"), tag("td", d.unit or "%"), tag("td", d.formula)] for d in known]
     table = grid(["Metric", "Unit", "Definition"], rows, "words")
     texts = [tag("p", text) for text in (INTERVALS, GAIN, FAILURES)]
     return section(

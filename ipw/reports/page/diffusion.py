@@ -12,7 +12,6 @@ from ipw.metrics.derived import Derived
 from ipw.metrics.diffusion_pairs import Difference, difference, energy_error
 from ipw.metrics.metric import number
 from ipw.metrics.panel import align
-from ipw.metrics.passes import DECODING
 from ipw.printable import clean
 from ipw.reports.charts.axes import SERIES
 from ipw.reports.charts.curves import Curve, Point, Texts, curves
@@ -39,7 +38,7 @@ def diffusion(views: Sequence[View], _groups: Sequence[Group]) -> Markup | None:
     """Tables and a chart of every data set that masked diffusion models were asked; nothing where none was."""
     found: dict[tuple[str, str], list[View]] = {}
     for view in views:
-        if Recorded(view.manifest).kind == DECODING:
+        if Recorded(view.manifest).kind == "diffusion":
             dataset = clean(workload_of(view).get("dataset") or "", 60)
             found.setdefault((str(Recorded(view.manifest).model.get("name")), dataset), []).append(view)
     parts = [part for (model, dataset), group in found.items() for part in _panel(model, dataset, group)]

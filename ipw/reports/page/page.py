@@ -10,9 +10,10 @@ from pathlib import Path
 from ipw.metrics.accounting_text import unfinished
 from ipw.metrics.metric import mappings, sensors
 from ipw.printable import clean
+from ipw.registry import load, workloads
 from ipw.reports.facts import NO_FACTS, Facts
 from ipw.reports.markup import Markup, join, tag
-from ipw.reports.page import details, diffusion, routing, training
+from ipw.reports.page import details
 from ipw.reports.page import results as sections
 from ipw.reports.page import tokens as token_sections
 from ipw.reports.page.carbon import carbon
@@ -39,10 +40,6 @@ RESULTS = (
     token_sections.phases,
     token_sections.tokens,
     costs,
-    routing.routing,
-    training.training,
-    diffusion.diffusion,
-    sections.wrong_answers,
 )
 BACKGROUND = (details.all_metrics, details.measured_how, details.definitions)
 """Both in the order of the page. Each takes the runs and their groups; `None` where it has nothing to say."""
@@ -73,7 +70,8 @@ def page(views: Sequence[View], facts: Facts) -> str:
     lede = tag("p", _lede(views), class_="lede")
     tiles = sections.tiles(views[0]) if len(views) == 1 else None
     top = tag("header", tag("p", "intelligence per watt", class_="overline"), tag("h1", title), lede, *_banners(views))
-    results = [make(views, found) for make in RESULTS]
+    own = [load(target) for entry in workloads().values() for target in entry.sections]
+    results = [make(views, found) for make in (*RESULTS, *own, sections.wrong_answers)]
     beyond = [make(views, found, facts) for make in (studies, carbon)]
     main = tag("main", top, tiles, *results, *beyond, *(make(views, found) for make in BACKGROUND))
     foot = tag("footer", "Made by ipw from the run directories: ", join((tag("code", v.path) for v in views), ", "))

@@ -12,6 +12,7 @@ from ipw.metrics.definitions import DEFINITIONS
 from ipw.metrics.derived import Derived
 from ipw.metrics.metric import number
 from ipw.printable import clean
+from ipw.registry import answers_questions
 from ipw.reports.charts.axes import SERIES, Series, marker
 from ipw.reports.charts.power import power_timeline
 from ipw.reports.charts.queries import Sample, Spot, SubjectRow, Value, accuracy_energy, distributions, subjects
@@ -21,7 +22,6 @@ from ipw.reports.page.view import View
 from ipw.reports.ranking import Group, Row
 from ipw.reports.tables.runs import Column, columns, notes
 from ipw.reports.text import interval_text, quantity, scale_for, value_text
-from ipw.runs.kinds import answers_questions
 from ipw.runs.recorded import Recorded, part_of
 
 MOST_SUBJECTS = 60
@@ -76,7 +76,7 @@ it beside IPJ and latency. Brackets hold 95 % intervals."
 
 def _head(column: Column) -> Markup:
     estimated = tag("em", "estimated") if column.estimated else None
-    formula = f"{DEFINITIONS[column.name].label}: {DEFINITIONS[column.name].formula}"
+    formula = f"{column.definition.label}: {column.definition.formula}"
     return tag("th", column.label, tag("small", column.unit), estimated, scope="col", title=formula)
 
 

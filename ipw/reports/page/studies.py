@@ -13,6 +13,7 @@ from ipw.metrics.hybrid import Expense, Saving, route
 from ipw.metrics.metric import number
 from ipw.metrics.panel import Aligned, Duel, Share, align, coverage, difficulty, duel, gain
 from ipw.printable import clean
+from ipw.registry import answers_questions
 from ipw.reports.charts.years import Release, over_years
 from ipw.reports.facts import Facts
 from ipw.reports.markup import Markup, join, tag
@@ -20,7 +21,6 @@ from ipw.reports.page.results import chart, grid, section, swatch, value_of
 from ipw.reports.page.view import View, workload_of
 from ipw.reports.ranking import Group, model_name
 from ipw.reports.text import MISSING
-from ipw.runs.kinds import answers_questions
 from ipw.runs.recorded import Recorded
 
 

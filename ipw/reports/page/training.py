@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from ipw.metrics.definitions import definitions_of
 from ipw.metrics.metric import mappings, number
-from ipw.metrics.training_definitions import DEFINITIONS
 from ipw.printable import clean
+from ipw.registry import TRAIN, load
 from ipw.reports.charts.axes import SERIES
 from ipw.reports.charts.curves import Curve, Point, Texts, curves
 from ipw.reports.charts.splits import Split, splits
@@ -104,10 +105,17 @@ def _table(methods: Entries, *, estimated: bool) -> Markup:
     shown = columns(methods)
     heads = [tag("th", "Method", scope="col")]
     for column in shown:
-        label, _, meaning = DEFINITIONS[column.name]
+        definition = definitions_of("train")[column.name]
         mark = tag("em", "estimated") if estimated and column.name.startswith("energy") else None
         heads.append(
-            tag("th", column.label, tag("small", column.scale.unit), mark, scope="col", title=f"{label}: {meaning}")
+            tag(
+                "th",
+                column.label,
+                tag("small", column.scale.unit),
+                mark,
+                scope="col",
+                title=f"{definition.label}: {definition.formula}",
+            )
         )
     rows = []
     for name, entry in methods.items():
@@ -172,7 +180,8 @@ def _memory_table(methods: Entries) -> Markup | None:
     known = {name: [_number(entry, f"{part}_memory_bytes") for part in parts] for name, entry in methods.items()}
     if not any(values[0] for values in known.values()):
         return None
-    heads = ["Method", *(f"{DEFINITIONS[f'{part}_memory_bytes'][0]}, MB" for part in parts)]
+    defined = definitions_of("train")
+    heads = ["Method", *(f"{defined[f'{part}_memory_bytes'].label}, MB" for part in parts)]
     rows = [
         [tag("th", clean(name, 24), scope="row"), *(MISSING if x is None else f"{x / 1e6:,.2f}" for x in values)]
         for name, values in known.items()
@@ -181,7 +190,8 @@ def _memory_table(methods: Entries) -> Markup | None:
 
 
 def _definitions() -> Markup:
-    rows = [[tag("th", label, scope="row"), unit or MISSING, meaning] for label, unit, meaning in DEFINITIONS.values()]
+    own = load(TRAIN.definitions)
+    rows = [[tag("th", d.label, scope="row"), d.unit or MISSING, d.formula] for d in own]
     table = grid(["Figure", "Unit", "Definition"], rows, "words")
     return tag("details", tag("summary", "What these figures mean"), table)
 

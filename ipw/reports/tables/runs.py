@@ -6,12 +6,13 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from ipw.metrics.accounting_text import account_notes, marks
-from ipw.metrics.definitions import DEFINITIONS
+from ipw.metrics.definitions import Definition, definitions_of
 from ipw.metrics.metric import Metric, number
+from ipw.registry import answers_questions
 from ipw.reports.ranking import Group, Row, Summary, groups
 from ipw.reports.tables.asked_for import asked_for
+from ipw.reports.tables.columns import columns_of
 from ipw.reports.text import MISSING, Scale, interval_text, quantity, scale_for, spread_text, value_text
-from ipw.runs.kinds import answers_questions
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -19,34 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Column", "columns", "markdown", "quantity", "terminal"]
 
-LM_COLUMNS = (
-    ("accuracy", "Accuracy"),
-    ("accuracy_per_watt", "IPW"),
-    ("accuracy_per_joule", "IPJ"),
-    ("energy_per_query_j", "Query"),
-    ("energy_per_output_token_j", "Token"),
-    ("mean_power_w", "Power"),
-    ("latency_p50_s", "Latency"),
-    ("output_tokens_per_s", "Output"),
-)
-DIFFUSION_COLUMNS = (
-    ("accuracy", "Accuracy"),
-    ("accuracy_per_joule", "IPJ"),
-    ("energy_per_query_j", "Answer"),
-    ("energy_per_correct_j", "Right"),
-    ("energy_per_committed_token_j", "Token"),
-    ("forwards_per_answer", "Work"),
-    ("computed_share", "Computed"),
-    ("latency_p50_s", "Latency"),
-)
-WINDOW_COLUMNS = (
-    ("energy_j", "Energy"),
-    ("net_energy_j", "Above idle"),
-    ("mean_power_w", "Power"),
-    ("idle_power_w", "Idle"),
-    ("duration_s", "Time"),
-)
-COLUMNS = {"lm": LM_COLUMNS, "diffusion": DIFFUSION_COLUMNS}
 LEFT_OUT_WHEN_NARROW, WIDE = {"energy_per_output_token_j", "energy_per_committed_token_j"}, 96
 UNITS = {"latency_p50_s": "{}, p50", "output_tokens_per_s": "tokens{}"}
 
@@ -59,6 +32,7 @@ class Column(NamedTuple):
     unit: str
     scale: Scale
     estimated: bool
+    definition: Definition
 
     def metric(self, row: Row) -> Metric:
         """The row's entry; one without a value where the summary has none."""
@@ -71,13 +45,13 @@ class Column(NamedTuple):
 
 def columns(group: Group) -> list[Column]:
     """Choose the columns that suit the group's workload, and a unit for each."""
-    found = []
-    for name, label in COLUMNS.get(group.kind, WINDOW_COLUMNS):
+    found, defined = [], definitions_of(group.kind)
+    for name, label in columns_of(group.kind):
         entries = [row.metrics.get(name, {}) for row in group.rows]
         values = [number(entry.get("value")) or number(entry.get("high")) for entry in entries]
-        scale = scale_for(DEFINITIONS[name].unit, values)
+        scale = scale_for(defined[name].unit, values)
         unit = UNITS.get(name, "{}").format(scale.unit)
-        found.append(Column(name, label, unit, scale, group.estimated and DEFINITIONS[name].is_energy))
+        found.append(Column(name, label, unit, scale, group.estimated and defined[name].is_energy, defined[name]))
     return found
 
 

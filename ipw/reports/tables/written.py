@@ -11,10 +11,10 @@ from typing import Any
 from ipw.metrics.accounting import questions_of
 from ipw.metrics.definitions import DEFINITIONS
 from ipw.printable import cell
+from ipw.registry import answers_questions
 from ipw.reports.ranking import Group, Row, Summary, groups
 from ipw.reports.tables.runs import columns, notes
 from ipw.reports.text import MISSING, interval_text
-from ipw.runs.kinds import answers_questions
 
 ENDS = ("value", "low", "high")
 LATEX = str.maketrans(

@@ -16,13 +16,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ipw.runs.kinds import answers_questions
+from ipw.registry import answers_questions, workload
 
 Ints = npt.NDArray[np.int64]
 NEAR_NS = 1000
 """Times went through floating-point numbers on their way here."""
 NO_DIGESTS = "it was written by an ipw that kept no digests: a change of its files could not be seen"
-WITH_WINDOW = {"lm", "routing", "train", "diffusion", "command"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +122,7 @@ def _questions(manifest: Mapping[str, Any], found: Found) -> Iterator[str]:
 
 
 def _times(manifest: Mapping[str, Any], found: Found) -> Iterator[str]:
-    if manifest.get("status") == "complete" and _kind(manifest) in WITH_WINDOW and not found.windows:
+    if manifest.get("status") == "complete" and workload(_kind(manifest)) and not found.windows:
         yield "the mark of the measured window is missing"
     start, end = found.start_ns, found.end_ns
     backwards = int((end < start).sum())

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ipw.registry import workload
 from ipw.runs.checks.digests import LEFT, altered, raw_digests, readings_digest
 from ipw.runs.checks.record import Found, Ints
 from ipw.runs.directory import RunDir
@@ -24,9 +25,8 @@ MARKS = {"query": ("query_id", "start_ns", "end_ns"), "step": ("step",)}
 """Without which a line says nothing."""
 MEASURED = "measure"
 """Phase of the measured window."""
-TABLES = {"lm": "queries", "diffusion": "queries", "routing": "queries", "command": "spans"}
 ROWS = {"queries": "query", "spans": "span"}
-"""Of tables that hold a row for each line of a kind, where the workload is one of TABLES."""
+"""Of tables that hold a row for each line of a kind, where the workload has such a table."""
 
 
 def recorded(run: RunDir, readings: int | None) -> dict[str, Any]:
@@ -47,7 +47,8 @@ def survey_derived(run: RunDir, cut_bytes: int) -> Found:
     """Look at a run whose tables were made from its journal just now; `cut_bytes` were behind its last reading."""
     found = _scanned(run)
     kind = (run.manifest().get("workload") or {}).get("kind")
-    name = TABLES.get(str(kind))
+    known = workload(kind)
+    name = (known.table or None) if known else None
     table = run.read_table(name, ("query_id", "start_ns", "end_ns")) if name else None
     if name is None or table is None:
         return replace(found, cut_bytes=cut_bytes)

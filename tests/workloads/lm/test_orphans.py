@@ -49,7 +49,7 @@ def client(**parameters: object) -> subprocess.Popen[bytes]:
 
 def keepers(parent: int) -> list[psutil.Process]:
     """The keeper, and then its guard."""
-    found = [p for p in psutil.Process(parent).children(recursive=True) if "server_keeper" in " ".join(p.cmdline())]
+    found = [p for p in psutil.Process(parent).children(recursive=True) if "servers.keeper" in " ".join(p.cmdline())]
     return sorted(found, key=lambda p: p.create_time())
 
 
@@ -134,7 +134,7 @@ def test_an_engines_child_ends_with_a_client_that_is_killed_also_while_it_loads(
     found: list[psutil.Process] = []
 
     def started() -> bool:
-        found[:] = [p for p in psutil.Process(parent.pid).children() if "llamacpp_server" in " ".join(p.cmdline())]
+        found[:] = [p for p in psutil.Process(parent.pid).children() if "servers.llamacpp" in " ".join(p.cmdline())]
         return bool(found)
 
     assert eventually(started)

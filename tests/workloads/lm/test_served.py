@@ -53,7 +53,7 @@ def family(mark: Path) -> list[psutil.Process]:
 
 def _runs(process: psutil.Process) -> bool:
     try:
-        return bool(process.status() != psutil.STATUS_ZOMBIE) and "server_keeper" not in " ".join(process.cmdline())
+        return bool(process.status() != psutil.STATUS_ZOMBIE) and "servers.keeper" not in " ".join(process.cmdline())
     except psutil.Error:
         return False
 

@@ -1,0 +1,27 @@
+"""What is known of the answers of a run when a workload's own metrics are made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from ipw.metrics.metric import EnergyFacts, Metric
+from ipw.metrics.ratios import SharedError
+from ipw.runs.curves import Readings
+from ipw.runs.directory import RunDir
+from ipw.runs.queries import Queries
+
+
+class Answered(NamedTuple):
+    """A run whose questions were answered."""
+
+    run: RunDir
+    manifest: Mapping[str, Any]
+    readings: Readings
+    queries: Queries
+    energy: EnergyFacts
+    error: SharedError
+    duration_s: float | None
+    metrics: Mapping[str, Metric]
+    """Those that every such workload has."""
+    seed: int

@@ -1,0 +1,159 @@
+"""The workloads that ipw knows, one entry each. What an entry names is imported when it is used.
+
+It stands at the bottom of the house since checks, metrics, tables, the page and the gate look things up in it. Another
+package adds a workload by an entry point of the group `ipw.workloads` that names a `Workload`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from typing import Any
+
+ENTRY_POINTS = "ipw.workloads"
+ALSO_CALLED = {"measure": "command"}
+"""In run files a command is asked for by the verb that measures it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workload:
+    """What the rest of the house must know of a workload. Members that are texts name an object: `module:name`."""
+
+    name: str
+    """On the command line, in run files, and as `kind` in manifests."""
+    about: str
+    """A sentence for `ipw run --help`."""
+    command: str
+    """The click command: its options are the workload's parameters, on the command line and in run files."""
+    measure: str
+    """`(options, out=, audience=) -> (run, interrupted)`: one measurement into a new run directory below `out`."""
+    derive: str
+    """`(run) -> {"metrics": …, "by_method": …}` or `None`: writes the workload's tables; returns what only it has."""
+    stays_up: str = ""
+    """`(options, audience=)`, a context in which many measurements are made on one server: `Ready`."""
+    answers: bool = False
+    """Whether it asks questions whose answers are scored, a row each in `queries.parquet`."""
+    works: bool = True
+    """Whether its spans are work, so that a power that does not move meanwhile is not believed."""
+    table: str = ""
+    """The table that holds a row for every line of the journal of that kind: `queries` or `spans`."""
+    definitions: str = ""
+    """Definitions of its metrics, beside those that every run has."""
+    metrics: str = ""
+    """`(answered) -> metrics`: of a workload that answers, what it has beside accuracy, joules and latency."""
+    query_columns: str = ""
+    """Columns of `queries.parquet` that only its metrics read."""
+    columns: str = ""
+    """`(metric, heading)`, …: the columns of tables of its runs; without, those of any window."""
+    sections: tuple[str, ...] = ()
+    """`(views, groups) -> markup` or `None`: what it adds to the page."""
+    named_by: str = ""
+    """The parameter that tells its runs of one model apart."""
+
+
+LM = Workload(
+    name="lm",
+    about="A language model over a data set: accuracy, joules, watts, latency.",
+    command="ipw.verbs.lm:command",
+    measure="ipw.workloads.lm.entry:measure",
+    stays_up="ipw.workloads.lm.entry:stays_up",
+    derive="ipw.attribution.queries.tables:derive_lm",
+    answers=True,
+    table="queries",
+    metrics="ipw.metrics.serving:serving_metrics",
+    columns="ipw.reports.tables.columns:LM",
+)
+ROUTING = Workload(
+    name="routing",
+    about="Expert routing of a mixture-of-experts model, and the cache of experts it asks for.",
+    command="ipw.verbs.routing:command",
+    measure="ipw.workloads.routing.entry:measure",
+    derive="ipw.workloads.routing.entry:derive",
+    table="queries",
+    definitions="ipw.workloads.routing.definitions:DEFINITIONS",
+    sections=("ipw.reports.page.routing:routing",),
+)
+TRAIN = Workload(
+    name="train",
+    about="Training steps by one or several methods: joules, time and memory of a step.",
+    command="ipw.verbs.train:command",
+    measure="ipw.workloads.training.entry:measure",
+    derive="ipw.workloads.training.entry:derive",
+    definitions="ipw.workloads.training.definitions:DEFINITIONS",
+    sections=("ipw.reports.page.training:training",),
+)
+DIFFUSION = Workload(
+    name="diffusion",
+    about="Decoding of masked diffusion language models, by method.",
+    command="ipw.verbs.diffusion:command",
+    measure="ipw.workloads.diffusion.entry:measure",
+    derive="ipw.workloads.diffusion.derive:derive_diffusion",
+    answers=True,
+    table="queries",
+    metrics="ipw.metrics.passes:passes_metrics",
+    query_columns="ipw.runs.queries:PASSES",
+    columns="ipw.reports.tables.columns:DIFFUSION",
+    sections=("ipw.reports.page.diffusion:diffusion",),
+    named_by="method",
+)
+COMMAND = Workload(
+    name="command",
+    about="Any command.",
+    command="ipw.verbs.measure:command",
+    measure="ipw.workloads.command:measure",
+    derive="ipw.attribution.steps:derive_command",
+    works=False,
+    table="spans",
+)
+BUILT_IN = {entry.name: entry for entry in (LM, ROUTING, TRAIN, DIFFUSION, COMMAND)}
+"""In the order in which tables and pages show them."""
+
+
+@cache
+def _added() -> dict[str, Workload]:
+    """Workloads of other packages; one that cannot be loaded is left out, and a built-in name stays ours."""
+    from importlib.metadata import entry_points  # it takes long to load, and most runs are of a workload of ours
+
+    found = {}
+    for point in entry_points(group=ENTRY_POINTS):
+        try:
+            entry = point.load()
+        except Exception:  # noqa: BLE001, S112 - another package's import may fail in any way, and costs only itself
+            continue
+        if isinstance(entry, Workload) and entry.name not in BUILT_IN:
+            found[entry.name] = entry
+    return found
+
+
+def workloads() -> dict[str, Workload]:
+    """Every workload by its name."""
+    return BUILT_IN | _added()
+
+
+def workload(name: object) -> Workload | None:
+    """Look one up, by its name or by what run files call it; `None` where there is none."""
+    known = str(name)
+    known = ALSO_CALLED.get(known, known)
+    return BUILT_IN.get(known) or _added().get(known)
+
+
+def answers_questions(kind: object) -> bool:
+    """Whether a workload's runs hold questions with answers."""
+    found = workload(kind)
+    return found is not None and found.answers
+
+
+def load(target: str) -> Any:
+    """Import what an entry names."""
+    module, _, name = target.partition(":")
+    return getattr(import_module(module), name)
+
+
+def loaded(member: str) -> Iterator[tuple[Workload, Any]]:
+    """Give each workload that has such a member, with what it names."""
+    for entry in workloads().values():
+        target = getattr(entry, member)
+        if target:
+            yield entry, load(target)
