@@ -24,8 +24,12 @@ FULL, AGREED = 0.85, 0.05
 LINE_ROUNDS = 12
 HELD_UP = 0.5, 4.0
 """A step does not last so few or so many times as long as others with as much to do."""
-ROUNDS = 4
-FEW = 20
+MIXED = 0.2
+"""Of the first results, so many come with later ones of others where both share steps."""
+LATE = 0.2
+"""Of a short step: so long after the one before has ended a step may begin."""
+ROUNDS = 6
+FEW, FEW_SURE = 20, 8
 
 
 class Prompts(NamedTuple):
@@ -55,7 +59,8 @@ def located(requests: Requests, steps: Steps) -> Prompts:
     plain = (finishing == 0) & ~queue.waiting
     usual = _usual(seconds, decoding, plain)
     longer = seconds > LONGER * usual
-    surely = (finishing > 0) & longer & ~queue.waiting & ~np.concatenate([[False], queue.waiting[:-1]])
+    before = np.concatenate([[False], (queue.waiting & longer)[:-1]])
+    surely = (finishing > 0) & longer & ~queue.asked & ~before
     taken: Floats = finishing
     carried = np.zeros(seconds.size)
     base_s, token_s, most = 0.0, 0.0, np.inf
@@ -67,7 +72,7 @@ def located(requests: Requests, steps: Steps) -> Prompts:
         room = np.where(longer, (seconds - base_s) / token_s - decoding, 0.0)
         full = longer & (carried > 0) & (decoding > 0) & (taken > 0)
         most = _most(room + decoding, full)
-        filled = (decoding > 0) & (room + decoding > FULL * most)
+        filled = queue.asked & (decoding > 0) & (room + decoding > FULL * most)
         room = np.where(filled, most - decoding, room)
         least = np.where(filled, 1.0, max(TOLD * noise_s / token_s, 1.0))
         carried = _carried(finishing, queue, room, least)
@@ -92,7 +97,10 @@ class _Queue(NamedTuple):
     """The step of each's first result."""
     work: Floats
     waiting: Bools
-    """`[steps]`: whether the unit whose first result comes next had been asked for when the step began."""
+    """`[steps]`: whether the unit whose first result comes next may have been there when the step began: some begin a
+    while after the one before has ended."""
+    asked: Bools
+    """`[steps]`: whether it had been asked for when the one before had ended."""
     next_work: Floats
     """`[steps]`: of that unit."""
 
@@ -104,15 +112,20 @@ def _queue(requests: Requests, steps: Steps, decoding: Floats) -> _Queue:
     ahead = np.searchsorted(first, np.arange(steps.end_ns.size), "right")
     some = ahead < order.size
     following = np.minimum(ahead, order.size - 1)
-    waiting = some & (requests.start_ns[order][following] < _last_start(steps, decoding))
-    return _Queue(order, first, work, waiting, np.where(some, work[following], 0.0))
+    start_ns, began_ns = requests.start_ns[order][following], _last_start(steps, decoding, first)
+    late_ns = np.where(decoding > 0, LATE * float(np.quantile(steps.end_ns - steps.start_ns, 0.1)), 0.0)
+    waiting, asked = some & (start_ns < began_ns + late_ns), some & (start_ns < began_ns)
+    return _Queue(order, first, work, waiting, asked, np.where(some, work[following], 0.0))
 
 
-def _last_start(steps: Steps, decoding: Floats) -> Ints:
-    """When what ended with each step began: of steps that ended unseen, since no unit had begun, the last one."""
+def _last_start(steps: Steps, decoding: Floats, first: Ints) -> Ints:
+    """When what ended with each step began: of steps that ended unseen, since no unit had begun, the last one.
+
+    That is so where work before first results shares steps with later results, and is cut to fit into them.
+    """
     length = steps.end_ns - steps.start_ns
     seen = decoding > 0
-    if seen.sum() < FEW:
+    if seen.sum() < FEW or seen[first].mean() < MIXED:
         return steps.start_ns
     longest = int(np.quantile(length[seen], 0.99))
     return np.where(seen, steps.start_ns, np.maximum(steps.start_ns, steps.end_ns - longest))
@@ -137,7 +150,7 @@ def _speed(seconds: Floats, tokens: Floats, surely: Bools, longer: Bools) -> tup
 
     Where those are few, or tell no such line, all that lasted longer tell how long a token takes on average.
     """
-    if surely.sum() >= FEW and np.ptp(tokens[surely]) > 0:
+    if surely.sum() >= FEW_SURE and np.ptp(tokens[surely]) > 0:
         base, slope = _line(tokens[surely], seconds[surely])
         if slope > 0 and base >= 0:
             return base, slope
