@@ -72,9 +72,9 @@ def test_work_waits_in_the_order_of_first_results() -> None:
     assert queue.work.tolist() == [30, 50, 7]
     assert queue.next_work.tolist() == [50, 7, 7, 0, 0]
     # unit 1 was asked for at 15, after the first step began at 5; unit 2 at 100, long after the second and third began
-    assert queue.waiting.tolist() == [False, False, False, False, False]
+    assert queue.asked.tolist() == [False, False, False, False, False]
     earlier = ASKED._replace(start_ns=np.array([5, 4, 25, 33]) * MS)
-    assert prompts._queue(earlier, steps, np.ones(5)).waiting.tolist() == [True, False, True, False, False]
+    assert prompts._queue(earlier, steps, np.ones(5)).asked.tolist() == [True, False, True, False, False]
 
 
 def test_a_unit_without_work_has_a_token_of_it() -> None:
@@ -89,10 +89,10 @@ def test_of_steps_that_ended_unseen_the_last_one_began_no_longer_ago_than_steps_
     small, none = np.zeros(n + 2, np.int32), np.zeros(n + 2, np.int64)
     steps = Steps(end - length, end, small, small, np.zeros(n + 2), none, none)
     decoding = np.array([1.0] * n + [0, 0])
-    start = prompts._last_start(steps, decoding)
+    start = prompts._last_start(steps, decoding, np.arange(n))
     assert ((end - start) / MS).tolist() == [10] * n + [10, 4]
     fewer = np.array([1.0] * (n - 1) + [0, 0, 0])
-    np.testing.assert_array_equal(prompts._last_start(steps, fewer), steps.start_ns)
+    np.testing.assert_array_equal(prompts._last_start(steps, fewer, np.arange(n)), steps.start_ns)
 
 
 def usual(seconds: Floats, decoding: Floats, plain: Bools) -> list[float]:

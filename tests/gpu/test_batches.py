@@ -141,13 +141,13 @@ def report(
     assert net is not None
     books = of_units @ costs * drawn / predicted
     error = np.abs(net / books - 1)
-    ranks = [np.argsort(np.argsort(x)) for x in (net, books)]
+    one, other = (np.argsort(np.argsort(x)).astype(np.float64) for x in (net, books))
     half = (result.owners.high_j - result.owners.low_j) / 2
     held = np.mean(np.abs(net - books) <= half)
     print(f"{in_flight} in flight: {len(asked)} requests, {len(steps)} steps, {engine.count} seen ({engine.kind})")
     print(f"  together {drawn:.0f} J, predicted from steps alone {predicted:.0f} J: {predicted / drawn - 1:+.1%}")
     print(f"  each against its steps: mean {error.mean():.2%}, 95 % within {np.quantile(error, 0.95):.2%},", end=" ")
-    print(f"rank {np.corrcoef(*ranks)[0, 1]:.4f}, held {held:.0%}, ±{np.median(half / books):.2%}")
+    print(f"rank {np.corrcoef(one, other)[0, 1]:.4f}, held {held:.0%}, ±{np.median(half / books):.2%}")
     print("  costs found:", {name: [round(v, 4) for v in cost] for name, cost in result.costs.items()})
     print("  rule:", result.rule[:60], "sum", net.sum() / drawn - 1)
     assert engine.count is not None

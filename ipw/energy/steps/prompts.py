@@ -26,6 +26,8 @@ HELD_UP = 0.5, 4.0
 """A step does not last so few or so many times as long as others with as much to do."""
 MIXED = 0.2
 """Of the first results, so many come with later ones of others where both share steps."""
+LATE_ONES = 0.8
+"""Of the steps during which a unit was asked for so early, those that last longer, where it is in them."""
 LATE = 0.2
 """Of a short step: so long after the one before has ended a step may begin."""
 ROUNDS = 6
@@ -59,6 +61,9 @@ def located(requests: Requests, steps: Steps) -> Prompts:
     plain = (finishing == 0) & ~queue.waiting
     usual = _usual(seconds, decoding, plain)
     longer = seconds > LONGER * usual
+    late = queue.waiting & ~queue.asked & (finishing == 0)
+    if not late.any() or longer[late].mean() < LATE_ONES:  # such steps last no longer than others: they had begun
+        queue = queue._replace(waiting=queue.asked)
     before = np.concatenate([[False], (queue.waiting & longer)[:-1]])
     surely = (finishing > 0) & longer & ~queue.asked & ~before
     taken: Floats = finishing
