@@ -29,9 +29,12 @@ NAME = re.compile(rf"(?i)(^|[^a-z])({WORDS}|x[_-]amz[_-][a-z_-]+)$")
 """How the name of an option, a variable or an entry ends whose value is one."""
 PLAIN = {"key", "pwd", "token", "pass", "cookie", "sig", "auth"}
 """Names of entries that mean something else as well: `key` names a cell, `PWD` the working directory."""
+LONG_NAME = 200
 SHORTEST = 8
 """Shorter values of variables stand in any text by chance."""
-IN_URL = re.compile(r"(?<=://)(?:[^/?#\s\"'<>]+|(?![^\s/@]+:\d{1,5}[/?#])[^\s/@:\"'<>]*:[^\s@\"'<>]+)(?=@)")
+IN_URL = re.compile(
+    r"(?<=://)(?:[^/?#\s\"'<>]{1,200}|(?![^\s/@:]{1,100}:\d{1,5}[/?#])[^\s/@:\"'<>]{0,100}:[^\s@\"'<>]{1,200})(?=@)"
+)
 """User and password. A password may hold a slash, as those of object stores do."""
 PARAMETER = re.compile(
     rf"(?i)(?<=[?&;])((?:[\w.%-]*(?:{WORDS})|x-amz-[\w-]+))=(?!\[secret\])[^&#;\s\"'<>]*[^&#;\s\"'<>:,.)\]]"
@@ -40,13 +43,13 @@ QUOTED = r"(?!\[secret\])(?:'[^']*'|\"[^\"]*\"|[^\s'\",;}\]]+)"
 OPTION = re.compile(rf"(?i)(?<![\w-])(--?(?:[\w.-]*[^a-z\s-]?-)?(?:{WORDS}))([=\s]\s*)(?!-){QUOTED}")
 ASSIGNMENT = re.compile(rf"(?<![\w.-])([A-Za-z]\w*_(?i:{WORDS})|(?i:api_?key|password|passwd|secret))(=){QUOTED}")
 HEADER = re.compile(
-    r"(?i)((?:authorization|[\w-]*(?:api-?key|-token|-key|-secret)|(?:set-)?cookie)['\"]?\s*:\s*['\"]?)"
+    r"(?i)(?<![\w-])((?:authorization|[\w-]{0,60}(?:api-?key|-token|-key|-secret)|(?:set-)?cookie)['\"]?\s*:\s*['\"]?)"
     r"(?:(?:bearer|basic|token|digest)\s+)?(?!\[secret\])(?=[^\s'\",]*\d|[^\s'\",]{16})[^\s'\",]+"
 )
 """Its value has a digit, or is long: `no api-key: give one` is no header."""
 SCHEME = re.compile(r"(?i)\b((?:bearer|basic)\s+)(?=[\w.~+/=-]{8,})[\w.~+/=-]+")
 KNOWN_FORM = re.compile(
-    r"\b(?:sk-[\w-]{16,}|hf_\w{20,}|gh[pousr]_\w{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}|xox[abprs]-[\w-]{10,}|"
+    r"(?<![\w-])(?:sk-[\w-]{16,}|hf_\w{20,}|gh[pousr]_\w{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}|xox[abprs]-[\w-]{10,}|"
     r"(?:AKIA|ASIA)[A-Z0-9]{16}|AIza[\w-]{30,}|eyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]+)"
 )
 """Of OpenAI and others, Hugging Face, GitHub, GitLab, Slack, AWS, Google; JSON web tokens."""
@@ -144,13 +147,20 @@ def _known(variables: Iterable[tuple[str, str]]) -> Iterable[str]:
 
 def _word(word: str, before: str, known: Collection[str]) -> str:
     option, equals, _ = word.partition("=")
-    if equals and NAME.search(option):
+    if equals and len(option) < LONG_NAME and NAME.search(option):
         return f"{option}={BLOT}"
-    if before.startswith("-") and "=" not in before and NAME.search(before) and not word.startswith("--"):
+    named = before.startswith("-") and "=" not in before and len(before) < LONG_NAME and NAME.search(before)
+    if named and not word.startswith("--"):
         return BLOT
     return without_secrets(word, known)
 
 
 def _entry(key: object, value: Any, known: Collection[str]) -> Any:
-    named = isinstance(key, str) and isinstance(value, str) and key.lower() not in PLAIN and NAME.search(key)
-    return BLOT if named and value else blotted(value, known)
+    if isinstance(key, str) and isinstance(value, str) and value and is_secret_name(key):
+        return BLOT
+    return blotted(value, known)
+
+
+def is_secret_name(name: str) -> bool:
+    """Whether the text of an entry of this name is one, whatever it looks like."""
+    return len(name) < LONG_NAME and name.lower() not in PLAIN and bool(NAME.search(name))

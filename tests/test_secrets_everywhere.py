@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,16 @@ from hypothesis import strategies as st
 from ipw.errors import IpwError, UsageError
 from ipw.runs.directory import RunDir
 from ipw.runs.journal import JOURNAL, Journal
-from ipw.secrets_out import BLOT, blotted, command_secrets, known_secrets, shown_url, without_key, without_secrets
+from ipw.secrets_out import (
+    BLOT,
+    blotted,
+    command_secrets,
+    command_without_secrets,
+    known_secrets,
+    shown_url,
+    without_key,
+    without_secrets,
+)
 from ipw.studies.suite import label
 from ipw.verbs.resume import check_no_secret
 from ipw.workloads.lm.http.url import server_url
@@ -94,6 +104,20 @@ def test_plain_words_stay(text: str) -> None:
 def test_a_text_can_be_blotted_twice(text: str) -> None:
     once = without_secrets(text, ())
     assert without_secrets(once, ()) == once
+
+
+@pytest.mark.parametrize(
+    "piece",
+    ["x", "a-", "-key", "--a-key ", "api-key", "://", "://a:", "://a:1/", "?key", "?key=", "&a=", "eyJ", "-eyJ",
+     "eyJa.", "bearer ", "basic  ", "authorization", "authorization: ", "cookie:", "a_", "a_key", "x-amz-", "sk-",
+     "hf_", "'", '"', "--key '", "@", "://@", " ", "\n", "key=", "://a@"],
+)  # fmt: skip
+def test_a_long_text_takes_no_longer_than_its_length(piece: str) -> None:
+    text = piece * (50_000 // len(piece))
+    began = time.process_time()
+    blotted({"a": text, text: "b"}, ())
+    command_without_secrets([text, "b", f"{text}=c"], {})
+    assert time.process_time() - began < 3  # what grew with the square took minutes
 
 
 def test_secrets_of_the_environment_are_known_by_name_or_as_a_password_in_a_url() -> None:
