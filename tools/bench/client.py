@@ -55,6 +55,7 @@ Client = Callable[[str], AbstractAsyncContextManager[Ask]]
 async def ours(url: str) -> AsyncIterator[Ask]:
     """Ask as `ipw run lm` does."""
     from ipw.workloads.lm.http.client import ask
+    from ipw.workloads.lm.http.reply import Reply
     from ipw.workloads.lm.http.transport import Transport
     from ipw.workloads.lm.http.url import server_url
     from ipw.workloads.lm.parameters import Parameters
@@ -63,7 +64,9 @@ async def ours(url: str) -> AsyncIterator[Ask]:
     async with Transport(server_url(url)) as transport:
 
         async def one(prompt: str) -> Stream:
-            answer = await ask(transport, "stand-in", prompt, limits)
+            reply = Reply()
+            answer = await ask(transport, "stand-in", prompt, limits, reply=reply)
+            reply.arrivals()
             return Stream(prompt, (answer.first_token_ns or 0) - answer.start_ns, answer.response.count(" word"))
 
         yield one
