@@ -28,7 +28,6 @@ from ipw.runs.directory import RunDir
 from ipw.runs.queries import load_queries
 from ipw.runs.recorded import Recorded, part_of
 from ipw.runs.schema import SCHEMA_VERSION
-from ipw.runs.unseen import unseen
 
 NO_LOGPROBS = "the server sent no log-probabilities"
 
@@ -38,10 +37,9 @@ def summarize(run: RunDir) -> dict[str, Any]:
 
     Raises UsageError where the manifest or a table cannot be read.
     """
-    manifest = run.manifest()
-    workload = Recorded(manifest).workload
+    recorded = Recorded.of(run)
+    manifest, workload, readings = recorded.entries, recorded.workload, recorded.readings
     run_id = str(manifest.get("run_id", run.path.name))
-    readings = run.readings()
     others = other_load(manifest, readings, idle_spans(run))
     energy = energy_facts(manifest)
     energy = others.widened_facts(energy) if others else energy
@@ -50,13 +48,13 @@ def summarize(run: RunDir) -> dict[str, Any]:
     queries = judged(load_queries(run, columns), slo_of(manifest))
     duration_s = window_s(manifest, queries)
     measured = measured_energy(manifest)
-    if unseen(manifest):
+    if recorded.unseen:
         queries, measured = queries.without_energy(), None
     metrics = window_metrics(run, measured, energy, duration_s, others)
     by_subject = {}
     if kind and kind.answers:
         seed = seed_of(run_id)
-        error = shared_error(queries, measured, number(Recorded(manifest).attribution.get("idle_j")))
+        error = shared_error(queries, measured, number(recorded.attribution.get("idle_j")))
         metrics = query_metrics(queries, energy, error, seed) | rates(queries, duration_s, seed) | metrics
         if kind.metrics:
             answered = Answered(run, manifest, readings, queries, energy, error, duration_s, metrics, seed)
@@ -68,7 +66,7 @@ def summarize(run: RunDir) -> dict[str, Any]:
         if part_of(workload, "parameters").get("logprobs") is True:
             metrics = {d.name: metric(d, None, reason=NO_LOGPROBS) for d in PERPLEXITY} | metrics
     gpus = gpu_load(manifest, readings)
-    checks = [*check_run(manifest, readings), *other_load_check(manifest, others), *gpu_load_check(gpus)]
+    checks = [*check_run(recorded), *other_load_check(manifest, others), *gpu_load_check(gpus)]
     checks += too_short_check(manifest, readings, metrics.get("energy_j"))
     summary = {
         "schema_version": SCHEMA_VERSION,

@@ -13,10 +13,11 @@ from ipw.metrics.summary import summarize
 from ipw.metrics.validity.run import check_run
 from ipw.runs.directory import RunDir
 from ipw.runs.readings import READINGS, RECORD_FIELDS
+from ipw.runs.recorded import Recorded
 
 
 def failed(run: RunDir) -> dict[str, str]:
-    return {c["check"]: c["detail"] for c in check_run(run.manifest(), run.readings()) if not c["ok"]}
+    return {c["check"]: c["detail"] for c in check_run(Recorded.of(run)) if not c["ok"]}
 
 
 def window(run: RunDir) -> tuple[int, int]:
@@ -190,7 +191,7 @@ def test_a_plain_run_is_not_said_to_be_measured_in_parts_and_a_resumed_one_is(tm
     run = make_run(tmp_path)
 
     def parts() -> list[str]:
-        return [c["detail"] for c in check_run(run.manifest(), run.readings()) if c["check"] == "resumed"]
+        return [c["detail"] for c in check_run(Recorded.of(run)) if c["check"] == "resumed"]
 
     assert parts() == []
     run.update_manifest(resumed=[{"status": "interrupted"}])

@@ -40,14 +40,15 @@ SLOWED_BITS = 0x08 | 0x20 | 0x40 | 0x80
 """NVML's clock-event reasons: hardware slowdown, thermal in software and hardware, power brake."""
 
 
-def check_run(manifest: Mapping[str, Any], readings: Readings) -> list[Check]:
+def check_run(recorded: Recorded) -> list[Check]:
     """All checks that this run allows; what it holds no data for is not listed."""
+    manifest = recorded.entries
     return [
         *_sensors(manifest),
         *_server(manifest),
         *_sampler(manifest),
-        *_readings(manifest, readings),
-        *_conditions(manifest, readings),
+        *_readings(recorded),
+        *_conditions(manifest, recorded.readings),
         *steps_check(manifest),
         *server_counts_checks(manifest),
     ]
@@ -100,13 +101,13 @@ def _sampler(manifest: Mapping[str, Any]) -> Iterator[Check]:
         yield made("sensor failures", not told, _first(told) or "none")
 
 
-def _readings(manifest: Mapping[str, Any], readings: Readings) -> Iterator[Check]:
+def _readings(recorded: Recorded) -> Iterator[Check]:
+    manifest, readings, curves = recorded.entries, recorded.readings, recorded.total_curves
     windows = measured_windows(manifest)
-    total = total_channels(manifest)
+    total = [channel for channel in total_channels(manifest) if channel.get("name") in curves]
     if not windows or not total:
         return
     seconds = sum(end - start for start, end in windows) / 1e9
-    curves = {str(c.get("name")): channel_curve(readings, c) for c in total}
     covered = {name: _covered(curve, windows) for name, curve in curves.items()}
     least = min(covered, key=lambda name: covered[name][0])
     share = covered[least][0]
