@@ -48,6 +48,7 @@ TABLES: Mapping[str, Mapping[str, str]] = {
                     "size_ratio!": REAL, **RATE},
     "routing_cache": {"level!": TEXT, "index!": WHOLE, "name": TEXT, "policy!": TEXT, "segment_length": WHOLE,
                       "corrected!": TRUTH, "cache_size!": WHOLE, "cache_ratio!": REAL, "hit_rate!": REAL, **RATE},
+    "routing_findings": {"finding!": TEXT, "domain": TEXT, "value!": REAL, "text!": TEXT, **RATE},
 }  # fmt: skip
 """Columns that are computed with, by table, each with its type in Arrow. One that ends in `!` must be there, without
 gaps; in `!?`, with some."""

@@ -80,7 +80,11 @@ def run(tmp_path: Path) -> RunDir:
                 "energy_per_token_expected_j": None,
                 "same_output": True,
             }
-            for policy, size in ((None, 4), ("lru", 2), ("lru", 4))
+            for policy, size in ((None, 4), ("lru", 2), ("lru", 4), ("static", 2), ("lru+layer", 2), ("new", 1))
+        ],
+        "findings": [
+            {"finding": "skew", "domain": domain, "value": 1.2, "low": low, "high": low, "text": "<script>no skew"}
+            for domain, low in ((None, 1.1), ("<b>code", None))
         ],
     }
     for name, rows in tables.items():
@@ -117,10 +121,19 @@ def test_every_part_of_the_section_is_there(run: RunDir) -> None:
         "By layer",
         "By domain",
         "Routing map",
+        "Which experts to keep",
         "Decoding with offloaded experts",
     ]
     keys = re.findall(r'id="(.*?)"', page)
     assert len(keys) == len(set(keys)), "ids are unique on the page"
+
+
+def test_findings_stand_with_their_intervals_by_domain(run: RunDir) -> None:
+    page = str(routing_part(run, METRICS, MANIFEST, "r0"))
+    table = page[page.index("Which experts to keep") :]
+    cells = re.findall(r"<td[^>]*>([^<]*)</td>", table[: table.index("</table>")])
+    assert cells[:4] == ["skew", "all", "1.200", "1.100 to 1.100"]
+    assert cells[6] == "&lt;b&gt;code"
 
 
 def test_text_of_others_cannot_become_markup(run: RunDir) -> None:
@@ -135,7 +148,7 @@ def test_a_run_without_tables_shows_nothing(tmp_path: Path) -> None:
 
 
 def test_short_texts_leave_out_what_needs_longer_ones(run: RunDir) -> None:
-    for name in ("srp", "example", "offload"):
+    for name in ("srp", "example", "offload", "findings"):
         (run.path / f"routing_{name}.parquet").unlink()
     page = routing_part(run, {}, {}, "r0")
     assert page is not None

@@ -8,6 +8,7 @@ from typing import Any
 
 from ipw.metrics.derived import Derived
 from ipw.metrics.metric import number
+from ipw.printable import clean
 from ipw.reports.charts.axes import SERIES
 from ipw.reports.charts.curves import Bar, Curve, Mark, Point, Texts, bars, curves, routing_map
 from ipw.reports.markup import Markup, join, tag
@@ -21,6 +22,14 @@ from ipw.runs.recorded import Recorded
 Row = dict[str, Any]
 MAIN_LENGTH, MAIN_RATIO = 16, 2
 POLICIES = {"sch": "SCH, 16 tokens ahead", "lru": "LRU", "lfu": "LFU", "belady": "Belady"}
+OFFLOADED = POLICIES | {
+    "lfru": "LFRU",
+    "slru": "segmented LRU",
+    "static": "pins",
+    "lru-bounded": "LRU, bounded, misses where they lie",
+    "lru+layer": "LRU, guessed from the layer before",
+    "lru+token": "LRU, guessed from the token before",
+}
 MAP_TOKENS = 72
 MOST_DOMAINS = 24
 
@@ -36,7 +45,7 @@ Where they are, a cache of a few experts in fast memory serves most tokens."""
 
 def routing_part(run: RunDir, metrics: Mapping[str, Any], manifest: dict[str, Any], key: str) -> Markup | None:
     """All that is shown of one run, from its tables; `None` where it has none."""
-    rows = {name: _rows(run, name) for name in ("srp", "cache", "offload", "example")}
+    rows = {name: _rows(run, name) for name in ("srp", "cache", "offload", "example", "findings")}
     if not rows["srp"] and not rows["cache"]:
         return None
     makers: tuple[Callable[[], Markup | None], ...] = (
@@ -48,6 +57,7 @@ def routing_part(run: RunDir, metrics: Mapping[str, Any], manifest: dict[str, An
         lambda: _by_layer(rows["srp"], rows["cache"], key),
         lambda: _by_domain(rows["srp"], key),
         lambda: _map(rows["example"], rows["cache"], key),
+        lambda: _findings(rows["findings"]),
         lambda: _offload(rows["offload"], key),
     )
     return join(make() for make in makers)
@@ -219,6 +229,23 @@ uses, darker where ranked higher. Horizontal bars are local consistency."""
     return join([tag("h3", "Routing map"), tag("p", said, class_="note"), chart(drawn)])
 
 
+# --- what to keep --------------------------------------------------------------------------------------------------
+
+
+def _findings(rows: Sequence[Row]) -> Markup | None:
+    """Whether there is a skew, and whether a static set is as good as LRU: of the whole trace, and by domain."""
+    if not rows:
+        return None
+    lead = """Judged on texts that the experts were not chosen on; 95 % over texts. What to do about it for a memory \
+and a link: ipw experts advise, with this run."""
+    cells = [
+        [row["finding"], row["domain"] or "all", f"{row['value']:.3f}", _interval(row), clean(row["text"], 300)]
+        for row in rows
+    ]
+    table = grid(["Finding", "Domain", "Value", "95 %", "In words"], cells, "numbers")
+    return join([tag("h3", "Which experts to keep"), tag("p", lead, class_="note"), table])
+
+
 # --- offload --------------------------------------------------------------------------------------------------------
 
 
@@ -229,13 +256,14 @@ def _offload(rows: Sequence[Row], key: str) -> Markup | None:
     shown = []
     for policy, series in zip(dict.fromkeys(row["policy"] for row in cached), SERIES, strict=False):
         mine = [row for row in cached if row["policy"] == policy]
-        name = POLICIES[policy]
+        name = OFFLOADED.get(policy, policy)
         measured = [Point(row["cache_size"], row["tokens_per_s"]) for row in mine]
-        expected = [Point(row["cache_size"], row["tokens_per_s_expected"]) for row in mine]
-        shown += [
-            Curve(f"{name}, measured", measured, series),
-            Curve(f"{name}, expected", expected, series, dashed=True),
+        expected = [
+            Point(row["cache_size"], row["tokens_per_s_expected"]) for row in mine if row["tokens_per_s_expected"]
         ]
+        shown.append(Curve(f"{name}, measured", measured, series))
+        if expected:
+            shown.append(Curve(f"{name}, expected", expected, series, dashed=True))
     told = "; ".join(f"{c.name}: {c.points[0].y:.0f} at {c.points[0].x}" for c in shown)
     texts = Texts("Decoding with offloaded experts", "experts cached in each layer", "tokens per second", told)
     heads = ["Cache", "Experts a layer", "Memory", "Hits", "Expected", "Tokens/s", "Expected", "J/token", "Expected",
@@ -250,7 +278,7 @@ byte, fitted to all rows."""
 
 def _offload_cells(row: Row) -> list[object]:
     return [
-        POLICIES.get(row["policy"], "none: all in fast memory"),
+        OFFLOADED.get(row["policy"], row["policy"]) if row["policy"] else "none: all in fast memory",
         f"{row['cache_size']}",
         _megabytes(row["memory_bytes"]),
         _share(row["hit_rate"]),

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from ipw.attribution.queries.tables import derive_lm
 from ipw.runs.directory import RunDir
+from ipw.workloads.routing.advice.findings import run_findings
 from ipw.workloads.routing.analysis import MAIN_LENGTH, POOLED_SEQUENCES, Analysis, Cache, Key, analyse
 from ipw.workloads.routing.measures.bootstrap import basic_interval
 from ipw.workloads.routing.measures.segments import best_router
@@ -44,7 +45,11 @@ def derive_routing(run: RunDir) -> dict[str, Metric]:
     run.write_table("routing_cache", _table(cache_rows(analysis)))
     run.write_table("routing_experts", _table(expert_rows(analysis)))
     run.write_table("routing_positions", _table(position_rows(analysis)))
-    for name, rows in (("routing_example", list(example_rows(run))), ("routing_offload", offload_rows(run))):
+    for name, rows in (
+        ("routing_example", list(example_rows(run))),
+        ("routing_offload", offload_rows(run)),
+        ("routing_findings", run_findings(run.path, MAIN_RATIO * analysis.k)),
+    ):
         if rows:
             run.write_table(name, _table(rows))
     model = run.manifest().get("model")

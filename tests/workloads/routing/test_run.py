@@ -14,6 +14,7 @@ from workloads.routing.measured import measured_run
 
 from ipw.errors import UsageError
 from ipw.runs.directory import RunDir
+from ipw.workloads.routing.advice.sources import measured_prices
 from ipw.workloads.routing.derive import derive_routing
 from ipw.workloads.routing.trace import read_parts
 
@@ -81,7 +82,7 @@ def test_tables_and_metrics_come_from_the_run_alone(written: RunDir) -> None:
         metrics["cache_knee_experts"]["value"] * 2 * written.manifest()["model"]["expert_bytes"]
     )
     assert derive_routing(written) == metrics, "the same files give the same numbers"
-    for name in ("srp", "cache", "experts", "positions", "example", "offload"):
+    for name in ("srp", "cache", "experts", "positions", "example", "offload", "findings"):
         table = written.read_table(f"routing_{name}")
         assert table is not None, name
         assert table.num_rows > 0, name
@@ -97,3 +98,23 @@ def test_offloaded_decoding_writes_what_the_plain_model_writes(written: RunDir) 
         assert row["tokens_per_s"] > 0
         assert row["energy_per_token_j"] is None, "no sensor was read"
     assert rows[1]["loaded_bytes_per_token"] > rows[2]["loaded_bytes_per_token"] > rows[3]["loaded_bytes_per_token"]
+
+
+def test_an_advice_takes_its_prices_from_what_a_run_measured(written: RunDir) -> None:
+    derive_routing(written)
+    found = measured_prices(str(written.path))
+    assert found["token_s"] > 0
+    assert found["link_byte_s"] >= 0
+    assert "token_j" not in found, "no sensor was read"
+    assert measured_prices(str(written.path / "nothing")) == {}
+
+
+def test_pins_are_judged_on_other_texts_than_those_they_are_chosen_on(tmp_path: Path) -> None:
+    lines = "\n".join(json.dumps({"id": i, "text": f"{i} and {i * i}"}) for i in range(14))
+    run = measured_run(tmp_path, lines, write=3, offload=("static", "lru-bounded"))
+    derive_routing(run)
+    rows: list[dict[str, Any]] = run.read_table("routing_offload").to_pylist()  # type: ignore[union-attr]
+    assert {row["policy"] for row in rows} == {None, "static", "lru-bounded"}
+    for row in rows[1:]:
+        assert row["same_output"]
+        assert row["hit_rate"] == pytest.approx(row["hit_rate_expected"])

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ipw.workloads.routing.measures.bootstrap import basic_interval
-from ipw.workloads.routing.measures.curves import Counts, Curve
+from ipw.workloads.routing.measures.bootstrap import basic_interval, multiplicities
+from ipw.workloads.routing.measures.curves import Counts, Curve, Trace, pins_and_lru
+from ipw.workloads.routing.measures.units import units_of
+from ipw.workloads.routing.streams.opened import open_stream
+from ipw.workloads.routing.trace import part_paths
 
 Ints = npt.NDArray[np.integer[Any]]
 Floats = npt.NDArray[np.float64]
@@ -55,8 +60,9 @@ def findings(
         )
         found.append(gain)
         for ahead in ("layer", "token"):
-            guessed = by_name[f"lru+{ahead}", "layer", "load"]
-            assert guessed.hidden is not None
+            guessed = by_name.get((f"lru+{ahead}", "layer", "load"))
+            if guessed is None or guessed.hidden is None:
+                continue
             misses = weights @ (counts.accesses[own] - guessed.hits[own, slots - 1])
             share = (weights @ guessed.hidden[own, slots - 1]) / np.maximum(misses, 1e-12)
             entry = _found(f"guessed from the {ahead} before", name, share)
@@ -65,6 +71,16 @@ def findings(
             )
             found.append(entry)
     return found
+
+
+def run_findings(folder: Path, slots: int) -> list[dict[str, Any]]:
+    """Findings of a run's own routing, of its first part where it has several; without guesses."""
+    with tempfile.TemporaryDirectory(prefix="ipw-experts-") as spool:
+        stream = open_stream(part_paths(folder)[0], Path(spool))
+        units = units_of(stream)
+        curves, counts = pins_and_lru(Trace(stream, units, np.ones(len(stream.layers), np.int64), Path(spool)))
+    drawn = multiplicities(units.domain, 0) if units.total > 1 else np.zeros((0, units.total))
+    return findings(curves, counts, drawn, units.domain, stream.domain_names, min(slots, stream.num_experts))
 
 
 def _found(what: str, domain: str | None, values: Floats) -> dict[str, Any]:

@@ -115,12 +115,12 @@ def measured_prices(source: str) -> dict[str, Any]:
     path = Path(source)
     if not (path / "manifest.json").is_file() or not (path / "journal.jsonl").is_file():
         return {}
-    rows = [row for row in offload_rows(RunDir.open(path)) if row["policy"]]
+    rows = [row for row in offload_rows(RunDir.open(path)) if row["tokens_per_s_expected"] is not None]
     if not rows:
         return {}
     loaded = [row["loaded_bytes_per_token"] for row in rows]
     token_s, byte_s = fit_line(loaded, 1 / np.array([row["tokens_per_s"] for row in rows]))
-    found: dict[str, Any] = {"token_s": token_s, "link_byte_s": byte_s or None}
+    found: dict[str, Any] = {"token_s": token_s, "link_byte_s": byte_s}
     energy = [row["energy_per_token_j"] for row in rows]
     if None not in energy:
         found["token_j"], found["link_byte_j"] = fit_line(loaded, energy)

@@ -131,6 +131,24 @@ def all_curves(trace: Trace, inserts: int = 1, workers: int | None = None) -> tu
     return curves, counts, uses.sum(axis=1)
 
 
+def pins_and_lru(trace: Trace) -> tuple[list[Curve], Counts]:
+    """Run the two policies alone that are argued about most: a static set and LRU, with slots in each layer."""
+    layers, num_experts = range(len(trace.stream.layers)), trace.stream.num_experts
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        uses = np.stack(list(pool.map(partial(_uses, trace), layers)))
+        lru = sum(
+            pool.map(partial(_ranked, trace, "lru"), layers), np.zeros((trace.units.total, num_experts), np.int64)
+        )
+    accesses = uses.sum(axis=2)
+    static = np.stack([_pinned(own, trace.units.fold)[0] for own in uses]).sum(axis=0)
+    slots = np.arange(1, num_experts + 1)
+    curves = [
+        Curve(name, "layer", "load", slots, slots * int(trace.layer_bytes.sum()), hits, np.zeros(hits.shape))
+        for name, hits in (("static", static), ("lru", lru))
+    ]
+    return curves, Counts(accesses[0] // trace.stream.k, accesses.sum(axis=0))
+
+
 def _ranked(trace: Trace, policy: str, layer: int) -> Ints:
     """Hits [units, E]."""
     stream, units = trace.stream, trace.units
