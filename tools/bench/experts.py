@@ -263,7 +263,11 @@ def _judge(
     expert_bytes: int,
     num_experts: int,
 ) -> None:
-    line = _joule_line(wanted, taken, energy, experts, profile, expert_bytes, num_experts)
+    line = None
+    if energy["all in fast memory"] and energy["none, all loaded"]:
+        token_j = statistics.fmean(energy["all in fast memory"])
+        all_bytes = experts.shape[1] * experts.shape[2] * expert_bytes
+        line = token_j, (statistics.fmean(energy["none, all loaded"]) - token_j) / all_bytes
     close = dominated = 0
     for each in wanted:
         told = foretell(each.plan, experts, profile, expert_bytes, num_experts)
@@ -292,26 +296,6 @@ def _judge(
             found += f"; {wished[0]:.3f} and {has:.3f} J/token ({has / wished[0] - 1:+.1%})"
         print(found)
     print(f"within {WITHIN:.0%}: {close} of {dominated} settings where transfers take over half of the time")
-
-
-def _joule_line(
-    wanted: list[Setting],
-    taken: dict[str, list[float]],
-    energy: dict[str, list[float]],
-    experts: Ints,
-    profile: Profile,
-    expert_bytes: int,
-    num_experts: int,
-) -> tuple[float, float] | None:
-    """Joules of a token and of a byte from two settings alone: all in fast memory, and the one that loads most."""
-    whole = energy["all in fast memory"]
-    loading = [each for each in wanted if each.plan.miss == "load" and each.plan.prefetch is None and energy[each.name]]
-    if not whole or not loading:
-        return None
-    most = max(loading, key=lambda each: statistics.fmean(taken[each.name]))
-    told = foretell(most.plan, experts, profile, expert_bytes, num_experts)
-    token_j = statistics.fmean(whole)
-    return token_j, (statistics.fmean(energy[most.name]) - token_j) / told.missed
 
 
 def scale(accesses: int, layers: int, num_experts: int, k: int, workers: int | None) -> None:
