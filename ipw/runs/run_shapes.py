@@ -105,17 +105,16 @@ LINES: dict[str, Shape] = {
 """Of a journal, by kind. A line that does not fit is none: it is left out, and the record's check tells of it."""
 
 
-IN_ORDER = {"span", "step", "offload"}
-"""Kinds whose intervals must not end before they begin. A question that does is told by the record's check."""
+IN_ORDER = {*LINES} - {"loss", "evaluation", "method", "example", "rank"}
+"""Kinds with moments, which must follow one another."""
 
 
 def _in_order(record: dict[str, Any]) -> bool:
     """Whether the moments of a line follow one another."""
-    start, end, edges = record.get("start_ns"), record.get("end_ns"), record.get("edges_ns", [])
-    if start is not None and end is not None and end < start:
-        return False
-    pairs = record.get("decode_ns", [])
-    return all(len(pair) == 2 and pair[0] <= pair[1] for pair in pairs) and edges == sorted(edges)
+    moments = [record[name] for name in ("start_ns", "first_token_ns", "end_ns") if record.get(name) is not None]
+    pairs, edges = record.get("decode_ns", []), record.get("edges_ns", [])
+    intervals = all(len(pair) == 2 and pair[0] <= pair[1] for pair in pairs)
+    return intervals and moments == sorted(moments) and edges == sorted(edges)
 
 
 def manifest_fault(manifest: Any) -> str | None:

@@ -12,6 +12,7 @@ from ipw.runs.run_shapes import record_of
 SPAN = {"kind": "span", "phase": "idle", "start_ns": 5, "end_ns": 5}
 STEP = {"kind": "step", "method": "a", "step": 0, "start_ns": 1, "end_ns": 9, "phases": ["x"], "edges_ns": [1, 5, 9],
         "data_ns": [0, 1]}  # fmt: skip
+QUERY = {"kind": "query", "query_id": "a", "start_ns": 1, "first_token_ns": 2, "end_ns": 2}
 OFFLOAD = {"kind": "offload", "cache_size": 1, "expert_bytes": 1, "decode_ns": [[1, 2], [2, 2]], "decoded_tokens": 1,
            "accesses": 1, "hits": 1, "loaded_bytes": 1}  # fmt: skip
 
@@ -20,7 +21,7 @@ def read(record: dict[str, Any]) -> dict[str, Any] | None:
     return record_of(json.dumps(record).encode())
 
 
-@pytest.mark.parametrize("record", [SPAN, STEP, OFFLOAD])
+@pytest.mark.parametrize("record", [SPAN, STEP, OFFLOAD, QUERY, QUERY | {"first_token_ns": None}])
 def test_moments_in_order_are_read(record: dict[str, Any]) -> None:
     assert read(record) == record
 
@@ -29,6 +30,10 @@ def test_moments_in_order_are_read(record: dict[str, Any]) -> None:
     "record",
     [
         SPAN | {"end_ns": 4},
+        QUERY | {"first_token_ns": 3},
+        QUERY | {"first_token_ns": 0},
+        QUERY | {"first_token_ns": None, "end_ns": 0},
+        QUERY | {"kind": "warmup", "end_ns": 0},
         STEP | {"end_ns": 0},
         STEP | {"edges_ns": [1, 9, 5]},
         OFFLOAD | {"decode_ns": [[1, 2], [3, 2]]},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from io import BytesIO
+from itertools import combinations
 from typing import TYPE_CHECKING
 
 from ipw.runs.directory import RunDir
@@ -91,7 +92,7 @@ def _parse(block: bytes, schema: pa.Schema) -> pa.Table:
 
 
 def _fits(table: pa.Table) -> bool:
-    """Whether every number of a block is one that `run_shapes` lets through, and every query has its times and name."""
+    """Whether all of a block is what `run_shapes` lets through: numbers, the order of moments, names and times."""
     import pyarrow.compute as pc
 
     for name in table.column_names:
@@ -101,6 +102,10 @@ def _fits(table: pa.Table) -> bool:
             if ends["min"].is_valid and not 0 <= ends["min"].as_py() <= ends["max"].as_py() < most:
                 return False
         if name in REALS and pc.all(pc.is_finite(table[name])).as_py() is False:
+            return False
+    moments = [name for name in ("start_ns", "first_token_ns", "end_ns") if name in table.column_names]
+    for first, later in combinations(moments, 2):
+        if pc.any(pc.less(table[later], table[first])).as_py():
             return False
     queries = pc.equal(table["kind"], "query")
     needed = [name for name in ("query_id", "start_ns", "end_ns") if name in table.column_names]
