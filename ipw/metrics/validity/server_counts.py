@@ -8,7 +8,6 @@ from typing import Any
 
 from ipw.metrics.metric import mappings, number
 from ipw.metrics.validity.check import Check, made
-from ipw.metrics.validity.steps import BY_STEPS
 from ipw.runs.recorded import Recorded, part_of
 
 NEAR = 0.02
@@ -59,10 +58,10 @@ def _compare(kind: str, theirs: float, ours: float, open_: float, others: list[s
 
 
 def _steps(manifest: Mapping[str, Any], told: Mapping[str, Any]) -> list[str]:
-    """Compare the steps that were seen with those that the engine counts, where joules were divided by them."""
-    attribution = Recorded(manifest).attribution
-    theirs, seen = number(told.get("steps")), number(part_of(attribution, "engine").get("steps"))
-    if theirs is None or seen is None or not str(attribution.get("rule")).startswith(BY_STEPS):
+    """Compare the steps that were seen with those that the engine counts."""
+    engine = part_of(Recorded(manifest).attribution, "engine")
+    theirs, seen = number(told.get("steps")), number(engine.get("steps"))
+    if theirs is None or seen is None:
         return []
     near = abs(theirs - seen) <= STEPS_NEAR * max(theirs, seen) + 2
     return [] if near else [f"{theirs:,.0f} steps, and {seen:,.0f} were seen"]
