@@ -69,14 +69,9 @@ def test_the_direction_of_harm_may_be_given_and_is_that_of_the_metric_else() -> 
     assert read('[metrics.accuracy]\nmargin_points = 1\nharm = "lower"').rules[0].harm == "lower"
 
 
-@pytest.mark.parametrize("workload", ["lm", "measure"])
-def test_names_of_metrics_are_known_for_models_and_commands(workload: str) -> None:
+@pytest.mark.parametrize("workload", ["lm", "measure", "train", "routing", "diffusion"])
+def test_names_of_metrics_are_known_for_every_workload(workload: str) -> None:
     assert "there is no metric 'x'" in refused('[metrics.x]\nmargin = 0.1\nharm = "lower"', workload).message
-
-
-@pytest.mark.parametrize("workload", ["train", "routing"])
-def test_and_for_other_workloads_they_are_known_by_their_runs(workload: str) -> None:
-    assert read('[metrics.x]\nmargin = 0.1\nharm = "lower"', workload).rules[0].metric == "x"
 
 
 @pytest.mark.parametrize("metric", ["energy_per_query_j", "accuracy_per_joule", "energy_j"])

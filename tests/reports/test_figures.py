@@ -25,10 +25,14 @@ def two(folder: Path, **more: object) -> list[View]:
     )
 
 
+OF_DECODING = {"masks"}
+"""Figures that runs of a diffusion model have, and no others."""
+
+
 @pytest.mark.parametrize("style", STYLES)
 def test_every_figure_is_written_in_every_format(tmp_path: Path, style: str) -> None:
     written = write_figures(two(tmp_path), tmp_path / style, style)
-    assert {path.stem for path in written} == set(FIGURES)
+    assert {path.stem for path in written} == set(FIGURES) - OF_DECODING
     starts = {".svg": b"<?xml", ".pdf": b"%PDF", ".png": b"\x89PNG"}
     assert all(path.read_bytes().startswith(starts[path.suffix]) for path in written)
 
