@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
+from time import process_time
 
 from ipw.clock import now_ns
 from ipw.profilers.base import Channel, Reading, SensorError
@@ -29,6 +30,10 @@ TIMES = slice(11, 15)
 """Of a process's stat, behind its name: its own time, and that of children that it waited for, in user and kernel."""
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 BLOCK = 4096
+KEPT = 64
+"""So many files are kept open, since that a file is opened costs more than that it is read."""
+COST, LONGEST_POLL_S = 2e-4, 4.0
+"""A look may cost such a part of a core, or it is taken more seldom: on large hosts /proc/stat takes a millisecond."""
 
 
 def open_load(roots: Iterable[int]) -> Sources | None:
@@ -36,6 +41,9 @@ def open_load(roots: Iterable[int]) -> Sources | None:
     looks = _Looks(Path(os.environ.get("IPW_PROC", PROC)), tuple(dict.fromkeys(roots)))
     if looks.take() is None:
         return None
+    before_s = process_time()
+    looks.take()
+    affordable_s = (process_time() - before_s) / COST
     sources = []
     for name, place, note in ((HOST, 0, "all that the CPUs worked"), (OWN, 1, "what they worked for this run")):
         channel = Channel(
@@ -44,11 +52,11 @@ def open_load(roots: Iterable[int]) -> Sources | None:
             scope="system",
             method="counter",
             unit="s",
-            poll_s=POLL_S if looks.fast else SLOW_POLL_S,
+            poll_s=min(max(POLL_S, affordable_s), LONGEST_POLL_S) if looks.fast else SLOW_POLL_S,
             note=f"CPU seconds: {note}",
         )
         sources.append((channel, partial(looks.read, place)))
-    return Sources(sources)
+    return Sources(sources, looks.files.close)
 
 
 class _Looks:
@@ -58,6 +66,7 @@ class _Looks:
         self._proc, self._roots = str(proc), roots
         self.fast = (proc / "stat").is_file()
         self._slow = not self.fast and "IPW_PROC" not in os.environ
+        self.files = Files()
         self._newest = b""
         self._pids: list[int] = []
         self._seen_s = self._lost_s = 0.0
@@ -77,7 +86,7 @@ class _Looks:
 
     def take(self) -> tuple[float, float] | None:
         """Tell CPU seconds of the host and of this run; `None` where the system does not."""
-        host_s = host_cpu_s(self._proc) if self.fast else busy_cpu_s() if self._slow else None
+        host_s = host_cpu_s(self._proc, self.files) if self.fast else busy_cpu_s() if self._slow else None
         own_s = self._own_s() if self.fast else tree_cpu_s(self._roots)
         if host_s is None or own_s is None:
             return None
@@ -88,37 +97,75 @@ class _Looks:
 
     def _own_s(self) -> float:
         """Sum what the run's processes worked. They are looked for again where anybody started one since."""
-        newest = newest_process(self._proc)
+        newest = newest_process(self._proc, self.files)
         if newest is None or newest != self._newest:
-            self._newest, self._pids = newest or b"", list(tree(self._proc, self._roots))
-        return processes_cpu_s(self._proc, self._pids)
+            pids = list(tree(self._proc, self._roots))
+            for gone in set(self._pids) - set(pids):
+                self.files.forget(f"{self._proc}/{gone}/stat")
+            self._newest, self._pids = newest or b"", pids
+        return processes_cpu_s(self._proc, self._pids, self.files)
 
 
-def host_cpu_s(proc: str) -> float | None:
+class Files:
+    """Files of the kernel's that are read again and again, each by its first block: all that is wanted of them."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, int] = {}
+
+    def read(self, path: str) -> bytes:
+        """Read a file as it is now. Raises OSError, and what was kept is forgotten."""
+        kept = self._kept.get(path)
+        if kept is None:
+            kept = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            if len(self._kept) >= KEPT:
+                try:
+                    return os.pread(kept, BLOCK, 0)
+                finally:
+                    os.close(kept)
+            self._kept[path] = kept
+        try:
+            return os.pread(kept, BLOCK, 0)
+        except OSError:
+            self.forget(path)
+            raise
+
+    def forget(self, path: str) -> None:
+        """Close a file."""
+        kept = self._kept.pop(path, None)
+        if kept is not None:
+            os.close(kept)
+
+    def close(self) -> None:
+        """Close them all."""
+        for path in list(self._kept):
+            self.forget(path)
+
+
+def host_cpu_s(proc: str, files: Files) -> float | None:
     """Read what all CPUs have worked since the start; `None` where that cannot be."""
     try:
-        words = _read(f"{proc}/stat").partition(b"\n")[0].split()
+        words = files.read(f"{proc}/stat").partition(b"\n")[0].split()
         return sum(int(words[k]) for k in BUSY) / TICKS_PER_S
     except (OSError, ValueError, IndexError):
         return None
 
 
-def processes_cpu_s(proc: str, pids: Iterable[int]) -> float:
+def processes_cpu_s(proc: str, pids: Iterable[int], files: Files) -> float:
     """Sum what these processes, and their children that ended, have worked. One that is gone adds nothing."""
     ticks = 0
     for pid in pids:
         try:
-            stat = _read(f"{proc}/{pid}/stat")
+            stat = files.read(f"{proc}/{pid}/stat")
             ticks += sum(map(int, stat[stat.rindex(b")") + 2 :].split(None, TIMES.stop)[TIMES]))
         except (OSError, ValueError):
             continue
     return ticks / TICKS_PER_S
 
 
-def newest_process(proc: str) -> bytes | None:
+def newest_process(proc: str, files: Files) -> bytes | None:
     """Name the process or thread that was started last on this system; `None` where the system does not tell."""
     try:
-        newest = _read(f"{proc}/loadavg").split()[4]
+        newest = files.read(f"{proc}/loadavg").split()[4]
     except (OSError, IndexError):
         return None
     return newest if newest.isdigit() and int(newest) > 0 else None
@@ -136,17 +183,16 @@ def tree(proc: str, roots: Iterable[int]) -> Iterator[int]:
         yield pid
         try:
             for thread in os.listdir(f"{proc}/{pid}/task"):  # noqa: PTH208 - paths cost more than the calls
-                left += map(int, _read(f"{proc}/{pid}/task/{thread}/children", whole=True).split())
+                left += map(int, _whole(f"{proc}/{pid}/task/{thread}/children").split())
         except (OSError, ValueError):
             continue
 
 
-def _read(path: str, *, whole: bool = False) -> bytes:
-    """Read the first block of a file of the kernel's, where all is that is wanted of most, or the whole."""
-    file = os.open(path, os.O_RDONLY)
+def _whole(path: str) -> bytes:
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         text = block = os.read(file, BLOCK)
-        while whole and block:
+        while block:
             block = os.read(file, BLOCK)
             text += block
         return text

@@ -10,6 +10,8 @@ from pathlib import Path
 from time import monotonic
 
 TICKS = os.sysconf("SC_CLK_TCK")
+LENGTH = 400
+"""Of each file, so that none is cut off while it is written."""
 
 
 class Proc:
@@ -43,7 +45,8 @@ class Proc:
         self._write(self.root / "loadavg", f"0.52 0.40 0.31 2/345 {pid}\n")
 
     def end(self, pid: int) -> None:
-        """Let a process be gone."""
+        """Let a process be gone; who still holds its file open reads nothing."""
+        os.truncate(self.root / str(pid) / "stat", 0)
         for path in sorted((self.root / str(pid)).rglob("*"), reverse=True):
             path.rmdir() if path.is_dir() else path.unlink()
         (self.root / str(pid)).rmdir()
@@ -69,7 +72,9 @@ class Proc:
             thread.join()
 
     def _write(self, path: Path, text: str) -> None:
-        """Replace a file whole, as a read of the true one is."""
-        part = path.with_name(f"{path.name}.part")
-        part.write_text(text)
-        part.replace(path)
+        """Change a file in place and at once: the true ones can be kept open, and a read of them is whole."""
+        file = os.open(path, os.O_WRONLY | os.O_CREAT)
+        try:
+            os.pwrite(file, text.encode().ljust(LENGTH), 0)
+        finally:
+            os.close(file)

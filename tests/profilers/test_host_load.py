@@ -10,7 +10,7 @@ from doubles.proc import Proc
 from doubles.reading import opened, value
 
 from ipw.profilers.base import SensorError
-from ipw.profilers.host_load import OWN, open_load, processes_cpu_s, tree
+from ipw.profilers.host_load import OWN, Files, open_load, processes_cpu_s, tree
 from ipw.profilers.sampler.handle import Sampler
 from ipw.profilers.sources import Sources
 
@@ -30,7 +30,12 @@ def load(*roots: int) -> Sources:
 
 
 def sum_of(proc: Proc, *roots: int) -> float:
-    return processes_cpu_s(str(proc.root), tree(str(proc.root), roots))
+    return processes_cpu_s(str(proc.root), tree(str(proc.root), roots), Files())
+
+
+def files_open() -> int:
+    own = Path("/proc/self/fd")
+    return len(list(own.iterdir())) if own.is_dir() else 0
 
 
 def test_what_the_host_worked_leaves_out_waiting_stolen_time_and_guests(proc: Proc) -> None:
@@ -84,7 +89,7 @@ def test_a_system_that_tells_no_load_has_no_gauges(proc: Proc, text: str) -> Non
 
 def test_a_system_that_tells_it_no_longer_is_lost(proc: Proc) -> None:
     with opened(load(10)) as gauges:
-        (proc.root / "stat").unlink()
+        os.truncate(proc.root / "stat", 0)
         with pytest.raises(SensorError, match="no longer tells"):
             gauges.read(0)
 
@@ -138,6 +143,30 @@ def test_a_system_that_does_not_name_its_newest_process_is_looked_through_every_
 def test_a_process_of_a_thousand_children_has_them_all(monkeypatch: pytest.MonkeyPatch, proc: Proc) -> None:
     proc.process(10, main=list(range(1_000_000, 1_001_000)))
     assert len(list(tree(str(proc.root), [10]))) == 1001
+
+
+def test_a_large_family_is_read_whole_though_few_files_are_kept_open(
+    proc: Proc, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ipw.profilers.host_load.KEPT", 3)
+    proc.process(10, main=list(range(20, 40)))
+    for pid in range(20, 40):
+        proc.process(pid, own_s=1.0)
+    before = files_open()
+    with opened(load(10)) as gauges:
+        assert value(gauges, OWN) == 20.0
+        assert files_open() <= before + 3
+        proc.process(39, own_s=3.0)
+        assert value(gauges, OWN) == 22.0
+    assert files_open() == before
+
+
+def test_a_host_whose_looks_are_costly_is_looked_at_more_seldom(proc: Proc, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load(10).channels[0].poll_s == 1.0
+    for cost_s, poll_s in ((0.0004, 2.0), (0.01, 4.0)):
+        moments = iter((5.0, 5.0 + cost_s))
+        monkeypatch.setattr("ipw.profilers.host_load.process_time", lambda each=moments: next(each))
+        assert load(10).channels[0].poll_s == pytest.approx(poll_s)
 
 
 def test_circles_end(proc: Proc) -> None:
