@@ -7,8 +7,7 @@ from typing import Any, NamedTuple
 
 from ipw.metrics.definitions import Definition
 from ipw.metrics.stats import Interval
-from ipw.runs.recorded import is_estimate
-from ipw.runs.unseen import unseen
+from ipw.runs.recorded import Recorded, is_estimate
 from ipw.shapes import finite
 
 BELOW_RESOLUTION = "below resolution"
@@ -36,15 +35,15 @@ class EnergyFacts(NamedTuple):
 
 def energy_facts(manifest: Mapping[str, Any]) -> EnergyFacts:
     """Read method, gain and reason of absence from the attribution, or else from the channels in the total."""
-    attribution = mapping(manifest.get("attribution"))
-    total = [c for c in sensors(manifest) if c.get("in_total")]
+    recorded = Recorded(manifest)
+    attribution, total = recorded.attribution, recorded.in_total
     method = attribution.get("method") or manifest.get("method")
     method = str(method or "+".join(sorted({str(c.get("method")) for c in total}))) or None
     gains = [gain for c in total if (gain := number(c.get("gain_rel"))) is not None]
     gain = number(attribution.get("gain_rel"))
     reason = manifest.get("basis_reason") or manifest.get("attribution_reason")
     absent = reason or ("energy was not attributed" if total else "no sensor could be read")
-    return EnergyFacts(method, str(unseen(manifest) or absent), gain if gain is not None else max(gains, default=None))
+    return EnergyFacts(method, str(recorded.unseen or absent), gain if gain is not None else max(gains, default=None))
 
 
 def metric(

@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 from ipw.clock import now_ns
 from ipw.energy.belief.limits import most_power_w
 from ipw.runs.readings import Kind, Status
+from ipw.secrets_out import without_secrets
 
 Scope = Literal["gpu", "module", "memory", "package", "core", "uncore", "dram", "ane", "soc", "system", "wall"]
 Method = Literal["counter", "integrated_power", "model_estimate", "external_meter"]
@@ -85,9 +86,9 @@ class SensorError(Exception):
     """A channel could not be read just now. The sampler records the status and goes on."""
 
     def __init__(self, status: Status, reason: str) -> None:
-        super().__init__(reason)
         self.status: Status = status
-        self.reason = reason
+        self.reason = without_secrets(reason)
+        super().__init__(self.reason)
 
 
 class Sensor(Protocol):

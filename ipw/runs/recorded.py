@@ -181,6 +181,11 @@ class Recorded(Facts):
         return self._part("progress")
 
     @property
+    def arrivals(self) -> Mapping[str, Any]:
+        """What could be read of when each chunk of text came."""
+        return self._part("arrivals")
+
+    @property
     def sampler(self) -> Mapping[str, Any]:
         """What the sampler cost, read and missed."""
         return self._part("sampler")

@@ -7,7 +7,7 @@ from typing import Any
 
 from ipw.metrics.definitions import definitions_of
 from ipw.metrics.derived import Derived
-from ipw.metrics.metric import mapping, mappings, number, sensors
+from ipw.metrics.metric import mappings, number, sensors
 from ipw.printable import clean
 from ipw.reports.markup import Markup, join, tag
 from ipw.reports.page.results import grid, origin, section, swatch
@@ -143,7 +143,7 @@ def _sensors(view: View) -> Markup | None:
 
 def definitions(views: Sequence[View], _found: Sequence[Group]) -> Markup:
     """What every metric means and how intervals are made."""
-    kinds = dict.fromkeys(mapping(view.summary.get("workload")).get("kind") for view in views)
+    kinds = dict.fromkeys(Derived(view.summary).kind for view in views)
     known = dict.fromkeys(d for kind in kinds for d in definitions_of(kind).values())
     rows = [[tag("th", d.label, scope="row"), tag("td", d.unit or "%"), tag("td", d.formula)] for d in known]
     table = grid(["Metric", "Unit", "Definition"], rows, "words")

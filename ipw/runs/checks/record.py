@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ipw.registry import answers_questions, workload
+from ipw.runs.recorded import Recorded, part_of
 
 Ints = npt.NDArray[np.int64]
 NEAR_NS = 1000
@@ -94,7 +95,7 @@ def _lines(manifest: Mapping[str, Any], found: Found) -> Iterator[str]:
             yield f"{_counted(abs(unread), 'line')} of kind {kind} cannot be read"
     if found.unknown:
         yield f"the journal has lines of unknown kinds: {_first(sorted(found.unknown))}"
-    then = _mapping(_mapping(manifest.get("recorded")).get("journal"))
+    then = part_of(Recorded(manifest).left_at_the_end, "journal")
     if then and dict(then) != dict(found.journal):
         now = found.journal["bytes"]
         yield f"the journal is not as the run left it: it has {now} bytes, and had {then.get('bytes')}"
@@ -102,17 +103,17 @@ def _lines(manifest: Mapping[str, Any], found: Found) -> Iterator[str]:
 
 def _arrivals(manifest: Mapping[str, Any]) -> Iterator[str]:
     """Say of how many requests the chunks could not be read that the journal points at, when it was derived."""
-    if missing := _mapping(manifest.get("arrivals")).get("missing"):
+    if missing := Recorded(manifest).arrivals.get("missing"):
         yield f"{_counted(missing, 'request')} {_are(missing)} without the arrivals that the journal points at"
 
 
 def _questions(manifest: Mapping[str, Any], found: Found) -> Iterator[str]:
-    names, dataset = found.query_id, _mapping(manifest.get("dataset"))
+    names, dataset = found.query_id, Recorded(manifest).dataset
     twice = [name for name, count in Counter(names).items() if count > _askable(manifest)]
     if twice:
         yield f"{_counted(len(twice), 'question')} {_are(len(twice))} there more than once: {_first(twice)}"
     planned = dataset.get("questions")
-    if not answers_questions(_kind(manifest)) or type(planned) is not int:
+    if not answers_questions(Recorded(manifest).kind) or type(planned) is not int:
         return
     short = len(names) < planned and manifest.get("status") != "interrupted"
     if short or len(names) > planned:
@@ -122,7 +123,7 @@ def _questions(manifest: Mapping[str, Any], found: Found) -> Iterator[str]:
 
 
 def _times(manifest: Mapping[str, Any], found: Found) -> Iterator[str]:
-    if manifest.get("status") == "complete" and workload(_kind(manifest)) and not found.windows:
+    if manifest.get("status") == "complete" and workload(Recorded(manifest).kind) and not found.windows:
         yield "the mark of the measured window is missing"
     start, end = found.start_ns, found.end_ns
     backwards = int((end < start).sum())
@@ -139,7 +140,7 @@ def _times(manifest: Mapping[str, Any], found: Found) -> Iterator[str]:
 
 
 def _steps(manifest: Mapping[str, Any], found: Found) -> Iterator[str]:
-    if _kind(manifest) != "train":
+    if Recorded(manifest).kind != "train":
         return
     by_method: dict[str, list[int]] = {}
     for method, step in found.steps:
@@ -150,7 +151,7 @@ def _steps(manifest: Mapping[str, Any], found: Found) -> Iterator[str]:
 
 
 def _readings(manifest: Mapping[str, Any], found: Found) -> Iterator[str]:
-    recorded = _mapping(manifest.get("recorded"))
+    recorded = Recorded(manifest).left_at_the_end
     written = recorded.get("readings")
     if type(written) is int and written != found.readings:
         yield f"{found.readings} of {written} readings are there"
@@ -159,14 +160,14 @@ def _readings(manifest: Mapping[str, Any], found: Found) -> Iterator[str]:
 
 
 def _told(manifest: Mapping[str, Any], found: Found) -> Iterator[str]:
-    if "recorded" in manifest and not _mapping(manifest["recorded"]).get("journal"):
+    if "recorded" in manifest and not Recorded(manifest).left_at_the_end.get("journal"):
         yield NO_DIGESTS
     if stalls := found.lines.get("stall"):
         times = "once" if stalls == 1 else f"{stalls} times"
         yield f"the disk was full for a moment, {times}: what was in flight then was read late"
     if found.cut_bytes:
         yield f"the last reading was cut off after {found.cut_bytes} bytes"
-    arrivals = _mapping(manifest.get("arrivals"))
+    arrivals = Recorded(manifest).arrivals
     if torn := arrivals.get("torn_bytes") or arrivals.get("cut_bytes"):
         yield f"the arrivals of a request that was on its way were cut off after {torn} bytes"
 
@@ -175,14 +176,6 @@ def _askable(manifest: Mapping[str, Any]) -> int:
     """How often one name may stand there: parts of different data sets may share names."""
     merged = manifest.get("merged")
     return len(merged) if isinstance(merged, list) and manifest.get("mismatched") else 1
-
-
-def _kind(manifest: Mapping[str, Any]) -> object:
-    return _mapping(manifest.get("workload")).get("kind")
-
-
-def _mapping(x: object) -> Mapping[str, Any]:
-    return x if isinstance(x, Mapping) else {}
 
 
 def _counted(count: int, what: str) -> str:
