@@ -7,12 +7,14 @@ import math
 import numpy as np
 import pytest
 
-from ipw.gate.pairs import ASSUMED_START_SD, CALIBRATION_DF, SURPRISE, Indices, estimate, without_spikes
+from ipw.gate.pairs import ASSUMED_START_SD, Indices, estimate, without_spikes
 from ipw.metrics.distributions import f_survival
 from ipw.metrics.stats import Array
 
 START_SD = 0.01
 TAU2 = 2 * START_SD**2
+TRUSTED_AS = 8
+"""Degrees of freedom of a calibration: it is trusted as one from nine starts."""
 
 
 def session(*starts: list[float]) -> tuple[Array, Indices]:
@@ -25,7 +27,7 @@ def test_of_one_start_the_mean_is_as_wide_as_its_pairs_and_the_calibration_make_
     own = float(ratios.var(ddof=1)) / 4
     assert found.mean == pytest.approx(0.03)
     assert found.standard_error == pytest.approx(math.sqrt(TAU2 + own))
-    assert found.df == pytest.approx((TAU2 + own) ** 2 / (own**2 / 3 + TAU2**2 / CALIBRATION_DF))
+    assert found.df == pytest.approx((TAU2 + own) ** 2 / (own**2 / 3 + TAU2**2 / TRUSTED_AS))
 
 
 @pytest.mark.parametrize("apart", [0.001, 0.02, 0.03])
@@ -35,10 +37,10 @@ def test_starts_of_one_size_are_pooled_with_what_calibration_expects_and_never_b
     found = estimate(ratios, start, START_SD)
     of_pairs = float(own.var(ddof=1)) / 4
     of_start = TAU2 + of_pairs
-    df = (of_start / 3) ** 2 / ((of_pairs / 3) ** 2 / 9 + (TAU2 / 3) ** 2 / CALIBRATION_DF)
+    df = (of_start / 3) ** 2 / ((of_pairs / 3) ** 2 / 9 + (TAU2 / 3) ** 2 / TRUSTED_AS)
     spread = 2 * apart**2 / of_start
     assert spread / 2 < 2 or apart == 0.03  # the first two lie as calibrated, the third a little wider
-    assert f_survival(spread / 2, 2, df) > SURPRISE
+    assert f_survival(spread / 2, 2, df) > 0.01
     assert found.mean == pytest.approx(0.05)
     assert found.standard_error == pytest.approx(math.sqrt(of_start / 3 * max(1.0, (df + spread) / (df + 2))))
     assert found.df == pytest.approx(df + 2)
@@ -52,6 +54,22 @@ def test_starts_that_contradict_the_calibration_stand_alone_with_their_few_degre
     assert found.standard_error == pytest.approx(0.2 / math.sqrt(3))
 
 
+@pytest.mark.parametrize(("chance", "alone"), [(0.012, False), (0.008, True)])
+def test_a_calibration_is_set_aside_where_it_would_allow_such_starts_once_in_a_hundred(
+    chance: float, *, alone: bool
+) -> None:
+    own = np.array([-0.003, 0.0, 0.001, 0.002])
+    of_pairs = float(own.var(ddof=1)) / 4
+    of_start = TAU2 + of_pairs
+    df = (of_start / 3) ** 2 / ((of_pairs / 3) ** 2 / 9 + (TAU2 / 3) ** 2 / TRUSTED_AS)
+    low, high = 0.0, 1.0
+    for _ in range(60):  # how far apart they lie, for that chance
+        apart = (low + high) / 2
+        low, high = (apart, high) if f_survival(apart**2 / of_start, 2, df) > chance else (low, apart)
+    ratios, start = session(*[(at * apart + own).tolist() for at in (-1, 0, 1)])
+    assert (estimate(ratios, start, START_SD).df == 2) == alone
+
+
 def test_uneven_starts_weigh_by_how_well_each_is_known() -> None:
     ratios, start = session([0.01, 0.03, 0.02], [0.04, 0.05, 0.06, 0.05, 0.04, 0.06])
     found = estimate(ratios, start, START_SD)
@@ -59,7 +77,7 @@ def test_uneven_starts_weigh_by_how_well_each_is_known() -> None:
     weights = np.array([1 / (TAU2 + of_pair / 3), 1 / (TAU2 + of_pair / 6)])
     expected = 1 / weights.sum()
     of_pairs = float((weights**2 * [of_pair / 3, of_pair / 6]).sum()) * expected**2
-    df = expected**2 / (of_pairs**2 / 7 + (expected - of_pairs) ** 2 / CALIBRATION_DF)
+    df = expected**2 / (of_pairs**2 / 7 + (expected - of_pairs) ** 2 / TRUSTED_AS)
     mean = float((weights * [0.02, 0.05]).sum()) * expected
     spread = float((weights * (np.array([0.02, 0.05]) - mean) ** 2).sum())
     assert found.mean == pytest.approx(mean)

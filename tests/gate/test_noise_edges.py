@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from ipw.gate.noise import BOUND, Noise, noise, smallest_effect
-from ipw.gate.pairs import ASSUMED_START_SD, CALIBRATION_DF
+from ipw.gate.noise import Noise, noise, smallest_effect
+from ipw.gate.pairs import ASSUMED_START_SD
 from ipw.gate.verdict import GateError
 from ipw.metrics.distributions import chi2_quantile, t_quantile
 
@@ -24,7 +24,7 @@ def test_uneven_starts_explain_as_much_as_the_mean_of_one_over_their_sizes() -> 
     explained = within * np.mean([1 / 2, 1 / 3, 1 / 4])
     assert found.repetition_sd == pytest.approx(math.sqrt(within / 2))
     assert found.start_sd == pytest.approx(math.sqrt((between - explained) / 2))
-    upper = between * 2 / chi2_quantile(1 - BOUND, 2) - explained
+    upper = between * 2 / chi2_quantile(0.8, 2) - explained
     assert found.start_sd_high == pytest.approx(math.sqrt(upper / 2))
     assert (found.job_sd, found.pairs, found.starts, found.jobs) == (None, 9, 3, 1)
 
@@ -97,7 +97,7 @@ def test_the_smallest_effect_takes_both_tails_and_the_spreads_of_both_arms() -> 
     found = Noise(0.01, 0.002, 0.004, None, 9, 3, 1)
     between, within = 2 * 0.004**2 / 3, 2 * 0.01**2 / 12
     total = between + within
-    df = total**2 / (within**2 / 9 + between**2 / CALIBRATION_DF) + 2
+    df = total**2 / (within**2 / 9 + between**2 / 8) + 2
     reach = (t_quantile(0.01, df) + t_quantile(1 - 0.9, df)) * math.sqrt(total)
     exact = 1.05 * math.exp(reach) - 1
     assert smallest_effect(found, pairs=12, starts=3, margin=0.05, alpha=0.01, power=0.9) == pytest.approx(exact)
