@@ -142,9 +142,11 @@ def tried(
     def tell(mutant: Mutant, end: str) -> bool:
         room = mutant.file.split("/")[1]
         ends.setdefault(room if room in {"energy", "runs"} else "gate", Counter())[end] += 1  # verbs: the gate's
+        count, change = sum(map(Counter.total, ends.values())), f"{mutant.old!r} -> {mutant.new!r}"
         if end in {"SURVIVED", "NO TEST", "broke"}:
-            count, change = sum(map(Counter.total, ends.values())), f"{mutant.old!r} -> {mutant.new!r}"
             print(f"{count:4} {end} {mutant.file}:{mutant.line}: {change}: {mutant.becomes}")
+        elif count % 20 == 0:
+            print(f"{count:4} tried")
         return time.monotonic() > until
 
     trials: list[Trial] = []

@@ -44,7 +44,7 @@ UNITS = (1.0, 1e-3, 1e-6, 1e-9)
 SENTINELS = tuple(
     sorted(
         number * unit
-        for number in (2**16 - 1, 2**31 - 1, 2**31, 2**32 - 1, 2**32, 2**63 - 1, 2**64 - 1)
+        for number in (2**16 - 1, 2**31, 2**32, 2**63, 2**64)  # one less is the same within SAME, but for 16 bits
         for unit in UNITS
         if number * unit > 1.0
     )
