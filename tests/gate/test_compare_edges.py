@@ -160,6 +160,16 @@ def test_a_comparison_tells_who_was_compared_and_what_to_mind_of_each(tmp_path: 
     assert [row["metric"] for row in found["rows"]] == [each.name for each in COMPARED]
 
 
+def test_each_run_has_its_own_marks(tmp_path: Path) -> None:
+    base, candidate = derived(tmp_path, "run-a"), derived(tmp_path, "run-b", status="interrupted")
+    base.write_summary(summarize(base) | {"valid": True})
+    candidate.write_summary(summarize(candidate) | {"valid": False})
+    found = compare(base, candidate)
+    assert found["base"]["marks"] == []
+    assert found["candidate"]["marks"] == ["interrupted", "not valid"]
+    assert "candidate: interrupted" in found["notes"]
+
+
 def test_another_device_is_told_since_its_gain_does_not_cancel(tmp_path: Path) -> None:
     one, two, other = (derived(tmp_path, f"run-{name}") for name in ("a", "b", "c"))
     manifest = other.manifest()
