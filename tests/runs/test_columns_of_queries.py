@@ -16,7 +16,7 @@ S = 1_000_000_000
 def row(**changes: Any) -> dict[str, Any]:
     return {
         "query_id": "q", "subject": "s", "status": "ok", "prompt_tokens": 10, "completion_tokens": 5, "score": 1.0,
-        "cached_tokens": 4, "start_ns": 0, "first_token_ns": S, "last_token_ns": 3 * S, "end_ns": 4 * S,
+        "cached_tokens": 4, "start_ns": S, "first_token_ns": 2 * S, "last_token_ns": 4 * S, "end_ns": 5 * S,
     } | changes  # fmt: skip
 
 
