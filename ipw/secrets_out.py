@@ -33,9 +33,9 @@ LONG_NAME = 200
 SHORTEST = 8
 """Shorter values of variables stand in any text by chance."""
 IN_URL = re.compile(
-    r"(?<=://)(?:[^/?#\s\"'<>]{1,200}|(?![^\s/@:]{1,100}:\d{1,5}[/?#])[^\s/@:\"'<>]{0,100}:[^\s@\"'<>]{1,200})(?=@)"
+    r"(?<=://)(?!USER:PASSWORD@)(?:[^/?#\s\"'<>]{1,200}|(?![^\s/@:]{1,100}:\d{1,5}[/?#])[^\s/@:\"'<>]{0,100}:[^\s@\"'<>]{1,200})(?=@)"
 )
-"""User and password. A password may hold a slash, as those of object stores do."""
+"""User and password, but not where a hint names them. A password may hold a slash, as those of object stores do."""
 PARAMETER = re.compile(
     rf"(?i)(?<=[?&;])((?:[\w.%-]*(?:{WORDS})|x-amz-[\w-]+))=(?!\[secret\])[^&#;\s\"'<>]*[^&#;\s\"'<>:,.)\]]"
 )
