@@ -118,7 +118,7 @@ def mutants_of(path: Path, root: Path) -> Iterator[Mutant]:
             case ast.Constant(value=bool(value)):
                 yield change(node, at_import, *span(node), str(not value))
             case ast.Constant(value=int(value)):
-                yield change(node, at_import, *span(node), str(value + 1))
+                yield change(node, at_import, *span(node), str(value + 1 if value < 1000 else 2 * value))
             case ast.Constant(value=float(value)):
                 yield change(node, at_import, *span(node), repr(value * 2 or 1.0))
             case ast.Return(value=value) if value and not isinstance(value, ast.Constant):
