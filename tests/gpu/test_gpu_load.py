@@ -53,7 +53,10 @@ def used(folder: Path, *command: str) -> dict[str, object]:
 
 @pytest.mark.gpu
 @pytest.mark.timeout(120)
-def test_a_neighbour_on_a_real_gpu_is_told_with_its_share(neighbour: int, tmp_path: Path) -> None:
+def test_a_neighbour_on_a_real_gpu_is_told_with_its_share(
+    neighbour: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IPW_PROC", "/proc")
     (sensor,) = find("nvml")
     sensor.close()
     if not any(channel.status == "ok" for channel in sensor.channels):

@@ -9,9 +9,12 @@ from __future__ import annotations
 import ctypes
 import os
 import re
+import struct
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
-from typing import Any, ClassVar
+from operator import itemgetter
+from time import process_time
+from typing import Any
 
 from ipw.clock import now_ns
 from ipw.profilers.base import Channel, Reading, Sensor, SensorError
@@ -19,7 +22,10 @@ from ipw.profilers.host_load import PROC, SHARED_NS, tree
 from ipw.profilers.nvidia.calls import asked, function, shut_down, told
 from ipw.profilers.sources import Source, Sources
 
-POLL_S = 5.0
+POLL_S, LONGEST_POLL_S, APART_S = 5.0, 20.0, 0.25
+COST = 2e-4
+"""A look takes 1.7 to 2.1 ms on an H200. So much of a core it may cost, or it is taken more seldom; several GPUs are
+looked at so far apart."""
 MEASURED = re.compile(r"nvml/gpu(\d+)(/power)?")
 ROOM, MOST = 100, 4096
 """Processes of which a driver tells at once, and so many at most."""
@@ -29,17 +35,10 @@ PERCENT = 100
 UNKNOWN = "NVML names a process that has ended or, as in a container, is not seen from here: whose it is cannot be told"
 
 
-class Sample(ctypes.Structure):
-    """`nvmlProcessUtilizationSample_t` of nvml.h."""
-
-    _fields_: ClassVar = [
-        ("pid", ctypes.c_uint),
-        ("time_us", ctypes.c_ulonglong),
-        ("sm", ctypes.c_uint),
-        ("memory", ctypes.c_uint),
-        ("encoder", ctypes.c_uint),
-        ("decoder", ctypes.c_uint),
-    ]
+SAMPLE = struct.Struct("=I4xQIIII")
+"""`nvmlProcessUtilizationSample_t` of nvml.h: process, microseconds since 1970, per cent of the time, and others."""
+Sample = tuple[int, int, int]
+"""Its first three."""
 
 
 def open_gpu_load(sensors: Sequence[Sensor], roots: Iterable[int]) -> Sources | None:
@@ -56,8 +55,8 @@ def open_gpu_load(sensors: Sequence[Sensor], roots: Iterable[int]) -> Sources | 
         asked(lambda: pynvml.nvmlInit())  # noqa: PLW0108 - the name is looked up where that may fail
     except (ImportError, SensorError):
         return None
-    looks = Looks(pynvml, numbers, tuple(dict.fromkeys(roots)))
-    sources = list(_sources(looks))
+    own = _Own(os.environ.get("IPW_PROC", PROC), tuple(dict.fromkeys(roots)))
+    sources = [each for place, number in enumerate(numbers) for each in _sources(pynvml, number, own, place)]
     if sources:
         return Sources(sources, pynvml.nvmlShutdown)
     shut_down(pynvml)
@@ -69,97 +68,100 @@ def _measured(sensors: Sequence[Sensor]) -> Iterator[Channel]:
         yield from (each for each in sensor.channels if each.status == "ok" and each.kind != "gauge")
 
 
-def _sources(looks: Looks) -> Iterator[Source]:
-    """Make the gauges of each GPU that tells; the first look sets since when the next one tells."""
-    looks.take()
-    for number in looks.able():
-        for place, (whose, note) in enumerate((("others", "other processes"), ("own", "this run"))):
-            channel = Channel(
-                name=f"load/gpu{number}/{whose}",
-                kind="gauge",
-                scope="gpu",
-                method="counter",
-                unit="%",
-                poll_s=POLL_S,
-                note=f"share of the time since the reading before in which kernels of {note} ran",
-            )
-            yield channel, partial(looks.read, number, place)
+def _sources(nv: Any, number: int, own: _Own, place: int) -> Iterator[Source]:
+    """Make the gauges of a GPU if it tells; the first look sets since when the next one tells.
+
+    Each GPU is looked at by itself, in its own rhythm: a look takes milliseconds.
+    """
+    before_s, look = process_time(), Look(nv, number, own)
+    if isinstance(look.take(), SensorError):
+        return
+    affordable_s = (process_time() - before_s) / COST
+    for whose, note in enumerate(("other processes", "this run")):
+        channel = Channel(
+            name=f"load/gpu{number}/{'own' if whose else 'others'}",
+            kind="gauge",
+            scope="gpu",
+            method="counter",
+            unit="%",
+            poll_s=min(max(POLL_S, affordable_s), LONGEST_POLL_S) + APART_S * place,
+            note=f"share of the time since the reading before in which kernels of {note} ran",
+        )
+        yield channel, partial(look.read, whose)
 
 
-class Looks:
-    """Looks at all GPUs at once, at most every so often."""
+class _Own:
+    """Which processes are this run's."""
 
-    def __init__(self, nv: Any, numbers: Sequence[int], roots: tuple[int, ...]) -> None:
-        self._nv, self._numbers, self._roots = nv, numbers, roots
-        self._proc = os.environ.get("IPW_PROC", PROC)
+    def __init__(self, proc: str, roots: tuple[int, ...]) -> None:
+        self._proc, self._roots = proc, roots
+        self._ever: set[int] = set()
+        """One that ended may be told of for a while."""
+
+    def all(self) -> set[int]:
+        """List all that ever were."""
+        self._ever.update(tree(self._proc, self._roots))
+        return self._ever
+
+    def sees(self, pid: int) -> bool:
+        """Whether a process is seen from here."""
+        return os.path.exists(f"{self._proc}/{pid}")  # noqa: PTH110 - a path costs more than the call
+
+
+class Look:
+    """Looks at one GPU: both gauges tell of one look."""
+
+    def __init__(self, nv: Any, number: int, own: _Own) -> None:
+        self._nv, self._number, self._own = nv, number, own
         self._ask = function(nv, "nvmlDeviceGetProcessUtilization")
-        self._since_us = dict.fromkeys(numbers, 0)
+        self._since_us = 0
         self._room = ROOM
-        self._own: set[int] = set()
-        """All that ever were ours: one that ended may be told of for a while."""
-        self._found: dict[int, tuple[float, float] | SensorError] = {}
-        self._at_ns: tuple[int, int] | None = None
+        self._buffer = ctypes.create_string_buffer(ROOM * SAMPLE.size)
+        self._last: tuple[int, int, tuple[float, float] | SensorError] | None = None
 
-    def able(self) -> list[int]:
-        """GPUs that told something when they were asked last."""
-        return [number for number, found in self._found.items() if not isinstance(found, SensorError)]
-
-    def read(self, number: int, place: int) -> Reading:
-        """Give what others (0) or we (1) used of a GPU since the look before, in per cent of the time."""
-        if self._at_ns is None or now_ns() - self._at_ns[0] > SHARED_NS:
-            self.take()
-        assert self._at_ns is not None
-        found = self._found[number]
+    def read(self, whose: int) -> Reading:
+        """Give what others (0) or we (1) used since the look before, in per cent of the time."""
+        if self._last is None or now_ns() - self._last[0] > SHARED_NS:
+            before = now_ns()
+            found = self.take()
+            half = (now_ns() - before) // 2
+            self._last = before + half, half, found
+        t_ns, half, found = self._last
         if isinstance(found, SensorError):
             raise found
-        return Reading(self._at_ns[0], found[place], self._at_ns[1])
+        return Reading(t_ns, found[whose], half)
 
-    def take(self) -> None:
-        """Look."""
-        before = now_ns()
-        answers = {number: self._samples(number) for number in self._numbers}
-        if any(answers.values()):
-            self._own.update(tree(self._proc, self._roots))
-        self._found = {
-            number: samples if isinstance(samples, SensorError) else self._told_apart(samples)
-            for number, samples in answers.items()
-        }
-        half = (now_ns() - before) // 2
-        self._at_ns = before + half, half
-
-    def _samples(self, number: int) -> dict[int, int] | SensorError:
-        """Ask one GPU: per cent of the time by process id."""
+    def take(self) -> tuple[float, float] | SensorError:
+        """Ask what others used, and what we did; or say why that cannot be told."""
         try:
-            handle = self._nv.nvmlDeviceGetHandleByIndex(number)
-            code, samples = self._asked(handle, self._since_us[number])
-            if code == NOT_FOUND:
-                return {}
-            if code:
+            handle = self._nv.nvmlDeviceGetHandleByIndex(self._number)
+            code, samples = self._asked(handle)
+            if code not in {0, NOT_FOUND}:
                 return told(self._nv.NVMLError(code))
         except Exception as error:  # noqa: BLE001 - one GPU costs itself
             return told(error)
-        new = [each for each in samples if each.time_us > self._since_us[number]]
-        self._since_us[number] = max((each.time_us for each in new), default=self._since_us[number])
+        new = [each for each in samples if each[1] > self._since_us]
+        self._since_us = max((time_us for _, time_us, _ in new), default=self._since_us)
         # drivers fill up their answers with processes of number 0 and parts beyond the whole
-        newest = sorted((each for each in new if each.pid and each.sm <= PERCENT), key=lambda each: each.time_us)
-        return {int(each.pid): int(each.sm) for each in newest}
+        newest = sorted((each for each in new if each[0] and each[2] <= PERCENT), key=itemgetter(1))
+        return self._told_apart({pid: sm for pid, _, sm in newest if sm})
 
-    def _asked(self, handle: Any, since_us: int) -> tuple[int, list[Sample]]:
+    def _asked(self, handle: Any) -> tuple[int, list[Sample]]:
+        """Ask for the processes that used a GPU since a moment: NVML's code, and what it wrote."""
         while True:
-            samples, count = (Sample * self._room)(), ctypes.c_uint(self._room)
-            code = self._ask(handle, samples, ctypes.byref(count), ctypes.c_ulonglong(since_us))
+            count = ctypes.c_uint(self._room)
+            code = self._ask(handle, self._buffer, ctypes.byref(count), ctypes.c_ulonglong(self._since_us))
             if code != TOO_SMALL or self._room >= MOST:
-                return code, list(samples[: min(count.value, self._room)])
+                told = 0 if code else min(count.value, self._room)
+                return code, [each[:3] for each in SAMPLE.iter_unpack(self._buffer.raw[: told * SAMPLE.size])]
             self._room = min(max(2 * self._room, count.value), MOST)
+            self._buffer = ctypes.create_string_buffer(self._room * SAMPLE.size)
 
-    def _told_apart(self, samples: dict[int, int]) -> tuple[float, float] | SensorError:
-        """Add up what others used, and what we did; a process that nobody sees may be either."""
-        used = {pid: sm for pid, sm in samples.items() if sm}
-        own = sum(sm for pid, sm in used.items() if pid in self._own)
-        others = sum(sm for pid, sm in used.items() if pid not in self._own and self._is_seen(pid))
+    def _told_apart(self, used: dict[int, int]) -> tuple[float, float] | SensorError:
+        """Add up by whose it is; a process that nobody sees may be anybody's."""
+        ours = self._own.all() if used else set()
+        own = sum(sm for pid, sm in used.items() if pid in ours)
+        others = sum(sm for pid, sm in used.items() if pid not in ours and self._own.sees(pid))
         if own + others < sum(used.values()):
             return SensorError("unsupported", UNKNOWN)
         return min(float(others), PERCENT), min(float(own), PERCENT)
-
-    def _is_seen(self, pid: int) -> bool:
-        return os.path.exists(f"{self._proc}/{pid}")  # noqa: PTH110 - a path costs more than the call
