@@ -66,6 +66,8 @@ def _prices(source: str, sizes: Sizes, options: dict[str, Any]) -> Prices:
 
     found = measured_prices(source)
     how = ["prices of tokens and bytes: measured by this run"] if found else []
+    if found.pop("estimated", False):
+        how.append("joules are an estimate from load, not measured")
     largest = max(sizes.layer_bytes)
     for option, name, measure in (("link", "link_byte_s", measure_link), ("cpu", "cpu_byte_s", measure_cpu)):
         text = options[option]

@@ -115,7 +115,8 @@ def measured_prices(source: str) -> dict[str, Any]:
     path = Path(source)
     if not (path / "manifest.json").is_file() or not (path / "journal.jsonl").is_file():
         return {}
-    rows = [row for row in offload_rows(RunDir.open(path)) if row["tokens_per_s_expected"] is not None]
+    run = RunDir.open(path)
+    rows = [row for row in offload_rows(run) if row["tokens_per_s_expected"] is not None]
     if not rows:
         return {}
     loaded = [row["loaded_bytes_per_token"] for row in rows]
@@ -124,4 +125,5 @@ def measured_prices(source: str) -> dict[str, Any]:
     energy = [row["energy_per_token_j"] for row in rows]
     if None not in energy:
         found["token_j"], found["link_byte_j"] = fit_line(loaded, energy)
+        found["estimated"] = run.manifest().get("method") == "model_estimate"
     return found

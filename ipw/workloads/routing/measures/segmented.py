@@ -73,7 +73,7 @@ def _to_front(after: Ints, before: Ints, end: int, node: int) -> None:
 
 
 @compiled
-def _walk(  # noqa: C901 (one loop, which a call an access would slow)
+def _walk(  # noqa: C901, PLR0912, PLR0915 (one loop, which a call an access would slow)
     experts: Ints, units: Ints, afters: Ints, befores: Ints, wheres: Ints, helds: Ints, hits: Ints
 ) -> None:
     n, k = experts.shape
@@ -85,16 +85,25 @@ def _walk(  # noqa: C901 (one loop, which a call an access would slow)
         for i in range(n):
             found = 0
             for j in range(k):
-                expert = experts[i, j]
-                own[expert] = i
-                place = where[expert]
+                node = experts[i, j] + 2
+                place = where[node - 2]
                 if place < 0:
                     continue
                 found += 1
-                _unlink(after, before, expert + 2)
-                held[place] -= 1
-                _to_front(after, before, 1, expert + 2)
-                where[expert] = 1
+                before_it, after_it = before[node], after[node]
+                if before_it == 1:  # the most recent of those that are protected
+                    continue
+                after[before_it] = after_it
+                before[after_it] = before_it
+                first = after[1]
+                after[node] = first
+                before[node] = 1
+                before[first] = node
+                after[1] = node
+                if place == 1:
+                    continue
+                where[node - 2] = 1
+                held[0] -= 1
                 held[1] += 1
                 if held[1] > most:
                     oldest = before[1]
@@ -107,6 +116,8 @@ def _walk(  # noqa: C901 (one loop, which a call an access would slow)
                 hits[units[i], size - 1] += found
             if found == k:
                 continue
+            for j in range(k):
+                own[experts[i, j]] = i
             for j in range(k):
                 expert = experts[i, j]
                 if where[expert] >= 0:
