@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,10 @@ def advice_for(
 ) -> dict[str, Any]:
     """Give the whole answer; `folder` is for what the passes keep on disk. Raises UsageError where sizes do not fit."""
     layer_bytes = matched(stream, sizes)
+    untraced = _untraced(stream, sizes)
+    if untraced:
+        rest = sum(untraced.values()) * sizes.num_experts
+        budget = replace(budget, resident_bytes=budget.resident_bytes + rest)
     units = units_of(stream)
     curves, counts, uses = all_curves(Trace(stream, units, layer_bytes, folder), inserts)
     drawn = multiplicities(units.domain, seed) if units.total > 1 else np.zeros((0, units.total))
@@ -91,7 +95,11 @@ def advice_for(
             "accesses": stream.accesses,
             "intervals": f"95 %, bootstrap over {units.kind}",
         },
-        "notes": [*stream.notes, *sizes.notes],
+        "notes": [
+            *stream.notes,
+            *sizes.notes,
+            *(f"layer {layer} routes in the model but not in the trace: its experts all stay" for layer in untraced),
+        ],
     }
 
 
@@ -111,6 +119,14 @@ def matched(stream: Stream, sizes: Sizes) -> Any:
         f"the trace has {len(stream.layers)} layers, the model {sizes.name} routes in {len(sizes.layers)}",
         "are they of one model?",
     )
+
+
+def _untraced(stream: Stream, sizes: Sizes) -> dict[int, int]:
+    """Bytes of an expert of each layer that the trace lacks, such as those that guess tokens ahead."""
+    by_layer = dict(zip(sizes.layers, sizes.layer_bytes, strict=True))
+    if not set(stream.layers) <= set(by_layer):
+        return {}
+    return {layer: size for layer, size in by_layer.items() if layer not in stream.layers}
 
 
 def _all_on_cpu(prices: Prices) -> bool:

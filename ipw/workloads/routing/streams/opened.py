@@ -51,7 +51,7 @@ def open_stream(
     columns, domains = columns or {}, Numbers()
     if source.suffix.lower() in JSON:
         record = first_record(source)
-        if isinstance(record, dict) and not is_route(record, columns):
+        if not (isinstance(record, dict) and is_route(record, columns)):
             return _of_responses(source, folder, num_experts, k)
         batches = json_batches(source, columns, domains)
         stream = stream_of_rows(batches, source, folder, domains.names, num_experts, k)

@@ -231,3 +231,12 @@ def test_units_are_texts_or_stretches_of_one_text(tmp_path: Path) -> None:
     texts: Units = units_of(stream_of(tmp_path, experts, 5, hundreds))
     assert texts.total == 100
     assert texts.fold.tolist() == [0, 1] * 50
+
+
+def test_layers_that_the_trace_lacks_stay_in_memory(tmp_path: Path) -> None:
+    stream = stream_of(tmp_path, many("zipf", 100, 2, 6, 2), 6)
+    longer = Sizes("some", (0, 1, 2), (SIZE, SIZE, 2 * SIZE), 6, 2, 0, 0, "told")
+    found = advice_for(stream, longer, Budget(12 * SIZE + 5 * SIZE, 0, 0, 0), Prices(), tmp_path)
+    assert found["memory"]["resident_bytes"] == 12 * SIZE
+    assert found["advice"]["slots"] == 2 * (2 if found["advice"]["per"] == "pool" else 1)
+    assert "layer 2 routes in the model but not in the trace" in found["notes"][0]

@@ -192,6 +192,14 @@ def test_what_newer_vllm_returns_has_the_prompt_by_itself(tmp_path: Path) -> Non
     assert [run.generated for run in stream.runs] == [False, True]
 
 
+def test_one_response_over_several_lines_and_a_list_of_them_are_read(tmp_path: Path) -> None:
+    response = {"routed_experts": ROUTING.tolist(), "usage": {"prompt_tokens": PROMPT}}
+    for name, content in (("one.json", json.dumps([response], indent=1)), ("two.jsonl", json.dumps([response]))):
+        folder = tmp_path / name.partition(".")[0]
+        folder.mkdir()
+        np.testing.assert_array_equal(whole(opened(folder, name, content)), ROUTING)
+
+
 def test_tokens_that_a_server_has_no_routing_of_are_left_out_and_told(tmp_path: Path) -> None:
     holes = ROUTING.copy()
     holes[[3, 30]] = -1
