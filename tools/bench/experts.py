@@ -37,7 +37,7 @@ from ipw.workloads.routing.offload.table import hits_of
 from ipw.workloads.routing.streams.stream import Run, Spool, finished
 
 Ints = npt.NDArray[np.integer[Any]]
-GPU = {"hidden_size": 2048, "moe_intermediate_size": 4096, "num_hidden_layers": 4, "experts": 16, "k": 4}
+GPU = {"hidden_size": 4096, "moe_intermediate_size": 6144, "num_hidden_layers": 2, "experts": 16, "k": 4}
 CPU = {"hidden_size": 1024, "moe_intermediate_size": 1024, "num_hidden_layers": 4, "experts": 16, "k": 2}
 WITHIN = 0.10
 CLOCKS = {"wall": time.perf_counter, "thread": time.thread_time}
@@ -240,17 +240,17 @@ def loader(tokens: int, passes: int, *, with_joules: bool, disk: bool) -> None:
                 if block is not None and block.energy_j is not None:
                     energy[each.name].append(block.energy_j / tokens)
                 print(f"pass {number + 1}: {each.name}: {1 / taken[each.name][-1]:.2f} tokens/s", flush=True)
-        offload.close()
-        if meter is not None:
-            meter.close()
         token_s, all_bytes = min(taken["all in fast memory"]), layers * k * offload.expert_bytes
         byte_s = (min(taken["none, all loaded"]) - token_s) / all_bytes
         cpu_byte_s = max(min(taken["none, all on the CPU"]) - token_s, 0.0) / all_bytes
         prices = Prices(token_s, byte_s, cpu_byte_s)
         prices_told = {"token_ms": 1e3 * token_s, "link_gb_s": 1e-9 / byte_s, "link_alone_gb_s": 1e-9 / min(links)}
         prices_told |= {"cpu_ms": 1e3 * cpu_byte_s * offload.expert_bytes, "expert_mb": offload.expert_bytes / 1e6}
-        print(json.dumps({"device": device, "torch": torch.__version__, **prices_told}))
+        print(json.dumps({"device": device, "torch": torch.__version__, **prices_told}), flush=True)
         _judge(wanted[3:], taken, energy, prices, experts, profile, offload.expert_bytes, num_experts)
+        if meter is not None:
+            meter.close()
+        offload.close()
 
 
 def _judge(
