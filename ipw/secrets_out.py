@@ -49,7 +49,7 @@ HEADER = re.compile(
 """Its value has a digit, or is long: `no api-key: give one` is no header."""
 SCHEME = re.compile(r"(?i)\b((?:bearer|basic)\s+)(?=[\w.~+/=-]{8,})[\w.~+/=-]+")
 KNOWN_FORM = re.compile(
-    r"(?<![\w-])(?:sk-[\w-]{16,}|hf_\w{20,}|gh[pousr]_\w{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}|xox[abprs]-[\w-]{10,}|"
+    r"(?<![\w-])(?:sk-(?=[\w-]*\d)[\w-]{16,}|hf_[A-Za-z0-9]{20,}|gh[pousr]_[A-Za-z0-9]{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}|xox[abprs]-[\w-]{10,}|"
     r"(?:AKIA|ASIA)[A-Z0-9]{16}|AIza[\w-]{30,}|eyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]+)"
 )
 """Of OpenAI and others, Hugging Face, GitHub, GitLab, Slack, AWS, Google; JSON web tokens."""
