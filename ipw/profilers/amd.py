@@ -6,9 +6,11 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from math import inf
 from pathlib import Path
 from typing import Any, TypeVar
 
+from ipw.energy.belief.limits import most_power_w
 from ipw.profilers.base import Channel, SensorError, absent, timed
 from ipw.profilers.linux.sysfs_power import limit_w, micro
 from ipw.profilers.nvidia.visible import Gpu, select
@@ -172,7 +174,8 @@ def _place(path: Path) -> str:
 
 def _of_socket(channel: Channel) -> Channel:
     """Make it a channel of the package, of which RAPL's counter says more where it can be read."""
-    return replace(channel, scope="package", note="; ".join(filter(None, (APU, channel.note))))
+    most_w = min(channel.max_power_w or inf, most_power_w("package"))
+    return replace(channel, scope="package", max_power_w=most_w, note="; ".join(filter(None, (APU, channel.note))))
 
 
 def _from_driver(path: Path) -> Source:

@@ -67,9 +67,14 @@ class Look:
         self._limit_s = max((least_s, *map(_limit_s, self._watched()))) if self._still else 0.0
 
     def judged(self) -> Sensor:
-        """Look until all has moved or time is up. Returns the sensor; what stood still is failed, with the reason."""
-        while self._moved or (self._still and now_ns() - self._from_ns < self._limit_s * 1e9):
+        """Look until all has moved or time is up. Returns the sensor; what stood still is failed, with the reason.
+
+        It looks once in any case: opening the other sensors may have taken all the time that there was.
+        """
+        looked = False
+        while self._moved or (self._still and not (looked and now_ns() - self._from_ns >= self._limit_s * 1e9)):
             self._look()
+            looked = True
             quick = any(not channel.ticks for channel in self._watched())
             if (self._still or self._moved) and not (quick and now_ns() - self._from_ns < BUSY_NS):
                 time.sleep(PAUSE_S)

@@ -206,6 +206,7 @@ def test_a_processor_with_graphics_is_its_socket_and_counts_once_beside_its_rapl
     with opened(open_amd()) as sensor:
         alone = choose_basis(sensor.channels)
         assert alone.name == "gpu+package"
+        assert [channel.max_power_w for channel in sensor.channels] == [1000.0, 2300.0]
         rapl = Channel(name="rapl/package-0", kind="counter", scope="package", method="counter")
         beside = choose_basis([*sensor.channels, rapl])
         assert beside.channels == {"amd/0000:02:00.0", "rapl/package-0"}

@@ -61,6 +61,22 @@ def test_a_counter_that_moves_is_believed_at_once_and_left_as_it_is() -> None:
     assert time.process_time() - before < opening.LEAST_S
 
 
+@pytest.mark.parametrize(
+    "channel",
+    [COUNTER, replace(COUNTER, update_period_s=None, ticks=True), POWER],
+    ids=["counter", "ticking counter", "power"],
+)
+def test_one_that_moves_is_looked_at_however_long_the_other_sensors_took_to_open(
+    channel: Channel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [now_ns()]
+    monkeypatch.setattr(opening, "now_ns", lambda: clock[0])
+    began = clock[0]
+    look = Look(made((channel, lambda: 0.0 if clock[0] == began else 20.0)))
+    clock[0] += 60_000_000_000
+    assert statuses(look.judged()) == {channel.name: "ok"}
+
+
 def test_one_that_is_renewed_late_is_waited_for() -> None:
     start = time.monotonic()
     channel = replace(COUNTER, update_period_s=None, ticks=True)
