@@ -36,6 +36,7 @@ NOT_RUN = {
     r"ipw run lm .*'vllm serve": "vLLM; tests/workloads/lm/test_served.py starts a stand-in",
     r"ipw run lm .*'transformers serve": "a model of the hub; tests/workloads/lm/test_transformers.py serves one",
     r"ipw run lm .*--dtype": "10 s; tests/workloads/lm/test_transformers.py loads a folder",
+    r"ipw run diffusion .*(hf:|Dream)": "gigabytes; tests/workloads/diffusion/test_checkpoints.py has small ones",
     r"ipw run train": "8 s a method; tests/workloads/training/test_run.py trains by each",
     r"ipw doctor --probe": "10 s a channel; tests/verbs/test_doctor_probe.py probes one",
     r"ipw experts advise (trace|model)": "files of one's own; tests/verbs/test_experts.py makes some",
@@ -45,7 +46,7 @@ NOT_RUN = {
 """Commands that are only checked, and what they need that is not here."""
 NEEDS = {
     "ipw run lm --model": "xllamacpp",
-    "ipw run routing": "torch",
+    "ipw run (routing|diffusion)": "torch",
     "ipw experts advise moe": "torch",
     "ipw report .*--figures": "matplotlib",
 }
@@ -135,7 +136,9 @@ def test_the_files_of_the_guides_are_read_as_they_stand(desk: Desk, tmp_path: Pa
     assert [cell.placement.accelerator for cell in read_suite(written(head + placement), WORKLOADS).cells[::2]]
     ((_, facts),) = blocks("toml", "reports.md")
     assert set(read_facts(written(facts)).models) == {"qwen3-8b", "a-large-one"}
-    assert len(blocks("toml")) == 6, "a new block is read here too"
+    ((_, decoding),) = blocks("toml", "diffusion.md")
+    assert [cell.cell.options["method"] for cell in read_suite(written(decoding), WORKLOADS).cells][1] == "local-leap"
+    assert len(blocks("toml")) == 7, "a new block is read here too"
 
 
 def test_the_gate_of_the_guide_passes_where_nothing_has_changed() -> None:

@@ -23,11 +23,12 @@ from ipw.workloads.lm.servers.engines import BUNDLED
 IDLE_S = 3.0
 PAGE_NAME = "quickstart.html"
 ROUTED_SEQUENCES = 96
+DECODED, DECODED_QUESTIONS = "greedy,local-leap", 96
 TRAINED, TRAINING_STEPS = ("backprop", "local", "zeroth-order"), 12
 
 
 def quickstart(*, sensors: str, out: Path, limit: int | None, as_json: bool) -> int:
-    """Measure each bundled model over the bundled questions and, with torch, the routing of the MoE and training."""
+    """Measure each bundled model over the bundled questions and, with torch, routing, training and masked diffusion."""
     from ipw.reports.page.page import write_page
 
     runs = []
@@ -41,13 +42,14 @@ def quickstart(*, sensors: str, out: Path, limit: int | None, as_json: bool) -> 
             raise error
         runs.append(run)
     if find_spec("torch") and find_spec("transformers"):
-        for measure in (_routing, _training):
-            run, interrupted = measure(sensors, out, limit)
+        for measure in (_routing, _training, _diffusion):
+            found, interrupted = measure(sensors, out, limit)
             if interrupted:
                 return INTERRUPTED
-            runs.append(run)
+            runs += found
     elif not as_json:
-        console().print("expert routing and training are left out: pip install 'ipw[torch]' adds them", markup=False)
+        left_out = "expert routing, training and masked diffusion are left out"
+        console().print(f"{left_out}: pip install 'ipw[torch]' adds them", markup=False)
     summaries = [derive(run) for run in runs]
     page = out / PAGE_NAME
     write_page(runs, page)
@@ -58,23 +60,32 @@ def quickstart(*, sensors: str, out: Path, limit: int | None, as_json: bool) -> 
     return OK
 
 
-def _routing(sensors: str, out: Path, limit: int | None) -> tuple[RunDir, bool]:
+def _routing(sensors: str, out: Path, limit: int | None) -> tuple[list[RunDir], bool]:
     from ipw.workloads.routing.measure import measure_routing
     from ipw.workloads.routing.parameters import Parameters as RoutingParameters
 
-    return measure_routing(
-        RoutingParameters(limit=min(limit or ROUTED_SEQUENCES, ROUTED_SEQUENCES), write=10), sensors, 1.0, out, TERMINAL
-    )
+    parameters = RoutingParameters(limit=min(limit or ROUTED_SEQUENCES, ROUTED_SEQUENCES), write=10)
+    run, interrupted = measure_routing(parameters, sensors, 1.0, out, TERMINAL)
+    return [run], interrupted
 
 
-def _training(sensors: str, out: Path, limit: int | None) -> tuple[RunDir, bool]:
+def _training(sensors: str, out: Path, limit: int | None) -> tuple[list[RunDir], bool]:
     from ipw.workloads.training.measure import measure_training
     from ipw.workloads.training.parameters import Parameters as TrainingParameters
 
     steps = min(limit or TRAINING_STEPS, TRAINING_STEPS)
     parameters = TrainingParameters(methods=TRAINED, steps=steps, batch_size=4, sequence_length=32, warmup=1)
     run, _, interrupted = measure_training(parameters, sensors, 1.0, out, TERMINAL)
-    return run, interrupted
+    return [run], interrupted
+
+
+def _diffusion(sensors: str, out: Path, limit: int | None) -> tuple[list[RunDir], bool]:
+    from ipw.workloads.diffusion.measure import diffusion_parameters, measure_diffusion
+
+    limit = min(limit or DECODED_QUESTIONS, DECODED_QUESTIONS)
+    parameters, methods = diffusion_parameters(method=DECODED, limit=limit)
+    runs, _, interrupted = measure_diffusion(parameters, methods, sensors, 1.0, out, audience=TERMINAL)
+    return runs, interrupted
 
 
 @click.command("quickstart")
