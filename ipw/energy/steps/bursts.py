@@ -14,6 +14,8 @@ GAPS_NS = np.geomspace(1e5, 5e7, 28)
 """Pauses that are tried as what parts one burst from the next."""
 TOGETHER_NS = 100_000
 """Chunks of one unit no further apart than this were sent as one."""
+SHORTER = 0.25
+"""Of that pause: so long a pause parts the results of one unit too."""
 SAMPLE, PARTS = 200_000, 4
 """Arrivals that are looked at to find the pause, in so many stretches of the run."""
 
@@ -49,12 +51,28 @@ class Fit(NamedTuple):
 
 
 def bursts(arrivals: Arrivals, gap_ns: float) -> Bursts:
-    """Cut where no result came for `gap_ns`."""
+    """Cut where no result came for `gap_ns`, and where a unit's next result came after a shorter pause."""
     new = np.concatenate([[True], np.diff(arrivals.t_ns) > gap_ns])[: arrivals.t_ns.size]
+    _cut_again(arrivals, new, gap_ns)
     of = np.cumsum(new, dtype=np.int32) - np.int32(1)
     starts = np.flatnonzero(new)
     ends = np.append(starts[1:], arrivals.t_ns.size) - 1
     return Bursts(gap_ns, of, arrivals.t_ns[starts], arrivals.t_ns[ends[: starts.size]])
+
+
+def _cut_again(arrivals: Arrivals, new: Bools, gap_ns: float) -> None:
+    """Part bursts in which a unit had results twice, at the longest pause between the two, if it is long enough."""
+    order = np.argsort(arrivals.unit, kind="stable")
+    before, after = order[:-1], order[1:]
+    number = np.cumsum(new)
+    again = (arrivals.unit[before] == arrivals.unit[after]) & (number[before] == number[after])
+    again &= arrivals.t_ns[after] - arrivals.t_ns[before] > gap_ns * SHORTER
+    pairs = np.stack([before[again], after[again]], 1)
+    for first, last in pairs[np.argsort(pairs[:, 1])][: new.size // 20].tolist():
+        if not new[first + 1 : last + 1].any():
+            pauses = np.diff(arrivals.t_ns[first : last + 1])
+            longest = int(np.argmax(pauses))
+            new[first + 1 + longest] |= bool(pauses[longest] > gap_ns * SHORTER)
 
 
 def best_gap(arrivals: Arrivals) -> tuple[float, Fit]:
@@ -63,8 +81,8 @@ def best_gap(arrivals: Arrivals) -> tuple[float, Fit]:
     fits = [joined([fit(part, bursts(part, gap)) for part in samples]) for gap in GAPS_NS]
     scores = np.array([one.score for one in fits])
     good = np.flatnonzero(scores >= scores.max() - 0.005)
-    best = int(good[good.size // 2])  # the middle of those that do as well: farthest from joining and from cutting
-    return float(GAPS_NS[best]), fits[best]
+    best = int(good[good.size // 3])  # of those that do as well, one that is far from joining and from cutting
+    return float(GAPS_NS[best]), fits[best]._replace(shared=sum(_beside_others(part) for part in samples))
 
 
 def fit(arrivals: Arrivals, found: Bursts) -> Fit:
@@ -89,6 +107,17 @@ def fit(arrivals: Arrivals, found: Bursts) -> Fit:
         spread=_spread(found, several),
         shared=chunks,
     )
+
+
+def _beside_others(arrivals: Arrivals) -> int:
+    """Arrivals while several units had results to come."""
+    units, unit = np.unique(arrivals.unit, return_inverse=True)
+    at = np.arange(unit.size)
+    first, last = np.full(units.size, unit.size), np.zeros(units.size, np.int64)
+    np.minimum.at(first, unit, at)
+    np.maximum.at(last, unit, at)
+    change = np.bincount(first, minlength=unit.size + 1) - np.bincount(last + 1, minlength=unit.size + 1)
+    return int((np.cumsum(change)[:-1] > 1).sum())
 
 
 def joined(fits: list[Fit]) -> Fit:
