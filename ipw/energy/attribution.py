@@ -35,6 +35,7 @@ FEWER_EVENTS = EVENTS // 4
 COSTS_EVERY = 8
 """Pieces, of whose first it is found how large errors are, and what is held up, for all of them."""
 
+OTHERS = "steps last longer than what was asked for takes: others share the engine, how many is a guess"
 _NONE = Share(np.zeros(0), np.zeros(0), np.zeros(0), None)
 
 
@@ -48,7 +49,7 @@ class Attribution:
     idle_j: float
     """While no span was in flight."""
     unattributed_j: float
-    """Counted across an outage: nobody can say whose it is."""
+    """Counted across an outage, or drawn by steps for others: nobody can say whose it is."""
     idle_power_w: Interval | None
     """The floor that net energy leaves out: value, low, high."""
     levels: dict[str, Interval]
@@ -113,7 +114,7 @@ def _divided(
     if engine.whole is None:
         return divided(curve, spans, engine, baseline, window_ns)
     of_spans, of_owners = Collected(spans.owner.size), Collected(spans.owners or 0)
-    idle_j, costs, seconds = 0.0, [], []
+    idle_j, unseen_j, costs, seconds = 0.0, 0.0, [], []
     known = None
     for number, piece in enumerate(pieces(curve, spans, window_ns, FEWER_EVENTS)):
         part = engine.within(piece.owner, int(piece.curve.t_ns[0]), int(piece.curve.t_ns[-1]))
@@ -125,11 +126,12 @@ def _divided(
         of_spans.add(found.spans, piece.span, piece.inside)
         of_owners.add(found.owners, piece.owner, piece.owner_inside)
         idle_j += found.idle_j
+        unseen_j += found.unseen_j
         costs.append(found.costs)
         seconds.append((piece.window_ns[1] - piece.window_ns[0]) / 1e9)
     names = dict.fromkeys(name for each in costs for name in each)
     mean = {name: _mean([each.get(name) for each in costs], seconds) for name in names}
-    return ByWork(of_spans.share(), of_owners.share(), idle_j, mean)
+    return ByWork(of_spans.share(), of_owners.share(), idle_j, unseen_j, mean)
 
 
 def _by_work(curve: Curve, found: ByWork, baseline: Baseline, window_ns: tuple[int, int]) -> Attribution:
@@ -140,11 +142,12 @@ def _by_work(curve: Curve, found: ByWork, baseline: Baseline, window_ns: tuple[i
         owners=found.owners,
         measured_j=measured_j,
         idle_j=found.idle_j,
-        unattributed_j=unattributed_j,
+        unattributed_j=unattributed_j + found.unseen_j,
         idle_power_w=baseline.estimate(*window_ns),
         levels={},
         rule=RULE,
         gain_rel=curve.gain_rel,
+        flags=(OTHERS,) if found.unseen_j else (),
         costs=found.costs,
     )
 

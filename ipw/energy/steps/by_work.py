@@ -16,7 +16,17 @@ from ipw.energy.chain import smooth
 from ipw.energy.curve import Z95, Curve
 from ipw.energy.division import Share
 from ipw.energy.steps.engine import Engine
-from ipw.energy.steps.step_costs import Costs, Ticks, costs_again, costs_of, held_up_var, in_ticks, ticks_of
+from ipw.energy.steps.laws import Law, likeliest, others, under
+from ipw.energy.steps.step_costs import (
+    Costs,
+    Ticks,
+    costs_again,
+    costs_of,
+    held_up_var,
+    in_ticks,
+    plain_costs,
+    ticks_of,
+)
 from ipw.energy.steps.steps import Steps
 from ipw.energy.steps.work import COSTS, STEP, Work
 from ipw.energy.timeline import Spans
@@ -24,8 +34,6 @@ from ipw.energy.uncertainty import quadratic
 
 LEAST_TICKS = 20
 """Ticks with steps in them, below which they do not tell what a step costs."""
-HELD_UP = 0.0, 0.5, 1.0
-"""Of what a step costs, the part that grows with the time for which it is held up: what is tried."""
 Interval = tuple[float, float, float]
 RULE = (
     "division of each step of the engine; what a step costs shared equally by those in it, tokens borne by whose they"
@@ -37,7 +45,7 @@ class Known(NamedTuple):
     """What another part of the run has told."""
 
     costs: Costs
-    held_up: float
+    law: Law
 
 
 class ByWork(NamedTuple):
@@ -46,6 +54,8 @@ class ByWork(NamedTuple):
     spans: Share
     owners: Share
     idle_j: float
+    unseen_j: float
+    """Drawn for what nobody here asked for."""
     costs: dict[str, Interval]
     known: Known | None = None
     """The same, to divide more with."""
@@ -67,20 +77,33 @@ def divided(
         raise ValueError("units and owners are the same")
     usable = ~_in_gaps(curve)
     floor_j = np.diff(baseline.energy_at(curve.t_ns))
-    found = []
-    for part in HELD_UP if known is None else (known.held_up,):
-        stretched = work.stretched(part)
-        ticks = ticks_of(curve, steps, stretched, floor_j, usable, baseline.sd_w())
-        if int((usable & (ticks.done[STEP] > 0)).sum()) < LEAST_TICKS:
-            return f"fewer than {LEAST_TICKS} readings during steps"
-        found.append((costs_again(ticks, known.costs) if known else costs_of(ticks), ticks, stretched, part))
-    costs, ticks, work, part = min(found, key=lambda one: one[0].misfit)
+
+    def in_ticks_of(done: Work) -> Ticks:
+        return ticks_of(curve, steps, done, floor_j, usable, baseline.sd_w())
+
+    if int((usable & (in_ticks_of(work).done[STEP] > 0)).sum()) < LEAST_TICKS:
+        return f"fewer than {LEAST_TICKS} readings during steps"
+    if known:
+        law, work = known.law, under(known.law, work, steps, known.costs.joules)
+    else:
+        law, work = likeliest(
+            work, steps, lambda done: plain_costs(in_ticks_of(done)), lambda done: costs_of(in_ticks_of(done))
+        )
+    ticks = in_ticks_of(work)
+    costs = costs_again(ticks, known.costs) if known else costs_of(ticks)
     if not costs.joules.any():
         return "steps cost nothing that could be told"
     own = costs.scatter**2 + held_up_var(work)
     drawn = _drawn(ticks, costs, own, in_ticks(steps, own * (costs.joules @ work.step) ** 2, curve.t_ns)[0])
-    shared = _shared(curve, spans, steps, work, costs, drawn, floor_j * usable, ticks.above_j, window_ns)
-    return shared._replace(known=Known(costs, part))
+    vague = _vague(others(work), work) if law.unseen else 0.0
+    shared = _shared(curve, spans, steps, work, costs, drawn, floor_j * usable, ticks.above_j, window_ns, vague)
+    return shared._replace(known=Known(costs, law))
+
+
+def _vague(number: float, work: Work) -> float:
+    """How far energy may be off, as a fraction, where so many units of others are: as likely none as twice as many."""
+    seen = work.entry_step.size / work.step.shape[1]
+    return float(number / (seen + number) / np.sqrt(3))
 
 
 class Drawn(NamedTuple):
@@ -125,6 +148,7 @@ def _shared(
     floor_j: Floats,
     above_j: Floats,
     window_ns: tuple[int, int],
+    vague: float,
 ) -> ByWork:
     """Sum up over steps: what each owner's entries cost, times what the step drew of what it costs as a rule."""
     owners = spans.owners or 0
@@ -136,18 +160,22 @@ def _shared(
     after = sums(work.entry_unit, by_entry * ~work.before, owners)
     variance = _variance(work, costs, by_entry, per_step, drew, owners)
     variance += _timing_variance(curve, steps, work, costs, drawn, by_entry, per_step, owners)
+    variance += (vague * (before + after)) ** 2
     whole_floor, floor = _floor_shares(curve, spans, floor_j, window_ns)
     head = _first_of_owner(spans)
     alone = np.bincount(spans.owner, minlength=owners)[spans.owner] < 2
     net = np.where(head, before[spans.owner], after[spans.owner]) + np.where(head & alone, after[spans.owner], 0.0)
     share = np.divide(net, (before + after)[spans.owner], out=np.zeros(net.size), where=net > 0)
     total = before + after
-    idle_j = whole_floor + _within(curve, above_j, window_ns) - float(total.sum()) - float(floor.sum())
+    by_step = per_step * drew
+    unseen_j = float(by_step.sum() - by_entry.sum()) if vague else 0.0
+    idle_j = whole_floor + _within(curve, above_j, window_ns) - float(total.sum()) - float(floor.sum()) - unseen_j
     owned_floor = sums(spans.owner, floor, owners)
     return ByWork(
         spans=_share(net + floor, net, variance[spans.owner] * share),
         owners=_share(total + owned_floor, total, variance),
         idle_j=idle_j,
+        unseen_j=unseen_j,
         costs=_told(costs),
     )
 

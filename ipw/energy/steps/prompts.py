@@ -50,6 +50,8 @@ class Prompts(NamedTuple):
     """`[steps]`: how many times longer each lasted than steps with as much to do."""
     odd: Floats
     """`[steps]`: the same, where it may be less than 1: some of the work that seems to be in it was done elsewhere."""
+    unseen: Floats
+    """`[steps]`: tokens by which each lasted longer though none that was asked for can have been in it."""
 
 
 def located(requests: Requests, steps: Steps) -> Prompts:
@@ -92,7 +94,10 @@ def located(requests: Requests, steps: Steps) -> Prompts:
     odd = np.clip(times, *HELD_UP)
     held_up = np.where(step_tokens > 0, np.maximum(odd, 1.0), odd)
     passes = _passes(step_tokens, decoding, most)
-    return Prompts(step, unit, tokens, step_tokens, passes, token_s, held_up, odd)
+    alone = longer & (step_tokens == 0) & (token_s > 0)
+    more = np.divide(seconds - base_s, token_s, out=np.zeros(seconds.size), where=alone) - decoding
+    unseen = np.where(alone, np.maximum(more, 0.0), 0.0)
+    return Prompts(step, unit, tokens, step_tokens, passes, token_s, held_up, odd, unseen)
 
 
 class _Queue(NamedTuple):

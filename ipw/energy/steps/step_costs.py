@@ -130,9 +130,14 @@ def in_ticks(steps: Steps, values: Floats, knots_ns: Ints) -> Floats:
 
 def costs_of(ticks: Ticks) -> Costs:
     """Costs, none negative, with outliers weighing less, and tokens before and after the first result much alike."""
-    plain = _fitted(ticks, [STEP, TOKEN, PROMPT], _first_guess(ticks, [STEP, TOKEN, PROMPT]))
+    plain = plain_costs(ticks)
     full = _fitted(ticks, [STEP, TOKEN, PROMPT, CONTEXT], plain.joules)
     return full if plain.misfit - full.misfit > ASKED_FOR and full.joules[CONTEXT] > 0 else plain
+
+
+def plain_costs(ticks: Ticks) -> Costs:
+    """The same, where context costs nothing."""
+    return _fitted(ticks, [STEP, TOKEN, PROMPT], _first_guess(ticks, [STEP, TOKEN, PROMPT]))
 
 
 def costs_again(ticks: Ticks, before: Costs) -> Costs:

@@ -21,7 +21,8 @@ class Work(NamedTuple):
     entry_unit: Ints
     entry_step: Ints
     entry: Floats
-    """`[4, entries]`: share of a step, tokens, tokens before the first result, tokens of context."""
+    """`[4, entries]`: share of a step, turns after the first result, tokens before it, tokens of context. A turn yields
+    one token, or those that are accepted of several that were computed."""
     before: Bools
     """Whether the entry is work before the first result."""
     step: Floats
@@ -31,9 +32,15 @@ class Work(NamedTuple):
     odd: Floats
     """`[steps]`: the same, where it may be less than 1: some of the work that seems to be in it was done elsewhere."""
 
+    unseen: Floats
+    """`[steps]`: tokens by which each lasted longer though none that was asked for can have been in it."""
+
     def stretched(self, part: float) -> Work:
         """With what steps cost growing, in `part`, as they are held up."""
-        times = 1 + part * (self.longer - 1)
+        return self.scaled(1 + part * (self.longer - 1))
+
+    def scaled(self, times: Floats) -> Work:
+        """With so many times as much of everything in each step."""
         return self._replace(entry=self.entry * times[self.entry_step], step=self.step * times)
 
 
@@ -51,19 +58,19 @@ def work_of(requests: Requests, steps: Steps, prompts: Prompts) -> Work:
     way = np.clip((steps.end_ns[step] - start) / np.maximum(end - start, 1), 0.0, 1.0)
     context = _prompt(requests)[unit] + way * np.maximum(requests.produced[unit], 0)
     of_prompt = _prompt(requests)[prompts.unit]
-    decoded = steps.entry_tokens[later]
-    none, nought = np.zeros(step.size), np.zeros(prompts.step.size)
+    once, none, nought = np.ones(step.size), np.zeros(step.size), np.zeros(prompts.step.size)
     entry = np.concatenate(
         [
             np.stack([each[prompts.step], nought, prompts.tokens, of_prompt]),
-            np.stack([each[step], decoded, none, context]),
+            np.stack([each[step], once, none, context]),
         ],
         axis=1,
     )
     entry_step = np.concatenate([prompts.step, step])
     before = np.repeat([True, False], [prompts.step.size, step.size])
     step_sums = np.stack([sums(entry_step, row, n) for row in entry])
-    return Work(np.concatenate([prompts.unit, unit]), entry_step, entry, before, step_sums, prompts.longer, prompts.odd)
+    units = np.concatenate([prompts.unit, unit])
+    return Work(units, entry_step, entry, before, step_sums, prompts.longer, prompts.odd, prompts.unseen)
 
 
 def _prompt(requests: Requests) -> Floats:

@@ -1,0 +1,97 @@
+"""By which law steps draw what they cost: as they are held up, with work that nobody here asked for, up to a limit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from ipw.energy.arrays import Floats
+from ipw.energy.steps.step_costs import ASKED_FOR, Costs
+from ipw.energy.steps.steps import Steps
+from ipw.energy.steps.work import PROMPT, STEP, TOKEN, Work
+
+HELD_UP = 0.0, 0.5, 1.0
+LIMITS, FINER = (4.0, 2.0, 1.2, 0.8), (1.25, 0.8)
+"""Of the power that a strong step would draw if power followed its costs: what is tried."""
+STRONG = 0.95
+ROUNDS = 2
+EXACT = 0.003
+"""Steps that depart from their costs by no more leave nothing to explain."""
+NOTICED = 0.02
+"""Of the work before first results that was asked for: so much that nobody here asked for is looked at."""
+
+
+class Law(NamedTuple):
+    """How what steps draw follows from what was done in them."""
+
+    held_up: float = 0.0
+    """Of what a step costs, the part that grows with the time for which it is held up."""
+    unseen: bool = False
+    """Whether steps that last longer without a reason have work of others in them."""
+    limit_w: float = np.inf
+    """Power above idle nears this as 1 - exp(-x) does."""
+
+
+Fit = Callable[[Work], Costs]
+
+
+def under(law: Law, work: Work, steps: Steps, joules: Floats | None = None) -> Work:
+    """What was done, such that its costs are what was drawn; with a limit, near costs of `joules`."""
+    found = work.stretched(law.held_up)
+    if law.unseen:
+        found = _beside_others(found, others(work))
+    if np.isfinite(law.limit_w) and joules is not None:
+        power = (joules @ found.step) / np.maximum((steps.end_ns - steps.start_ns) / 1e9, 1e-9) / law.limit_w
+        found = found.scaled(np.divide(-np.expm1(-power), power, out=np.ones(power.size), where=power > 1e-6))
+    return found
+
+
+def others(work: Work) -> float:
+    """How many units of others run beside those seen, as far as the work that nobody asked for tells.
+
+    Their results are not seen; that they have as many for their work as those that are is the best guess.
+    """
+    asked = float(work.step[PROMPT].sum())
+    return float(work.unseen.sum()) / asked * work.entry_step.size / work.step.shape[1] if asked else 0.0
+
+
+def _beside_others(work: Work, number: float) -> Work:
+    """With so many units of others in each step: they share it, have turns, and the work that nobody asked for."""
+    entry, step = work.entry.copy(), work.step.copy()
+    seen = np.bincount(work.entry_step, minlength=step.shape[1])
+    entry[STEP] *= (seen / (seen + number))[work.entry_step]
+    step[TOKEN] += number
+    step[PROMPT] += work.unseen
+    return work._replace(entry=entry, step=step)
+
+
+def likeliest(work: Work, steps: Steps, plain: Fit, full: Fit) -> tuple[Law, Work]:
+    """Try laws, each with the costs that suit it best; a limit must be asked for by the ticks.
+
+    `plain` finds costs without those of context, `full` with them.
+    """
+    laws = [Law(part) for part in HELD_UP]
+    if work.unseen.sum() > NOTICED * work.step[PROMPT].sum():
+        laws.append(Law(unseen=True))
+    tried = []
+    for law in laws:
+        done = under(law, work, steps)
+        tried.append((full(done), law, done))
+        if tried[0][0].scatter <= EXACT:
+            return law, done
+    costs, law, found = min(tried, key=lambda one: one[0].misfit + ASKED_FOR * (one[1] != Law()))
+    seconds = np.maximum((steps.end_ns - steps.start_ns) / 1e9, 1e-9)
+    strong_w = float(np.quantile((costs.joules @ found.step) / seconds, STRONG))
+    best = costs.misfit - ASKED_FOR, law, found
+    for parts in (LIMITS, FINER):
+        around_w = strong_w if parts is LIMITS else best[1].limit_w
+        for part in parts if np.isfinite(around_w) else ():
+            limited, joules = law._replace(limit_w=part * around_w), costs.joules
+            for _ in range(ROUNDS):
+                scaled = under(limited, work, steps, joules)
+                joules = plain(scaled).joules
+            scaled = under(limited, work, steps, joules)
+            best = min(best, (full(scaled).misfit, limited, scaled), key=lambda one: one[0])
+    return best[1], best[2]
