@@ -165,6 +165,7 @@ def test_all_in_a_step_share_it_alike_and_each_has_its_own_tokens_and_context() 
         0.0,
         np.ones(5),
         np.ones(5),
+        np.zeros(5),
     )
     work = work_of(ASKED, steps, placed)
     assert work.before.tolist() == [True] * 3 + [False] * 4
@@ -172,13 +173,13 @@ def test_all_in_a_step_share_it_alike_and_each_has_its_own_tokens_and_context() 
     assert work.entry_unit.tolist() == [0, 1, 2, 0, 0, 1, 2]
     share, tokens, prompt, context = work.entry
     np.testing.assert_allclose(share, [1, 1 / 2, 2, 1 / 2, 1 / 2, 1 / 2, 1])
-    np.testing.assert_allclose(tokens, [0, 0, 0, 1, 1, 8 / 3, 1])
+    np.testing.assert_allclose(tokens, [0, 0, 0, 1, 1, 1, 1])
     np.testing.assert_allclose(prompt, [30, 50, 7, 0, 0, 0, 0])
     # of what was prompt, and what was produced by then: a straight line from the first result to the end
     grown = [40 + 3 * 10 / 21, 40 + 3 * 20 / 21, 50 + 4, 7 + 2]
     np.testing.assert_allclose(context, [40, 50, 7, *grown])
     np.testing.assert_allclose(work.step[0], [1, 1, 1, 2, 1])
-    np.testing.assert_allclose(work.step[1], [0, 1, 11 / 3, 0, 1])
+    np.testing.assert_allclose(work.step[1], [0, 1, 2, 0, 1])
 
 
 # --- what kind of engine ---------------------------------------------------------------------------------------------

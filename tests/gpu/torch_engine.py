@@ -55,6 +55,7 @@ class Decoder:
 
     def __init__(self, torch: Any, shape: Shape) -> None:
         self.torch, self.shape = torch, shape
+        torch.backends.cuda.enable_cudnn_sdp(False)  # it makes a plan for every new length, which takes a second
         kind = torch.bfloat16
         head = shape.hidden // shape.heads
         kv = shape.kv_heads * head

@@ -6,6 +6,7 @@ Shapley value (Shapley, "A value for n-person games", 1953) of the cost "a step,
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -32,6 +33,7 @@ from ipw.energy.steps.work import COSTS, STEP, Work
 from ipw.energy.timeline import Spans
 from ipw.energy.uncertainty import quadratic
 
+ROUNDS = 3
 LEAST_TICKS = 20
 """Ticks with steps in them, below which they do not tell what a step costs."""
 Interval = tuple[float, float, float]
@@ -75,6 +77,7 @@ def divided(
         return engine.why
     if steps.first_step.size != spans.owners:
         raise ValueError("units and owners are the same")
+    curve = _coarse(curve, steps, window_ns)
     usable = ~_in_gaps(curve)
     floor_j = np.diff(baseline.energy_at(curve.t_ns))
 
@@ -100,6 +103,19 @@ def divided(
     return shared._replace(known=Known(costs, law))
 
 
+def _coarse(curve: Curve, steps: Steps, window_ns: tuple[int, int]) -> Curve:
+    """Leave out knots that are closer together than steps end: within a step, power is not what it is on average."""
+    every = int(np.ceil(np.median(steps.end_ns - steps.start_ns) / np.median(np.diff(curve.t_ns))))
+    if every < 2:
+        return curve
+    keep = np.zeros(curve.t_ns.size, bool)
+    keep[::every] = keep[-1] = True
+    keep[np.isin(curve.t_ns, curve.gaps_ns)] = True
+    edges = np.searchsorted(curve.t_ns, np.array(window_ns))
+    keep[np.clip(np.concatenate([edges - 1, edges]), 0, keep.size - 1)] = True
+    return replace(curve, t_ns=curve.t_ns[keep], energy_j=curve.energy_j[keep], t_err_ns=curve.t_err_ns[keep])
+
+
 def _vague(number: float, work: Work) -> float:
     """How far energy may be off, as a fraction, where so many units of others are: as likely none as twice as many."""
     seen = work.entry_step.size / work.step.shape[1]
@@ -117,6 +133,8 @@ class Drawn(NamedTuple):
     """`[steps]`: that variance, as a fraction squared of what they cost as a rule."""
     knot_var: Floats
     """`[ticks + 1]`: J², variance of the energy up to each knot, given all knots."""
+    steps_j: Floats
+    """`[ticks]`: what the steps of each drew; 0 in gaps."""
     own_j2: Floats
     """`[ticks]`: the sum of that variance over the steps of each."""
 
@@ -135,7 +153,8 @@ def _drawn(ticks: Ticks, costs: Costs, own: Floats, own_j2: Floats) -> Drawn:
     smoothed = smooth(ticks.chain(own_var, costs.timing), np.concatenate([[0.0], np.cumsum(rest)])[None])
     mine = np.diff(smoothed.mean[0]) * own_var / (own_var + ticks.idle_var + ticks.least)
     lean = np.divide(mine, own_j2, out=np.zeros(mine.size), where=ticks.usable & (own_j2 > 0))
-    return Drawn(ticks.usable.astype(np.float64), lean, own, smoothed.variance, own_j2)
+    steps_j = np.maximum(costs.joules @ ticks.done + mine, 0.0) * ticks.usable
+    return Drawn(ticks.usable.astype(np.float64), lean, own, smoothed.variance, steps_j, own_j2)
 
 
 def _shared(
@@ -153,8 +172,14 @@ def _shared(
     """Sum up over steps: what each owner's entries cost, times what the step drew of what it costs as a rule."""
     owners = spans.owners or 0
     per_step = costs.joules @ work.step
-    known, lean = (_mean_over_steps(curve, steps, values, window_ns) for values in (drawn.known, drawn.lean))
+    everywhere = int(curve.t_ns[0]), int(curve.t_ns[-1])
+    known, lean = (_mean_over_steps(curve, steps, values, everywhere) for values in (drawn.known, drawn.lean))
     drew = np.maximum(known + lean * drawn.own * per_step, 0.0)
+    for _ in range(ROUNDS):  # what is taken back of negative energies is taken from the rest of their ticks
+        whole = in_ticks(steps, drew * per_step, curve.t_ns)[0]
+        factor = np.divide(drawn.steps_j, whole, out=np.ones(whole.size), where=whole > 0)
+        drew *= _mean_over_steps(curve, steps, factor, everywhere)
+    drew *= _mean_over_steps(curve, steps, np.ones(whole.size), window_ns)
     by_entry = (costs.joules @ work.entry) * drew[work.entry_step]
     before = sums(work.entry_unit, by_entry * work.before, owners)
     after = sums(work.entry_unit, by_entry * ~work.before, owners)
