@@ -52,6 +52,8 @@ def metrics_of(
     found = {}
     for definition in definitions:
         value = values.get(definition.name)
+        if value is not None and not math.isfinite(value):
+            raise UsageError(f"{definition.name} is beyond all numbers", "was the file copied whole?")
         made = method if definition.is_energy else AS_TOLD
         reason = why(definition) if value is None else None
         found[definition.name] = metric(definition, value, n=n, method=made, reason=reason)

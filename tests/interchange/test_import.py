@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -184,6 +185,12 @@ def test_joules_of_overlapping_queries_are_not_believed(tmp_path: Path) -> None:
     (summary,) = summaries(profile(tmp_path / "p", {}, {}, config={"max_concurrency": 4}), tmp_path)
     assert "energy_per_query_j" not in values(summary)
     assert "overlapped" in summary["metrics"]["energy_per_query_j"]["reason"]
+
+
+def test_joules_whose_sum_or_power_is_beyond_all_numbers_are_refused(tmp_path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert "beyond all numbers" in refusal(ipw("import", profile(tmp_path / "p", joules(1e308), joules(1e308))))
 
 
 def test_traces_of_an_agentic_run_are_read_line_by_line(tmp_path: Path) -> None:

@@ -290,6 +290,14 @@ def test_the_check_counts_questions_and_not_tries(run: RunDir) -> None:
     assert record["detail"].startswith(f"{QUESTIONS} questions and ")
 
 
+@pytest.mark.parametrize("name", [b"start_ns", b"end_ns"])
+@pytest.mark.parametrize("kind", [b'"kind":"warmup"', b'"kind":"query"'])
+def test_a_question_without_a_moment_is_told_and_left_out(run: RunDir, kind: bytes, name: bytes) -> None:
+    other = name.replace(b"_ns", b"_sn")
+    alter(run, lambda lines: [line.replace(name, other, 1) if kind in line else line for line in lines])
+    assert any("the journal is not as the run left it" in fault for fault in record_faults(derive(run)))
+
+
 def test_journals_of_other_ranks_are_looked_at_and_are_not_the_runs_own(run: RunDir) -> None:
     import ipw.runs.checks.survey as module
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from io import BytesIO
 from itertools import combinations
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ipw.runs.directory import RunDir
 from ipw.runs.journal import JOURNAL
 from ipw.runs.run_shapes import record_of
+from ipw.runs.tries import APART
 from ipw.shapes import COUNT, MOMENT
 
 if TYPE_CHECKING:
@@ -34,6 +35,9 @@ COLUMNS = (*TEXTS, *WHOLES, *REALS, *TRUTHS, *LISTS)
 """Of `queries.parquet`."""
 ARRIVALS_AT = "arrivals"
 """Where in `arrivals.bin` the chunks of a request stand."""
+
+
+NEEDED = ("query_id", "start_ns", "end_ns")
 
 
 def query_tables(run: RunDir) -> Iterator[pa.Table]:
@@ -88,11 +92,19 @@ def _parse(block: bytes, schema: pa.Schema) -> pa.Table:
             return table
         break
     # some line is torn, or holds what cannot be: one by one
-    return pa.Table.from_pylist([record for line in block.splitlines() if (record := record_of(line))], schema)
+    records = [record for line in block.splitlines() if (record := record_of(line)) and _says(record)]
+    return pa.Table.from_pylist(records, schema)
+
+
+def _says(record: Mapping[str, Any]) -> bool:
+    """Whether a line has what it says nothing without: of a question its times, and of one that counts its name."""
+    needed = NEEDED if record["kind"] == "query" else NEEDED[1:] if record["kind"] in APART else ()
+    return all(record.get(name) is not None for name in needed)
 
 
 def _fits(table: pa.Table) -> bool:
     """Whether all of a block is what `run_shapes` lets through: numbers, the order of moments, names and times."""
+    import pyarrow as pa
     import pyarrow.compute as pc
 
     for name in table.column_names:
@@ -108,5 +120,9 @@ def _fits(table: pa.Table) -> bool:
         if pc.any(pc.less(table[later], table[first])).as_py():
             return False
     queries = pc.equal(table["kind"], "query")
-    needed = [name for name in ("query_id", "start_ns", "end_ns") if name in table.column_names]
-    return all(not pc.any(pc.and_(queries, pc.is_null(table[name]))).as_py() for name in needed)
+    asked = pc.is_in(table["kind"], pa.array(("query", *APART)))
+    needed = [name for name in NEEDED if name in table.column_names]
+    kinds = (queries if name == NEEDED[0] else asked for name in needed)
+    return all(
+        not pc.any(pc.and_(mine, pc.is_null(table[name]))).as_py() for mine, name in zip(kinds, needed, strict=True)
+    )
