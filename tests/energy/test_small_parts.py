@@ -12,7 +12,6 @@ from ipw.energy.knots import updates
 from ipw.energy.regression import nonnegative, regress, triangle
 from ipw.energy.saturation import BENDS, concave_law, linear
 from ipw.energy.segments import Segments
-from ipw.energy.steps.work import Work
 from ipw.energy.timeline import Spans
 
 SECOND, MS = 1_000_000_000, 1_000_000
@@ -164,17 +163,3 @@ def test_a_prior_draws_held_coefficients_to_what_they_have_in_common_and_the_oth
     assert together.tolist() == pytest.approx([5, 5], rel=1e-3)
     one_held, _ = regress(columns, values, np.array([True, False]), np.array([1.0, 1.0]))
     assert one_held.tolist() == pytest.approx([10, 0], abs=0.05)
-
-
-# --- steps -----------------------------------------------------------------------------------------------------------
-
-
-def test_what_a_step_did_grows_in_part_as_it_is_held_up() -> None:
-    entry, step = np.ones((4, 3)), np.full((4, 2), 2.0)
-    work = Work(
-        np.zeros(3, np.int64), np.array([0, 1, 1]), entry, np.zeros(3, bool), step, np.array([1.0, 3.0]), np.ones(2)
-    )
-    half = work.stretched(0.5)
-    assert half.entry[0].tolist() == [1, 2, 2]
-    assert half.step[3].tolist() == [2, 4]
-    assert work.stretched(0.0).step.tolist() == step.tolist()
