@@ -101,6 +101,9 @@ def go_on(world: World, out: Path, truth: float | None, asked_before: int, fault
     told, truth = summary(run, faults), right(run) if truth is None else truth
     if told is None or told["metrics"]["accuracy"]["value"] != truth:
         faults.append(f"no summary of {truth}: {[end.said[-300:] for end in (first, last)]}")
+    kept = json.loads((run / "manifest.json").read_text()).get("arrivals") or {}
+    if kept.get("missing"):
+        faults.append(f"arrivals of {kept['missing']} requests are lost")
     return "resumed" if first.code == 0 else "all was asked"
 
 

@@ -149,9 +149,10 @@ class Read(NamedTuple):
     """What a file holds of the requests that were asked for."""
 
     chunks: Chunks
-    found: int
+    first: npt.NDArray[np.int64]
+    """Of each block that is there, where its chunks begin in these arrays."""
     missing: int
-    """Blocks that are there, and that are not."""
+    """Blocks that are not there."""
     torn_bytes: int
     """Behind the last whole block."""
 
@@ -168,7 +169,8 @@ def read_chunks(path: Path, at: npt.NDArray[np.int64]) -> Read:
     places, asked = places[places >= 0], asked[places >= 0]
     most = path.stat().st_size  # a chunk takes a byte or more; memory that is not written to is not taken
     found = Chunks(np.empty(most, np.int32), np.empty(most, np.int64), np.empty(most, np.uint8))
-    count = end = there = 0
+    first = [np.zeros(0, np.int64)]
+    count = end = 0
     for blocks in whole_blocks(path):
         end = blocks.end
         sizes, since, tokens = _decoded(blocks, path)
@@ -176,14 +178,15 @@ def read_chunks(path: Path, at: npt.NDArray[np.int64]) -> Read:
         near = np.searchsorted(places, begins)
         hit = near < places.size
         hit[hit] = places[near[hit]] == begins[hit]
-        there += int(hit.sum())
+        first.append(count + np.cumsum(sizes[hit]) - sizes[hit])
         wanted = hit.repeat(sizes)
         rows = slice(count, count + int(wanted.sum()))
         found.row[rows] = asked[near[hit]].repeat(sizes[hit])
         found.since_ns[rows], found.tokens[rows] = since[wanted], tokens[wanted]
         count = rows.stop
     chunks = Chunks(found.row[:count], found.since_ns[:count], found.tokens[:count])
-    return Read(chunks, there, places.size - there, most - end)
+    begins = np.concatenate(first)
+    return Read(chunks, begins, places.size - begins.size, most - end)
 
 
 def _decoded(blocks: Blocks, path: Path) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.uint8]]:

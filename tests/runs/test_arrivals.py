@@ -145,7 +145,7 @@ def test_a_token_every_ten_seconds_takes_three_bytes() -> None:
 def test_two_requests_never_share_a_block(path: Path) -> None:
     written(path, [([START_NS + MS], None)])
     read = read_chunks(path, np.array([-1, 0, 0], np.int64))
-    assert (read.chunks.row.tolist(), read.found, read.missing) == ([1], 1, 0)
+    assert (read.chunks.row.tolist(), read.first.tolist(), read.missing) == ([1], [0], 0)
 
 
 def test_blocks_that_nobody_asks_for_are_passed_over(path: Path) -> None:

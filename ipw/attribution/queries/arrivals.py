@@ -27,12 +27,16 @@ def read_arrivals(run: RunDir, timing: Timing, at: Ints) -> tuple[Chunks | None,
         return None, facts | {"requests": 0, "chunks": 0, "missing": int((at != MISSING).sum())}
     read = read_chunks(path, at)
     row, since_ns, tokens = chunks = read.chunks
-    first = np.flatnonzero(np.diff(row, prepend=-1))
+    first = read.first[read.first < row.size]  # a block may hold no chunk
     late_ns = timing.first_token_ns[row[first]] - timing.start_ns[row[first]] - since_ns[first]
     foreign = row[first][(late_ns < 0) | (late_ns >= UNIT_NS)]
     if foreign.size:
         mine = ~np.isin(row, foreign)
         chunks = Chunks(row[mine], since_ns[mine], tokens[mine])
-    facts |= {"requests": read.found - foreign.size, "chunks": chunks.row.size, "missing": read.missing + foreign.size}
+    facts |= {
+        "requests": read.first.size - foreign.size,
+        "chunks": chunks.row.size,
+        "missing": read.missing + foreign.size,
+    }
     facts |= {"torn_bytes": read.torn_bytes} if read.torn_bytes else {}
     return (chunks if chunks.row.size else None), facts
