@@ -187,3 +187,17 @@ def test_a_limit_that_spikes_exceed_stays_and_the_spikes_do_not(tmp_path: Path) 
     found = told_against(summary_of(recorded(tmp_path, [gpu_power(watts)])))
     assert "impossible values" in found
     assert "power limit" not in found
+
+
+@pytest.mark.parametrize(("factor", "valid"), [(1.0, True), (0.5, False), (2.0, False)])
+def test_a_load_that_beats_with_the_rhythm_of_the_power_does_not_discredit_the_counter(
+    tmp_path: Path, factor: float, *, valid: bool
+) -> None:
+    """The power sees only the low half of each period of the load; at rest it and a true counter agree."""
+    counter = Told(channel("nvml/gpu0"), T, counting(lambda t: factor * load(t), T))
+    seen = np.where((FAST >= 5) & (FAST < 25), 30.0, 20.0)
+    noise = np.random.default_rng(0).normal(0, 0.2, FAST.size)
+    beside = gpu_power(np.round(seen + noise, 3), included_in="nvml/gpu0")
+    summary = summary_of(recorded(tmp_path, [counter, beside], spans=IDLE))
+    assert summary["valid"] is valid
+    assert ("at rest they agree" in told_against(summary)["counter against power"]) is valid

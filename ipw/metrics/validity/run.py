@@ -9,9 +9,10 @@ import numpy as np
 
 from ipw.clock import Anchor, wall_step_ns
 from ipw.energy.belief.renewal import learnt_period_s
-from ipw.energy.curve import Curve, coverage, energy_between
+from ipw.energy.curve import Curve, coverage
 from ipw.metrics.metric import mappings, number, sensors
 from ipw.metrics.readings import total_channels
+from ipw.metrics.validity.against_power import against_power
 from ipw.metrics.validity.check import Check, made
 from ipw.metrics.validity.failed_reads import failed_reads
 from ipw.metrics.validity.left_out import left_out, other_basis
@@ -20,18 +21,13 @@ from ipw.metrics.validity.server_counts import server_counts_checks
 from ipw.metrics.validity.steps import steps_check
 from ipw.metrics.validity.stillness import stillness
 from ipw.metrics.window import LEAST_COVERAGE, measured_windows
-from ipw.runs.curves import Readings, believed, channel_curve, of_channel, refused
+from ipw.runs.curves import Readings, believed, of_channel
 from ipw.runs.outages import outage_told
 from ipw.runs.recorded import Recorded, part_of
 from ipw.runs.unseen import unseen
 
 Window = tuple[int, int]
 
-MOST_DISAGREEMENT = 0.05
-"""Between a counter and the power beside it: the gain that vendors state."""
-GROSS, LAG = 0.25, 5.0
-"""Beyond so much more of the counter one of the two is wrong by a factor, in a window of more than so many seconds:
-power that a driver averages over the last second says less of a shorter one."""
 MOST_SLOWED = 0.01
 """Of the window. A GPU that is held back for longer tells about its cooling, and cannot be compared."""
 MOST_WARMING_C = 5.0
@@ -123,7 +119,7 @@ def _readings(recorded: Recorded) -> Iterator[Check]:
     yield noise_check(manifest, readings, windows)
     window = max(windows, key=lambda each: each[1] - each[0])
     for channel in total:
-        yield from _against_power(manifest, readings, channel, curves[str(channel.get("name"))], window)
+        yield from against_power(manifest, readings, channel, curves[str(channel.get("name"))], window)
 
 
 def _update_period_s(readings: Readings, channels: Sequence[Mapping[str, Any]], name: str) -> float:
@@ -150,38 +146,6 @@ def _gaps(curve: Curve, window: Window, *, lost: bool) -> Iterator[str]:
             joined.append((joined.pop()[0] if follows else start, end, reason))
     for start, end, reason in joined:
         yield f"{reason} at {(start - window[0]) / 1e9:.1f} s for {(end - start) / 1e9:.2g} s"
-
-
-def _against_power(
-    manifest: Mapping[str, Any], readings: Readings, counter: Mapping[str, Any], curve: Curve, window: Window
-) -> Iterator[Check]:
-    """Compare a counter with the integral of the power that the same device tells beside it."""
-    for channel in sensors(manifest):
-        beside = channel.get("included_in") == counter.get("name") and channel.get("scope") == counter.get("scope")
-        if not beside or channel.get("kind") != "power" or counter.get("kind") != "counter":
-            continue
-        power = channel_curve(readings, channel)
-        if power.t_ns.size < 2 or coverage(power, *window)[0] < LEAST_COVERAGE:
-            continue
-        counted, low, high = (float(x[0]) for x in energy_between(curve, window[0], window[1]))
-        integrated = float(energy_between(power, window[0], window[1])[0][0])
-        differs = integrated - counted
-        mine = of_channel(readings, channel)
-        sampling_j = _sampling_error_j(mine[~np.isin(mine["t_ns"], refused(readings, channel))], window)
-        allowed = max(MOST_DISAGREEMENT * counted, high - low + 2 * sampling_j)
-        share = f"{100 * differs / counted:+.1f} %" if counted else f"{differs:+.3g} J, and the counter stands still"
-        agrees = abs(differs) <= allowed
-        gross = not counted or (abs(differs) > allowed + GROSS * counted and window[1] - window[0] > LAG * 1e9)
-        yield made("counter against power", agrees, f"{channel.get('name')}: {share}", "error" if gross else "warning")
-
-
-def _sampling_error_j(power: Readings, window: Window) -> float:
-    """Standard deviation of the integral of power that was read now and then, by how much it jumped between reads."""
-    good = power[power["status"] == 0]
-    first = max(int(np.searchsorted(good["t_ns"], window[0], "right")) - 1, 0)
-    around = good[first : int(np.searchsorted(good["t_ns"], window[1])) + 1]
-    jumps = np.diff(around["value"]) * np.diff(around["t_ns"]) / 1e9
-    return float(np.sqrt((jumps**2).sum() / 2))
 
 
 def _conditions(manifest: Mapping[str, Any], readings: Readings) -> Iterator[Check]:
