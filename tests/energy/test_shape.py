@@ -37,6 +37,14 @@ def test_a_burst_between_two_readings_of_the_counter_lies_where_power_saw_it() -
     assert found.t_err_ns[found.t_ns == 1500 * MS] == pytest.approx(np.hypot(4, 1) * MS)
 
 
+def test_what_is_placed_is_as_uncertain_as_the_counters_knots_around_it() -> None:
+    slow = replace(curve([500, 1500, 2500], [0, 100, 200]), t_err_ns=np.array([1.0, 5.0, 9.0]) * MS)
+    fast = curve(np.arange(0, 3000, 250), np.arange(12.0), 3.0)
+    found = shaped(slow, fast)
+    for at_ms, around_ms in ((750, 2.0), (1250, 4.0), (2000, 7.0)):
+        assert found.t_err_ns[found.t_ns == at_ms * MS] == pytest.approx(np.hypot(3, around_ms) * MS)
+
+
 def test_where_power_is_missing_the_counter_stays_straight() -> None:
     slow = curve([0, 1000, 2000, 3000, 4000], [0, 100, 200, 300, 400])
     fast_ms = np.arange(0, 3400, 20)

@@ -230,9 +230,9 @@ def test_units_in_rounds_are_static_batches_with_steps_of_their_length() -> None
     assert found.count == 80
     assert found.step_ms is not None
     assert found.step_ms[1] == pytest.approx(20.0)
-    assert found.evidence == pytest.approx(
-        {"pause_ms": found.evidence["pause_ms"], "attended": 1, "once": 1, "spread": 0.03, "beside_others": 1}
-    )
+    parts = {name: found.evidence[name] for name in ("attended", "once", "spread")}
+    assert parts == pytest.approx({"attended": 1, "once": 1, "spread": 0.03})
+    assert found.evidence["beside_others"] > 0.9
     assert found.work is not None
     assert found.facts()["steps"] == 80
     assert found.facts()["step_ms"] == list(found.step_ms)
