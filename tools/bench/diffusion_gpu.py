@@ -1,6 +1,6 @@
 """What decoding methods cost on a GPU, by batch: the bundled model, and a LLaDA-shaped one with random weights.
 
-    PYTHONPATH=. python tools/bench/diffusion_gpu.py --out FOLDER [--layers 16] [--seconds 80]
+    PYTHONPATH=. python tools/bench/diffusion_gpu.py --out FOLDER [--layers 16] [--seconds 80] [--small]
 
 Random weights say what a pass costs and nothing of what is right. A method that needs few passes stands there as the
 plain sampler with a quarter of the steps. Each line: passes an answer, share of positions computed, tokens committed a
@@ -129,6 +129,7 @@ def main() -> None:
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--model", default="diffusion")
     parser.add_argument("--batches", default="1,8,32")
+    parser.add_argument("--small", action="store_true", help="the bundled model alone")
     parser.add_argument("--sensors", default="auto")
     options = parser.parse_args()
     started, batches = time.monotonic(), [int(each) for each in options.batches.split(",")]
@@ -144,11 +145,11 @@ def main() -> None:
     def left() -> bool:
         return bool(time.monotonic() - started < options.seconds)
 
-    large = random_llada(options.layers, options.width, options.device)
     plain = Parameters(answer_length=LENGTH, block_length=BLOCK)
     arms = [(name, _settings(plain, name)) for name in METHODS]
+    large = None if options.small else random_llada(options.layers, options.width, options.device)
     for batch in batches:
-        if left():
+        if large is not None and left():
             prompts = [" ".join(str(7 + (31 * k + 17 * p) % 9000) for p in range(PROMPT)) for k in range(2 * batch)]
             asked = asked_of([Question(str(k), None, text, "") for k, text in enumerate(prompts)], large, 0)
             tell(measured(large, asked, arms, batch, options.out / "runs", options.sensors))
