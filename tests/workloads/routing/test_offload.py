@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from ipw.errors import UsageError
 from ipw.workloads.routing.capture import Capture
 from ipw.workloads.routing.measures.pooled import new_pool, replay_pooled
 from ipw.workloads.routing.measures.prediction import guess
-from ipw.workloads.routing.offload.loader import Offload, Plan, WhereItLies, one_by_one
+from ipw.workloads.routing.offload.loader import Offload, Plan, Slots, WhereItLies, one_by_one
 from ipw.workloads.routing.offload.profile import profile_behind, profile_of
 from ipw.workloads.routing.offload.residents import Pool, Ranked, residents_of
 from ipw.workloads.routing.offload.table import decode_hit_rates, hits_of
@@ -234,3 +236,23 @@ def test_pins_that_nobody_chose_are_told() -> None:
 def test_a_model_without_stacks_of_experts_is_told(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot be offloaded"):
         Offload(tiny("NllbMoe"), tmp_path)
+
+
+def test_what_is_needed_now_goes_before_what_is_fetched_ahead() -> None:
+    slots, order, begun = Slots(), [], threading.Event()
+
+    def fetch_ahead() -> None:
+        for number in range(20):
+            with slots.link(ahead=True):
+                begun.set()
+                order.append(f"ahead {number}")
+                time.sleep(0.002)
+
+    beside = threading.Thread(target=fetch_ahead)
+    beside.start()
+    begun.wait()
+    with slots.link(ahead=False):
+        order.append("now")
+    beside.join()
+    assert order.index("now") <= 3, "it waited for the one on its way, and not for all"
+    assert len(order) == 21

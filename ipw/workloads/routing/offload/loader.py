@@ -6,6 +6,7 @@ object that fetches them. So every sum is formed in the same order, and outputs 
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -90,6 +91,29 @@ class Slots:
 
     def __init__(self) -> None:
         self._free: deque[dict[str, Any]] = deque()
+        self._link = threading.Lock()
+        self._nobody_waits = threading.Event()
+        self._nobody_waits.set()
+
+    @contextmanager
+    def link(self, *, ahead: bool) -> Iterator[None]:
+        """Let one expert come at a time; what is needed now goes before what is fetched ahead."""
+        if ahead:
+            while True:
+                self._nobody_waits.wait()
+                self._link.acquire()
+                if self._nobody_waits.is_set():
+                    break
+                self._link.release()
+        else:
+            self._nobody_waits.clear()
+            self._link.acquire()
+        try:
+            yield
+        finally:
+            if not ahead:
+                self._nobody_waits.set()
+            self._link.release()
 
     def give(self, weights: dict[str, Any] | None) -> None:
         """Take back what is not needed any more; on a GPU the allocator of torch does the same."""
@@ -247,21 +271,22 @@ class Layer:
     def _load_beside(self, expert: int) -> dict[str, Any]:
         """Load in another thread; on a GPU on a stream of its own, so that it does not wait for the computing."""
         if self._device.type != "cuda":
-            return self._load(expert)
+            return self._load(expert, ahead=True)
         import torch
 
-        with torch.cuda.stream(_stream_beside(self._device)):
+        with self._slots.link(ahead=True), torch.cuda.stream(_stream_beside(self._device)):
             weights = {name: stack[expert].to(self._device, non_blocking=True) for name, stack in self._slow.items()}
             torch.cuda.current_stream().synchronize()
         for weight in weights.values():
             weight.record_stream(torch.cuda.default_stream(self._device))
         return weights
 
-    def _load(self, expert: int) -> dict[str, Any]:
-        sources = {name: stack[expert] for name, stack in self._slow.items()}
-        if self._device.type != "cpu":
-            return {name: source.to(self._device, copy=True) for name, source in sources.items()}
-        return self._slots.fill(sources)
+    def _load(self, expert: int, *, ahead: bool = False) -> dict[str, Any]:
+        with self._slots.link(ahead=ahead):
+            sources = {name: stack[expert] for name, stack in self._slow.items()}
+            if self._device.type != "cpu":
+                return {name: source.to(self._device, copy=True) for name, source in sources.items()}
+            return self._slots.fill(sources)
 
     def _lies(self, weight: torch.Tensor) -> Any:
         return WhereItLies(weight) if self._device.type != "cpu" else weight
