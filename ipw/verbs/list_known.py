@@ -140,7 +140,7 @@ RUNS = {"runs": Verb("list_runs", "Every run in a folder, the newest first.")}
 @click.group(
     "list",
     cls=LazyGroup,
-    table={"Kinds": RUNS | {kind: Verb(f"list_known:{kind}", about) for kind, about in ABOUT.items()}},
+    table={"Kinds": RUNS | {kind: Verb(f"ipw.verbs.list_known:{kind}", about) for kind, about in ABOUT.items()}},
 )
 def command() -> None:
     """What there is."""
