@@ -165,7 +165,7 @@ def test_a_margin_below_what_the_runner_can_see_is_refused() -> None:
         ab(SLEEP, SLEEP, "[metrics.energy_j]\nmargin = 0.02", "--calibration", "noise.json")
     assert error.value.exit_code == 2
     Path("noise.json").write_text("{}")
-    with pytest.raises(IpwError, match="is no calibration"):
+    with pytest.raises(IpwError, match="is not a calibration file"):
         ab(SLEEP, SLEEP, GATE, "--calibration", "noise.json")
 
 

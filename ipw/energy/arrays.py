@@ -16,7 +16,7 @@ def checked(values: npt.ArrayLike, name: str) -> Ints:
     if array.dtype.kind == "f" and not np.all(np.isfinite(array)):
         raise ValueError(f"{name} holds NaN or infinity")
     if array.size and array.dtype.kind not in "iuf":
-        raise ValueError(f"{name} holds what is no number")
+        raise ValueError(f"{name} holds what is not a number")
     return array.astype(np.int64, copy=False)
 
 

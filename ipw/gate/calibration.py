@@ -42,22 +42,22 @@ def runner() -> dict[str, Any]:
 
 
 def read_jobs(path: Path) -> list[Job]:
-    """Read the stored jobs; none where there is no file. Raises UsageError for a file that is no calibration."""
+    """Read the stored jobs; none where there is no file. Raises UsageError for any other file."""
     if not path.is_file():
         return []
     content = read_json(path, ANEW)
     if fault := misfit(content, {"schema_version!": object}):
-        raise UsageError(f"{path} is no calibration: {fault}", ANEW)
+        raise UsageError(f"{path} is not a calibration file: {fault}", ANEW)
     if content["schema_version"] != SCHEMA_VERSION:
         raise UsageError(f"{path} has schema version {clean(content['schema_version'], 20)}", "calibrate again")
     if fault := misfit(content, SHAPE):
-        raise UsageError(f"{path} is no calibration: {fault}", ANEW)
+        raise UsageError(f"{path} is not a calibration file: {fault}", ANEW)
     jobs: list[Job] = content["jobs"]
     try:
         for entry in (entry for job in jobs for entry in job["metrics"].values()):
             noise(entry["log_ratio"], entry["start"], [0] * len(entry["start"]))
     except GateError as error:
-        raise UsageError(f"{path} is no calibration: {error}", ANEW) from None
+        raise UsageError(f"{path} is not a calibration file: {error}", ANEW) from None
     return jobs
 
 

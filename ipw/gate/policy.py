@@ -78,7 +78,7 @@ def read_policy(document: Mapping[str, Any], where: str, workload: str) -> Polic
         raise UsageError(f"{where}: no metric gates", "leave out gates = false of one at least")
     alpha = number(tables["gate"].get("alpha", 0.05))
     if alpha is None or not LEAST_ALPHA <= alpha <= MOST_ALPHA:
-        raise UsageError(f"{where}: alpha is no number from {LEAST_ALPHA} to {MOST_ALPHA}", "alpha = 0.05")
+        raise UsageError(f"{where}: alpha must be a number from {LEAST_ALPHA} to {MOST_ALPHA}", "alpha = 0.05")
     equal, allow = (_names(tables["validity"], key, where) for key in ("equal", "allow"))
     for names, allowed, key in ((equal, EQUAL, "equal"), (allow, [c for c in CHECKS if c not in MUST], "allow")):
         for name in names:
@@ -92,7 +92,7 @@ def _tables(document: Mapping[str, Any], where: str) -> dict[str, Mapping[str, A
     tables = {name: document.get(name, {}) for name in TABLES}
     for name, keys in TABLES.items():
         if not isinstance(tables[name], Mapping):
-            raise UsageError(f"{where}: {name} is no table", f"[{name}]")
+            raise UsageError(f"{where}: {name} must be a table", f"[{name}]")
         for key in tables[name] if keys else ():
             _known(key, keys or (), f"{where}: [{name}]")
     return tables
@@ -103,7 +103,7 @@ def _rule(name: str, table: Any, where: str, known: Mapping[str, Definition]) ->
     if name not in known:
         raise UsageError(f"{where}: there is no metric {name!r}", near(name, known))
     if not isinstance(table, Mapping):
-        raise UsageError(f"{at} is no table", f"[metrics.{name}] with margin = 0.03")
+        raise UsageError(f"{at} must be a table", f"[metrics.{name}] with margin = 0.03")
     key = "margin_points" if name == ACCURACY else "margin"
     for given in table:
         _known(given, (key, "harm", "gates"), at)
@@ -112,14 +112,14 @@ def _rule(name: str, table: Any, where: str, known: Mapping[str, Definition]) ->
     margin = number(table[key])
     most = 100.0 if name == ACCURACY else 10.0
     if margin is None or not 0 < margin <= most:
-        raise UsageError(f"{at}: {key} = {table[key]!r} is no number above 0 and up to {most:g}", f"{key} = 1.0")
+        raise UsageError(f"{at}: {key} = {table[key]!r} must be a number above 0 and up to {most:g}", f"{key} = 1.0")
     definition = known.get(name)
     better = definition.better if definition else ""
     harm = table.get("harm", {"lower": "higher", "higher": "lower"}.get(better))
     if harm not in {"higher", "lower"}:
         raise UsageError(f"{at}: which direction is worse is not said", 'harm = "higher" or harm = "lower"')
     if name == ACCURACY and harm != "lower":
-        raise UsageError(f"{at}: higher accuracy is no harm", "leave harm out")
+        raise UsageError(f"{at}: higher accuracy is not a harm", "leave harm out")
     gates = table.get("gates", True)
     if not isinstance(gates, bool):
         raise UsageError(f"{at}: gates = {gates!r} is neither true nor false", "gates = false")
@@ -139,7 +139,7 @@ def _not_ipw_alone(metrics: set[str], where: str) -> None:
 def _names(table: Mapping[str, Any], key: str, where: str) -> frozenset[str]:
     names = table.get(key, [])
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise UsageError(f"{where}: [validity] {key} is no list of names", f'{key} = ["{EQUAL[0]}"]')
+        raise UsageError(f"{where}: [validity] {key} must be a list of names", f'{key} = ["{EQUAL[0]}"]')
     return frozenset(names)
 
 

@@ -60,7 +60,7 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError("joules of tests that run side by side cannot be told apart: leave out -n")
     for name in (save, compare):
         if name is not None and not NAME.fullmatch(name):
-            raise pytest.UsageError(f"{name!r} is no name: letters, digits, dots and hyphens")
+            raise pytest.UsageError(f"{name!r} is not a name: letters, digits, dots and hyphens")
     margins = {}
     for text in fail:
         found = FAIL.fullmatch(text)

@@ -30,7 +30,7 @@ def read_codecarbon(text: str, name: str) -> list[Imported] | None:
             return None
         return list(_runs(rows, name))
     except csv.Error as error:
-        raise UsageError(f"{name} is no whole CSV file: {error}", "was the file copied whole?") from None
+        raise UsageError(f"{name} is not a whole CSV file: {error}", "was the file copied whole?") from None
 
 
 def _runs(rows: Iterator[dict[str, str]], name: str) -> Iterator[Imported]:

@@ -103,7 +103,7 @@ def open_sensor() -> Sensor:
         return missing("meter", "wall", "absent", "IPW_METER_URL names no power meter", HINT)
     address = meter_address(url)
     if address is None:
-        return missing("meter", "wall", "unsupported", "IPW_METER_URL is no http:// or https:// URL", HINT)
+        return missing("meter", "wall", "unsupported", "IPW_METER_URL is not an http:// or https:// URL", HINT)
     try:
         return HttpMeter(address, ask(address))
     except SensorError as error:

@@ -24,7 +24,7 @@ class Address(NamedTuple):
 
 
 def meter_address(text: str) -> Address | None:
-    """Take an address apart; `None` for what is no http:// or https:// URL. What cannot be in a URL is quoted."""
+    """Take an address apart; `None` for what is not an http:// or https:// URL. What cannot be in a URL is quoted."""
     try:
         parts = urlsplit(text.strip())
         host, port = parts.hostname, parts.port

@@ -100,7 +100,7 @@ def _ours(lines: list[str], before: int) -> Log:
         kind = KINDS.get(unit, "gauge")
         method: Method = "integrated_power" if kind == "power" else "counter"
         if row["scope"] not in SCOPES:
-            raise ValueError(f"line {number}: {row['scope']!r} is no scope; choose one of {', '.join(SCOPES)}")
+            raise ValueError(f"line {number}: {row['scope']!r} is not a scope; choose one of {', '.join(SCOPES)}")
         channels[name] = Channel(name=name, kind=kind, scope=SCOPES[row["scope"]], method=method, unit=unit)
         value = row["value"].replace(decimals, ".")
         record = _record(_int(row["t_ns"], number), value, f"line {number}: value")
@@ -222,7 +222,7 @@ def _float(cell: str, where: str) -> float:
     try:
         value = float(cell)
     except ValueError:
-        raise ValueError(f"{where} is {cell[:40]!r}, which is no number") from None
+        raise ValueError(f"{where} is {cell[:40]!r}, which is not a number") from None
     if not math.isfinite(value):
         raise ValueError(f"{where} is not finite")
     return value
@@ -234,7 +234,7 @@ def _int(cell: str, number: int) -> int:
     except ValueError:
         t_ns = 1 << 64
     if abs(t_ns) not in MOMENT:
-        raise ValueError(f"line {number}: t_ns is {cell[:40]!r}, which is no whole number of nanoseconds")
+        raise ValueError(f"line {number}: t_ns is {cell[:40]!r}, which is not a whole number of nanoseconds")
     return t_ns
 
 
@@ -247,7 +247,7 @@ def _time(cell: str, forms: Iterable[str], number: int) -> datetime:
     try:
         return datetime.fromisoformat(cell).replace(tzinfo=None)
     except ValueError:
-        raise ValueError(f"line {number}: {cell[:40]!r} is no time") from None
+        raise ValueError(f"line {number}: {cell[:40]!r} is not a time") from None
 
 
 def _rows(lines: list[str], before: int, *, whole: bool = True) -> Iterator[tuple[int, Mapping[str, str]]]:

@@ -111,7 +111,7 @@ def read_facts(path: Path) -> Facts:
 def _model(name: str, entry: dict[str, Any]) -> ModelFacts:
     released = entry.pop("released", None)
     if released is not None and not isinstance(released, dt.date):
-        raise UsageError(f"{name}: released is no date", "write it as 2025-04-29, without quotes")
+        raise UsageError(f"{name}: released must be a date", "write it as 2025-04-29, without quotes")
     released = released.date() if isinstance(released, dt.datetime) else released
     role = entry.pop("role", "local")
     if role not in {"local", "cloud"}:

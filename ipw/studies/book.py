@@ -124,5 +124,5 @@ def read_study(folder: Path) -> dict[str, Any]:
     hint = "start the study again in another --out"
     state: dict[str, Any] = read_json(folder / STUDY, hint)
     if fault := misfit(state, SHAPE):
-        raise UsageError(f"{folder / STUDY} is no study: {fault}", hint)
+        raise UsageError(f"{folder / STUDY} is not a study: {fault}", hint)
     return state

@@ -82,7 +82,7 @@ def _plain(parameter: click.Parameter, value: Any, where: str) -> Any:
     """Refuse what click would bend into shape, such as `limit = 1.5` or `limit = true`."""
     if parameter.nargs == -1 or parameter.multiple:
         if not isinstance(value, list) or not all(isinstance(each, str) for each in value) or not value:
-            raise UsageError(f"{where} is no list of texts", f'{where.rpartition(": ")[2]} = ["…", "…"]')
+            raise UsageError(f"{where} must be a list of texts", f'{where.rpartition(": ")[2]} = ["…", "…"]')
         return tuple(value)
     flag = isinstance(parameter, click.Option) and parameter.is_flag
     if flag or isinstance(value, bool):

@@ -93,7 +93,7 @@ def read_suite(path: Path, commands: Commands) -> Suite:
             raise UsageError(f"{path}: {key!r} is not known here", near(key, TABLES))
     name = document.get("name", path.stem)
     if not isinstance(name, str) or not name.strip():
-        raise UsageError(f"{path}: name is no text", 'name = "what is compared"')
+        raise UsageError(f"{path}: name must be a text", 'name = "what is compared"')
     shared = document.get("run")
     if not isinstance(shared, Mapping):
         raise UsageError(f"{path}: there is no table [run]", '[run] with workload = "lm" and what all cells share')
@@ -117,7 +117,7 @@ def _points(document: Mapping[str, Any], path: Path) -> Iterator[Point]:
     matrix = _table(document, "matrix", path)
     for key, values in matrix.items():
         if not isinstance(values, list) or not values:
-            raise UsageError(f"{path}: matrix.{key} is no list of values", f'{key} = ["a", "b"]')
+            raise UsageError(f"{path}: matrix.{key} must be a list of values", f'{key} = ["a", "b"]')
     excluded, included = (_tables(document, name, path) for name in ("exclude", "include"))
     for pattern in excluded:
         for key in pattern:
@@ -143,7 +143,7 @@ def _planned(
         if key not in PLACEMENT and not _written(key, {**shared, **set_here}):
             workload = shared.get("workload")
             hint = f"write {{{key}}} in an option, or see `ipw run {workload} --help`"
-            raise UsageError(f"{path}: {key!r} is no option of {workload} and stands nowhere in braces", hint)
+            raise UsageError(f"{path}: {key!r} is not an option of {workload} and stands nowhere in braces", hint)
     place = _placement({**placement, **{key: names[key] for key in names if key in PLACEMENT}}, where)
     for seed in _seeds(document, path):
         for repetition in range(_repeat(document, path)):
@@ -187,16 +187,16 @@ def _placement(table: Point, where: str) -> Placement:
             raise UsageError(f"{where}: placement has no {key!r}", near(key, PLACEMENT))
     resources = table.get("resources", {})
     if not isinstance(resources, Mapping) or not all(_amount(value) for value in resources.values()):
-        raise UsageError(f"{where}: resources are no numbers by name", "resources = { fast_disk = 1 }")
+        raise UsageError(f"{where}: resources must be numbers by name", "resources = { fast_disk = 1 }")
     for key in ("gpus", "memory_gb"):
         if key in table and not _amount(table[key]):
-            raise UsageError(f"{where}: {key} is no number from 0 on", f"{key} = 1")
+            raise UsageError(f"{where}: {key} must be a number of 0 or more", f"{key} = 1")
     shards, nodes, accelerator = table.get("shards", 1), table.get("nodes", 1), table.get("accelerator")
     for key, count in (("shards", shards), ("nodes", nodes)):
         if type(count) is not int or count < 1:
-            raise UsageError(f"{where}: {key} is no whole number from 1 on", f"{key} = 2")
+            raise UsageError(f"{where}: {key} must be a whole number of 1 or more", f"{key} = 2")
     if accelerator is not None and not isinstance(accelerator, str):
-        raise UsageError(f"{where}: accelerator is no text", 'accelerator = "H100"')
+        raise UsageError(f"{where}: accelerator must be a text", 'accelerator = "H100"')
     return Placement(accelerator, table.get("gpus", 0), table.get("memory_gb", 0), dict(resources), shards, nodes)
 
 
@@ -207,26 +207,26 @@ def _amount(value: Any) -> bool:
 def _repeat(document: Mapping[str, Any], path: Path) -> int:
     repeat = document.get("repeat", 1)
     if not isinstance(repeat, int) or isinstance(repeat, bool) or repeat < 1:
-        raise UsageError(f"{path}: repeat is no whole number from 1 on", "repeat = 3")
+        raise UsageError(f"{path}: repeat must be a whole number of 1 or more", "repeat = 3")
     return repeat
 
 
 def _seeds(document: Mapping[str, Any], path: Path) -> Sequence[int | None]:
     seeds = document.get("seeds", [None])
     if not isinstance(seeds, list) or not seeds or not all(s is None or type(s) is int for s in seeds):
-        raise UsageError(f"{path}: seeds is no list of whole numbers", "seeds = [0, 1, 2]")
+        raise UsageError(f"{path}: seeds must be a list of whole numbers", "seeds = [0, 1, 2]")
     return seeds
 
 
 def _table(document: Mapping[str, Any], key: str, path: Path) -> Point:
     table = document.get(key, {})
     if not isinstance(table, dict):
-        raise UsageError(f"{path}: {key} is no table", f"[{key}]")
+        raise UsageError(f"{path}: {key} must be a table", f"[{key}]")
     return table
 
 
 def _tables(document: Mapping[str, Any], key: str, path: Path) -> list[Point]:
     tables = document.get(key, [])
     if not isinstance(tables, list) or not all(isinstance(each, dict) for each in tables):
-        raise UsageError(f"{path}: {key} is no list of tables", f"[[{key}]]")
+        raise UsageError(f"{path}: {key} must be a list of tables", f"[[{key}]]")
     return tables

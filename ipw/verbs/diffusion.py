@@ -9,11 +9,12 @@ import click
 
 from ipw.errors import FAILURE, OK
 from ipw.verbs.conclude import conclude
-from ipw.verbs.options import IDLE, JSON, OUT, SENSORS, STRICT
+from ipw.verbs.options import IDLE, JSON, OUT, SENSORS, STRICT, defaults_of
 from ipw.verbs.progress import TERMINAL
 from ipw.verbs.series import conclude_series
 from ipw.verbs.terminal import console
 from ipw.workloads.diffusion.measure import diffusion_parameters, measure_diffusion
+from ipw.workloads.diffusion.parameters import Parameters
 from ipw.workloads.series import Series
 
 
@@ -35,8 +36,13 @@ def run_diffusion(
     return FAILURE if code == OK and failed else code
 
 
+DEFAULTS = defaults_of(Parameters)
+
+
 @click.command("diffusion")
-@click.option("--model", default="diffusion", show_default=True, help="The bundled 'diffusion', a folder, a hub name.")
+@click.option(
+    "--model", default=DEFAULTS["model"], show_default=True, help="The bundled 'diffusion', a folder, a hub name."
+)
 @click.option(
     "--method",
     default="greedy,local-leap",
@@ -44,7 +50,9 @@ def run_diffusion(
     help="By comma: greedy, random, dream, dream-entropy, threshold, local-leap; dkv-decode, dkv-prefill, dkv-pd, "
     "dkv-greedy; or both with a plus.",
 )
-@click.option("--dataset", default="bundled", show_default=True, help="'bundled', 'bundled-long', a file, or hf:NAME.")
+@click.option(
+    "--dataset", default=DEFAULTS["dataset"], show_default=True, help="'bundled', 'bundled-long', a file, or hf:NAME."
+)
 @click.option("--scorer", help="exact, contains, number, choice, regex, none; default: the data's.")
 @click.option("--columns", help="Of a data set with other names: prompt=Question,answer=answerKey,choices=options.")
 @click.option("--answer-is", type=click.Choice(["text", "letter", "index0", "index1"]), help="As of `ipw run lm`.")
@@ -53,19 +61,41 @@ def run_diffusion(
 @click.option("--answer-length", type=int, help="Tokens of an answer; default 8 or 48 for bundled questions, else 256.")
 @click.option("--block-length", type=int, help="Default: the answer's for the bundled model and Dream, else 32.")
 @click.option("--steps", type=int, help="Of samplers with a schedule; default: as many as tokens.")
-@click.option("--threshold", type=float, default=0.9, show_default=True, help="Of threshold and local-leap.")
+@click.option(
+    "--threshold", type=float, default=DEFAULTS["threshold"], show_default=True, help="Of threshold and local-leap."
+)
 @click.option("--relaxed", type=float, help="Of local-leap, near what is sure; default 0.75.")
-@click.option("--radius", type=int, default=4, show_default=True, help="How near that is, in positions.")
+@click.option(
+    "--radius", type=int, default=DEFAULTS["radius"], show_default=True, help="How near that is, in positions."
+)
 @click.option("--refresh", type=int, help="Compute all each so many steps; default 8, of dkv-greedy 2.")
-@click.option("--window", type=int, default=4, show_default=True, help="Of dkv-greedy: neighbours computed with each.")
+@click.option(
+    "--window",
+    type=int,
+    default=DEFAULTS["window"],
+    show_default=True,
+    help="Of dkv-greedy: neighbours computed with each.",
+)
 @click.option("--early-stop", is_flag=True, help="Stop after a block that holds an end token.")
-@click.option("--temperature", type=float, default=0.0, show_default=True, help="Above 0, tokens are drawn by --seed.")
-@click.option("--batch-size", type=int, default=1, show_default=True, help="Answers decoded together.")
-@click.option("--warmup", type=int, default=3, show_default=True, help="Answers of each method before measuring.")
+@click.option(
+    "--temperature",
+    type=float,
+    default=DEFAULTS["temperature"],
+    show_default=True,
+    help="Above 0, tokens are drawn by --seed.",
+)
+@click.option(
+    "--batch-size", type=int, default=DEFAULTS["batch_size"], show_default=True, help="Answers decoded together."
+)
+@click.option(
+    "--warmup", type=int, default=DEFAULTS["warmup"], show_default=True, help="Answers of each method before measuring."
+)
 @click.option("--repeat", type=click.IntRange(1, 100), default=1, show_default=True, help="Runs of each method.")
-@click.option("--seed", type=int, default=0, show_default=True)
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
-@click.option("--dtype", default="auto", show_default=True, help="auto is the model's own; bfloat16, float32, …")
+@click.option("--seed", type=int, default=DEFAULTS["seed"], show_default=True)
+@click.option("--device", default=DEFAULTS["device"], show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
+@click.option(
+    "--dtype", default=DEFAULTS["dtype"], show_default=True, help="auto is the model's own; bfloat16, float32, …"
+)
 @click.option("--mask-token", "mask_id", type=int, help="The mask token's id, where config.json does not say it.")
 @SENSORS
 @IDLE

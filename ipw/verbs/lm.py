@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from ipw.verbs.conclude import conclude
-from ipw.verbs.options import IDLE, JSON, OUT, SENSORS, STRICT, levels
+from ipw.verbs.options import IDLE, JSON, OUT, SENSORS, STRICT, defaults_of, levels
 from ipw.verbs.progress import TERMINAL
 from ipw.verbs.series import conclude_series
 from ipw.workloads.lm.measure import measure_lm
@@ -38,6 +38,9 @@ def run_lm(
     return conclude(run, interrupted=interrupted, as_json=as_json, strict=strict)
 
 
+DEFAULTS = defaults_of(Parameters)
+
+
 @click.command("lm")
 @click.option("--model", help="A served model's name, a GGUF file, a model's folder, or the bundled 'dense' or 'moe'.")
 @click.option(
@@ -47,12 +50,18 @@ def run_lm(
 )
 @click.option("--base-url", help="An OpenAI-compatible server (or OPENAI_BASE_URL).")
 @click.option("--serve", help="Start a server for the run: 'CMD … {port}'.")
-@click.option("--serve-timeout", "serve_timeout_s", type=click.FloatRange(0.1), default=600.0, show_default=True)
+@click.option(
+    "--serve-timeout",
+    "serve_timeout_s",
+    type=click.FloatRange(0.1),
+    default=DEFAULTS["serve_timeout_s"],
+    show_default=True,
+)
 @click.option("--server-here", is_flag=True, help="The server is on this machine, whatever its address looks like.")
-@click.option("--api", type=click.Choice(["chat", "completions"]), default="chat", show_default=True)
+@click.option("--api", type=click.Choice(["chat", "completions"]), default=DEFAULTS["api"], show_default=True)
 @click.option(
     "--dataset",
-    default="bundled",
+    default=DEFAULTS["dataset"],
     show_default=True,
     help="'bundled', a JSONL, CSV or Parquet file, hf:NAME, lm-eval:TASK or fixed:IN,OUT.",
 )
@@ -72,37 +81,49 @@ def run_lm(
 @click.option("--limit", type=click.IntRange(1), help="Ask only so many questions.")
 @click.option("--concurrency", type=click.IntRange(1, 4096), help="Requests in flight; default 1.")
 @click.option("--rate", type=click.FloatRange(0.001), help="Send so many requests a second, and wait for no answer.")
-@click.option("--arrival", type=click.Choice(["poisson", "constant"]), default="poisson", show_default=True)
+@click.option("--arrival", type=click.Choice(["poisson", "constant"]), default=DEFAULTS["arrival"], show_default=True)
 @click.option("--sweep", callback=levels, help="A run for each number of requests in flight: 1,2,4,8.")
 @click.option("--repeat", type=click.IntRange(1, 100), default=1, show_default=True, help="Runs of each kind.")
 @click.option("--restart", is_flag=True, help="Start the model's server anew for every run.")
 @click.option("--slo", help="Latency that a good answer keeps to: ttft=500ms,itl=50ms,e2e=10s.")
-@click.option("--warmup", type=click.IntRange(0), default=8, show_default=True, help="Requests before measuring.")
-@click.option("--retries", type=click.IntRange(0, 10), default=0, show_default=True, help="After the measured window.")
-@click.option("--timeout", "timeout_s", type=click.FloatRange(0.001), default=300.0, show_default=True)
+@click.option(
+    "--warmup", type=click.IntRange(0), default=DEFAULTS["warmup"], show_default=True, help="Requests before measuring."
+)
+@click.option(
+    "--retries",
+    type=click.IntRange(0, 10),
+    default=DEFAULTS["retries"],
+    show_default=True,
+    help="After the measured window.",
+)
+@click.option("--timeout", "timeout_s", type=click.FloatRange(0.001), default=DEFAULTS["timeout_s"], show_default=True)
 @click.option(
     "--stall-timeout",
     "stall_s",
     type=click.FloatRange(0.001),
-    default=120.0,
+    default=DEFAULTS["stall_s"],
     show_default=True,
     help="Without a byte, in the middle of an answer.",
 )
-@click.option("--max-tokens", type=click.IntRange(1), default=512, show_default=True)
+@click.option("--max-tokens", type=click.IntRange(1), default=DEFAULTS["max_tokens"], show_default=True)
 @click.option(
     "--max-failed",
     "max_failed_percent",
     type=click.FloatRange(0, 100),
-    default=5.0,
+    default=DEFAULTS["max_failed_percent"],
     show_default=True,
     metavar="PERCENT",
     help="Of the questions: where more fail, stay empty or are cut, the run is not valid.",
 )
-@click.option("--temperature", type=click.FloatRange(0, 5), default=0.0, show_default=True)
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--temperature", type=click.FloatRange(0, 5), default=DEFAULTS["temperature"], show_default=True)
+@click.option("--seed", type=int, default=DEFAULTS["seed"], show_default=True)
 @click.option("--batch-size", type=click.IntRange(1), help="Of the transformers engine; default: as --concurrency.")
-@click.option("--dtype", default="auto", show_default=True, help="Of the transformers engine: bfloat16, float32, …")
-@click.option("--device", default="auto", show_default=True, help="Of the transformers engine: cpu, cuda:1, mps.")
+@click.option(
+    "--dtype", default=DEFAULTS["dtype"], show_default=True, help="Of the transformers engine: bfloat16, float32, …"
+)
+@click.option(
+    "--device", default=DEFAULTS["device"], show_default=True, help="Of the transformers engine: cpu, cuda:1, mps."
+)
 @SENSORS
 @IDLE
 @OUT

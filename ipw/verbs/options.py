@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -75,3 +76,8 @@ def levels(_context: click.Context, _parameter: click.Parameter, text: str | Non
     if any(not 1 <= level <= 4096 for level in found) or len(set(found)) < len(found):
         raise click.BadParameter(f"{text!r} must be a list of different whole numbers from 1 to 4096")
     return found
+
+
+def defaults_of(parameters: type[Any]) -> Mapping[str, Any]:
+    """Read the defaults of a workload's parameters: options, run files and quickstart use the same."""
+    return {field.name: field.default for field in fields(parameters)}

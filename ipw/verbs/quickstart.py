@@ -35,7 +35,7 @@ def quickstart(*, sensors: str, out: Path, limit: int | None, as_json: bool) -> 
     for model in BUNDLED:
         if not as_json:
             console().print(f"measuring {model} …")
-        run, interrupted = measure_lm(Parameters(model=model, limit=limit, warmup=8), sensors, IDLE_S, out, TERMINAL)
+        run, interrupted = measure_lm(Parameters(model=model, limit=limit), sensors, IDLE_S, out, TERMINAL)
         if interrupted:
             return INTERRUPTED
         if error := outage_error(run):

@@ -9,11 +9,11 @@ import click
 
 from ipw.errors import FAILURE, OK, USAGE
 from ipw.verbs.conclude import conclude
-from ipw.verbs.options import IDLE, JSON, OUT, SENSORS, STRICT
+from ipw.verbs.options import IDLE, JSON, OUT, SENSORS, STRICT, defaults_of
 from ipw.verbs.progress import TERMINAL
 from ipw.verbs.terminal import console
 from ipw.workloads.training.measure import measure_training, train_parameters
-from ipw.workloads.training.parameters import CLASSIFIERS, EACH_LAYER, OPTIMIZERS
+from ipw.workloads.training.parameters import CLASSIFIERS, EACH_LAYER, OPTIMIZERS, Parameters
 from ipw.workloads.training.run import ENDED_WELL
 
 
@@ -42,10 +42,13 @@ class Blocks(click.IntRange):
 BLOCKS = Blocks(1)
 
 
+DEFAULTS = defaults_of(Parameters)
+
+
 @click.command("train")
 @click.option(
     "--model",
-    default="text",
+    default=DEFAULTS["model"],
     show_default=True,
     help="'text', 'image' or 'resnet-32', made here; a folder, hub name or 'moe'; or module:function.",
 )
@@ -58,35 +61,69 @@ BLOCKS = Blocks(1)
 @click.option("--steps", type=click.IntRange(1), help="Of each method; default 100 without a target or a budget.")
 @click.option("--target-loss", type=float, help="Stop at this training loss (mean of ten steps).")
 @click.option("--budget-j", type=click.FloatRange(0, min_open=True), help="Stop after so many joules.")
-@click.option("--batch-size", type=click.IntRange(1), default=16, show_default=True, help="Samples a step.")
-@click.option("--accumulate", type=click.IntRange(1), default=1, show_default=True, help="Pieces of each batch.")
-@click.option("--sequence-length", type=click.IntRange(2), default=96, show_default=True, help="Tokens of a sample.")
+@click.option(
+    "--batch-size", type=click.IntRange(1), default=DEFAULTS["batch_size"], show_default=True, help="Samples a step."
+)
+@click.option(
+    "--accumulate",
+    type=click.IntRange(1),
+    default=DEFAULTS["accumulate"],
+    show_default=True,
+    help="Pieces of each batch.",
+)
+@click.option(
+    "--sequence-length",
+    type=click.IntRange(2),
+    default=DEFAULTS["sequence_length"],
+    show_default=True,
+    help="Tokens of a sample.",
+)
 @click.option("--lr", "learning_rate", type=click.FloatRange(0, min_open=True), help="Default: the method's own.")
-@click.option("--warmup", type=click.IntRange(0), default=3, show_default=True, help="Steps before measuring.")
+@click.option(
+    "--warmup", type=click.IntRange(0), default=DEFAULTS["warmup"], show_default=True, help="Steps before measuring."
+)
 @click.option("--amp", is_flag=True, help="Compute in bfloat16 where that is safe.")
-@click.option("--optimizer", type=click.Choice(OPTIMIZERS), default="adamw", show_default=True, help="Of gradients.")
-@click.option("--lora-rank", type=click.IntRange(1), default=8, show_default=True, help="Of lora's matrices.")
+@click.option(
+    "--optimizer", type=click.Choice(OPTIMIZERS), default=DEFAULTS["optimizer"], show_default=True, help="Of gradients."
+)
+@click.option(
+    "--lora-rank", type=click.IntRange(1), default=DEFAULTS["lora_rank"], show_default=True, help="Of lora's matrices."
+)
 @click.option("--blocks", type=BLOCKS, help="Of the local methods: a number, or 'layers'; default as the paper cuts.")
 @click.option("--auxiliary-depth", type=click.IntRange(0), help="Layers of a head; default 2, momentum-local 0.")
 @click.option("--pyramid/--no-pyramid", default=True, show_default=True, help="Heads get shallower towards the end.")
 @click.option(
     "--classifier",
     type=click.Choice(CLASSIFIERS),
-    default="tied",
+    default=DEFAULTS["classifier"],
     show_default=True,
     help="Of heads of language models.",
 )
 @click.option(
-    "--ema-momentum", type=click.FloatRange(0, 1), default=0.995, show_default=True, help="Of momentum-local's average."
+    "--ema-momentum",
+    type=click.FloatRange(0, 1),
+    default=DEFAULTS["ema_momentum"],
+    show_default=True,
+    help="Of momentum-local's average.",
 )
-@click.option("--peers", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes of zeroth-order.")
+@click.option(
+    "--peers",
+    type=click.IntRange(1, 64),
+    default=DEFAULTS["peers"],
+    show_default=True,
+    help="Processes of zeroth-order.",
+)
 @click.option("--join-at", type=click.IntRange(0), help="The last peer comes after so many steps, and replays them.")
 @click.option(
-    "--directions", type=click.IntRange(1), default=1, show_default=True, help="A step of zeroth-order, each."
+    "--directions",
+    type=click.IntRange(1),
+    default=DEFAULTS["directions"],
+    show_default=True,
+    help="A step of zeroth-order, each.",
 )
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
-@click.option("--data", default="bundled", show_default=True, help="Text: 'bundled', a file, or a folder.")
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--device", default=DEFAULTS["device"], show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
+@click.option("--data", default=DEFAULTS["data"], show_default=True, help="Text: 'bundled', a file, or a folder.")
+@click.option("--seed", type=int, default=DEFAULTS["seed"], show_default=True)
 @SENSORS
 @IDLE
 @OUT

@@ -30,7 +30,7 @@ def test_alpha_is_from_a_millionth_to_a_half(alpha: float) -> None:
 @pytest.mark.parametrize("alpha", ["9e-7", "0.51", "nan", "true", '"5 %"'])
 def test_any_other_alpha_is_refused_with_the_range(alpha: str) -> None:
     error = refused(f"{GOOD}[gate]\nalpha = {alpha}")
-    assert error.message == "gate.toml: alpha is no number from 1e-06 to 0.5"
+    assert error.message == "gate.toml: alpha must be a number from 1e-06 to 0.5"
 
 
 @pytest.mark.parametrize(
@@ -49,9 +49,9 @@ def test_a_margin_is_up_to_ten_times_the_base_and_of_accuracy_up_to_all_points(t
 @pytest.mark.parametrize(
     ("table", "told"),
     [
-        ("[metrics.energy_j]\nmargin = 10.1", "margin = 10.1 is no number above 0 and up to 10"),
-        ("[metrics.accuracy]\nmargin_points = 100.1", "margin_points = 100.1 is no number above 0 and up to 100"),
-        ("[metrics.accuracy]\nmargin_points = 0", "margin_points = 0 is no number above 0 and up to 100"),
+        ("[metrics.energy_j]\nmargin = 10.1", "margin = 10.1 must be a number above 0 and up to 10"),
+        ("[metrics.accuracy]\nmargin_points = 100.1", "margin_points = 100.1 must be a number above 0 and up to 100"),
+        ("[metrics.accuracy]\nmargin_points = 0", "margin_points = 0 must be a number above 0 and up to 100"),
     ],
 )
 def test_a_margin_beyond_is_refused_with_the_range(table: str, told: str) -> None:
@@ -103,8 +103,8 @@ def test_the_essential_checks_may_not(name: str) -> None:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        (f"{GOOD}[validity]\nallow = [1]", "[validity] allow is no list of names"),
-        (f"{GOOD}[validity]\nequal = [true]", "[validity] equal is no list of names"),
+        (f"{GOOD}[validity]\nallow = [1]", "[validity] allow must be a list of names"),
+        (f"{GOOD}[validity]\nequal = [true]", "[validity] equal must be a list of names"),
         (f"{GOOD}[validity]\nequals = []", "gate.toml: [validity]: 'equals' is not known"),
         (f"{GOOD}[gate]\nalfa = 0.1", "gate.toml: [gate]: 'alfa' is not known"),
         ("[metrics.energy_j]\nmargin = 0.1\ngate = false", "gate.toml: [metrics.energy_j]: 'gate' is not known"),

@@ -63,10 +63,10 @@ def check_replay() -> None:
     ("content", "reason"),
     [
         ("t_ns,channel,unit,scope,value\n", "no reading"),
-        ("t_ns,channel,unit,scope,value\n1,a,J,moon,2\n", "line 2: 'moon' is no scope; choose one of gpu, module,"),
+        ("t_ns,channel,unit,scope,value\n1,a,J,moon,2\n", "line 2: 'moon' is not a scope; choose one of gpu, module,"),
         ("t_ns,channel,unit,scope,value\n1,a,J,gpu,nan\n", "line 2: value is not finite"),
         ("t_ns,channel,unit,scope,value\n1,a,J,gpu,2\nsoon,a,J,gpu,3\n", "line 3: t_ns is 'soon'"),
-        ("t_ns,channel,unit,scope,value\n1,a,J,gpu,two\n", "line 2: value is 'two', which is no number"),
+        ("t_ns,channel,unit,scope,value\n1,a,J,gpu,two\n", "line 2: value is 'two', which is not a number"),
         ("t_ns,channel,unit,scope,value\n1,a\n2,a,J,gpu,3\n", "line 2 has 2 of 5 cells"),
         ("t_ns,channel,value\n1,a,2\n", "there is no column unit, scope"),
         ("a,b\n1,2\n", "no CSV with the columns t_ns, channel, unit, scope, value"),

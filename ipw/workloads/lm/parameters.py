@@ -53,12 +53,12 @@ class Parameters:
     arrival: Arrival = "poisson"
     slo: str | None = None
     """Latency that a good answer keeps to; `latency_targets` reads it."""
-    warmup: int = 3
+    warmup: int = 8
     retries: int = 0
     """How often a failed question is asked again, when the measured window has closed."""
-    timeout_s: float = 600.0
+    timeout_s: float = 300.0
     stall_s: float = 120.0
-    max_tokens: int | None = 1024
+    max_tokens: int | None = 512
     max_failed_percent: float = 5.0
     """Of the questions: where more fail, stay empty or are cut, the run is not valid (reports/accounting.py)."""
     temperature: float = 0.0

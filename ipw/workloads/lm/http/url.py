@@ -41,7 +41,7 @@ def server_url(text: str) -> ServerUrl:
             "give the key in the environment variable OPENAI_API_KEY",
         )
     if parts.scheme not in ("http", "https") or not host or not text.isascii() or len(text.split()) != 1:
-        raise UsageError(f"{text!r} is no http:// or https:// URL", HINT)
+        raise UsageError(f"{text!r} is not an http:// or https:// URL", HINT)
     tls = parts.scheme == "https"
     path = parts.path.rstrip("/").removesuffix("/chat/completions")
     return ServerUrl(tls, host, port or (443 if tls else 80), path or "/v1")
