@@ -108,8 +108,8 @@ def test_the_essential_checks_may_not(name: str) -> None:
         (f"{GOOD}[validity]\nequals = []", "gate.toml: [validity]: 'equals' is not known"),
         (f"{GOOD}[gate]\nalfa = 0.1", "gate.toml: [gate]: 'alfa' is not known"),
         ("[metrics.energy_j]\nmargin = 0.1\ngate = false", "gate.toml: [metrics.energy_j]: 'gate' is not known"),
-        ("gate = 1\n" + GOOD, "gate.toml: gate is no table"),
-        ("[metrics]\nenergy_j = 1", "gate.toml: [metrics.energy_j] is no table"),
+        ("gate = 1\n" + GOOD, "gate.toml: gate must be a table"),
+        ("[metrics]\nenergy_j = 1", "gate.toml: [metrics.energy_j] must be a table"),
     ],
 )
 def test_a_refusal_says_where_it_stands(text: str, told: str) -> None:

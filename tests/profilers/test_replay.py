@@ -73,7 +73,7 @@ def check_replay() -> None:
         ("", "no CSV with the columns"),
         ("\0\1\2", "no CSV with the columns"),
         ("index, power.draw [W]\n0, 5.0 W\n", "no column timestamp"),
-        ("timestamp, power.draw [W]\nnow, 5.0 W\n", "line 2: 'now' is no time"),
+        ("timestamp, power.draw [W]\nnow, 5.0 W\n", "line 2: 'now' is not a time"),
         ("timestamp, power.draw [W]\n2026/01/02 03:04:05.006, five W\n", "line 2: power.draw [W] is 'five'"),
     ],
 )

@@ -29,15 +29,15 @@ def undone(headers: dict[str, str], *pieces: bytes) -> bytes:
 
 
 BODIES = [
-    ({"content-encoding": "gzip"}, gzip.compress(STREAM)),
-    ({"content-encoding": "x-gzip"}, gzip.compress(STREAM)),
-    ({"content-encoding": "GZIP, identity"}, gzip.compress(STREAM)),
-    ({"transfer-encoding": "gzip, chunked"}, gzip.compress(STREAM)),
-    ({"content-encoding": "gzip"}, gzip.compress(STREAM[:20]) + gzip.compress(STREAM[20:])),
-    ({"content-encoding": "gzip"}, gzip.compress(STREAM) + bytes(9)),
+    ({"content-encoding": "gzip"}, gzip.compress(STREAM, mtime=0)),
+    ({"content-encoding": "x-gzip"}, gzip.compress(STREAM, mtime=0)),
+    ({"content-encoding": "GZIP, identity"}, gzip.compress(STREAM, mtime=0)),
+    ({"transfer-encoding": "gzip, chunked"}, gzip.compress(STREAM, mtime=0)),
+    ({"content-encoding": "gzip"}, gzip.compress(STREAM[:20], mtime=0) + gzip.compress(STREAM[20:], mtime=0)),
+    ({"content-encoding": "gzip"}, gzip.compress(STREAM, mtime=0) + bytes(9)),
     ({"content-encoding": "deflate"}, zlib.compress(STREAM)),
     ({"content-encoding": "deflate"}, raw_deflate(STREAM)),
-    ({}, gzip.compress(STREAM)),
+    ({}, gzip.compress(STREAM, mtime=0)),
     ({}, STREAM),
     ({"content-encoding": "identity"}, STREAM),
     ({"content-encoding": "gzip"}, STREAM),
@@ -69,7 +69,7 @@ def test_a_body_is_undone_in_one_piece_and_byte_by_byte(headers: dict[str, str],
         ({"content-encoding": "zstd"}, b"\x28\xb5\x2f\xfd\x04\x58", "compressed as zstd"),
         ({}, b"\x28\xb5\x2f\xfd\x04\x58", "compressed as zstd"),
         ({"content-encoding": "gzip, gzip"}, bytes(6), "compressed as gzip and gzip"),
-        ({"content-encoding": "gzip"}, gzip.compress(STREAM)[:10] + b"\x07" * 30, "not compressed as it says"),
+        ({"content-encoding": "gzip"}, gzip.compress(STREAM, mtime=0)[:10] + b"\x07" * 30, "not compressed as it says"),
         ({"content-encoding": "deflate"}, b"\xff" * 30, "not compressed as it says"),
     ],
 )
@@ -86,11 +86,15 @@ def test_no_bytes_raise_anything_but_what_is_announced(coding: str, pieces: list
         assert "compressed" in str(error)  # noqa: PT017 (it need not be raised)
 
 
-@pytest.mark.parametrize(("coding", "body"), [("gzip", gzip.compress(STREAM)), ("deflate", zlib.compress(STREAM))])
+@pytest.mark.parametrize(
+    ("coding", "body"), [("gzip", gzip.compress(STREAM, mtime=0)), ("deflate", zlib.compress(STREAM))]
+)
 def test_a_compressed_answer_is_an_answer_and_a_refusal_has_its_words(coding: str, body: bytes) -> None:
     pieces = [body[i : i + 5] for i in range(0, len(body), 5)]
     assert answer(Behaviour(body=pieces, headers={"Content-Encoding": coding})).response == "4"
-    refusal = Behaviour(status=400, body=[gzip.compress(b'{"error": "no"}')], headers={"Content-Encoding": "gzip"})
+    refusal = Behaviour(
+        status=400, body=[gzip.compress(b'{"error": "no"}', mtime=0)], headers={"Content-Encoding": "gzip"}
+    )
     assert answer(refusal).error == "HTTP 400: no"
 
 
