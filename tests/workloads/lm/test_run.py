@@ -97,6 +97,7 @@ def test_a_chat_is_asked_as_its_messages_and_every_alias_is_right_then_and_later
         assert [book.body["messages"] for book in server.books] == [CHAT]
     (record,) = run.journal("query")
     assert (record["answer"], record["aliases"], record["score"]) == ("four", ["4"], 1.0)
+    run.write_manifest({})
     score_run(run, "contains")
     scores = newest_scores(run, 1)
     assert scores is not None

@@ -91,7 +91,7 @@ def test_a_server_that_dies_meanwhile_is_told(command: str) -> None:
 def test_a_server_that_will_not_end_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     keeper = tmp_path / "keep.py"
     keeper.write_text(
-        "import sys; from ipw.workloads.lm import server_keeper as k; k.GRACE_S = k.ORPHANS_S = 0.2\n"
+        "import sys; from ipw.workloads.lm.servers import keeper as k; k.GRACE_S = k.ORPHANS_S = 0.2\n"
         "sys.exit(k.main(sys.argv[1:]))"
     )
     stubborn = (
