@@ -24,6 +24,8 @@ POLL_S, SLOW_POLL_S = 1.0, 5.0
 SHARED_NS = 50_000_000
 """Both gauges tell of one look."""
 MOST_PROCESSES = 4096
+FIRST_PAUSE_NS, LONGEST_PAUSE_NS = 1_000_000_000, 8_000_000_000
+"""Where others start processes all the time and the run none, it is looked for the run's own ever more seldom."""
 BUSY = (1, 2, 3, 6, 7)
 """Of the first line of /proc/stat: user, nice, system, irq and softirq. Guests are in user; stolen time is no work."""
 TIMES = slice(11, 15)
@@ -69,6 +71,7 @@ class _Looks:
         self.files = Files()
         self._newest = b""
         self._pids: list[int] = []
+        self._again_ns = self._pause_ns = 0
         self._seen_s = self._lost_s = 0.0
         self._last: tuple[int, int, tuple[float, float]] | None = None
 
@@ -98,8 +101,11 @@ class _Looks:
     def _own_s(self) -> float:
         """Sum what the run's processes worked. They are looked for again where anybody started one since."""
         newest = newest_process(self._proc, self.files)
-        if newest is None or newest != self._newest:
+        if newest is None or (newest != self._newest and now_ns() >= self._again_ns):
             pids = list(tree(self._proc, self._roots))
+            same = pids == self._pids
+            self._pause_ns = min(max(2 * self._pause_ns, FIRST_PAUSE_NS), LONGEST_PAUSE_NS) if same else 0
+            self._again_ns = now_ns() + self._pause_ns
             for gone in set(self._pids) - set(pids):
                 self.files.forget(f"{self._proc}/{gone}/stat")
             self._newest, self._pids = newest or b"", pids

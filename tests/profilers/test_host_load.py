@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ from ipw.profilers.base import SensorError
 from ipw.profilers.host_load import OWN, Files, open_load, processes_cpu_s, tree
 from ipw.profilers.sampler.handle import Sampler
 from ipw.profilers.sources import Sources
+
+SECOND = 1_000_000_000
 
 
 @pytest.fixture
@@ -124,6 +127,35 @@ def test_who_is_ours_is_looked_for_again_where_a_process_was_started_since(
         proc.process(11, own_s=4.0)
         proc.newest(11)
         assert value(gauges, OWN) == 7.0
+
+
+def test_a_run_that_starts_none_is_looked_for_ever_more_seldom_beside_others_that_do(
+    proc: Proc, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [0]
+    walks: list[int] = []
+
+    def walked(proc: str, roots: Iterable[int]) -> Iterator[int]:
+        walks.append(clock[0] // SECOND)
+        return tree(proc, roots)
+
+    monkeypatch.setattr("ipw.profilers.host_load.now_ns", lambda: clock[0])
+    monkeypatch.setattr("ipw.profilers.host_load.tree", walked)
+    proc.process(10, own_s=1.0)
+    with opened(load(10)) as gauges:
+        walks.clear()
+        for second in range(1, 31):
+            clock[0] = second * SECOND
+            proc.newest(1000 + second)
+            value(gauges, OWN)
+        assert walks == [1, 3, 7, 15, 23]
+        proc.process(10, own_s=1.0, main=[11])
+        proc.process(11, own_s=4.0)
+        for second in range(31, 36):
+            clock[0] = second * SECOND
+            proc.newest(1000 + second)
+            assert value(gauges, OWN) == 5.0
+        assert walks[5:] == [31, 32, 33, 35]
 
 
 @pytest.mark.parametrize("text", ["", "0.00 0.00 0.00 0/0 0\n", "0.1 0.2", "a b c d e\n", None])
