@@ -57,11 +57,11 @@ def noise(
     jobs = [means[keys[0] == each] for each in np.unique(keys[0])]
     repetition = _pooled_variance(members)
     between_df = len(means) - len(jobs)
-    per_start = 0.0 if repetition is None else repetition * float(np.mean(1 / sizes))
     between = _pooled_variance(jobs)
-    start_variance = None if between is None or repetition is None else max(between - per_start, 0.0)
-    high = None
+    start_variance = high = None
     if between is not None and repetition is not None:
+        per_start = repetition * float(np.mean(1 / sizes))
+        start_variance = max(between - per_start, 0.0)
         upper = between * between_df / chi2_quantile(1 - BOUND, between_df) - per_start
         high = math.sqrt(max(upper, between / 100, 1e-12) / 2)
     job_variance = None
