@@ -137,10 +137,10 @@ def test_an_answer_of_fifty_tokens_takes_less_than_three_bytes_a_token(step_ms: 
     assert len(encoded(START_NS, stamps)) < 2.3 * 50
 
 
-def test_a_token_every_millisecond_takes_one_byte_and_every_hundred_two() -> None:
+def test_a_token_half_a_millisecond_takes_one_byte_and_every_fifty_two() -> None:
     beside = 1 + 2 + 4  # the length of the block, how many chunks, and the check value
     assert len(encoded(0, [600_000 * k for k in range(1, 101)])) == 100 + beside
-    assert len(encoded(0, [100_000_000 * k for k in range(1, 101)])) == 200 + beside + 1
+    assert len(encoded(0, [50_000_000 * k for k in range(1, 101)])) == 200 + beside + 1
 
 
 def test_a_token_every_ten_seconds_takes_three_bytes() -> None:

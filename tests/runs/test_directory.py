@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ipw.errors import IpwError, UsageError
+from ipw.runs import directory
 from ipw.runs.directory import RunDir
 from ipw.runs.journal import Journal
 from ipw.runs.readings import RECORD, RECORD_FIELDS
@@ -113,3 +114,18 @@ def test_no_half_written_file_is_left_behind(run: RunDir) -> None:
     run.write_summary({"metrics": {}})
     assert json.loads((run.path / "summary.json").read_text())["metrics"] == {}
     assert not list(run.path.glob(".*"))
+
+
+def test_a_folder_is_named_after_the_moment_and_the_slug_in_eighty_characters_and_numbered_from_two_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(directory, "wall_ns", lambda: 1_767_225_599_999_999_999)
+    names = [RunDir.create(tmp_path, slug).path.name for slug in ("a b", "a b", "a b", "x" * 100, "x" * 100, "-.-")]
+    assert names == [
+        "20251231T235959Z-a-b",
+        "20251231T235959Z-a-b-2",
+        "20251231T235959Z-a-b-3",
+        "20251231T235959Z-" + "x" * 63,
+        "20251231T235959Z-" + "x" * 63 + "-2",
+        "20251231T235959Z-run",
+    ]
