@@ -39,6 +39,8 @@ GRADIENTS = ("backprop", "checkpointing", "local", "momentum-local")
 LIMITS = {("text", "local"): 2.05, ("image", "local"): 1.85, ("text", "momentum-local"): 2.6,
           ("image", "momentum-local"): 2.4}  # fmt: skip
 """AugLocal's and MAN's own layouts took 1.94, 1.74, 2.45 and 2.26 on a quiet machine."""
+RETURNED = {"MALLOC_MMAP_THRESHOLD_": "1048576", "MALLOC_TRIM_THRESHOLD_": "1048576"}
+"""Lets glibc give freed tensors back at once; else resident pages tell of what was, up to five times what is."""
 RESNET = Parameters(model="resnet-32", batch_size=128, optimizer="sgd", evaluations=0)
 
 
@@ -72,7 +74,7 @@ def ratios(seconds: dict[str, list[float]], base: str) -> dict[str, tuple[float,
     return found
 
 
-def measure_time(rounds: int, inner: int) -> None:
+def measure_time(models: Sequence[str], rounds: int, inner: int) -> None:
     """Take steps of all methods in turns, round by round, and compare within each round."""
     torch.set_num_threads(1)
     variants: dict[str, tuple[str, dict[str, Any]]] = {
@@ -84,7 +86,7 @@ def measure_time(rounds: int, inner: int) -> None:
         "checkpointing": ("checkpointing", {}),
         "zeroth-order": ("zeroth-order", {}),
     }
-    for model in ("text", "image"):
+    for model in models:
         steps = {n: ready(m, Parameters(model=model, evaluations=0, **o))[2] for n, (m, o) in variants.items()}
         seconds: dict[str, list[float]] = {name: [] for name in variants}
         for number in range(rounds):
@@ -144,7 +146,11 @@ def measure_memory(names: Sequence[tuple[str, str, dict[str, Any]]]) -> None:
     for label, name, options in names:
         order = json.dumps({"name": name, "options": options})
         said = subprocess.run(
-            [sys.executable, __file__, "one", "--order", order], stdout=subprocess.PIPE, check=True, text=True
+            [sys.executable, __file__, "one", "--order", order],
+            stdout=subprocess.PIPE,
+            check=True,
+            text=True,
+            env=os.environ | RETURNED,
         ).stdout
         found: dict[str, float | None] = json.loads(said)
         base = base or found
@@ -265,6 +271,7 @@ def main() -> None:
     """Measure what is asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["time", "memory", "blocks", "cuda", "one"])
+    parser.add_argument("--models", default="text,image")
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--inner", type=int, default=3)
     parser.add_argument("--budget-s", type=float, default=80.0)
@@ -272,7 +279,7 @@ def main() -> None:
     asked = parser.parse_args()
     match asked.what:
         case "time":
-            measure_time(asked.rounds, asked.inner)
+            measure_time(asked.models.split(","), asked.rounds, asked.inner)
         case "memory":
             compared()
         case "blocks":
