@@ -54,5 +54,8 @@ def untraced(sizes: Sizes, budget: Budget, prices: Prices) -> dict[str, Any]:
         "excluded": [],
         "prices": told(prices),
         "trace": None,
-        "notes": list(sizes.notes),
+        "notes": [
+            *sizes.notes,
+            *([] if prices.token_s else ["tokens/s leave computing out: give --token-time"]),
+        ],
     }

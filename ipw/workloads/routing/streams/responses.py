@@ -103,6 +103,8 @@ def _decoded(held: Any, where: str, k: int | None, tokens: int | None) -> Ints:
 
 
 def _array(raw: bytes, where: str) -> Ints:
+    if not raw.startswith(NPY):
+        raise UsageError(f"{where} holds no .npy array, and no whole 32-bit numbers", "was it copied whole?")
     try:
         return _checked(np.load(io.BytesIO(raw), allow_pickle=False), where)
     except UsageError:
