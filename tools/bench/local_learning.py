@@ -4,6 +4,7 @@ python tools/bench/local_learning.py time                    # ratios of step ti
 python tools/bench/local_learning.py memory                  # ResNet-32, batch 128, SGD: tensors and resident pages
 python tools/bench/local_learning.py blocks                  # peak of activations against the number of blocks
 python tools/bench/local_learning.py cuda                    # on a GPU: peaks of its allocator, and steps in bfloat16
+python tools/bench/local_learning.py images                  # on a GPU: networks and batches as large as the papers'
 
 Times are processor time of this process, which another process on the machine changes little.
 """
@@ -231,14 +232,15 @@ def device_peak(make: Callable[[], Task], name: str, parameters: Parameters, ste
     return {"peak": float(torch.cuda.max_memory_allocated()), "ms": statistics.median(spent[2:]), "loss": loss}
 
 
-def on_cuda(budget_s: float) -> None:
-    """Peaks of all methods: ResNet-32, and language models of 12 and 28 layers; then the same in bfloat16."""
-    until = time.monotonic() + budget_s
-    print(torch.cuda.get_device_name(), "torch", torch.__version__)
+Case = tuple[str, Callable[[], Task], str, Parameters]
+
+
+def language_cases() -> list[Case]:
+    """All methods on ResNet-32 and a language model of 12 layers, then one of 28."""
     image = RESNET.as_dict() | {"device": "cuda"}
     text: dict[str, Any] = {"device": "cuda"}
     small = partial(language_model, 384, 12, 8192, (16, 256), device="cuda")
-    cases: list[tuple[str, Callable[[], Task], str, Parameters]] = []
+    cases: list[Case] = []
     for amp in (False, True):
         kind = "bf16" if amp else "fp32"
         pictures, words = Parameters(**image | {"amp": amp}), Parameters(**text | {"amp": amp})
@@ -249,6 +251,32 @@ def on_cuda(budget_s: float) -> None:
     for length in (96, 512):
         large = partial(language_model, 1024, 28, 151_936, (16, length), tied=True, device="cuda")
         cases += [(f"0.6 B, 16 x {length}", large, name, Parameters(**text)) for name in GRADIENTS[::2] + GRADIENTS[3:]]
+    return cases
+
+
+def image_cases() -> list[Case]:
+    """Residual networks as deep and batches as large as in the papers; convolutions as they come, and the fastest."""
+
+    def pictures(parameters: Parameters, *, fastest: bool) -> Task:
+        torch.backends.cudnn.benchmark = fastest  # as in the papers' code
+        return load_task(parameters)
+
+    cases: list[Case] = []
+    for model, batch_size, fastest in (("resnet-32", 128, True), ("resnet-32", 1024, True), ("resnet-110", 1024, True),
+                                       ("resnet-32", 1024, False)):  # fmt: skip
+        for name, depth in (("backprop", None), ("local", 2), ("local", 6), ("momentum-local", None)):
+            changed = {"model": model, "batch_size": batch_size, "device": "cuda", "auxiliary_depth": depth}
+            parameters = Parameters(**RESNET.as_dict() | changed)
+            label = f"{model} x {batch_size}{' fastest' if fastest else ''}"
+            told_as = f"{label}, heads {depth}" if depth else label
+            cases.append((told_as, partial(pictures, parameters, fastest=fastest), name, parameters))
+    return cases
+
+
+def on_cuda(cases: Sequence[Case], budget_s: float) -> None:
+    """Peaks of the allocator and times of steps, case by case, each beside the first of its label."""
+    until = time.monotonic() + budget_s
+    print(torch.cuda.get_device_name(), "torch", torch.__version__)
     base: dict[str, float] = {}
     for label, make, name, parameters in cases:
         if time.monotonic() > until:
@@ -270,7 +298,7 @@ def on_cuda(budget_s: float) -> None:
 def main() -> None:
     """Measure what is asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["time", "memory", "blocks", "cuda", "one"])
+    parser.add_argument("what", choices=["time", "memory", "blocks", "cuda", "images", "one"])
     parser.add_argument("--models", default="text,image")
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--inner", type=int, default=3)
@@ -285,7 +313,9 @@ def main() -> None:
         case "blocks":
             by_blocks()
         case "cuda":
-            on_cuda(asked.budget_s)
+            on_cuda(language_cases(), asked.budget_s)
+        case "images":
+            on_cuda(image_cases(), asked.budget_s)
         case _:
             order = json.loads(asked.order)
             print(json.dumps(one_memory(order["name"], order["options"])))
