@@ -53,9 +53,8 @@ def log_ratios(observed: Sequence[Observed], metric: str) -> Ratios | None:
     base, candidate = (values(observed, arm, metric) for arm in ("base", "candidate"))
     starts = [each.start for each in sorted(observed, key=lambda each: each.pair) if each.arm == "base"]
     both = list(zip(base, candidate, strict=True))
-    if not both or any(a is None or b is None or a <= 0 or b <= 0 for a, b in both):
-        return None
-    return [math.log(b / a) for a, b in both if a and b], starts
+    known = [(a, b) for a, b in both if a is not None and b is not None and a > 0 and b > 0]
+    return ([math.log(b / a) for a, b in known], starts) if both and len(known) == len(both) else None
 
 
 def judge_rules(
