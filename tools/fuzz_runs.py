@@ -14,10 +14,14 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ipw.errors import IpwError
+
+if TYPE_CHECKING:
+    from ipw.runs.directory import RunDir
 
 ROOT = Path(__file__).parent.parent
 FIRST = ROOT / "tests" / "runs" / "version-1"
@@ -64,8 +68,11 @@ def whole(kind: str) -> Path:
         merged = merge_runs([RunDir.open(whole("lm")), RunDir.open(whole("lm"))], _scratch() / kind, mismatched=True)
         derive(merged)
         return merged.path
-    path = Path(shutil.copytree(FIRST / ("lm" if kind in {"scored", "arrivals"} else kind), _scratch() / kind))
+    first = {"scored": "lm", "arrivals": "lm", "steps": "command", "ranks": "command"}.get(kind, kind)
+    path = Path(shutil.copytree(FIRST / first, _scratch() / kind))
     run = RunDir(path)
+    if kind in {"steps", "ranks"}:
+        _with_steps(run, ranks=kind == "ranks")
     if kind == "arrivals":
         _with_arrivals(run)
     run.update_manifest(recorded=recorded(run, run.reading_count()), process={"boot_id": boot_id()})
@@ -93,9 +100,27 @@ def _with_arrivals(run: Any) -> None:
             journal.append(kind, line)
 
 
+def _with_steps(run: RunDir, *, ranks: bool) -> None:
+    """Mark steps with losses in the measured window, of one process or of two ranks."""
+    from ipw.runs.journal import Journal
+
+    (window,) = [span for span in run.journal("span") if span["phase"] == "measure"]
+    edges = [window["start_ns"] + k * (window["end_ns"] - window["start_ns"]) // 4 for k in range(5)]
+    if ranks:
+        run.update_manifest(ranks={"on_this_host": 2})
+    for rank in (0, 1) if ranks else (None,):
+        with Journal(run, rank, f"journal-rank{rank}.jsonl" if rank else "journal.jsonl") as journal:
+            for step, (start_ns, end_ns) in enumerate(pairwise(edges)):
+                journal.append("step", {"step": step, "start_ns": start_ns, "end_ns": end_ns, "samples": 4})
+                journal.append("loss", {"step": step, "loss": 2.0 - step / 4})
+            if ranks:
+                for ended in (False, True):
+                    journal.append("rank", {"devices": [], "ended": ended})
+
+
 def runs() -> Iterator[Case]:
     """List the ways in which runs are read."""
-    for kind in ("lm", "command", "train", "killed", "resumed", "scored", "arrivals"):
+    for kind in ("lm", "command", "train", "killed", "resumed", "scored", "arrivals", "steps", "ranks"):
         yield _of_run(kind, "again", _recomputed)
     for kind in ("lm", "command", "train", "routing", "scored"):
         yield _of_run(kind, "as it is", _looked_at)

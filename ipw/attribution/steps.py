@@ -19,6 +19,7 @@ COLUMNS = {
     "energy_j": REAL, "energy_low_j": REAL, "energy_high_j": REAL, "forward_energy_j": REAL, "backward_energy_j": REAL,
     "update_energy_j": REAL, "peak_memory_bytes": WHOLE, "status": TEXT, "rank": WHOLE,
 }  # fmt: skip
+NEEDED = ("step", "start_ns", "end_ns")
 ENERGY = ("energy_j", "energy_low_j", "energy_high_j")
 
 
@@ -34,10 +35,10 @@ def derive_steps(run: RunDir, window_ns: tuple[int, int]) -> None:
 
     Those of one process are told apart as queries are; those of several ranks have their rank's part of what was drawn.
     """
-    steps = list(run.journal("step"))
+    steps = [step for step in run.journal("step") if all(step.get(name) is not None for name in NEEDED)]
     if not steps:
         return
-    losses = {(r.get("rank"), r["step"]): r["loss"] for r in run.journal("loss")}
+    losses = {(r.get("rank"), r.get("step")): r.get("loss") for r in run.journal("loss")}
     columns: dict[str, Any] = {name: [step.get(name) for step in steps] for name in COLUMNS}
     columns["loss"] = [losses.get((step.get("rank"), step["step"])) for step in steps]
     columns |= _energy(Recorded.of(run), steps, window_ns)

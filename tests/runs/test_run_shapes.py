@@ -30,6 +30,8 @@ def test_moments_in_order_are_read(record: dict[str, Any]) -> None:
     "record",
     [
         SPAN | {"end_ns": 4},
+        STEP | {"rank": {}},
+        {"kind": "loss", "step": 0, "rank": "0", "loss": 1.0},
         QUERY | {"first_token_ns": 3},
         QUERY | {"first_token_ns": 0},
         QUERY | {"first_token_ns": None, "end_ns": 0},
@@ -41,5 +43,5 @@ def test_moments_in_order_are_read(record: dict[str, Any]) -> None:
         OFFLOAD | {"decode_ns": [[1]]},
     ],
 )
-def test_an_interval_that_ends_before_it_begins_is_no_line(record: dict[str, Any]) -> None:
+def test_what_cannot_be_is_no_line(record: dict[str, Any]) -> None:
     assert read(record) is None

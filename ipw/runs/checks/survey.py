@@ -21,7 +21,7 @@ from ipw.runs.tries import counted, replaced
 
 BLOCK = 1 << 20
 QUERY, BETWEEN_QUERIES = b'{"kind":"query",', b'}\n{"kind":"query",'
-MARKS = {"query": ("query_id", "start_ns", "end_ns"), "step": ("step",)}
+MARKS = {"query": ("query_id", "start_ns", "end_ns"), "step": ("step", "start_ns", "end_ns")}
 """Without which a line says nothing."""
 MEASURED = "measure"
 """Phase of the measured window."""
