@@ -52,6 +52,8 @@ class Rules:
     """More power than this stretches the step."""
     uneven: float = 0.0
     """Standard deviation of a step's own energy, as a fraction."""
+    shaky: float = 0.0
+    """Standard deviation of how long a step lasts, as a fraction."""
     idle_w: float = 70.0
 
 
@@ -212,6 +214,8 @@ def _computed(
     tokens = sum(n for _, n in chunks) + each * len(decoding)
     context = sum(s.prompt + s.produced for s in decoding) + sum(s.prompt - s.left for s, _ in chunks)
     seconds = max(rules.weights_s, tokens * rules.token_s) + rules.kv_s * context
+    if rules.shaky:
+        seconds *= max(1 + rules.shaky * float(rng.standard_normal()), 0.5)
     fixed = rules.step_j / (len(chunks) + len(decoding))
     own = {s.number: (fixed + n * rules.prompt_j + rules.kv_j * (s.prompt - s.left), 0.0) for s, n in chunks}
     own |= {s.number: (0.0, fixed + each * rules.token_j + rules.kv_j * (s.prompt + s.produced)) for s in decoding}

@@ -9,7 +9,7 @@ from ipw.energy.steps.arrivals import Arrivals
 
 AT_ONCE_NS = 1_000_000
 """Results so close together are of one step, as far as two engines do not finish at once."""
-TOGETHER = 0.6
+TOGETHER = 0.85
 """Of the results that two units had while both had results to come, those that came at once, if one engine computed
 both."""
 LEAST = 4

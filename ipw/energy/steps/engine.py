@@ -9,11 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from ipw.energy.arrays import Ints
+from ipw.energy.steps.apart import engine_of_units
 from ipw.energy.steps.arrivals import MISSING, Arrivals, Requests
-from ipw.energy.steps.bursts import Fit, best_gap, bursts
+from ipw.energy.steps.bursts import Fit, best_gap, bursts, joined
 from ipw.energy.steps.prompts import located
 from ipw.energy.steps.steps import Steps, steps_of
-from ipw.energy.steps.work import Work, work_of
+from ipw.energy.steps.steps import joined as steps_in_turn
+from ipw.energy.steps.work import Work, together, work_of
 
 Kind = Literal["steps", "static batches", "one at a time", "several engines", "unknown"]
 
@@ -27,6 +29,7 @@ TOGETHER = 0.9
 """Of the units, those that begin in a burst with all that is in flight: batches that wait for their last."""
 
 
+MOST_ENGINES = 16
 LONG = 1 << 22
 """Arrivals of a run whose steps are made piece by piece, so that memory does not grow with it."""
 
@@ -124,12 +127,38 @@ def engine_of(requests: Requests, arrivals: Arrivals) -> Engine:
         f" one of theirs in it, and bursts lasted {fit.spread:.0%} of the time between them"
     )
     if fit.attended < ATTENDED or fit.once < ONCE or fit.spread > SPREAD:
-        return Engine("unknown", 1 - fit.score, f"chunks do not come in steps: {why}", evidence)
+        unknown = Engine("unknown", 1 - fit.score, f"chunks do not come in steps: {why}", evidence)
+        return unknown if arrivals.t_ns.size > LONG else _several(requests, arrivals) or unknown
     if arrivals.t_ns.size > LONG:
         return _long(Engine("steps", fit.score, why, evidence), Whole(requests, arrivals, gap_ns, 0))
     found = steps_of(requests, arrivals, bursts(arrivals, gap_ns))
     kind: Kind = "static batches" if _in_batches(found) else "steps"
     return Engine(kind, fit.score, why, evidence, found, work_of(requests, found, located(requests, found)))
+
+
+def _several(requests: Requests, arrivals: Arrivals) -> Engine | None:
+    """Tell several engines, if there are some whose chunks each come in steps of several units."""
+    number = engine_of_units(arrivals, requests.start_ns.size)
+    engines = int(number.max()) + 1
+    parts, fits = [], []
+    for one in range(engines if engines <= MOST_ENGINES else 0):
+        mine = number[arrivals.unit] == one
+        part = Arrivals(arrivals.t_ns[mine], arrivals.tokens[mine], arrivals.unit[mine])
+        gap_ns, fit = best_gap(part)
+        fits.append(fit)
+        parts.append(steps_of(requests, part, bursts(part, gap_ns)))
+        if fit.shared < part.t_ns.size / 2 or fit.attended < ATTENDED or fit.once < ONCE or fit.spread > SPREAD:
+            return None
+    if len(parts) < 2:
+        return None
+    fit = joined(fits)
+    why = (
+        f"chunks come in the steps of {engines} engines that share no units: {fit.attended:.0%} of those in flight had"
+        f" a result in each burst of their engine, {fit.once:.0%} of the chunks were the only one of theirs"
+    )
+    works = [work_of(requests, part, located(requests, part)) for part in parts]
+    evidence = _evidence(0.0, fit, arrivals) | {"engines": float(engines)}
+    return Engine("several engines", fit.score, why, evidence, steps_in_turn(parts), together(works))
 
 
 def _long(engine: Engine, whole: Whole) -> Engine:

@@ -117,15 +117,17 @@ def held_up_var(work: Work) -> Floats:
 
 def in_ticks(steps: Steps, values: Floats, knots_ns: Ints) -> Floats:
     """Sums over ticks of what steps have, each spread evenly over its time: `[…, steps]` to `[…, ticks]`."""
-    edges = np.stack([steps.start_ns, steps.end_ns], 1).ravel()
-    at = np.maximum.accumulate(edges).astype(np.float64)
-    found = []
-    for row in np.atleast_2d(values):
-        running = np.zeros(edges.size)
-        running[1::2] = np.cumsum(row)
-        running[2::2] = running[1:-1:2]
-        found.append(np.diff(np.interp(knots_ns, at, running)))
-    return np.array(found)
+    rows = np.atleast_2d(values)
+    found = np.zeros((rows.shape[0], knots_ns.size - 1))
+    for part in steps.of_each:
+        edges = np.stack([steps.start_ns[part], steps.end_ns[part]], 1).ravel()
+        at = np.maximum.accumulate(edges).astype(np.float64)
+        for number, row in enumerate(rows):
+            running = np.zeros(edges.size)
+            running[1::2] = np.cumsum(row[part])
+            running[2::2] = running[1:-1:2]
+            found[number] += np.diff(np.interp(knots_ns, at, running))
+    return found
 
 
 def costs_of(ticks: Ticks) -> Costs:

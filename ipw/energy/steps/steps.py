@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +28,14 @@ class Steps:
     first_step: Ints
     """`[units]`: at whose end the first result came; -1 for none."""
     last_step: Ints
+    engines: tuple[int, ...] = (0,)
+    """At which step those of each engine begin: one engine's come after the other's."""
+
+    @property
+    def of_each(self) -> list[slice]:
+        """The steps of each engine."""
+        ends = (*self.engines[1:], self.end_ns.size)
+        return [slice(first, last) for first, last in zip(self.engines, ends, strict=True)]
 
 
 def steps_of(requests: Requests, arrivals: Arrivals, found: Bursts) -> Steps:
@@ -54,6 +63,26 @@ def steps_of(requests: Requests, arrivals: Arrivals, found: Bursts) -> Steps:
         entry_tokens=tokens * scale[unit],
         first_step=first,
         last_step=last,
+    )
+
+
+def joined(parts: Sequence[Steps]) -> Steps:
+    """Put the steps of several engines, which computed different units, one behind the other."""
+    begin = np.cumsum([0, *(part.end_ns.size for part in parts)])
+    first, last = np.full(parts[0].first_step.size, -1), np.full(parts[0].first_step.size, -1)
+    for part, at in zip(parts, begin.tolist(), strict=False):
+        mine = part.first_step >= 0
+        first[mine], last[mine] = part.first_step[mine] + at, part.last_step[mine] + at
+    shifted = [part.entry_step + np.int32(at) for part, at in zip(parts, begin.tolist(), strict=False)]
+    return Steps(
+        start_ns=np.concatenate([part.start_ns for part in parts]),
+        end_ns=np.concatenate([part.end_ns for part in parts]),
+        entry_step=np.concatenate(shifted),
+        entry_unit=np.concatenate([part.entry_unit for part in parts]),
+        entry_tokens=np.concatenate([part.entry_tokens for part in parts]),
+        first_step=first,
+        last_step=last,
+        engines=tuple(begin[:-1].tolist()),
     )
 
 

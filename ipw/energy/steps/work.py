@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -71,6 +72,14 @@ def work_of(requests: Requests, steps: Steps, prompts: Prompts) -> Work:
     step_sums = np.stack([sums(entry_step, row, n) for row in entry])
     units = np.concatenate([prompts.unit, unit])
     return Work(units, entry_step, entry, before, step_sums, prompts.longer, prompts.odd, prompts.unseen)
+
+
+def together(parts: Sequence[Work]) -> Work:
+    """Put what was done in the steps of several engines one behind the other."""
+    begin = np.cumsum([0, *(part.longer.size for part in parts)])
+    shifted = [part.entry_step + at for part, at in zip(parts, begin.tolist(), strict=False)]
+    found = Work(*(np.concatenate(columns, axis=-1) for columns in zip(*parts, strict=True)))
+    return found._replace(entry_step=np.concatenate(shifted))
 
 
 def _prompt(requests: Requests) -> Floats:
