@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 BUNDLED = "diffusion"
+AUTOREGRESSIVE = ("dense", "moe")
+"""The other bundled models."""
 SMALL = 50_000_000
 """A model of fewer parameters runs on one thread: waiting for others costs more than they help."""
 MOST_DIGESTED = 4 << 30
@@ -146,6 +148,10 @@ def _folder(name: str | Path) -> Path:
         return Path(str(files("ipw") / "data" / "diffusion"))
     if Path(name).is_dir():
         return Path(name)
+    if name in AUTOREGRESSIVE:
+        raise UsageError(
+            f"{name} predicts the next token: it is no masked diffusion model", f"ipw run lm --model {name}"
+        )
     if str(name).count("/") != 1 or Path(name).is_absolute() or str(name).startswith("."):
         raise UsageError(
             f"there is no folder {name}", "--model 'diffusion', a folder, or a name on the Hugging Face hub"

@@ -112,6 +112,13 @@ def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
         find(tmp_path)
 
 
+def test_the_other_bundled_models_are_told_to_be_of_another_kind() -> None:
+    for name in ("dense", "moe"):
+        with pytest.raises(UsageError, match="predicts the next token") as error:
+            find(name)
+        assert error.value.hint == f"ipw run lm --model {name}"
+
+
 def test_the_mask_token_may_be_given(tmp_path: Path) -> None:
     folder = tiny.llada(tmp_path / "m", mask_token_id=None)
     assert load(folder, device="cpu", mask_id=19).mask == 19
