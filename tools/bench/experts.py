@@ -226,6 +226,7 @@ def loader(tokens: int, passes: int, *, with_joules: bool, disk: bool) -> None:
         taken: dict[str, list[float]] = {each.name: [] for each in wanted}
         energy: dict[str, list[float]] = {each.name: [] for each in wanted}
         links: list[float] = []
+        blocks: list[tuple[str, Any]] = []
         meter = None
         if with_joules:
             import ipw
@@ -237,9 +238,11 @@ def loader(tokens: int, passes: int, *, with_joules: bool, disk: bool) -> None:
                 offload.start(each.plan)
                 with meter.measure(each.name) if meter else nullcontext() as block:
                     taken[each.name].append(decode(model, texts[1]) / (tokens - 1))
-                if block is not None and block.energy_j is not None:
-                    energy[each.name].append(block.energy_j / tokens)
+                blocks.append((each.name, block))
                 print(f"pass {number + 1}: {each.name}: {1 / taken[each.name][-1]:.2f} tokens/s", flush=True)
+        for of, block in blocks:  # asked late, when the readings behind each block are there
+            if block is not None and block.energy_j is not None:
+                energy[of].append(block.energy_j / tokens)
         token_s, all_bytes = min(taken["all in fast memory"]), layers * k * offload.expert_bytes
         byte_s = (min(taken["none, all loaded"]) - token_s) / all_bytes
         cpu_byte_s = max(min(taken["none, all on the CPU"]) - token_s, 0.0) / all_bytes
