@@ -71,6 +71,17 @@ def test_a_method_that_failed_stands_in_the_table_with_its_reason(run: RunDir, s
     assert "<b>no memory" not in page
 
 
+def test_what_takes_memory_clipped_slopes_and_a_replay_are_told(run: RunDir, summary: dict[str, Any]) -> None:
+    metrics = summary["by_method"]["zeroth-order"]["metrics"]
+    metrics |= {"clipped_slopes": metric(7, "slopes"), "replay_energy_j": metric(12.5, "J")}
+    metrics |= {f"{part}_memory_bytes": metric(3e6, "B") for part in ("tensors", "weights", "activations")}
+    page = str(training_part(run, summary, {}, "r0"))
+    assert "zeroth-order: 7 slopes were beyond what a byte can hold" in page
+    assert "who joined late replayed the steps before with 12.5" in page
+    table = page[page.index("What takes memory in a step") :]
+    assert table.index("Activations, MB") < table.index("3.00")
+
+
 def test_steps_in_time_with_a_sensor_are_told(run: RunDir, summary: dict[str, Any]) -> None:
     found = {"method": "backprop", "channel": "nvml/gpu0", "period_s": 0.1, "concentration": 0.9, "in_time": True}
     assert "backprop: steps keep time with nvml/gpu0" in training_part(run, summary, {"resonance": [found]}, "r0")
