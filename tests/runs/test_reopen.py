@@ -1,8 +1,13 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from ipw.runs import reopen
 from ipw.runs.directory import RunDir
 from ipw.runs.journal import Journal
 from ipw.runs.readings import READINGS, RECORD, STATUS_CODES
@@ -54,3 +59,16 @@ def test_what_the_sensors_wrote_is_taken_back_where_the_next_part_does_not_begin
     with pytest.raises(ValueError, match="gone"):
         fail()
     assert run.readings().tobytes() == before
+
+
+def like_a_sampler(folder: Path, seconds: float) -> subprocess.Popen[bytes]:
+    words = ["ipw.profilers.sampler.process", "--out", str(folder)]
+    return subprocess.Popen([sys.executable, "-c", f"import time; time.sleep({seconds})", *words])
+
+
+def test_the_sampler_of_the_part_before_is_waited_for_and_one_of_another_run_is_not(run: RunDir) -> None:
+    with like_a_sampler(run.path.parent / "another", 60) as other:
+        with like_a_sampler(run.path, 1.0) as mine, reopen.restored_on_error(run):
+            assert mine.poll() is not None
+        assert other.poll() is None
+        other.kill()
