@@ -35,7 +35,7 @@ CASES: dict[str, tuple[Rules, Client, int]] = {
     "8 a second, Poisson (two thirds of capacity)": (PLAIN, Client(rate=8), 1),
     "14 a second, Poisson (beyond capacity)": (PLAIN, Client(rate=14), 1),
     "… whole prompts in steps of their own": (replace(PLAIN, chunked=False), CLOSED, 1),
-    "… static batches": (replace(PLAIN, static=True), CLOSED, 1),
+    "… static batches": (replace(PLAIN, static=True, budget=8192), CLOSED, 1),
     "… half of the prompts cached for three quarters, told": (replace(PLAIN, cached=0.5), CLOSED, 1),
     "… context costs energy": (replace(PLAIN, kv_j=0.0002), CLOSED, 1),
     "… speculative: one to three tokens a step": (
@@ -43,7 +43,8 @@ CASES: dict[str, tuple[Rules, Client, int]] = {
     ),
     "… power saturates": (replace(PLAIN, saturates_w=400.0), CLOSED, 1),
     "… steps uneven by 10 %": (replace(PLAIN, uneven=0.1), CLOSED, 1),
-    "… two replicas behind one URL": (PLAIN, CLOSED, 2),
+    "… two replicas behind one URL, 16 in flight": (replace(PLAIN, shaky=0.02), Client(in_flight=16), 2),
+    "… two in five requests are another client's, unseen": (PLAIN, Client(foreign=0.4), 1),
 }  # fmt: skip
 
 

@@ -30,6 +30,8 @@ LATE_ONES = 0.8
 """Of the steps during which a unit was asked for so early, those that last longer, where it is in them."""
 LATE = 0.2
 """Of a short step: so long after the one before has ended a step may begin."""
+SHORT = 0.1
+"""Of all that go on, so many are shorter than what is taken for the shortest."""
 ROUNDS = 6
 FEW, FEW_SURE = 20, 8
 
@@ -60,7 +62,7 @@ def located(requests: Requests, steps: Steps) -> Prompts:
     queue = _queue(requests, steps, decoding)
     seconds = (steps.end_ns - steps.start_ns) / 1e9
     finishing = sums(queue.first, queue.work, seconds.size)
-    plain = (finishing == 0) & ~queue.waiting
+    plain = _plain(seconds, decoding, finishing, queue.waiting)
     usual = _usual(seconds, decoding, plain)
     longer = seconds > LONGER * usual
     late = queue.waiting & ~queue.asked & (finishing == 0)
@@ -139,6 +141,17 @@ def _last_start(steps: Steps, decoding: Floats, first: Ints) -> Ints:
         return steps.start_ns
     longest = int(np.quantile(length[seen], 0.99))
     return np.where(seen, steps.start_ns, np.maximum(steps.start_ns, steps.end_ns - longest))
+
+
+def _plain(seconds: Floats, decoding: Floats, finishing: Floats, waiting: Bools) -> Bools:
+    """Steps that only go on with what has begun; where something always waits, the shortest ones are taken for them."""
+    sure: Bools = (finishing == 0) & ~waiting
+    going_on: Bools = (finishing == 0) & (decoding > 0)
+    if sure.sum() >= FEW or not going_on.any():
+        return sure
+    short = LONGER * float(np.quantile(seconds[going_on], SHORT))
+    brief: Bools = going_on & (seconds < short)
+    return brief
 
 
 def _usual(seconds: Floats, decoding: Floats, plain: Bools) -> Floats:
