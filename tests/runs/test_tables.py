@@ -3,9 +3,12 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from ipw.errors import UsageError
+from ipw.runs import tables
 from ipw.runs.directory import RunDir
 
 FIRST = Path(__file__).parent / "version-1"
@@ -47,3 +50,23 @@ def test_a_column_that_is_gone_is_named(run: RunDir) -> None:
     run.write_table("power", table.drop_columns(["value"]))
     with pytest.raises(UsageError, match="has no column value"):
         run.readings()
+
+
+def test_many_rows_in_few_bytes_are_believed_as_far_as_they_can_be_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "t.parquet"
+    pq.write_table(pa.table({"a": [1] * 50_000}), path)
+    size = path.stat().st_size
+    assert size < 5_000
+    for few, a_byte, told in (
+        (50_000, 0, False), (49_999, 0, True), (0, 50_000 // size + 1, False), (0, 50_000 // size - 1, True)
+    ):  # fmt: skip
+        monkeypatch.setattr(tables, "FEW_ROWS", few)
+        monkeypatch.setattr(tables, "MOST_ROWS_A_BYTE", a_byte)
+        if told:
+            with pytest.raises(UsageError, match="promises 50,000 rows, which cannot be in it"), tables.opened(path):
+                pass
+        else:
+            with tables.opened(path) as file:
+                assert file.metadata.num_rows == 50_000
