@@ -79,6 +79,7 @@ class Sampling:
                     polled.setdefault(poll_ns, []).append(lane)
         leeway = 1.0 if self._followed else 0.0
         self._polled = [(Cadence(start_ns, ns, int(leeway * ns)), lanes) for ns, lanes in polled.items()]
+        self._plan_polls()
         self._wakeups = self._late_wakeups = self._max_late_ns = 0
         self._turns = Turns([follower for follower, _ in self._followed])
 
@@ -116,6 +117,7 @@ class Sampling:
             for cadence, lanes in self._polled:
                 if any(not lane.failing and (lane.read_ns < since_ns or late(lane)) for lane in lanes):
                     cadence.due_ns = min(cadence.due_ns, now + ASK_AGAIN_NS)
+            self._plan_polls()
             moved = all(lane.failing or not late(lane) for lane in batched)
             return (moved and self._settled(start_ns, since_ns)) or now - start_ns > limit_ns
 
@@ -124,6 +126,7 @@ class Sampling:
 
         for cadence, _ in self._polled:
             cadence.due_ns = start_ns
+        self._plan_polls()
         self.run(settled)
 
     def read(self, now: int) -> int:
@@ -138,13 +141,19 @@ class Sampling:
         if now >= self._turns.due_ns:
             self._turns.plan(now)
             due_ns = self._next_due()
-        for cadence, lanes in self._polled:
-            if cadence.due_ns - (cadence.slack_ns if quiet else 0) <= now:
-                for lane in lanes:
-                    lane.poll(now)
-                cadence.advance(now)
-            due_ns = min(due_ns, cadence.due_ns)
-        return due_ns
+        if now >= self._soonest_ns:
+            for cadence, lanes in self._polled:
+                if cadence.due_ns - (cadence.slack_ns if quiet else 0) <= now:
+                    for lane in lanes:
+                        lane.poll(now)
+                    cadence.advance(now)
+            self._plan_polls()
+        return min(due_ns, self._polled_due_ns)
+
+    def _plan_polls(self) -> None:
+        """Note when the next poll is due, and how soon one does as well: most wakings are before that."""
+        self._polled_due_ns = min((each.due_ns for each, _ in self._polled), default=sys.maxsize)
+        self._soonest_ns = min((each.due_ns - each.slack_ns for each, _ in self._polled), default=sys.maxsize)
 
     def stats(self) -> dict[str, Any]:
         """What was read, what was missed, and why."""
