@@ -48,6 +48,7 @@ def test_between_two_knots_the_floor_is_as_vague_as_energy_between_them() -> Non
     assert found is not None
     joules, low, high = energy_between(made, int(1.25e9), int(1.75e9))
     assert found.power_w[0] == pytest.approx(float(joules[0]) / 0.5) == 8
+    assert (found.t_ns / SECOND).tolist() == [1.5]
     assert found.each_sd_w[0] == pytest.approx(float(high[0] - low[0]) / (2 * Z95 * 0.5))
     one_knot = floor(made, (0.5, 1.5))
     assert one_knot is not None
@@ -68,6 +69,7 @@ def test_many_knots_tell_it_by_their_median_and_their_spread() -> None:
     found = floor(made, (0, 5))
     assert found is not None
     assert found.power_w.tolist() == [6]
+    assert (found.t_ns / SECOND).tolist() == [2.5]
     assert found.each_sd_w[0] == pytest.approx(1.4826 * 1 * np.sqrt(np.pi / 2 / 5))
 
 
