@@ -125,6 +125,9 @@ def manifest_fault(manifest: Any) -> str | None:
         return None
     if fault := misfit(manifest, MANIFEST):
         return fault
+    for place, anchor in enumerate(manifest.get("anchors", ())):
+        if len(anchor) != 2:  # by the monotonic and by the wall clock
+            return f"anchors[{place}] has {len(anchor)} moments, not 2"
     for place, channel in enumerate(manifest.get("sensors", ())):
         if "index" in channel and (fault := misfit(channel, READ_CHANNEL, f"sensors[{place}]")):
             return fault

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ipw.runs.run_shapes import record_of
+from ipw.runs.run_shapes import manifest_fault, record_of
 
 SPAN = {"kind": "span", "phase": "idle", "start_ns": 5, "end_ns": 5}
 STEP = {"kind": "step", "method": "a", "step": 0, "start_ns": 1, "end_ns": 9, "phases": ["x"], "edges_ns": [1, 5, 9],
@@ -15,6 +15,13 @@ STEP = {"kind": "step", "method": "a", "step": 0, "start_ns": 1, "end_ns": 9, "p
 QUERY = {"kind": "query", "query_id": "a", "start_ns": 1, "first_token_ns": 2, "end_ns": 2}
 OFFLOAD = {"kind": "offload", "cache_size": 1, "expert_bytes": 1, "decode_ns": [[1, 2], [2, 2]], "decoded_tokens": 1,
            "accesses": 1, "hits": 1, "loaded_bytes": 1}  # fmt: skip
+
+
+@pytest.mark.parametrize("anchor", [[], [1], [1, 2, 3]])
+def test_an_anchor_is_a_moment_by_each_of_two_clocks(anchor: list[int]) -> None:
+    manifest = {"schema_version": 2, "run_id": "a", "anchors": [[1, 2], anchor]}
+    assert manifest_fault(manifest) == f"anchors[1] has {len(anchor)} moments, not 2"
+    assert manifest_fault(manifest | {"anchors": [[1, 2], [3, 4]]}) is None
 
 
 def read(record: dict[str, Any]) -> dict[str, Any] | None:
