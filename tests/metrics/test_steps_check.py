@@ -10,9 +10,10 @@ from ipw.energy.steps.by_work import RULE
 from ipw.metrics.validity.steps import steps_check
 
 
-def checks(rule: str, **engine: Any) -> list[dict[str, Any]]:
+def checks(rule: str, concurrency: int = 8, **engine: Any) -> list[dict[str, Any]]:
     told = {"kind": "steps", "sure": 0.9, "why": "99% had a result in each burst", "steps": 1200, "step_ms": [1, 2, 3]}
-    return list(steps_check({"attribution": {"rule": rule, "engine": told | engine}}))
+    workload = {"kind": "lm", "parameters": {"concurrency": concurrency}}
+    return list(steps_check({"workload": workload, "attribution": {"rule": rule, "engine": told | engine}}))
 
 
 def test_a_run_that_was_divided_by_steps_says_how_many_and_why() -> None:
@@ -25,6 +26,11 @@ def test_requests_one_at_a_time_need_no_steps() -> None:
     (check,) = checks(
         "by level", kind="one at a time", steps=None, why="100% of the chunks came while one was in flight"
     )
+    assert check["ok"]
+
+
+def test_where_one_at_a_time_was_asked_for_an_engine_that_cannot_be_told_is_no_matter() -> None:
+    (check,) = checks("by level", 1, kind="unknown", steps=None, why="only 81% came in several chunks")
     assert check["ok"]
 
 

@@ -24,9 +24,15 @@ def steps_check(manifest: Mapping[str, Any]) -> Iterator[Check]:
     rule, told = str(attribution.get("rule")), f"{kind}: {why}"
     if rule.startswith(BY_STEPS):
         yield made("steps", ok=True, detail=f"{told} ({number(engine.get('steps')) or 0:,.0f} steps)")
-    elif kind == ALONE:
-        yield made("steps", ok=True, detail=told)
+    elif kind == ALONE or _asked_alone(manifest):
+        yield made("steps", ok=True, detail=told)  # nobody shares: there is nothing to divide
     else:
         reason = rule.partition("not by steps: ")[2]
         phases = "requests in flight together are charged by phase and time, which may be far off for each of them"
         yield made("steps", ok=False, detail="; ".join(filter(None, (told, reason, phases))))
+
+
+def _asked_alone(manifest: Mapping[str, Any]) -> bool:
+    """Whether one request at a time was asked for, so that a kind of engine decides nothing."""
+    parameters = Recorded(manifest).parameters
+    return parameters.get("rate") is None and parameters.get("concurrency") in {None, 1}

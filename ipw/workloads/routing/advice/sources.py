@@ -12,6 +12,7 @@ import numpy as np
 
 from ipw.errors import IpwError, UsageError
 from ipw.foreign_json import read_json
+from ipw.runs.recorded import is_estimate
 from ipw.workloads.lm.servers.gguf import is_gguf
 from ipw.workloads.routing.advice.amounts import bytes_of
 from ipw.workloads.routing.advice.captured import capture
@@ -125,5 +126,5 @@ def measured_prices(source: str) -> dict[str, Any]:
     energy = [row["energy_per_token_j"] for row in rows]
     if None not in energy:
         found["token_j"], found["link_byte_j"] = fit_line(loaded, energy)
-        found["estimated"] = run.manifest().get("method") == "model_estimate"
+        found["estimated"] = is_estimate(run.manifest().get("method"))
     return found
