@@ -22,10 +22,10 @@ from ipw.profilers.host_load import PROC, SHARED_NS, tree
 from ipw.profilers.nvidia.calls import asked, function, shut_down, told
 from ipw.profilers.sources import Source, Sources
 
-POLL_S, LONGEST_POLL_S, APART_S = 5.0, 20.0, 0.25
+POLL_S, LONGEST_POLL_S, APART_S = 5.0, 60.0, 0.25
 COST = 2e-4
-"""A look takes 1.7 to 2.1 ms on an H200. So much of a core it may cost, or it is taken more seldom; several GPUs are
-looked at so far apart."""
+"""A look takes 1.8 to 2.3 ms of a CPU on an H200. So much of a core all looks together may cost, or they are taken more
+seldom; several GPUs are looked at so far apart."""
 MEASURED = re.compile(r"nvml/gpu(\d+)(/power)?")
 ROOM, MOST = 100, 4096
 """Processes of which a driver tells at once, and so many at most."""
@@ -56,7 +56,9 @@ def open_gpu_load(sensors: Sequence[Sensor], roots: Iterable[int]) -> Sources | 
     except (ImportError, SensorError):
         return None
     own = _Own(os.environ.get("IPW_PROC", PROC), tuple(dict.fromkeys(roots)))
-    sources = [each for place, number in enumerate(numbers) for each in _sources(pynvml, number, own, place)]
+    sources = [
+        each for place, number in enumerate(numbers) for each in _sources(pynvml, number, own, place, len(numbers))
+    ]
     if sources:
         return Sources(sources, pynvml.nvmlShutdown)
     shut_down(pynvml)
@@ -68,15 +70,15 @@ def _measured(sensors: Sequence[Sensor]) -> Iterator[Channel]:
         yield from (each for each in sensor.channels if each.status == "ok" and each.kind != "gauge")
 
 
-def _sources(nv: Any, number: int, own: _Own, place: int) -> Iterator[Source]:
-    """Make the gauges of a GPU if it tells; the first look sets since when the next one tells.
+def _sources(nv: Any, number: int, own: _Own, place: int, count: int) -> Iterator[Source]:
+    """Make the gauges of a GPU, one of `count`, if it tells; the first look sets since when the next one tells.
 
     Each GPU is looked at by itself, in its own rhythm: a look takes milliseconds.
     """
     before_s, look = process_time(), Look(nv, number, own)
     if isinstance(look.take(), SensorError):
         return
-    affordable_s = (process_time() - before_s) / COST
+    affordable_s = count * (process_time() - before_s) / COST
     for whose, note in enumerate(("other processes", "this run")):
         channel = Channel(
             name=f"load/gpu{number}/{'own' if whose else 'others'}",
