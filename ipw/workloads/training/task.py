@@ -31,8 +31,8 @@ class Task:
     criterion: Callable[[Tensor, Batch], Tensor] | None = None
     """Loss of logits, for the heads of local methods."""
     auxiliary: Callable[[int, Sequence[int]], nn.Module] | None = None
-    """`(after, sampled)`: a fresh network with the architecture of the sampled layers and a classifier, which makes
-    logits of the output of the layer `after`; called with that layer's further arguments too."""
+    """`(after, sampled)`: a fresh network with the architecture of the sampled layers, if any, and a classifier, which
+    makes logits of the output of the layer `after`; called with that layer's further arguments too."""
     tokens: Callable[[Batch], int] | None = None
     """Tokens that a batch trains on; `None` where the data are no text."""
     facts: dict[str, Any] = field(default_factory=dict)
