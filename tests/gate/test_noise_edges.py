@@ -73,7 +73,7 @@ def test_a_start_a_job_shows_no_spread_of_starts() -> None:
 
 def test_a_spike_is_pulled_back_before_anything_is_learnt() -> None:
     calm = [0.0, 0.001, -0.001, 0.002]
-    found = noise([*calm, *calm[:3], 5.0], [0] * 4 + [1] * 4, [0] * 8)
+    found = noise([*calm, *calm[:3], 0.5], [0] * 4 + [1] * 4, [0] * 8)
     assert found.repetition_sd is not None
     assert found.repetition_sd < 0.01
 
