@@ -116,3 +116,12 @@ def test_costs_are_found_as_they_are_and_their_intervals_hold_them() -> None:
         value, low, high = found[name]
         assert value == pytest.approx(truth, rel=0.1)
         assert low * 0.98 <= truth <= high * 1.02
+
+
+def test_chunks_of_several_steps_that_come_at_once_are_no_step() -> None:
+    seen = run(np.random.default_rng(SEED), Rules(), LOOP)
+    every_ns = 50_000_000
+    late = seen.arrivals._replace(t_ns=-(-seen.arrivals.t_ns // every_ns) * every_ns)
+    found = engine_of(seen.requests, late)
+    assert (found.kind, found.steps) == ("unknown", None)
+    assert "came along with the one before" in found.why

@@ -120,6 +120,13 @@ def _beside_others(arrivals: Arrivals) -> int:
     return int((np.cumsum(change)[:-1] > 1).sum())
 
 
+def held_back(arrivals: Arrivals) -> float:
+    """Of the chunks, those that came along with their unit's one before: somebody on the way gathered several."""
+    parts = _samples(arrivals)
+    along = [_continued(part, np.unique(part.unit, return_inverse=True)[1]) for part in parts]
+    return float(np.concatenate(along).mean())
+
+
 def joined(fits: list[Fit]) -> Fit:
     """Mean of several stretches, by how much was seen in each."""
     weight = np.array([one.shared for one in fits], np.float64)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from ipw.energy.arrays import Ints
 from ipw.energy.steps.apart import engine_of_units
 from ipw.energy.steps.arrivals import MISSING, Arrivals, Requests
-from ipw.energy.steps.bursts import Fit, best_gap, bursts, joined
+from ipw.energy.steps.bursts import Fit, best_gap, bursts, held_back, joined
 from ipw.energy.steps.prompts import located
 from ipw.energy.steps.steps import Steps, steps_of
 from ipw.energy.steps.steps import joined as steps_in_turn
@@ -30,6 +30,8 @@ TOGETHER = 0.9
 
 
 MOST_ENGINES = 16
+GATHERED = 0.3
+"""Of the chunks, so many that came with another of their unit are of several steps that somebody gathered."""
 LONG = 1 << 22
 """Arrivals of a run whose steps are made piece by piece, so that memory does not grow with it."""
 
@@ -129,6 +131,8 @@ def engine_of(requests: Requests, arrivals: Arrivals) -> Engine:
     if fit.attended < ATTENDED or fit.once < ONCE or fit.spread > SPREAD:
         unknown = Engine("unknown", 1 - fit.score, f"chunks do not come in steps: {why}", evidence)
         return unknown if arrivals.t_ns.size > LONG else _several(requests, arrivals) or unknown
+    if (gathered := held_back(arrivals)) > GATHERED:
+        return Engine("unknown", gathered, f"{gathered:.0%} of the chunks came along with the one before", evidence)
     if arrivals.t_ns.size > LONG:
         return _long(Engine("steps", fit.score, why, evidence), Whole(requests, arrivals, gap_ns, 0))
     found = steps_of(requests, arrivals, bursts(arrivals, gap_ns))
