@@ -12,7 +12,7 @@ import click
 from ipw import __version__
 from ipw.errors import FAILURE, INTERRUPTED, OK, IpwError
 from ipw.printable import clean
-from ipw.verbs.lazy import LazyGroup, Verb
+from ipw.verbs.common.lazy import LazyGroup, Verb
 
 UNWRITTEN = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG}
 """What the system says where standard output is a file on a full or broken disk."""

@@ -9,7 +9,7 @@ import pytest
 from doubles.openai_server import Behaviour, serving
 
 from ipw.cli import cli as root
-from ipw.verbs.lazy import LazyGroup
+from ipw.verbs.common.lazy import LazyGroup
 from ipw.verbs.list_known import command as list_group
 from ipw.verbs.run import command as run_group
 

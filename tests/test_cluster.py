@@ -18,7 +18,7 @@ from ipw.pipeline import derive
 from ipw.runs.directory import RunDir
 from ipw.studies.book import read_study
 from ipw.studies.cluster.driver import on_cluster
-from ipw.verbs.lazy import WORKLOADS
+from ipw.verbs.common.lazy import WORKLOADS
 from ipw.verbs.study import run_suite
 
 pytest.importorskip("ray", reason="the extra 'ray' is not installed")

@@ -26,7 +26,7 @@ from ipw.gate.policy import read_policy
 from ipw.reports.facts import read_facts
 from ipw.studies.runfile import load as load_run_file
 from ipw.studies.suite import read_suite
-from ipw.verbs.lazy import WORKLOADS
+from ipw.verbs.common.lazy import WORKLOADS
 from ipw.workloads.texts.datasets import load
 
 NOT_RUN = {

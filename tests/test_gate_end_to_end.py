@@ -24,7 +24,7 @@ from ipw.errors import IpwError
 from ipw.gate.calibration import runner
 from ipw.gate.policy import read_policy
 from ipw.studies.runfile import parse
-from ipw.verbs.lazy import WORKLOADS
+from ipw.verbs.common.lazy import WORKLOADS
 
 ROOT = Path(__file__).parent.parent
 SLEEP = '[run]\nworkload = "measure"\ncommand = ["sleep", "0.3"]\nidle = 0\nsensors = "replay"\n'

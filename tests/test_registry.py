@@ -32,8 +32,8 @@ TOY = """
     from ipw.metrics.definitions import Definition
     from ipw.registry import Workload
     from ipw.runs.directory import RunDir
-    from ipw.verbs.conclude import conclude
-    from ipw.verbs.options import IDLE, JSON, OUT, SENSORS, STRICT
+    from ipw.verbs.common.conclude import conclude
+    from ipw.verbs.common.options import IDLE, JSON, OUT, SENSORS, STRICT
     from ipw.reports.markup import tag
 
     DEFINITIONS = (Definition("hops", "Hops", "hops", "higher", "how often the toy hopped"),)

@@ -219,8 +219,8 @@ def _documents() -> Iterator[Case]:
     from ipw.studies.book import read_study
     from ipw.studies.runfile import load
     from ipw.studies.suite import read_suite
-    from ipw.verbs.lazy import WORKLOADS
-    from ipw.verbs.study_table import drawn
+    from ipw.verbs.common.lazy import WORKLOADS
+    from ipw.verbs.common.study_table import drawn
 
     suite = (
         'name = "a"\nrepeat = 2\nseeds = [0, 1]\n[run]\nworkload = "lm"\nmodel = "dense"\nidle = 0.5\n'

@@ -19,7 +19,7 @@ from ipw.runs.outages import outage_error
 from ipw.studies.runfile import Cell
 from ipw.workloads.base import NOBODY, Audience
 
-CHILD = "ipw.verbs.one_cell"
+CHILD = "ipw.verbs.common.one_cell"
 """The program that measures one cell in a process of its own."""
 
 

@@ -21,7 +21,7 @@ from ipw.errors import UsageError, near
 from ipw.foreign_toml import read_toml
 
 Commands = Mapping[str, click.Command]
-"""The command of each workload; `ipw.verbs.lazy.WORKLOADS`."""
+"""The command of each workload; `ipw.verbs.common.lazy.WORKLOADS`."""
 NOT_IN_FILES = {"out", "as_json", "strict", "help", "sweep", "repeat", "restart"}
 """A run file says what is measured. Where results go, how often, and how they are told, is said on the command line."""
 

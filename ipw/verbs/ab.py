@@ -23,11 +23,11 @@ from ipw.gate.settle import Settle
 from ipw.gate.text import terminal
 from ipw.secrets_out import blotted, without_secrets
 from ipw.studies.runfile import Commands, load, with_sensors
-from ipw.verbs.gate_files import write_files
-from ipw.verbs.lazy import WORKLOADS
-from ipw.verbs.options import CALIBRATION, JSON, ONE_SENSORS, PAIRS, SETTLE, STARTS, TOML
-from ipw.verbs.progress import TERMINAL
-from ipw.verbs.terminal import output, say
+from ipw.verbs.common.gate_files import write_files
+from ipw.verbs.common.lazy import WORKLOADS
+from ipw.verbs.common.options import CALIBRATION, JSON, ONE_SENSORS, PAIRS, SETTLE, STARTS, TOML
+from ipw.verbs.common.progress import TERMINAL
+from ipw.verbs.common.terminal import output, say
 
 
 def ab(

@@ -22,10 +22,10 @@ from ipw.gate.settle import Settle
 from ipw.gate.verdict import GateError
 from ipw.reports.text import MISSING
 from ipw.studies.runfile import Commands, load, with_sensors
-from ipw.verbs.lazy import WORKLOADS
-from ipw.verbs.options import CALIBRATION, JSON, ONE_SENSORS, PAIRS, SETTLE, STARTS, TOML
-from ipw.verbs.progress import TERMINAL
-from ipw.verbs.terminal import output, say
+from ipw.verbs.common.lazy import WORKLOADS
+from ipw.verbs.common.options import CALIBRATION, JSON, ONE_SENSORS, PAIRS, SETTLE, STARTS, TOML
+from ipw.verbs.common.progress import TERMINAL
+from ipw.verbs.common.terminal import output, say
 
 LEFT_OUT = {ACCURACY, "errors", "queries"}
 """Counts and scores: judged question by question, or not at all."""

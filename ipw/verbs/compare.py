@@ -14,7 +14,7 @@ from ipw.metrics.summary import stored_summary
 from ipw.metrics.validity.record import record_faults
 from ipw.runs.directory import RunDir
 from ipw.runs.recorded import Recorded
-from ipw.verbs.options import JSON, TOML
+from ipw.verbs.common.options import JSON, TOML
 
 
 def compare_runs(*, base: Path, candidate: Path, calibration: Path | None, as_json: bool) -> int:
@@ -49,7 +49,7 @@ def _show(found: dict[str, Any]) -> None:
     from rich.text import Text
 
     from ipw.printable import clean
-    from ipw.verbs.terminal import output
+    from ipw.verbs.common.terminal import output
 
     out = output()
     arms = [found[arm] for arm in ("base", "candidate")]

@@ -8,11 +8,11 @@ from typing import Any
 import click
 
 from ipw.errors import FAILURE, OK
-from ipw.verbs.conclude import conclude
-from ipw.verbs.options import IDLE, JSON, OUT, SENSORS, STRICT, defaults_of
-from ipw.verbs.progress import TERMINAL
-from ipw.verbs.series import conclude_series
-from ipw.verbs.terminal import console
+from ipw.verbs.common.conclude import conclude
+from ipw.verbs.common.options import IDLE, JSON, OUT, SENSORS, STRICT, defaults_of
+from ipw.verbs.common.progress import TERMINAL
+from ipw.verbs.common.series import conclude_series
+from ipw.verbs.common.terminal import console
 from ipw.workloads.diffusion.measure import diffusion_parameters, measure_diffusion
 from ipw.workloads.diffusion.parameters import Parameters
 from ipw.workloads.series import Series

@@ -15,8 +15,8 @@ from ipw.errors import OK
 from ipw.profilers.base import Channel
 from ipw.profilers.discovery import choose_basis, close, find, known
 from ipw.profilers.losses import Loss, losses
-from ipw.verbs.options import JSON, SENSORS
-from ipw.verbs.terminal import output
+from ipw.verbs.common.options import JSON, SENSORS
+from ipw.verbs.common.terminal import output
 
 EXTRAS = {"llamacpp": "xllamacpp", "torch": "torch", "figures": "matplotlib"}
 
@@ -27,7 +27,7 @@ def doctor(sensors: str, *, probe: bool, seconds: float, as_json: bool) -> int:
     channels = [channel for sensor in opened for channel in sensor.channels]
     probed: dict[str, Any] = {}
     if probe:
-        from ipw.verbs.probe import probe_sensors
+        from ipw.verbs.common.probe import probe_sensors
 
         probed = probe_sensors(opened, seconds, as_json=as_json)
     close(opened)

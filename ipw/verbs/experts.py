@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ipw.errors import UsageError
-from ipw.verbs.options import JSON
+from ipw.verbs.common.options import JSON
 
 if TYPE_CHECKING:
     from ipw.workloads.routing.advice.model import Sizes

@@ -13,7 +13,7 @@ LAYERS, MOST = 4, 24
 
 def show(found: Mapping[str, Any]) -> None:
     """Print the advice, the memory, the best policies and what more memory would buy."""
-    from ipw.verbs.terminal import output
+    from ipw.verbs.common.terminal import output
 
     out = output()
 

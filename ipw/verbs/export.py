@@ -16,7 +16,7 @@ from ipw.pipeline import derive
 from ipw.reports.facts import NO_FACTS
 from ipw.runs.directory import RunDir
 from ipw.runs.files import replacing
-from ipw.verbs.several import readable
+from ipw.verbs.common.several import readable
 
 
 def export(*, runs: Sequence[Path], format_: str, output: Path | None, grid_g_co2e_per_kwh: float | None) -> int:

@@ -18,8 +18,8 @@ from ipw.interchange.imported import Imported, manifest_of, summary_of
 from ipw.printable import clean
 from ipw.reports.ranking import plain_name
 from ipw.runs.directory import MANIFEST, RunDir
-from ipw.verbs.options import JSON, OUT
-from ipw.verbs.terminal import output
+from ipw.verbs.common.options import JSON, OUT
+from ipw.verbs.common.terminal import output
 
 MOST_BYTES, MOST_ROWS = 64 << 20, 10_000
 KNOWN = "codecarbon's emissions.csv, `llama-bench -o json`, or a run directory of the paper's harness"

@@ -15,9 +15,9 @@ from rich.table import Table
 from rich.text import Text
 
 from ipw.errors import OK
-from ipw.verbs.lazy import LazyGroup, Verb
-from ipw.verbs.options import JSON
-from ipw.verbs.terminal import output
+from ipw.verbs.common.lazy import LazyGroup, Verb
+from ipw.verbs.common.options import JSON
+from ipw.verbs.common.terminal import output
 
 Row = tuple[str, str, str]
 """Name, what it is, and when it is used."""

@@ -17,8 +17,8 @@ from ipw.printable import clean
 from ipw.reports.ranking import plain_name
 from ipw.reports.text import MISSING
 from ipw.runs.directory import MANIFEST, RunDir
-from ipw.verbs.options import JSON, WHERE
-from ipw.verbs.terminal import console, output
+from ipw.verbs.common.options import JSON, WHERE
+from ipw.verbs.common.terminal import console, output
 
 
 def list_runs(*, out: Path, as_json: bool) -> int:

@@ -8,10 +8,10 @@ from typing import Any
 
 import click
 
-from ipw.verbs.conclude import conclude
-from ipw.verbs.options import IDLE, JSON, OUT, SENSORS, STRICT, defaults_of, levels
-from ipw.verbs.progress import TERMINAL
-from ipw.verbs.series import conclude_series
+from ipw.verbs.common.conclude import conclude
+from ipw.verbs.common.options import IDLE, JSON, OUT, SENSORS, STRICT, defaults_of, levels
+from ipw.verbs.common.progress import TERMINAL
+from ipw.verbs.common.series import conclude_series
 from ipw.workloads.lm.measure import measure_lm
 from ipw.workloads.lm.parameters import Parameters
 from ipw.workloads.lm.series import measure_series

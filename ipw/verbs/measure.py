@@ -11,8 +11,8 @@ import click
 from ipw.pipeline import finish
 from ipw.runs.directory import RunDir
 from ipw.runs.recorded import is_estimate
-from ipw.verbs.options import IDLE, JSON, OUT, SENSORS
-from ipw.verbs.terminal import judgement, say
+from ipw.verbs.common.options import IDLE, JSON, OUT, SENSORS
+from ipw.verbs.common.terminal import judgement, say
 from ipw.workloads.command import measure_command
 
 

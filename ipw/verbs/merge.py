@@ -10,8 +10,8 @@ import click
 
 from ipw.runs.directory import RunDir
 from ipw.runs.merge import merge_runs
-from ipw.verbs.conclude import conclude
-from ipw.verbs.options import JSON, OUT, STRICT
+from ipw.verbs.common.conclude import conclude
+from ipw.verbs.common.options import JSON, OUT, STRICT
 
 
 def merge(*, runs: Sequence[Path], out: Path, mismatched: bool, as_json: bool, strict: bool) -> int:

@@ -13,9 +13,9 @@ from ipw.errors import INTERRUPTED, OK
 from ipw.pipeline import derive
 from ipw.runs.directory import RunDir
 from ipw.runs.outages import outage_error
-from ipw.verbs.options import JSON, OUT, SENSORS
-from ipw.verbs.progress import TERMINAL
-from ipw.verbs.terminal import console, show
+from ipw.verbs.common.options import JSON, OUT, SENSORS
+from ipw.verbs.common.progress import TERMINAL
+from ipw.verbs.common.terminal import console, show
 from ipw.workloads.lm.measure import measure_lm
 from ipw.workloads.lm.parameters import Parameters
 from ipw.workloads.lm.servers.engines import BUNDLED

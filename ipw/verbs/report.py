@@ -13,8 +13,8 @@ import click
 from ipw.errors import INVALID, OK
 from ipw.pipeline import derive
 from ipw.runs.directory import PAGE, RunDir
-from ipw.verbs.options import JSON, STRICT
-from ipw.verbs.several import readable
+from ipw.verbs.common.options import JSON, STRICT
+from ipw.verbs.common.several import readable
 
 Summary = dict[str, Any]
 
@@ -41,7 +41,7 @@ def report(
     from ipw.reports.facts import NO_FACTS, read_facts, unmatched
     from ipw.reports.page.page import write_page
     from ipw.reports.ranking import model_name
-    from ipw.verbs.terminal import console, output, say, show
+    from ipw.verbs.common.terminal import console, output, say, show
 
     told = read_facts(facts) if facts else NO_FACTS
     told = dataclasses.replace(told, **{name: value for name, value in grid.items() if value is not None})

@@ -21,11 +21,11 @@ from ipw.runs.reopen import mark, prepare, restored_on_error
 from ipw.runs.tries import counted
 from ipw.secrets_out import BLOT
 from ipw.system import command_line, process_created_s
-from ipw.verbs.conclude import conclude
-from ipw.verbs.options import JSON, STRICT
-from ipw.verbs.progress import TERMINAL
-from ipw.verbs.terminal import console
-from ipw.verbs.trust import check_trusted
+from ipw.verbs.common.conclude import conclude
+from ipw.verbs.common.options import JSON, STRICT
+from ipw.verbs.common.progress import TERMINAL
+from ipw.verbs.common.terminal import console
+from ipw.verbs.common.trust import check_trusted
 from ipw.workloads.lm.length_fit import fitted
 from ipw.workloads.lm.measure import describe, measure_into, process_facts
 from ipw.workloads.lm.parameters import Parameters, from_manifest

@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from ipw.verbs.conclude import conclude
-from ipw.verbs.options import IDLE, JSON, OUT, SENSORS, STRICT, defaults_of
-from ipw.verbs.progress import TERMINAL
+from ipw.verbs.common.conclude import conclude
+from ipw.verbs.common.options import IDLE, JSON, OUT, SENSORS, STRICT, defaults_of
+from ipw.verbs.common.progress import TERMINAL
 from ipw.workloads.routing.measure import measure_routing, routing_parameters
 from ipw.workloads.routing.parameters import Parameters
 

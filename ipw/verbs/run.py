@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import click
 
 from ipw.registry import ALSO_CALLED, workloads
-from ipw.verbs.lazy import LazyGroup, Verb
+from ipw.verbs.common.lazy import LazyGroup, Verb
 
 SUITE = Verb("study", "Every cell of a suite file.")
 

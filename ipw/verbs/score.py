@@ -10,8 +10,8 @@ import click
 
 from ipw.errors import UsageError
 from ipw.runs.directory import RunDir
-from ipw.verbs.conclude import conclude
-from ipw.verbs.options import JSON
+from ipw.verbs.common.conclude import conclude
+from ipw.verbs.common.options import JSON
 from ipw.workloads.lm.scoring.again import Judge, score_run
 
 

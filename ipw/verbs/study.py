@@ -17,12 +17,12 @@ from ipw.studies.book import Outcome, StudyBook, study_folder
 from ipw.studies.local import one_after_another
 from ipw.studies.runfile import Commands
 from ipw.studies.suite import Placement, Suite, read_suite
-from ipw.verbs.lazy import WORKLOADS
-from ipw.verbs.options import JSON, OUT
-from ipw.verbs.progress import TERMINAL
-from ipw.verbs.several import readable
-from ipw.verbs.study_table import drawn
-from ipw.verbs.terminal import console, output, say
+from ipw.verbs.common.lazy import WORKLOADS
+from ipw.verbs.common.options import JSON, OUT
+from ipw.verbs.common.progress import TERMINAL
+from ipw.verbs.common.several import readable
+from ipw.verbs.common.study_table import drawn
+from ipw.verbs.common.terminal import console, output, say
 
 
 def run_suite(

@@ -8,10 +8,10 @@ from typing import Any
 import click
 
 from ipw.errors import FAILURE, OK, USAGE
-from ipw.verbs.conclude import conclude
-from ipw.verbs.options import IDLE, JSON, OUT, SENSORS, STRICT, defaults_of
-from ipw.verbs.progress import TERMINAL
-from ipw.verbs.terminal import console
+from ipw.verbs.common.conclude import conclude
+from ipw.verbs.common.options import IDLE, JSON, OUT, SENSORS, STRICT, defaults_of
+from ipw.verbs.common.progress import TERMINAL
+from ipw.verbs.common.terminal import console
 from ipw.workloads.training.measure import measure_training, train_parameters
 from ipw.workloads.training.parameters import CLASSIFIERS, EACH_LAYER, OPTIMIZERS, Parameters
 from ipw.workloads.training.run import ENDED_WELL

@@ -19,8 +19,8 @@ from ipw.reports.charts.queries import Value
 from ipw.reports.ranking import Summary
 from ipw.runs.directory import RunDir
 from ipw.runs.owner import BusyError
-from ipw.verbs.options import JSON, TOML
-from ipw.verbs.several import readable
+from ipw.verbs.common.options import JSON, TOML
+from ipw.verbs.common.several import readable
 
 SCHEMA_VERSION = 1
 ALPHA = 0.05
@@ -164,7 +164,7 @@ def _show(
 
     from ipw.printable import clean
     from ipw.reports.text import quantity, scale_for
-    from ipw.verbs.terminal import output
+    from ipw.verbs.common.terminal import output
 
     out = output()
     scale = scale_for(definition.unit, [entry["value"] for entry in entries])

@@ -23,8 +23,8 @@ from ipw.runs.live.power import LivePower
 from ipw.runs.readings import READINGS
 from ipw.runs.recorded import is_estimate
 from ipw.studies.book import STUDY, read_study
-from ipw.verbs.options import JSON, RUNS
-from ipw.verbs.terminal import output
+from ipw.verbs.common.options import JSON, RUNS
+from ipw.verbs.common.terminal import output
 
 REDRAW_S = 0.5
 Watched = tuple[
@@ -59,7 +59,7 @@ def _of_run(path: Path) -> Watched:
 
 
 def _of_study(path: Path) -> Watched:
-    from ipw.verbs.study_table import drawn as drawn_study
+    from ipw.verbs.common.study_table import drawn as drawn_study
 
     def goes_on(state: dict[str, Any]) -> bool:
         return any(cell["status"] in {"waiting", "running"} for cell in state["cells"])

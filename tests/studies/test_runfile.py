@@ -6,7 +6,7 @@ import pytest
 
 from ipw.errors import UsageError
 from ipw.studies.runfile import Cell, load
-from ipw.verbs.lazy import WORKLOADS
+from ipw.verbs.common.lazy import WORKLOADS
 
 
 def read(folder: Path, text: str) -> Cell:

@@ -15,7 +15,7 @@ from ipw.cli import cli
 from ipw.errors import UsageError
 from ipw.studies.book import StudyBook, read_study
 from ipw.studies.suite import Suite, read_suite
-from ipw.verbs.lazy import WORKLOADS
+from ipw.verbs.common.lazy import WORKLOADS
 from ipw.verbs.study import run_suite
 from ipw.verbs.watch import watch
 

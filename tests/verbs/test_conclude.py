@@ -11,8 +11,8 @@ from ipw.errors import IpwError
 from ipw.pipeline import derive
 from ipw.runs.directory import RunDir
 from ipw.runs.journal import JOURNAL
-from ipw.verbs import conclude as module
-from ipw.verbs.conclude import conclude
+from ipw.verbs.common import conclude as module
+from ipw.verbs.common.conclude import conclude
 
 
 def run_in(folder: Path) -> RunDir:

@@ -17,8 +17,8 @@ from ipw.gate.policy import read_policy
 from ipw.runs.directory import RunDir
 from ipw.studies.cells import run_cell
 from ipw.studies.runfile import parse
+from ipw.verbs.common.lazy import WORKLOADS
 from ipw.verbs.diffusion import command, run_diffusion
-from ipw.verbs.lazy import WORKLOADS
 from ipw.workloads.diffusion import run as running
 from ipw.workloads.diffusion.decoding import decode_batch
 from ipw.workloads.diffusion.measure import diffusion_parameters, measure_diffusion

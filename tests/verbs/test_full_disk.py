@@ -8,7 +8,7 @@ import pytest
 from doubles.openai_server import Behaviour, serving
 
 from ipw.errors import FAILURE, OutageError
-from ipw.verbs.conclude import conclude
+from ipw.verbs.common.conclude import conclude
 from ipw.verbs.resume import resume
 from ipw.workloads.lm.measure import measure_lm
 from ipw.workloads.lm.parameters import Parameters

@@ -14,7 +14,7 @@ from ipw.cli import cli
 from ipw.errors import UsageError
 from ipw.runs.directory import RunDir
 from ipw.studies.runfile import load
-from ipw.verbs.lazy import WORKLOADS
+from ipw.verbs.common.lazy import WORKLOADS
 
 PLACES = [{"prompt": "Which?", "choices": ["red", "green", "blue"], "answer": answer} for answer in (1, 2)]
 

@@ -1,4 +1,4 @@
-"""One cell of a study in a process of its own: `python -m ipw.verbs.one_cell CELL OUT`."""
+"""One cell of a study in a process of its own: `python -m ipw.verbs.common.one_cell CELL OUT`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from ipw.errors import INTERRUPTED, IpwError
 from ipw.studies.cells import run_cell
 from ipw.studies.runfile import Cell
-from ipw.verbs.progress import TERMINAL
+from ipw.verbs.common.progress import TERMINAL
 
 
 def main(out: str) -> int:

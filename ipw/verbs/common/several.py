@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ipw.errors import OK, IpwError
-from ipw.verbs.terminal import console
+from ipw.verbs.common.terminal import console
 
 T = TypeVar("T")
 

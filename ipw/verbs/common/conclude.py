@@ -12,7 +12,7 @@ from ipw.pipeline import finish, finish_apart
 from ipw.runs.directory import PAGE, RunDir
 from ipw.runs.journal import JOURNAL
 from ipw.runs.outages import outage_error
-from ipw.verbs.terminal import show
+from ipw.verbs.common.terminal import show
 
 LARGE = 64 << 20
 """Bytes of a journal from which on it is derived in a process of its own: the client that asked stays small."""

@@ -13,7 +13,7 @@ from ipw.profilers.probe.loads import Load, gpu_load
 from ipw.profilers.probe.probe import probe
 from ipw.profilers.probe.profile import Profile, save
 from ipw.reports.text import MISSING, scale_for
-from ipw.verbs.terminal import console, output
+from ipw.verbs.common.terminal import console, output
 
 
 def probe_sensors(sensors: Sequence[Sensor], seconds: float, *, as_json: bool) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import click
 
 from ipw.errors import INTERRUPTED, INVALID, OK
 from ipw.pipeline import finish
-from ipw.verbs.terminal import console, show
+from ipw.verbs.common.terminal import console, show
 from ipw.workloads.series import Series
 
 

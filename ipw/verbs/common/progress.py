@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from ipw.runs.live.power import LivePower
-from ipw.verbs.terminal import console
+from ipw.verbs.common.terminal import console
 from ipw.workloads.base import Audience
 
 REDRAW_S = 0.25

@@ -14,7 +14,7 @@ from ipw.gate.document import Document
 from ipw.gate.formats import action_benchmark, badge, bencher, github_annotations, junit
 from ipw.gate.text import markdown
 from ipw.runs.files import make_folder, replacing
-from ipw.verbs.terminal import say
+from ipw.verbs.common.terminal import say
 
 
 def _json(make: Callable[[Document], Any]) -> Callable[[Document], str]:

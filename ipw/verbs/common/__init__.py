@@ -1,0 +1,1 @@
+"""What verbs share: options, the terminal, and how a run is concluded."""
