@@ -136,7 +136,7 @@ def test_an_arm_that_crashes_is_a_failure_told_in_the_files_too() -> None:
     [
         (SLEEP, "[metrics.joules]\nmargin = 0.1", "no metric 'joules'"),
         (SLEEP, "[metrics.energy_j]", "has no margin"),
-        (SLEEP, "[metrics.energy_j]\nmargin = -0.1", "no number above 0"),
+        (SLEEP, "[metrics.energy_j]\nmargin = -0.1", "must be a number above 0"),
         (SLEEP, "[metrics.accuracy_per_watt]\nmargin = 0.1", "never accuracy_per_watt alone"),
         ('[run]\nworkload = "lm"\nmodel = "dense"\n', GATE, "candidate.toml of lm"),
         ("[run]\n", GATE, "no workload is named"),
