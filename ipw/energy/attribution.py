@@ -32,7 +32,7 @@ NEGLIGIBLE = 0.01
 """… unless that is less than this fraction of all power."""
 FEWER_EVENTS = EVENTS // 4
 """Of a piece that is divided by steps: an edge of a span stands for as many chunks as an answer has."""
-COSTS_EVERY = 8
+COSTS_EVERY = 64
 """Pieces, of whose first it is found how large errors are, and what is held up, for all of them."""
 
 OTHERS = "steps last longer than what was asked for takes: others share the engine, how many is a guess"
