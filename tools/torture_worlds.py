@@ -24,8 +24,9 @@ MARK = "IPW_TORTURE"
 """In the environment of all that a case starts, so that what is left behind is found."""
 END_S, GONE_S = 120.0, 20.0
 PARTS = {
-    "client": "ipw.cli", "sampler": "ipw.profilers.sampler.process", "engine": "ipw.workloads.lm.servers.llamacpp",
-    "keeper": "ipw.workloads.lm.servers.keeper", "server": "torture_server.py",
+    "client": "ipw.cli", "sampler": "ipw.profilers.sampler.process",
+    "engine": "ipw.workloads.lm.servers.llamacpp_server",
+    "keeper": "ipw.workloads.lm.servers.server_keeper", "server": "torture_server.py",
 }  # fmt: skip
 """What stands on the command line of each process that can be killed."""
 SERVER = """

@@ -270,7 +270,7 @@ def killed_later(mark: str, out: Path, answers: int) -> threading.Thread:
             time.sleep(0.01)
         for process in psutil.process_iter(["cmdline"]):
             words = " ".join(process.info["cmdline"] or [])
-            if mark in words and "servers.keeper" not in words:
+            if mark in words and "server_keeper" not in words:
                 process.send_signal(signal.SIGKILL)
 
     thread = threading.Thread(target=kill)
@@ -297,7 +297,7 @@ def test_a_server_that_was_started_for_the_run_is_told_with_its_signal_and_start
 def test_an_engines_child_that_is_killed_is_told_and_started_again_to_the_same_answers(tmp_path: Path) -> None:
     pytest.importorskip("xllamacpp", reason="the extra 'llamacpp' is not installed")
     parameters = Parameters(model="dense", limit=80, warmup=1, max_tokens=16)
-    killer = killed_later("ipw.workloads.lm.servers.llamacpp", tmp_path / "cut", 30)
+    killer = killed_later("ipw.workloads.lm.servers.llamacpp_server", tmp_path / "cut", 30)
     run, _ = measure_lm(parameters, "estimate", 0.0, tmp_path / "cut")
     killer.join()
     outage = run.manifest()["outage"]

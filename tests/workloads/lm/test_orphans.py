@@ -49,7 +49,7 @@ def client(**parameters: object) -> subprocess.Popen[bytes]:
 
 def keepers(parent: int) -> list[psutil.Process]:
     """The keeper, and then its guard."""
-    found = [p for p in psutil.Process(parent).children(recursive=True) if "servers.keeper" in " ".join(p.cmdline())]
+    found = [p for p in psutil.Process(parent).children(recursive=True) if "server_keeper" in " ".join(p.cmdline())]
     return sorted(found, key=lambda p: p.create_time())
 
 
@@ -110,7 +110,7 @@ def _words(process: psutil.Process) -> str:
 def test_a_server_that_ignores_sigterm_is_killed_by_the_guard_when_all_others_are_dead(tmp_path: Path) -> None:
     keep = tmp_path / "keep.py"
     keep.write_text(
-        "import sys; from ipw.workloads.lm.servers import keeper as k; k.GRACE_S = 0.2; sys.exit(k.main(sys.argv[1:]))"
+        "import sys; from ipw.workloads.lm.servers import server_keeper as k; k.GRACE_S = 0.2; sys.exit(k.main(sys.argv[1:]))"
     )
     stubborn = (
         "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(600)"
@@ -134,7 +134,7 @@ def test_an_engines_child_ends_with_a_client_that_is_killed_also_while_it_loads(
     found: list[psutil.Process] = []
 
     def started() -> bool:
-        found[:] = [p for p in psutil.Process(parent.pid).children() if "servers.llamacpp" in " ".join(p.cmdline())]
+        found[:] = [p for p in psutil.Process(parent.pid).children() if "llamacpp_server" in " ".join(p.cmdline())]
         return bool(found)
 
     assert eventually(started)

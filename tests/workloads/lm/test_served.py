@@ -53,7 +53,7 @@ def family(mark: Path) -> list[psutil.Process]:
 
 def _runs(process: psutil.Process) -> bool:
     try:
-        return bool(process.status() != psutil.STATUS_ZOMBIE) and "servers.keeper" not in " ".join(process.cmdline())
+        return bool(process.status() != psutil.STATUS_ZOMBIE) and "server_keeper" not in " ".join(process.cmdline())
     except psutil.Error:
         return False
 
@@ -91,7 +91,7 @@ def test_a_server_that_dies_meanwhile_is_told(command: str) -> None:
 def test_a_server_that_will_not_end_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     keeper = tmp_path / "keep.py"
     keeper.write_text(
-        "import sys; from ipw.workloads.lm.servers import keeper as k; k.GRACE_S = k.ORPHANS_S = 0.2\n"
+        "import sys; from ipw.workloads.lm.servers import server_keeper as k; k.GRACE_S = k.ORPHANS_S = 0.2\n"
         "sys.exit(k.main(sys.argv[1:]))"
     )
     stubborn = (

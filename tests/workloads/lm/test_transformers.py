@@ -23,7 +23,7 @@ from ipw.workloads.lm.parameters import Parameters
 from ipw.workloads.lm.servers import engines
 from ipw.workloads.lm.servers.endpoint import Endpoint
 from ipw.workloads.lm.servers.engines import default_engine, serve
-from ipw.workloads.lm.servers.transformers import Event, Job, Model, batches
+from ipw.workloads.lm.servers.transformers_server import Event, Job, Model, batches
 from ipw.workloads.texts.datasets import load
 
 MOE = Path(str(files("ipw"))) / "data" / "moe"

@@ -85,7 +85,7 @@ def _llamacpp(parameters: Parameters) -> Iterator[Endpoint]:
         # A second thread on a tiny model only waits for the first.
         "threads": parameters.threads or (1 if model in BUNDLED else None),
     }
-    with child_server("ipw.workloads.lm.servers.llamacpp", options, f"llama.cpp's server of {path}") as child:
+    with child_server("ipw.workloads.lm.servers.llamacpp_server", options, f"llama.cpp's server of {path}") as child:
         facts |= {"engine": child.greeting["version"], "device": child.greeting["device"]}
         yield Endpoint(server_url(child.greeting["url"]), None, facts, pid=child.pid, ended=child.ended)
 
@@ -108,7 +108,7 @@ def _transformers(parameters: Parameters) -> Iterator[Endpoint]:
         "device": parameters.device,
         "threads": parameters.threads or (1 if bundled else None),
     }
-    with child_server("ipw.workloads.lm.servers.transformers", options, f"transformers with {model}") as child:
+    with child_server("ipw.workloads.lm.servers.transformers_server", options, f"transformers with {model}") as child:
         url = server_url(child.greeting.pop("url"))
         facts |= child.greeting | ({"name": model} if bundled else {})
         yield Endpoint(url, None, facts, pid=child.pid, ended=child.ended)

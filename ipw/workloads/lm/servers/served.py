@@ -24,8 +24,8 @@ from ipw.workloads.lm.http.parser import HttpError
 from ipw.workloads.lm.http.transport import Transport
 from ipw.workloads.lm.http.url import ServerUrl, server_url
 from ipw.workloads.lm.servers.endpoint import KEY_VARIABLE
-from ipw.workloads.lm.servers.keeper import GRACE_S, ORPHANS_S, end_group
 from ipw.workloads.lm.servers.outage import Outage, death_of, exit_text
+from ipw.workloads.lm.servers.server_keeper import GRACE_S, ORPHANS_S, end_group
 
 PORT, WHAT = "{port}", "the server"
 ASK_EVERY_S, ASK_S = 0.1, 5.0
@@ -82,7 +82,7 @@ def started(command: str, base_url: str | None, timeout_s: float, key: str | Non
     url = server_url(base_url or f"http://127.0.0.1:{port}/v1")
     with tempfile.TemporaryFile() as log:
         keeper = subprocess.Popen(
-            python("ipw.workloads.lm.servers.keeper", *(word.replace(PORT, str(port)) for word in words)),
+            python("ipw.workloads.lm.servers.server_keeper", *(word.replace(PORT, str(port)) for word in words)),
             env=environment(keys={KEY_VARIABLE}),  # the server may want it
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

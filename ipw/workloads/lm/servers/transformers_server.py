@@ -1,4 +1,4 @@
-"""A Hugging Face model behind the OpenAI protocol: `python -m ipw.workloads.lm.servers.transformers OPTIONS`.
+"""A Hugging Face model behind the OpenAI protocol: `python -m ipw.workloads.lm.servers.transformers_server OPTIONS`.
 
 OPTIONS is a JSON object: `model`, `batch_size`, `dtype`, `device`, `threads`. The process prints one line, `{"url": …}`
 and what it knows of the model, or `{"error": …}`, and serves until its standard input closes.

@@ -1,4 +1,4 @@
-"""Keeps a server and all that it starts: `python -m ipw.workloads.lm.servers.keeper COMMAND…`.
+"""Keeps a server and all that it starts: `python -m ipw.workloads.lm.servers.server_keeper COMMAND…`.
 
 The server runs in a session of its own, and writes to our standard error. One line of JSON on standard output says
 `{"pid": …}` or `{"error": …}`, and when the server has ended by itself, another `{"exit_code": …}`, negative for a

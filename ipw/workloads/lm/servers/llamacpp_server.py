@@ -1,4 +1,4 @@
-"""llama.cpp's OpenAI-compatible server as a process: `python -m ipw.workloads.lm.servers.llamacpp OPTIONS`.
+"""llama.cpp's OpenAI-compatible server as a process: `python -m ipw.workloads.lm.servers.llamacpp_server OPTIONS`.
 
 OPTIONS is a JSON object: `model`, `slots`, `context_tokens`, `threads`. The process prints one line, `{"url": …}` or
 `{"error": …}`, and serves until its standard input closes, which the end of its parent brings about.
