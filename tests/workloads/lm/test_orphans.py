@@ -110,7 +110,8 @@ def _words(process: psutil.Process) -> str:
 def test_a_server_that_ignores_sigterm_is_killed_by_the_guard_when_all_others_are_dead(tmp_path: Path) -> None:
     keep = tmp_path / "keep.py"
     keep.write_text(
-        "import sys; from ipw.workloads.lm.servers import server_keeper as k; k.GRACE_S = 0.2; sys.exit(k.main(sys.argv[1:]))"
+        "import sys; from ipw.workloads.lm.servers import server_keeper as k; k.GRACE_S = 0.2\n"
+        "sys.exit(k.main(sys.argv[1:]))"
     )
     stubborn = (
         "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(600)"
