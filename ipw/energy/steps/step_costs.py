@@ -79,7 +79,8 @@ class Ticks:
     def chain(self, own_var: Floats, timing: float) -> Chain:
         """Departures of the energy from the costs, seen at the ends of ticks."""
         still = np.full(self.seconds.size, 1e-12)
-        drift = np.where(self.usable, own_var + self.idle_var + self.least, UNKNOWN_J2)
+        told = self.usable & (self.done[STEP] > 0)  # where no step was, what was drawn is no error of the knots beside
+        drift = np.where(told, own_var + self.idle_var + self.least, UNKNOWN_J2)
         knot_var = np.where(self.vague, 1.0, timing) * self.knot_var
         return Chain(self.seconds, 0 * still, still, drift, knot_var + self.least)
 
