@@ -40,9 +40,9 @@ class Piece(NamedTuple):
         return inside
 
 
-def pieces(curve: Curve, spans: Spans, window_ns: tuple[int, int], events: int = EVENTS) -> Iterator[Piece]:
+def pieces(curve: Curve, spans: Spans, window_ns: tuple[int, int], events: int | None = None) -> Iterator[Piece]:
     """Cut time at knots; each piece of the window has the spans that touch it or its margins, whole."""
-    cuts = _cuts(curve, spans, window_ns, events)
+    cuts = _cuts(curve, spans, window_ns, EVENTS if events is None else events)
     if not cuts.size:
         inside = np.ones(spans.owner.size, bool)
         yield Piece(window_ns, curve, spans, np.arange(inside.size), np.arange(spans.owners or 0), inside)

@@ -92,7 +92,8 @@ def test_the_pause_lies_between_what_parts_chunks_of_a_step_and_what_parts_steps
     rows = [(20.0 * k + 0.4 * unit + 0.1 * rng.random(), unit) for k in range(40) for unit in range(4)]
     gap, found = best_gap(arrivals(*rows))
     assert 0.5 * MS < gap < 18.7 * MS
-    assert (found.score, found.shared) == (1.0, 160)
+    assert found.score == 1.0
+    assert found.shared >= 158, "all but what stands at the edges"
     # of the pauses that do as well the middle one is taken: far from either end
     assert 1.5 * MS < gap < 7 * MS
 

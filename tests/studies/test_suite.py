@@ -83,8 +83,8 @@ def test_what_a_node_must_have_comes_from_the_placement_and_the_matrix(tmp_path:
     [
         ("", "no table"),
         ('[run]\nworkload = "lmm"\n', "lmm"),
-        (LM + "[matrix]\nmodel = 'dense'\n", "no list"),
-        (LM + "[matrix]\nmodel = []\n", "no list"),
+        (LM + "[matrix]\nmodel = 'dense'\n", "must be a list"),
+        (LM + "[matrix]\nmodel = []\n", "must be a list"),
         (LM + "[matrix]\nmodle = ['dense']\n", "modle"),
         (LM + "[matrix]\nmodel = ['a']\n[[exclude]]\nmodel = 'a'\n", "excluded"),
         (LM + "[matrix]\nmodel = ['a']\n[[exclude]]\nlimit = 1\n", "'limit'"),
@@ -176,7 +176,7 @@ def test_ipw_run_takes_a_file_where_a_workload_would_stand(tmp_path: Path) -> No
 
 def test_a_state_that_is_none_is_told(tmp_path: Path) -> None:
     (tmp_path / "study.json").write_text("[]")
-    with pytest.raises(UsageError, match="no study"):
+    with pytest.raises(UsageError, match="not a study"):
         read_study(tmp_path)
 
 

@@ -29,7 +29,7 @@ def answered(folder: Path, **manifest: Any) -> RunDir:
     run.write_manifest({"workload": {"kind": "lm", "parameters": {"dataset": str(data)}}} | manifest)
     records = [
         {"kind": "query", "query_id": f"q{i}", "status": "ok" if said else "error", "response": said or "",
-         "answer": "4", "score": float(said == "4")}
+         "answer": "4", "score": float(said == "4"), "start_ns": 10 * i, "end_ns": 10 * i + 9}
         for i, said in enumerate(ANSWERS)
     ]  # fmt: skip
     (run.path / JOURNAL).write_text("".join(json.dumps(record) + "\n" for record in records))

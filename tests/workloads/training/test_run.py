@@ -229,11 +229,11 @@ def test_methods_run_one_after_another_from_the_same_weights(tmp_path: Path) -> 
 
 
 def test_a_process_that_is_killed_is_told_and_its_finished_steps_are_kept(tmp_path: Path) -> None:
-    run, (ended,) = in_children(tmp_path, "killed", ("zeroth-order",), steps=50)
+    run, (ended,) = in_children(tmp_path, "killed", ("backprop",), steps=50)
     assert ended.status == "killed"
     assert "killed (signal 9): out of memory?" in str(ended.reason)
-    assert len([step for step in run.journal("step") if step["status"] == "ok"]) == 2
-    entry = derive_training(run)["zeroth-order"]
+    assert len([step for step in run.journal("step") if step["status"] == "ok"]) == 6
+    entry = derive_training(run)["backprop"]
     assert entry["status"] == "killed"
     assert entry["metrics"]["step_time_s"]["value"] > 0
 
