@@ -169,3 +169,13 @@ def test_no_verb_imports_another() -> None:
         text = (ROOT / "ipw" / "verbs" / f"{name}.py").read_text(encoding="utf-8")
         imported = set(re.findall(r"from ipw\.verbs\.(\w+) import", text))
         assert not imported & (table - {name}), name
+
+
+def test_names_that_programs_of_others_import_stay() -> None:
+    for name in (
+        "ipw:load_run", "ipw.gate:judge", "ipw.workloads.routing.metrics:segment_cache_best_hit_rate",
+        "ipw.workloads.lm.datasets:load", "ipw.workloads.lm.identity:digest",
+        "ipw.workloads.training.methods.auxiliary:cuts", "ipw.workloads.training.methods.byte_code:encode",
+        "ipw.workloads.diffusion:decode",
+    ):  # fmt: skip
+        assert callable(registry.load(name))
