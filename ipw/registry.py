@@ -6,7 +6,6 @@ package adds a workload by an entry point of the group `ipw.workloads` that name
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -149,11 +148,3 @@ def load(target: str) -> Any:
     """Import what an entry names."""
     module, _, name = target.partition(":")
     return getattr(import_module(module), name)
-
-
-def loaded(member: str) -> Iterator[tuple[Workload, Any]]:
-    """Give each workload that has such a member, with what it names."""
-    for entry in workloads().values():
-        target = getattr(entry, member)
-        if target:
-            yield entry, load(target)

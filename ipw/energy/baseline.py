@@ -33,10 +33,6 @@ class Baseline:
         ramp: Floats = np.interp(middle, (self.t_ns - t_ns[0])[[0, -1]], [-1.0, 1.0])
         return ramp
 
-    def drift_w(self) -> float:
-        """Power in the last interval less that in the first."""
-        return float(self.power_w[-1] - self.power_w[0])
-
     def sd_w(self) -> float:
         """Standard deviation of the floor in W: of its estimates, and of its unknown course between unequal ones."""
         return float(np.sqrt(np.mean(self.each_sd_w**2) / self.each_sd_w.size + np.ptp(self.power_w) ** 2 / 12))

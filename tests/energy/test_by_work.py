@@ -12,6 +12,7 @@ from energy.scoring import left_over
 from energy.simulator import Sampler
 
 from ipw.energy.attribution import Attribution, attribute
+from ipw.energy.steps import by_work
 from ipw.energy.steps.engine import engine_of
 
 Floats = npt.NDArray[np.float64]
@@ -88,3 +89,12 @@ def test_a_request_in_flight_with_others_is_charged_what_the_engine_books_for_it
     assert found.rank >= 0.999
     assert found.held >= 0.9
     assert found.half_width <= 0.02
+
+
+def test_shares_that_sum_up_to_more_than_was_drawn_are_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(SEEDS[0])
+    seen = run(rng, Rules(), next(iter(LOADS.values())))
+    monkeypatch.setattr(by_work, "OVER", -0.5)
+    found = attributed(seen, rng)
+    assert "not by steps: shares of the steps sum up to" in found.rule
+    assert found.owners.net_energy_j is not None

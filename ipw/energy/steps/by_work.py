@@ -36,6 +36,8 @@ from ipw.energy.uncertainty import quadratic
 ROUNDS = 3
 LEAST_TICKS = 20
 """Ticks with steps in them, below which they do not tell what a step costs."""
+OVER = 0.03
+"""Shares may sum up to so much more than was drawn, since the window's edges cut ticks; beyond it they are wrong."""
 Interval = tuple[float, float, float]
 RULE = (
     "division of each step of the engine; what a step costs shared equally by those in it, tokens borne by whose they"
@@ -100,6 +102,11 @@ def divided(
     drawn = _drawn(ticks, costs, own, in_ticks(steps, own * (costs.joules @ work.step) ** 2, curve.t_ns)[0])
     vague = _vague(others(work), work) if law.unseen else 0.0
     shared = _shared(curve, spans, steps, work, costs, drawn, floor_j * usable, ticks.above_j, window_ns, vague)
+    net_j = shared.owners.net_energy_j
+    assert net_j is not None
+    above_j, charged_j = _within(curve, ticks.above_j, window_ns), float(net_j.sum())
+    if charged_j > above_j * (1 + OVER):
+        return f"shares of the steps sum up to {charged_j:.4g} J, and {above_j:.4g} J were drawn above idle"
     return shared._replace(known=Known(costs, law))
 
 

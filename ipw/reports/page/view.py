@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from ipw.errors import IpwError
 from ipw.metrics.accounting_text import short_mark
+from ipw.metrics.derived import Derived
 from ipw.metrics.summary import stored_summary, summarize
 from ipw.reports.charts.axes import SERIES, Series
 from ipw.reports.charts.in_flight import Charged
@@ -19,7 +20,7 @@ from ipw.reports.page.charged import charged
 from ipw.reports.ranking import row_names
 from ipw.runs.directory import RunDir
 from ipw.runs.queries import Queries, from_records, load_queries
-from ipw.runs.recorded import Recorded, is_estimate
+from ipw.runs.recorded import Recorded
 from ipw.runs.schema import SCHEMA_VERSION
 from ipw.runs.spans import load_spans
 
@@ -53,7 +54,7 @@ class View:
     @property
     def estimated(self) -> bool:
         """Whether its joules come from a model of the load."""
-        return is_estimate(self.summary.get("method"))
+        return Derived(self.summary).is_estimated
 
     @property
     def valid(self) -> bool:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ipw.workloads.routing.offload.cost import Machine, expected_cost, fit_line, largest_cache
+from ipw.workloads.routing.offload.cost import Machine, expected_cost, fit_line
 
 
 def test_a_cache_that_always_hits_costs_only_the_computing() -> None:
@@ -16,12 +16,6 @@ def test_a_cache_that_always_hits_costs_only_the_computing() -> None:
 
 def test_without_measured_joules_there_is_no_energy() -> None:
     assert expected_cost([1.0], 1, 1, 1, Machine(1.0, 0.0)).energy_per_token_j is None
-
-
-def test_a_memory_budget_holds_whole_experts_of_every_layer() -> None:
-    assert largest_cache(7000, layers=3, expert_bytes=1000, num_experts=8) == 2
-    assert largest_cache(1e9, layers=3, expert_bytes=1000, num_experts=8) == 8
-    assert largest_cache(2999, layers=3, expert_bytes=1000, num_experts=8) == 0
 
 
 def test_the_price_of_a_byte_comes_from_runs_that_loaded_more_and_less() -> None:

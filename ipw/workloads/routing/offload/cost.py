@@ -46,11 +46,6 @@ def expected_cost(hit_rates: npt.ArrayLike, k: int, layers: int, expert_bytes: i
     return Cost(memory, loaded, 1 / seconds, joules)
 
 
-def largest_cache(memory_bytes: float, layers: int, expert_bytes: int, num_experts: int) -> int:
-    """Most experts a layer whose cache fits into `memory_bytes`; 0 where not even one of each layer does."""
-    return min(int(memory_bytes // (layers * expert_bytes)), num_experts)
-
-
 def fit_line(loaded_bytes: npt.ArrayLike, cost: npt.ArrayLike) -> tuple[float, float]:
     """Cost of a token without loads, and of each byte, from measured runs: least squares, neither below 0."""
     x, y = np.asarray(loaded_bytes, np.float64), np.asarray(cost, np.float64)
