@@ -73,6 +73,7 @@ def test_a_run_for_each_method_over_the_same_questions_stands_on_one_page(
     text = Path(told["page"]).read_text()
     for said in ("Decoding methods", "Against greedy, question by question", "Masks left by step", "p (McNemar)"):
         assert said in text
+    assert "Joules, ratio<em>estimated</em>" in text
     assert "tiny-llada dkv-decode" in text
 
 

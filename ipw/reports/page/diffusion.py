@@ -13,7 +13,6 @@ from ipw.metrics.diffusion_pairs import Difference, difference, energy_error
 from ipw.metrics.metric import number
 from ipw.metrics.panel import align
 from ipw.printable import clean
-from ipw.reports.charts.axes import SERIES
 from ipw.reports.charts.curves import Curve, Point, Texts, curves
 from ipw.reports.markup import Markup, join, tag
 from ipw.reports.page.results import chart, grid, origin, section, swatch
@@ -105,7 +104,9 @@ def _differences(views: Sequence[View]) -> Markup | None:
             found.append([tag("th", _method(view), scope="row"), *_told(one)])
     if not found:
         return None
-    heads = ["Method", "Questions", "Lost", "Won", "Accuracy, points", "p (McNemar)", "Joules, ratio"]
+    estimated = tag("em", "estimated") if any(view.estimated for view in views) else None
+    joules = tag("th", "Joules, ratio", estimated, scope="col")
+    heads = ["Method", "Questions", "Lost", "Won", "Accuracy, points", "p (McNemar)", joules]
     return join([tag("h4", f"Against {_method(views[0])}, question by question"), grid(heads, found, "numbers plain")])
 
 
@@ -134,11 +135,11 @@ def masks_left(run: RunDir) -> list[tuple[int, float]]:
 
 def _masks(views: Sequence[View]) -> Markup | None:
     shown = []
-    for index, view in enumerate(views):
+    for view in views:
         points = masks_left(RunDir(Path(view.path)))
         if points:
             line = [Point(float(step), left) for step, left in points]
-            shown.append(Curve(_method(view), line, SERIES[index % len(SERIES)]))
+            shown.append(Curve(_method(view), line, view.series))
     if not shown:
         return None
     title = "Masks left by step"
