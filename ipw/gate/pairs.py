@@ -23,7 +23,7 @@ SURPRISE = 0.01
 """Where starts lie apart so far as calibration would allow this seldom, the calibration is set aside."""
 
 
-class Estimate(NamedTuple):
+class RatioEstimate(NamedTuple):
     """Mean log-ratio of a session, and its standard error."""
 
     mean: float
@@ -31,7 +31,7 @@ class Estimate(NamedTuple):
     df: float
 
 
-def estimate(log_ratio: Array, start: Indices, start_sd: float) -> Estimate:
+def estimate(log_ratio: Array, start: Indices, start_sd: float) -> RatioEstimate:
     """Estimate the mean of pairs within starts (counted from 0), at least two pairs.
 
     A pair is the mean plus what its two servers' starts brought (variance τ² = 2 `start_sd`², since either arm was
@@ -49,7 +49,7 @@ def estimate(log_ratio: Array, start: Indices, start_sd: float) -> Estimate:
     within_df = float(sizes.sum()) - len(kept)
     if within_df < max(between_df, 1):  # too little within starts to tell a pair's noise from a start's
         variance = _squares(np.array([each.mean() for each in tamed])) / max(between_df, 1) / len(means)
-        return Estimate(float(means.mean()), math.sqrt(max(variance, tau2 / len(means))), between_df)
+        return RatioEstimate(float(means.mean()), math.sqrt(max(variance, tau2 / len(means))), between_df)
     noise = sum(map(_squares, tamed)) / within_df / sizes
     weights = 1 / (tau2 + noise)
     expected = 1 / float(weights.sum())
@@ -57,12 +57,12 @@ def estimate(log_ratio: Array, start: Indices, start_sd: float) -> Estimate:
     from_pairs = float(weights**2 @ noise) * expected**2
     df = expected**2 / (from_pairs**2 / within_df + (expected - from_pairs) ** 2 / CALIBRATION_DF)
     if between_df == 0:
-        return Estimate(mean, math.sqrt(expected), df)
+        return RatioEstimate(mean, math.sqrt(expected), df)
     spread = float(weights @ (means - mean) ** 2)
     if spread > between_df and f_survival(spread / between_df, between_df, df) < SURPRISE:
-        return Estimate(mean, math.sqrt(expected * spread / between_df), between_df)
+        return RatioEstimate(mean, math.sqrt(expected * spread / between_df), between_df)
     pooled = max(1.0, (df + spread) / (df + between_df))
-    return Estimate(mean, math.sqrt(expected * pooled), df + between_df)
+    return RatioEstimate(mean, math.sqrt(expected * pooled), df + between_df)
 
 
 def without_spikes(members: list[Array], least: float) -> tuple[list[Array], list[Array]]:

@@ -75,9 +75,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture
-def energy(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Energy]:
+def energy(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EnergyFixture]:
     """Measure a function, `energy(func, *args)`, or a block, `with energy:`."""
-    found = Energy(lambda: tmp_path_factory.mktemp("ipw"), str(request.config.getoption("--ipw-sensors")))
+    found = EnergyFixture(lambda: tmp_path_factory.mktemp("ipw"), str(request.config.getoption("--ipw-sensors")))
     yield found
     result = found.result()
     if result is None:
@@ -88,7 +88,7 @@ def energy(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         _compare(config, name, result)
 
 
-class Energy:
+class EnergyFixture:
     """What the fixture gives to a test."""
 
     def __init__(self, folder: Callable[[], Path], sensors: str) -> None:

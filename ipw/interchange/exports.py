@@ -35,7 +35,7 @@ MOST_LABEL = 1000
 PROMETHEUS_NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
-class Run(NamedTuple):
+class StoredRun(NamedTuple):
     """A run as its files tell it."""
 
     manifest: Mapping[str, Any]
@@ -54,7 +54,7 @@ class Run(NamedTuple):
 # --- codecarbon -----------------------------------------------------------------------------------------------------
 
 
-def as_codecarbon(runs: Sequence[Run], facts: Facts = NO_FACTS) -> str:
+def as_codecarbon(runs: Sequence[StoredRun], facts: Facts = NO_FACTS) -> str:
     """Write one row a run. Emissions are empty unless the grid's intensity is known; an estimate's name says so."""
     text = io.StringIO()
     writer = csv.DictWriter(text, CODECARBON, restval="", lineterminator="\n")
@@ -63,7 +63,7 @@ def as_codecarbon(runs: Sequence[Run], facts: Facts = NO_FACTS) -> str:
     return text.getvalue()
 
 
-def _codecarbon(run: Run, facts: Facts) -> dict[str, Any]:
+def _codecarbon(run: StoredRun, facts: Facts) -> dict[str, Any]:
     energy_j, duration_s = run.value("energy_j"), run.value("duration_s")
     carbon_g = None if energy_j is None else facts.carbon_g(energy_j)
     kg = None if carbon_g is None else carbon_g / 1000
@@ -92,7 +92,7 @@ def _codecarbon(run: Run, facts: Facts) -> dict[str, Any]:
     return {key: "" if value is None else value for key, value in row.items()}
 
 
-def _parts(run: Run) -> dict[str, float]:
+def _parts(run: StoredRun) -> dict[str, float]:
     """Joules of the measured window by codecarbon's parts."""
     joules = part_of(Recorded(run.manifest).attribution, "channels")
     found: dict[str, float] = {}
@@ -103,7 +103,7 @@ def _parts(run: Run) -> dict[str, float]:
     return found
 
 
-def _devices(run: Run, scope: str) -> list[str]:
+def _devices(run: StoredRun, scope: str) -> list[str]:
     """What the joules of one scope come from."""
     return [str(c.get("device") or c.get("name")) for c in mappings(run.manifest.get("sensors"))
             if c.get("scope") == scope and c.get("in_total")]  # fmt: skip
@@ -112,7 +112,7 @@ def _devices(run: Run, scope: str) -> list[str]:
 # --- ML.ENERGY ------------------------------------------------------------------------------------------------------
 
 
-def as_ml_energy(runs: Sequence[Run]) -> str:
+def as_ml_energy(runs: Sequence[StoredRun]) -> str:
     """Write a list with an object for each data set, as the leaderboard keeps them, with what our joules are of."""
     tasks: dict[str, list[dict[str, Any]]] = {}
     for run in runs:
@@ -124,7 +124,7 @@ def as_ml_energy(runs: Sequence[Run]) -> str:
     return json.dumps(found, indent=1, allow_nan=False) + "\n"
 
 
-def _configuration(run: Run) -> dict[str, Any]:
+def _configuration(run: StoredRun) -> dict[str, Any]:
     model, gpus = Derived(run.summary).model, _devices(run, "gpu")
     parameters = Derived(run.summary).parameters
     total, active = number(model.get("parameters")), number(model.get("active_parameters"))
@@ -155,7 +155,7 @@ def _configuration(run: Run) -> dict[str, Any]:
 # --- Prometheus -----------------------------------------------------------------------------------------------------
 
 
-def as_prometheus(runs: Sequence[Run]) -> str:
+def as_prometheus(runs: Sequence[StoredRun]) -> str:
     """Write a family of gauges for each metric and each end of its interval; what is absent is left out."""
     labels = list(_labels(runs))
     names = dict.fromkeys(name for run in runs for name in Derived(run.summary).metrics)
@@ -174,7 +174,7 @@ def prometheus_name(name: str) -> str:
     return "_".join(["ipw", *words]).replace("per_seconds", "per_second")
 
 
-def _family(name: str, runs: Sequence[Run], labels: Sequence[str]) -> Iterator[str]:
+def _family(name: str, runs: Sequence[StoredRun], labels: Sequence[str]) -> Iterator[str]:
     definition = DEFINITIONS.get(name)
     says = f"{definition.label}: {definition.formula}" if definition else name.replace("_", " ")
     for end, prefix in (("value", ""), ("low", "lower end of the 95 % interval, "), ("high", "upper end of it, ")):
@@ -187,7 +187,7 @@ def _family(name: str, runs: Sequence[Run], labels: Sequence[str]) -> Iterator[s
             yield from (family + line for line in known)
 
 
-def _labels(runs: Sequence[Run]) -> Iterator[str]:
+def _labels(runs: Sequence[StoredRun]) -> Iterator[str]:
     """Labels of each run, braces and all; the second of one identity is `id #2`, since no series may come twice."""
     seen: Counter[str] = Counter()
     for run in runs:

@@ -38,7 +38,7 @@ class Aligned(NamedTuple):
         return np.asarray(self.scores >= RIGHT)
 
 
-class Share(NamedTuple):
+class SolvedShare(NamedTuple):
     """A part of the questions, with its 95 % interval (Wilson)."""
 
     value: float
@@ -49,14 +49,14 @@ class Share(NamedTuple):
 class Duel(NamedTuple):
     """One run against another, question by question."""
 
-    wins: Share
-    ties: Share
+    wins: SolvedShare
+    ties: SolvedShare
     """Equal scores."""
-    both_right: Share
+    both_right: SolvedShare
     """Ties on questions that both solve …"""
-    both_wrong: Share
+    both_wrong: SolvedShare
     """… and on those that neither solves."""
-    losses: Share
+    losses: SolvedShare
 
     @property
     def win_tie(self) -> float:
@@ -96,13 +96,13 @@ def align(runs: Sequence[Queries]) -> Aligned:
     return Aligned(shared, scores, energy_j, prompt, completion, len(every) - len(shared))
 
 
-def share(mask: npt.NDArray[np.bool_]) -> Share:
+def share(mask: npt.NDArray[np.bool_]) -> SolvedShare:
     """Count a `[queries]` mask."""
     count, n = int(mask.sum()), mask.size
-    return Share(count / n if n else 0.0, wilson(count, n), count)
+    return SolvedShare(count / n if n else 0.0, wilson(count, n), count)
 
 
-def coverage(solved: npt.NDArray[np.bool_]) -> tuple[list[Share], Share, list[int]]:
+def coverage(solved: npt.NDArray[np.bool_]) -> tuple[list[SolvedShare], SolvedShare, list[int]]:
     """Part of the questions that each run solves, that any of them solves, and how many each alone solves.
 
     The union over many runs is an oracle's: it grows with their number even if they guess.

@@ -12,7 +12,7 @@ from ipw.clock import now_ns
 from ipw.foreign_json import parsed
 from ipw.profilers.base import Channel, Reading, Sensor, SensorError
 from ipw.profilers.meter_address import Address, meter_address
-from ipw.profilers.meter_answers import Answer, parse
+from ipw.profilers.meter_answers import MeterAnswer, parse
 from ipw.profilers.sources import missing
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ REFUSED = "the meter asks for a user and a password: http://USER:PASSWORD@ADDRES
 class HttpMeter:
     """Asks once a second on a thread of its own, since an answer may take as long as ten ticks of a GPU."""
 
-    def __init__(self, address: Address, first: Answer) -> None:
+    def __init__(self, address: Address, first: MeterAnswer) -> None:
         """Start asking; `first` says which of power and energy the meter tells."""
         power = Channel(
             name="meter/power",
@@ -54,7 +54,7 @@ class HttpMeter:
         told = ((power, first.power_w), (energy, first.energy_j))
         self.channels: Sequence[Channel] = [channel for channel, value in told if value is not None]
         self._address = address
-        self._answer: tuple[Reading, Answer] | None = None
+        self._answer: tuple[Reading, MeterAnswer] | None = None
         self._told_ns, self._told_failed = [0, 0], [0, 0]
         self._heard_ns, self._silence, self._failed = now_ns(), "no answer", 0
         self._stop = threading.Event()
@@ -110,7 +110,7 @@ def open_sensor() -> Sensor:
         return missing("meter", "wall", error.status, error.reason, HINT)
 
 
-def ask(address: Address) -> Answer:
+def ask(address: Address) -> MeterAnswer:
     """Ask a meter once, without any proxy: it is on the local network. Raises SensorError, without secrets."""
     from http.client import HTTPException
     from urllib.error import HTTPError, URLError

@@ -18,7 +18,7 @@ POWERS = ("apower", "total_act_power", "act_power")
 TOTALS = ("total_act", "total_act_energy")
 
 
-class Answer(NamedTuple):
+class MeterAnswer(NamedTuple):
     """What a meter tells: power, energy since some moment, or both."""
 
     power_w: float | None
@@ -27,7 +27,7 @@ class Answer(NamedTuple):
     """Of the energy, as this kind of meter writes it."""
 
 
-def parse(body: Any) -> Answer:
+def parse(body: Any) -> MeterAnswer:
     """Read an answer. Raises SensorError where it tells neither power nor energy, or of several devices at once."""
     if isinstance(body, dict) and isinstance(body.get("result"), dict):
         body = body["result"]  # the answer to a question that was posted
@@ -44,22 +44,22 @@ def parse(body: Any) -> Answer:
     raise SensorError("unsupported", "the answer tells no power in a form that we know")
 
 
-def _tasmota(body: Mapping[str, Any]) -> Answer | None:
+def _tasmota(body: Mapping[str, Any]) -> MeterAnswer | None:
     status = body.get("StatusSNS")
     energy = (status if isinstance(status, dict) else body).get("ENERGY")
     if not isinstance(energy, dict):
         return None
-    return Answer(_sum(energy.get("Power")), _times(_sum(energy.get("Total")), J_PER_KWH))
+    return MeterAnswer(_sum(energy.get("Power")), _times(_sum(energy.get("Total")), J_PER_KWH))
 
 
-def _component(body: Mapping[str, Any]) -> Answer | None:
+def _component(body: Mapping[str, Any]) -> MeterAnswer | None:
     """Read one component of a Shelly of the second generation on, which tells mWh where it counts by itself."""
     counted = body.get("aenergy")
     total = counted.get("total") if isinstance(counted, dict) else _first(body, TOTALS)
-    return Answer(_number(_first(body, POWERS)), _times(_number(total), J_PER_WH), 1e-3 * J_PER_WH)
+    return MeterAnswer(_number(_first(body, POWERS)), _times(_number(total), J_PER_WH), 1e-3 * J_PER_WH)
 
 
-def _components(body: Mapping[str, Any]) -> Answer | None:
+def _components(body: Mapping[str, Any]) -> MeterAnswer | None:
     """Read the one component that measures, from the status of such a whole device."""
     parts = {name: part for name, part in body.items() if ":" in name and isinstance(part, dict)}
     measuring = {name: part for name, part in parts.items() if _first(part, POWERS) is not None}
@@ -70,7 +70,7 @@ def _components(body: Mapping[str, Any]) -> Answer | None:
     return None
 
 
-def _first_generation(body: Mapping[str, Any]) -> Answer | None:
+def _first_generation(body: Mapping[str, Any]) -> MeterAnswer | None:
     """Read one meter of a first Shelly (/meter/0, /emeter/0), or the only one in its /status, or its three phases."""
     meters = body.get("emeters") or body.get("meters") or [body]
     if not isinstance(meters, list) or not all(isinstance(each, dict) and "power" in each for each in meters):
@@ -82,7 +82,7 @@ def _first_generation(body: Mapping[str, Any]) -> Answer | None:
     by_hour = any("total_returned" in each for each in meters)
     unit, resolution_j = (J_PER_WH, 0.1 * J_PER_WH) if by_hour else (J_PER_WATT_MINUTE, J_PER_WATT_MINUTE)
     power, total = (_sum([each.get(name) for each in meters]) for name in ("power", "total"))
-    return Answer(power, _times(total, unit), resolution_j)
+    return MeterAnswer(power, _times(total, unit), resolution_j)
 
 
 def _first(body: Mapping[str, Any], names: tuple[str, ...]) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from ipw.errors import UsageError
-from ipw.interchange.exports import Run, as_codecarbon, as_ml_energy, as_prometheus
+from ipw.interchange.exports import StoredRun, as_codecarbon, as_ml_energy, as_prometheus
 from ipw.metrics.summary import stored_summary
 from ipw.pipeline import derive
 from ipw.reports.facts import NO_FACTS
@@ -36,9 +36,9 @@ def export(*, runs: Sequence[Path], format_: str, output: Path | None, grid_g_co
     return code
 
 
-def _read(run: RunDir) -> Run:
+def _read(run: RunDir) -> StoredRun:
     stored = stored_summary(run)
-    return Run(run.manifest(), derive(run) if stored is None else stored)
+    return StoredRun(run.manifest(), derive(run) if stored is None else stored)
 
 
 @click.command("export")

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from reports.made_runs import make_run
 
 from ipw.cli import cli
-from ipw.interchange.exports import Run, as_codecarbon, as_ml_energy, as_prometheus, escaped, prometheus_name
+from ipw.interchange.exports import StoredRun, as_codecarbon, as_ml_energy, as_prometheus, escaped, prometheus_name
 from ipw.interchange.from_codecarbon import read_codecarbon
 from ipw.metrics.summary import summarize
 from ipw.printable import clean
@@ -25,9 +25,9 @@ SAMPLE = re.compile(r'([a-z_][a-z0-9_]*)\{((?:[a-z_]+="(?:[^"\\\n]|\\\\|\\"|\\n)
 LABEL = re.compile(r'([a-z_]+)="((?:[^"\\\n]|\\\\|\\"|\\n)*)"')
 
 
-def exported(folder: Path, name: str = "run-a", **how: object) -> Run:
+def exported(folder: Path, name: str = "run-a", **how: object) -> StoredRun:
     run = make_run(folder, name, **how)  # type: ignore[arg-type]
-    return Run(run.manifest(), summarize(run))
+    return StoredRun(run.manifest(), summarize(run))
 
 
 def row_of(text: str) -> dict[str, str]:

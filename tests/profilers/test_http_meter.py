@@ -15,7 +15,7 @@ from ipw.profilers.base import SensorError
 from ipw.profilers.discovery import choose_basis, find
 from ipw.profilers.http_meter import ask
 from ipw.profilers.meter_address import meter_address
-from ipw.profilers.meter_answers import Answer, parse
+from ipw.profilers.meter_answers import MeterAnswer, parse
 
 
 @pytest.fixture(autouse=True)
@@ -108,7 +108,7 @@ def test_any_answer_is_read_or_refused(body: Any) -> None:
     assert min(values) >= 0
 
 
-def asked(url: str) -> Answer:
+def asked(url: str) -> MeterAnswer:
     address = meter_address(url)
     assert address is not None
     return ask(address)

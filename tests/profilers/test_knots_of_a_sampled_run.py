@@ -14,7 +14,7 @@ import pytest
 from ipw.energy.knots import ticks_of, usable
 from ipw.profilers.base import Channel, Reading
 from ipw.profilers.sampler.lane import PowerFile
-from ipw.profilers.sampler.process import Sampling
+from ipw.profilers.sampler.process import SamplerLoop
 from ipw.runs.readings import RECORD_FIELDS
 
 MS, S = 1_000_000, 1_000_000_000
@@ -82,7 +82,7 @@ def sample(path: Path, ticks: Sequence[Sequence[int]], seconds: float, *, wake_u
     """Run the sampler's loop; the process wakes some time after it wanted to."""
     machine, lateness = Machine(ticks), random.Random(1)
     file = PowerFile(path)
-    sampling = Sampling([machine], file, 0)
+    sampling = SamplerLoop([machine], file, 0)
     due_ns, woken = 0, []
     while machine.now_ns < seconds * S:
         if due_ns > machine.now_ns:

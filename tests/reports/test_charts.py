@@ -26,7 +26,7 @@ from ipw.reports.charts.queries import (
     pareto_front,
     subjects,
 )
-from ipw.reports.charts.timeline import COARSE, Timeline, timeline
+from ipw.reports.charts.timeline import COARSE, PowerTimeline, timeline
 from ipw.runs.readings import RECORD_FIELDS
 from ipw.runs.spans import from_records
 
@@ -38,7 +38,7 @@ def spot(name: str, energy: float, accuracy: float, *, estimated: bool = False, 
     return Spot(name, energies, accuracies, SERIES[series % len(SERIES)], estimated)
 
 
-def made_timeline(seconds: int = 60, rate_hz: int = 10) -> Timeline:
+def made_timeline(seconds: int = 60, rate_hz: int = 10) -> PowerTimeline:
     """10 W, 30 W within the window from 10 s to 50 s, with spans of half a second."""
     t = np.arange(0, seconds * SECOND, SECOND // rate_hz)
     rows = np.zeros(len(t), RECORD_FIELDS)

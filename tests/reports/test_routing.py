@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from ipw.reports.charts.axes import SERIES
-from ipw.reports.charts.curves import Bar, Curve, Mark, Point, Texts, bars, curves, routing_map
+from ipw.reports.charts.curves import Bar, CurveLine, Mark, Point, Texts, bars, curves, routing_map
 from ipw.reports.page.routing import routing_part
 from ipw.runs.directory import RunDir
 
@@ -163,7 +163,7 @@ def test_short_texts_leave_out_what_needs_longer_ones(run: RunDir) -> None:
 def test_few_points_have_whiskers_and_many_a_band() -> None:
     def drawn(count: int) -> str:
         points = [Point(x, 0.5, 0.4, 0.6) for x in range(count)]
-        return curves([Curve("a", points, SERIES[0])], TEXTS, "k", mark=Mark(1, "here"))
+        return curves([CurveLine("a", points, SERIES[0])], TEXTS, "k", mark=Mark(1, "here"))
 
     assert "<polygon" not in drawn(5)
     assert "<circle" in drawn(5)

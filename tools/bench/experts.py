@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ipw.workloads.routing.advice.prices import Prices, joules, seconds
-from ipw.workloads.routing.measures.curves import Curve, Trace, all_curves
+from ipw.workloads.routing.measures.curves import PolicyCurve, Trace, all_curves
 from ipw.workloads.routing.measures.prediction import guess, replay_guessed
 from ipw.workloads.routing.measures.replay import new_stack
 from ipw.workloads.routing.measures.units import units_of
@@ -34,7 +34,7 @@ from ipw.workloads.routing.offload.loader import Offload, Plan, one_by_one
 from ipw.workloads.routing.offload.profile import Profile, profile_of
 from ipw.workloads.routing.offload.residents import Pool
 from ipw.workloads.routing.offload.table import hits_of
-from ipw.workloads.routing.streams.stream import Run, Spool, finished
+from ipw.workloads.routing.streams.stream import Spool, TokenRun, finished
 
 Ints = npt.NDArray[np.integer[Any]]
 GPU = {"hidden_size": 4096, "moe_intermediate_size": 6144, "num_hidden_layers": 2, "experts": 16, "k": 4}
@@ -276,7 +276,7 @@ def _judge(
         told = foretell(each.plan, experts, profile, expert_bytes, num_experts)
         missed, beside = np.array([told.missed]), None if told.fetched is None else np.array([told.fetched])
         none = np.zeros((1, 1), np.int64)
-        curve = Curve(
+        curve = PolicyCurve(
             each.plan.policy, each.plan.per, each.plan.miss, none[0], none[0], none, none.astype(np.float64),
             each.plan.prefetch,
         )  # fmt: skip
@@ -314,7 +314,7 @@ def scale(accesses: int, layers: int, num_experts: int, k: int, workers: int | N
                 drift = 0.9 * drift + 0.5 * randoms.standard_normal(num_experts)
                 noise = randoms.gumbel(size=(min(block, tokens - start), num_experts)).astype(np.float32)
                 spool.add(layer, np.argpartition(-(noise + 1.2 * favour + drift), k, axis=1)[:, :k], "made")
-        stream = finished(spool, folder, k, [Run(0, 0, None)], [0], ["all"], num_experts)
+        stream = finished(spool, folder, k, [TokenRun(0, 0, None)], [0], ["all"], num_experts)
         trace = Trace(stream, units_of(stream), np.full(layers, 1 << 20), folder)
         begun, before = time.perf_counter(), time.process_time()
         curves, _, _ = all_curves(trace, workers=workers)

@@ -129,7 +129,7 @@ def _vague(number: float, work: Work) -> float:
     return float(number / (seen + number) / np.sqrt(3))
 
 
-class Drawn(NamedTuple):
+class TickDrawn(NamedTuple):
     """What the steps of each tick drew, of what they cost as a rule."""
 
     known: Floats
@@ -153,7 +153,7 @@ def _in_gaps(curve: Curve) -> Bools:
     return inside
 
 
-def _drawn(ticks: Ticks, costs: Costs, own: Floats, own_j2: Floats) -> Drawn:
+def _drawn(ticks: Ticks, costs: Costs, own: Floats, own_j2: Floats) -> TickDrawn:
     """Part what a tick has beside the costs: in part it is its steps' own, in part an error of its ends' timing."""
     own_var = costs.apart * own_j2
     rest = np.where(ticks.usable, ticks.above_j - costs.joules @ ticks.done, 0.0)
@@ -161,7 +161,7 @@ def _drawn(ticks: Ticks, costs: Costs, own: Floats, own_j2: Floats) -> Drawn:
     mine = np.diff(smoothed.mean[0]) * own_var / (own_var + ticks.idle_var + ticks.least)
     lean = np.divide(mine, own_j2, out=np.zeros(mine.size), where=ticks.usable & (own_j2 > 0))
     steps_j = np.maximum(costs.joules @ ticks.done + mine, 0.0) * ticks.usable
-    return Drawn(ticks.usable.astype(np.float64), lean, own, smoothed.variance, steps_j, own_j2)
+    return TickDrawn(ticks.usable.astype(np.float64), lean, own, smoothed.variance, steps_j, own_j2)
 
 
 def _shared(
@@ -170,7 +170,7 @@ def _shared(
     steps: Steps,
     work: Work,
     costs: Costs,
-    drawn: Drawn,
+    drawn: TickDrawn,
     floor_j: Floats,
     above_j: Floats,
     window_ns: tuple[int, int],
@@ -242,7 +242,7 @@ def _timing_variance(
     steps: Steps,
     work: Work,
     costs: Costs,
-    drawn: Drawn,
+    drawn: TickDrawn,
     by_entry: Floats,
     per_step: Floats,
     owners: int,

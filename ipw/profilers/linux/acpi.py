@@ -35,7 +35,7 @@ NO_POWER = re.compile(r"energy|\bin uj\b|throttle|samples|limit|output", re.IGNO
 """Some firmware shows other things through the same driver."""
 
 
-class Meter(NamedTuple):
+class AcpiMeter(NamedTuple):
     """One meter, and what its label says that it measures; `kind` is `None` where that is not one of Grace's parts."""
 
     path: Path
@@ -44,7 +44,7 @@ class Meter(NamedTuple):
     socket: str
 
 
-def meter_of(path: Path) -> Meter | None:
+def meter_of(path: Path) -> AcpiMeter | None:
     """Read what a meter is; `None` where it measures no power."""
     device = path / "device"
     folder = device if any((device / f"power1_{file}").exists() for file in ("average", "oem_info")) else path
@@ -53,11 +53,11 @@ def meter_of(path: Path) -> Meter | None:
         return None
     for kind, (pattern, _) in KINDS.items():
         if found := pattern.fullmatch(label.lower()):
-            return Meter(folder, label, kind, found[1])
-    return Meter(folder, label, None, "")
+            return AcpiMeter(folder, label, kind, found[1])
+    return AcpiMeter(folder, label, None, "")
 
 
-def meter_sources(meters: Sequence[Meter]) -> Iterator[Source]:
+def meter_sources(meters: Sequence[AcpiMeter]) -> Iterator[Source]:
     """Make a channel of each meter; two of one label stay two."""
     grace = any(meter.kind for meter in meters)
     names: dict[tuple[str | None, str], list[str]] = {}

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from ipw.profilers.base import Channel, absent, timed
-from ipw.profilers.linux.acpi import Meter, meter_of, meter_sources
+from ipw.profilers.linux.acpi import AcpiMeter, meter_of, meter_sources
 from ipw.profilers.linux.rails import Rail, is_monitor, rail_sources, rails_of
 from ipw.profilers.linux.sysfs_power import limit_w, micro
 from ipw.profilers.sources import Source, Sources, missing, probed, unreadable
@@ -22,7 +22,7 @@ def open_sensor() -> Sources:
     root = Path(os.environ.get("IPW_HWMON", ROOT))
     sources: list[Source] = []
     rails: list[Rail] = []
-    meters: list[Meter] = []
+    meters: list[AcpiMeter] = []
     for path in listed(root, "hwmon*"):
         try:
             driver = read_text(path / "name")

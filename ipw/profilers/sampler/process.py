@@ -51,7 +51,7 @@ LATE_NS = MS
 """Waking later than this after the time that was asked for is counted."""
 
 
-class Sampling:
+class SamplerLoop:
     """The loop: sleep until a read is due, read all that is due by then, and hand it to the file now and then."""
 
     def __init__(self, sensors: Sequence[Sensor], file: PowerFile, start_ns: int) -> None:
@@ -251,7 +251,7 @@ def _sample(folder: Path, selection: str, own: Sequence[int], out: TextIO) -> in
     except OSError as error:
         _say(out, {"error": f"cannot write {folder / READINGS}: {error.strerror}", "hint": None, "exit_code": FAILURE})
         return FAILURE
-    sampling = Sampling(sensors, file, now_ns())
+    sampling = SamplerLoop(sensors, file, now_ns())
     died = None
     start_ns, start_cpu_s = now_ns(), time.process_time()
     try:

@@ -38,7 +38,7 @@ class Point(NamedTuple):
     high: float | None = None
 
 
-class Curve(NamedTuple):
+class CurveLine(NamedTuple):
     """One line of a chart."""
 
     name: str
@@ -79,7 +79,9 @@ class WholeAxis(Axis):
         return [value for value in super().ticks(most) if value == int(value)]
 
 
-def curves(shown: Sequence[Curve], texts: Texts, key: str, *, log_x: bool = False, mark: Mark | None = None) -> Markup:
+def curves(
+    shown: Sequence[CurveLine], texts: Texts, key: str, *, log_x: bool = False, mark: Mark | None = None
+) -> Markup:
     """Lines with markers where points are few, whiskers or a band for 95 % intervals, and a legend above."""
     names = [(_swatch(curve), curve.name) for curve in shown]
     above, height = legend(names, LEFT, 14, RIGHT - LEFT)
@@ -104,7 +106,7 @@ def _even(xs: Sequence[float]) -> Axis:
     return WholeAxis(low, high if high > low else low + 1, LEFT, RIGHT)
 
 
-def _drawn(curve: Curve, x: Axis, y: Axis) -> list[Markup]:
+def _drawn(curve: CurveLine, x: Axis, y: Axis) -> list[Markup]:
     colour = curve.series[0]
     parts = []
     few = len(curve.points) <= 24
@@ -122,7 +124,7 @@ def _drawn(curve: Curve, x: Axis, y: Axis) -> list[Markup]:
     return parts
 
 
-def _swatch(curve: Curve) -> Markup:
+def _swatch(curve: CurveLine) -> Markup:
     return line(0, 0, 13, 0, curve.series[0], 2.5, "4 3" if curve.dashed else None)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from ipw.reports.charts.axes import MUTED, SERIES, Axis, axis_over, figure, frame, label, legend, line, polyline
-from ipw.reports.charts.timeline import Timeline
+from ipw.reports.charts.timeline import PowerTimeline
 from ipw.reports.markup import Markup, tag
 from ipw.reports.text import Scale, scale_for
 
@@ -24,7 +24,7 @@ PHASES = {
 """Colour of each phase; those of other workloads take the series' colours in turn."""
 
 
-def power_timeline(data: Timeline, key: str, name: str, *, estimated: bool = False) -> Markup:
+def power_timeline(data: PowerTimeline, key: str, name: str, *, estimated: bool = False) -> Markup:
     """Draw total power as a line within its extremes, what ran meanwhile as bands above it, idle power dashed."""
     lanes = [(text, lane) for text, lane in zip(("run", "work"), data.lanes, strict=True) if lane]
     top = 34.0 + LANE_PX * len(lanes)
@@ -66,7 +66,7 @@ def power_timeline(data: Timeline, key: str, name: str, *, estimated: bool = Fal
     return figure(WIDTH, int(bottom + 58 + height), f"Power over time: {name}", told, [*parts, swatches], key, **zoom)
 
 
-def _unbroken(data: Timeline) -> Iterator[tuple[int, int]]:
+def _unbroken(data: PowerTimeline) -> Iterator[tuple[int, int]]:
     """First and last stretch of every run of stretches whose power is known."""
     known = np.isfinite(data.mean_w)
     edges = np.flatnonzero(np.diff(np.concatenate([[0], known.astype(np.int8), [0]])))
@@ -74,7 +74,7 @@ def _unbroken(data: Timeline) -> Iterator[tuple[int, int]]:
         yield first, behind - 1
 
 
-def _power(data: Timeline, first: int, last: int, x: Axis, y: Axis, scale: Scale) -> list[Markup]:
+def _power(data: PowerTimeline, first: int, last: int, x: Axis, y: Axis, scale: Scale) -> list[Markup]:
     part = slice(first, last + 1)
     middle = (data.edges_s[:-1][part] + data.edges_s[1:][part]) / 2
     across = [x.at(t) for t in middle.tolist()]

@@ -12,7 +12,7 @@ from ipw.metrics.metric import number
 from ipw.metrics.readings import mean_power, total_channels, total_curve
 from ipw.runs.curves import Readings
 from ipw.runs.recorded import Recorded, part_of
-from ipw.runs.spans import Spans
+from ipw.runs.spans import RecordedSpans
 
 COARSE, FINE = 600, 2400
 """Stretches of a timeline: as many as a chart has pixels, or enough to look at one part closely."""
@@ -28,7 +28,7 @@ class Band(NamedTuple):
     end_s: float
 
 
-class Timeline(NamedTuple):
+class PowerTimeline(NamedTuple):
     """Total power in equal stretches; seconds count from the start of the measured window."""
 
     edges_s: Floats
@@ -41,7 +41,9 @@ class Timeline(NamedTuple):
     """The run's phases, then those of its queries or steps."""
 
 
-def timeline(manifest: Mapping[str, Any], readings: Readings, spans: Spans, stretches: int = COARSE) -> Timeline | None:
+def timeline(
+    manifest: Mapping[str, Any], readings: Readings, spans: RecordedSpans, stretches: int = COARSE
+) -> PowerTimeline | None:
     """Sum the channels in the total over the whole run; `None` where they hold no two readings."""
     curve = total_curve(readings, total_channels(manifest))
     if curve.t_ns.size < 2:
@@ -53,7 +55,7 @@ def timeline(manifest: Mapping[str, Any], readings: Readings, spans: Spans, stre
     mean = mean_power(curve, edges)
     low, high = _extremes(curve, edges)
     work = tuple(phase for phase in spans.phases if phase not in RUN_PHASES)
-    return Timeline(
+    return PowerTimeline(
         (edges - origin) / 1e9,
         mean,
         np.fmin(low, mean),
@@ -74,7 +76,7 @@ def _extremes(curve: Curve, edges: Ints) -> tuple[Floats, Floats]:
     return np.where(np.isinf(low), np.nan, low), np.where(np.isinf(high), np.nan, high)
 
 
-def _bands(spans: Spans, phases: Sequence[str], edges: Ints, origin: int) -> list[Band]:
+def _bands(spans: RecordedSpans, phases: Sequence[str], edges: Ints, origin: int) -> list[Band]:
     """Join neighbouring stretches in which the same phase takes the most time: as many bands as can be seen."""
     if not phases:
         return []
@@ -89,7 +91,7 @@ def _bands(spans: Spans, phases: Sequence[str], edges: Ints, origin: int) -> lis
     return bands
 
 
-def _time_within(spans: Spans, edges: Ints) -> Floats:
+def _time_within(spans: RecordedSpans, edges: Ints) -> Floats:
     """Time that spans spend in each stretch, added up: Σ clip(t - start) - Σ clip(t - end) is what went by at t."""
     passed = _passed(edges, spans.start_ns) - _passed(edges, spans.end_ns)
     within: Floats = np.diff(passed)

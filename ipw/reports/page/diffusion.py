@@ -13,7 +13,7 @@ from ipw.metrics.diffusion_pairs import Difference, difference, energy_error
 from ipw.metrics.metric import number
 from ipw.metrics.panel import align
 from ipw.printable import clean
-from ipw.reports.charts.curves import Curve, Point, Texts, curves
+from ipw.reports.charts.curves import CurveLine, Point, Texts, curves
 from ipw.reports.markup import Markup, join, tag
 from ipw.reports.page.results import chart, grid, origin, section, swatch
 from ipw.reports.page.view import View, workload_of
@@ -139,7 +139,7 @@ def _masks(views: Sequence[View]) -> Markup | None:
         points = masks_left(RunDir(Path(view.path)))
         if points:
             line = [Point(float(step), left) for step, left in points]
-            shown.append(Curve(_method(view), line, view.series))
+            shown.append(CurveLine(_method(view), line, view.series))
     if not shown:
         return None
     title = "Masks left by step"

@@ -10,7 +10,7 @@ from ipw.metrics.derived import Derived
 from ipw.metrics.metric import number
 from ipw.printable import clean
 from ipw.reports.charts.axes import SERIES
-from ipw.reports.charts.curves import Bar, Curve, Mark, Point, Texts, bars, curves, routing_map
+from ipw.reports.charts.curves import Bar, CurveLine, Mark, Point, Texts, bars, curves, routing_map
 from ipw.reports.markup import Markup, join, tag
 from ipw.reports.page.results import chart, grid, section
 from ipw.reports.page.view import View
@@ -122,7 +122,9 @@ def _srp_by_length(srp: Sequence[Row], key: str) -> Markup | None:
     )
     lead = tag("p", """SRP: F1 score of the best yes-or-no a segment that predicts the experts of all its tokens. The \
 size ratio tells how many times the active experts it keeps on hand.""", class_="note")  # fmt: skip
-    drawn = chart(curves([Curve("SRP", points, SERIES[0])], texts, f"{key}-srp", log_x=True)) if len(rows) > 1 else None
+    drawn = (
+        chart(curves([CurveLine("SRP", points, SERIES[0])], texts, f"{key}-srp", log_x=True)) if len(rows) > 1 else None
+    )
     return join([tag("h3", "SRP against segment length"), lead, drawn, table])
 
 
@@ -138,7 +140,7 @@ def _hits_by_size(cache: Sequence[Row], metrics: Mapping[str, Any], key: str, *,
         ]
         points = [Point(row["cache_size"], row["hit_rate"], row["low"], row["high"]) for row in rows]
         if points:
-            shown.append(Curve(name, points, series, dashed=policy == "belady"))
+            shown.append(CurveLine(name, points, series, dashed=policy == "belady"))
     if not shown:
         return None
     title = "Hits by cache size" if corrected else "The same, as the reference implementation counts"
@@ -184,7 +186,9 @@ def _by_layer(srp: Sequence[Row], cache: Sequence[Row], key: str) -> Markup | No
         if row["policy"] == "sch" and abs(row["cache_ratio"] - MAIN_RATIO) < 1e-9
     ]
     shown = [
-        Curve(name, [Point(row["index"], row[value], row["low"], row["high"]) for row in rows], series, dashed=dashed)
+        CurveLine(
+            name, [Point(row["index"], row[value], row["low"], row["high"]) for row in rows], series, dashed=dashed
+        )
         for name, rows, value, series, dashed in (
             (f"SRP, {MAIN_LENGTH} tokens", layers, "srp", SERIES[0], False),
             (f"SCH, {MAIN_RATIO} times the active experts cached", double, "hit_rate", SERIES[1], True),
@@ -261,9 +265,9 @@ def _offload(rows: Sequence[Row], key: str) -> Markup | None:
         expected = [
             Point(row["cache_size"], row["tokens_per_s_expected"]) for row in mine if row["tokens_per_s_expected"]
         ]
-        shown.append(Curve(f"{name}, measured", measured, series))
+        shown.append(CurveLine(f"{name}, measured", measured, series))
         if expected:
-            shown.append(Curve(f"{name}, expected", expected, series, dashed=True))
+            shown.append(CurveLine(f"{name}, expected", expected, series, dashed=True))
     told = "; ".join(f"{c.name}: {c.points[0].y:.0f} at {c.points[0].x}" for c in shown)
     texts = Texts("Decoding with offloaded experts", "experts cached in each layer", "tokens per second", told)
     heads = ["Cache", "Experts a layer", "Memory", "Hits", "Expected", "Tokens/s", "Expected", "J/token", "Expected",

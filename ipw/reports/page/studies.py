@@ -11,7 +11,7 @@ import numpy as np
 from ipw.metrics.derived import Derived
 from ipw.metrics.hybrid import Expense, Saving, route
 from ipw.metrics.metric import number
-from ipw.metrics.panel import Aligned, Duel, Share, align, coverage, difficulty, duel, gain
+from ipw.metrics.panel import Aligned, Duel, SolvedShare, align, coverage, difficulty, duel, gain
 from ipw.printable import clean
 from ipw.registry import answers_questions
 from ipw.reports.charts.years import Release, over_years
@@ -60,11 +60,11 @@ def _panel(panel: Panel, facts: Facts) -> Iterator[Markup | None]:
     yield from _years(panel, facts)
 
 
-def percent(part: float | Share | None) -> str:
+def percent(part: float | SolvedShare | None) -> str:
     """Write a part of the whole, with its interval where it has one."""
     if part is None:
         return MISSING
-    if isinstance(part, Share):
+    if isinstance(part, SolvedShare):
         low, high = part.interval
         between = f" [{100 * low:.1f}, {100 * high:.1f}]" if low is not None and high is not None else ""
         return f"{100 * part.value:.1f} %{between}"

@@ -14,7 +14,7 @@ from ipw.metrics.metric import mappings, number
 from ipw.printable import clean
 from ipw.registry import TRAIN, load
 from ipw.reports.charts.axes import SERIES
-from ipw.reports.charts.curves import Curve, Point, Texts, curves
+from ipw.reports.charts.curves import CurveLine, Point, Texts, curves
 from ipw.reports.charts.splits import Split, splits
 from ipw.reports.markup import Markup, join, tag
 from ipw.reports.page.results import chart, grid, section
@@ -153,7 +153,9 @@ def _remarks(methods: Entries, manifest: Mapping[str, Any]) -> list[str]:
 
 
 def _loss_chart(lines: Mapping[str, list[Point]], title: str, x: str, key: str) -> Markup | None:
-    shown = [Curve(clean(name, 24), points, SERIES[k % len(SERIES)]) for k, (name, points) in enumerate(lines.items())]
+    shown = [
+        CurveLine(clean(name, 24), points, SERIES[k % len(SERIES)]) for k, (name, points) in enumerate(lines.items())
+    ]
     if not any(len(curve.points) > 1 for curve in shown):
         return None
     told = "; ".join(f"{c.name}: {c.points[0].y:.3g} to {c.points[-1].y:.3g} at {c.points[-1].x:.4g}" for c in shown)

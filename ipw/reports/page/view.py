@@ -14,7 +14,7 @@ from ipw.metrics.derived import Derived
 from ipw.metrics.summary import stored_summary, summarize
 from ipw.reports.charts.axes import SERIES, Series
 from ipw.reports.charts.in_flight import Charged
-from ipw.reports.charts.timeline import COARSE, FINE, Timeline, timeline
+from ipw.reports.charts.timeline import COARSE, FINE, PowerTimeline, timeline
 from ipw.reports.page.answers import Answer, wrong_answers
 from ipw.reports.page.charged import charged
 from ipw.reports.ranking import row_names
@@ -45,7 +45,7 @@ class View:
     """`Queries.drawn`: columns that no chart needs are not there."""
     wrong: Sequence[Answer]
     """Some answers that were."""
-    timeline: Timeline | None
+    timeline: PowerTimeline | None
     problems: Sequence[str]
     """What is wrong with the files, in sentences."""
     charged: Charged | None = None

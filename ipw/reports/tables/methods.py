@@ -19,7 +19,7 @@ Summary = Mapping[str, Any]
 LOSS = Scale(1.0, "loss")
 
 
-class Column(NamedTuple):
+class MethodColumn(NamedTuple):
     """One figure, in one unit for all methods."""
 
     name: str
@@ -51,7 +51,7 @@ def methods_of(summary: Summary) -> Mapping[str, Mapping[str, Any]]:
     return Derived(summary).by_method
 
 
-def columns(methods: Mapping[str, Mapping[str, Any]]) -> list[Column]:
+def columns(methods: Mapping[str, Mapping[str, Any]]) -> list[MethodColumn]:
     """Choose figures and units that suit all methods."""
     entries = list(methods.values())
     rate = "tokens_per_s" if any(_value(entry, "tokens_per_s") is not None for entry in entries) else "samples_per_s"
@@ -65,7 +65,8 @@ def columns(methods: Mapping[str, Mapping[str, Any]]) -> list[Column]:
         ("energy_to_target_loss_j", f"To loss {target:.3g}" if target is not None else "To a loss", "J"),
     ]
     return [
-        Column(name, label, _scale(unit, [_value(entry, name) for entry in entries])) for name, label, unit in shown
+        MethodColumn(name, label, _scale(unit, [_value(entry, name) for entry in entries]))
+        for name, label, unit in shown
     ]
 
 
@@ -95,7 +96,7 @@ def training_table(summary: Summary, console: Console) -> None:
             console.print(Text(f"{clean(name, 24)}: {clean(entry['reason'])}", style="dim"))
 
 
-def _cell(column: Column, entry: Mapping[str, Any]) -> Text:
+def _cell(column: MethodColumn, entry: Mapping[str, Any]) -> Text:
     from rich.text import Text
 
     cell, spread = Text(column.value(entry)), column.spread(entry)

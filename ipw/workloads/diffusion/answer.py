@@ -43,7 +43,7 @@ class Committed(NamedTuple):
 Steps = Generator[Wanted, Predicted, None]
 
 
-class Answer:
+class DecodedAnswer:
     """The tokens of one question and its answer, and what each step committed."""
 
     def __init__(self, prompt: Sequence[int], mask: int, settings: Settings) -> None:

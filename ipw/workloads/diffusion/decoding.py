@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from ipw.clock import now_ns
 from ipw.errors import UsageError
-from ipw.workloads.diffusion.answer import Answer, Predicted, Steps, Wanted
+from ipw.workloads.diffusion.answer import DecodedAnswer, Predicted, Steps, Wanted
 from ipw.workloads.diffusion.selection import Ints
 from ipw.workloads.diffusion.settings import Settings, settings_of
 from ipw.workloads.diffusion.subject import Subject
@@ -43,7 +43,7 @@ class _Running:
     """An answer that is being decoded, and where its rows are."""
 
     number: int
-    answer: Answer
+    answer: DecodedAnswer
     steps: Steps
     wanted: Wanted
     draw: Any = None
@@ -100,7 +100,7 @@ def decode_batch(
 
     running, done = [], {}
     for number, prompt in enumerate(prompts):
-        answer = Answer(prompt, model.mask, s)
+        answer = DecodedAnswer(prompt, model.mask, s)
         if why := model.unfit(prompt, s.length):
             done[number] = _decoded(answer, why)
             continue
@@ -149,7 +149,7 @@ def _orders(given: Any, s: Settings) -> list[Ints]:
     return [np.asarray(row, np.int64)[: s.block_length] for row in given] if s.sampler == "random" else []
 
 
-def _decoded(answer: Answer, error: str | None = None) -> Decoded:
+def _decoded(answer: DecodedAnswer, error: str | None = None) -> Decoded:
     return Decoded(
         tokens=answer.tokens.tolist(),
         committed=[step.positions.tolist() for step in answer.steps],

@@ -13,7 +13,7 @@ from ipw.errors import UsageError
 from ipw.runs.checks.survey import recorded
 from ipw.runs.directory import RunDir
 from ipw.workloads.routing.parameters import Parameters
-from ipw.workloads.routing.streams.responses import FLAG, Recorded, read_responses, routed
+from ipw.workloads.routing.streams.responses import FLAG, RecordedResponse, read_responses, routed
 from ipw.workloads.routing.trace import Writer, part_path, part_paths, read_part, write_part
 
 Ints = npt.NDArray[np.integer[Any]]
@@ -55,7 +55,7 @@ def import_run(run: RunDir, parameters: Parameters) -> None:
     )
 
 
-def _import_recorded(rows: Iterator[Recorded], source: Path, folder: Path, num_experts: int | None) -> None:
+def _import_recorded(rows: Iterator[RecordedResponse], source: Path, folder: Path, num_experts: int | None) -> None:
     if num_experts is None:
         raise UsageError(f"{source} does not say how many experts a layer has", "give --num-experts")
     writer: Writer | None = None

@@ -14,8 +14,16 @@ from ipw.runs.directory import RunDir
 from ipw.runs.recorded import Recorded
 from ipw.runs.unseen import unseen
 from ipw.workloads.training.edges import PHASES
-from ipw.workloads.training.learning import Bounded, Curve, common_budget, common_target
-from ipw.workloads.training.metrics import UNMEASURED, Drawn, Energy, Metric, joules, memory_parts, method_metrics
+from ipw.workloads.training.learning import Bounded, LossCurve, common_budget, common_target
+from ipw.workloads.training.metrics import (
+    UNMEASURED,
+    EnergySource,
+    Metric,
+    StepEnergy,
+    joules,
+    memory_parts,
+    method_metrics,
+)
 from ipw.workloads.training.resonance import CONCENTRATION, concentration, periods
 from ipw.workloads.training.steps import AROUND, REPLAY, Phased, methods_of, read_steps, step_spans
 
@@ -120,14 +128,14 @@ def _same_memory(methods: Sequence[dict[str, Metric]]) -> None:
             metrics["training_memory_bytes"] = metrics["tensors_memory_bytes"]
 
 
-def _how(manifest: Mapping[str, Any]) -> Energy:
+def _how(manifest: Mapping[str, Any]) -> EnergySource:
     attribution = manifest.get("attribution") or {}
     absent = unseen(manifest) or manifest.get("basis_reason") or UNMEASURED
-    return Energy(manifest.get("method"), attribution.get("gain_rel"), str(absent))
+    return EnergySource(manifest.get("method"), attribution.get("gain_rel"), str(absent))
 
 
 def _replays(
-    steps: Sequence[Record], around: Sequence[Record], phases: Phased, attributed: Attributed | None, how: Energy
+    steps: Sequence[Record], around: Sequence[Record], phases: Phased, attributed: Attributed | None, how: EnergySource
 ) -> dict[str, Metric]:
     """Energy in which late peers made the weights of the steps before them, by method; for methods with steps."""
     found = {}
@@ -153,13 +161,13 @@ def _entry(
     return {"status": status, "reason": reason, "target_loss": target, "budget_j": budget_j, "metrics": metrics}
 
 
-def _curve(steps: Sequence[Record], mine: npt.NDArray[np.bool_], energy: Mapping[str, Floats]) -> Curve:
+def _curve(steps: Sequence[Record], mine: npt.NDArray[np.bool_], energy: Mapping[str, Floats]) -> LossCurve:
     losses = np.array([np.nan if step.get("loss") is None else step["loss"] for step in steps], np.float64)
     margin = (energy["energy_high_j"] - energy["energy_low_j"]) / 2
-    return Curve(losses[mine], energy["energy_j"][mine], margin[mine])
+    return LossCurve(losses[mine], energy["energy_j"][mine], margin[mine])
 
 
-def _drawn(share: Share, method: int, steps: Sequence[Record]) -> Drawn:
+def _drawn(share: Share, method: int, steps: Sequence[Record]) -> StepEnergy:
     first = method * len(PHASES)
     used = {phase for step in steps for phase in step["phases"]}
     by_phase = {
@@ -172,7 +180,7 @@ def _drawn(share: Share, method: int, steps: Sequence[Record]) -> Drawn:
     value = sum(part.value or 0.0 for part in by_phase.values())
     below = max((part.value or 0.0) - (part.low or 0.0) for part in by_phase.values())
     above = max((part.high or 0.0) - (part.value or 0.0) for part in by_phase.values())
-    return Drawn(Bounded(value, max(value - below, 0.0), value + above), by_phase)
+    return StepEnergy(Bounded(value, max(value - below, 0.0), value + above), by_phase)
 
 
 def _resonance(

@@ -14,7 +14,7 @@ from ipw.workloads.training.smoothing import FEWEST, smoothed
 Floats = npt.NDArray[np.float64]
 
 
-class Curve(NamedTuple):
+class LossCurve(NamedTuple):
     """Steps of one method."""
 
     losses: Floats
@@ -41,7 +41,7 @@ def reached(losses: Floats, target: float) -> tuple[int | None, int | None, int 
     return at, earliest, latest
 
 
-def energy_to(curve: Curve, target: float) -> Bounded:
+def energy_to(curve: LossCurve, target: float) -> Bounded:
     """Joules of all steps up to the first at which the smoothed loss is at `target`.
 
     Its interval holds both the noise of the loss, which moves that step, and the error of measurement. Open above where
@@ -59,7 +59,7 @@ def energy_to(curve: Curve, target: float) -> Bounded:
     return Bounded(float(total[at - 1]), low, None if high is None or not math.isfinite(high) else high)
 
 
-def loss_at(curve: Curve, budget_j: float) -> Bounded:
+def loss_at(curve: LossCurve, budget_j: float) -> Bounded:
     """Smoothed loss after the last step that the budget pays for."""
     total = np.cumsum(curve.energy_j)
     if not total.size or not np.isfinite(total).all():
@@ -72,7 +72,7 @@ def loss_at(curve: Curve, budget_j: float) -> Bounded:
     return Bounded(value, value - half, value + half)
 
 
-def common_target(curves: list[Curve]) -> float | None:
+def common_target(curves: list[LossCurve]) -> float | None:
     """The lowest smoothed loss that every method came down to; `None` where one has too few steps."""
     lowest = []
     for curve in curves:
@@ -83,7 +83,7 @@ def common_target(curves: list[Curve]) -> float | None:
     return max(lowest, default=None)
 
 
-def common_budget(curves: list[Curve]) -> float | None:
+def common_budget(curves: list[LossCurve]) -> float | None:
     """The most joules that every method has used; `None` where one's are unknown."""
     totals = [float(curve.energy_j.sum()) for curve in curves]
     return min(totals) if totals and all(map(math.isfinite, totals)) else None

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from ipw.runs.recorded import is_estimate
 from ipw.workloads.training.edges import PHASES
-from ipw.workloads.training.learning import Bounded, Curve, energy_to, loss_at, reached
+from ipw.workloads.training.learning import Bounded, LossCurve, energy_to, loss_at, reached
 
 Floats = npt.NDArray[np.float64]
 Metric = dict[str, Any]
@@ -22,7 +22,7 @@ MEMORY_PARTS = ("tensors", "weights", "optimizer", "gradients", "activations")
 ON_HOST = "the device is the host"
 
 
-class Energy(NamedTuple):
+class EnergySource(NamedTuple):
     """How joules were come by."""
 
     method: str | None
@@ -30,7 +30,7 @@ class Energy(NamedTuple):
     reason: str
 
 
-class Drawn(NamedTuple):
+class StepEnergy(NamedTuple):
     """Joules of a method's steps as a whole, with the interval of measurement: of all phases, and of each."""
 
     total: Bounded
@@ -38,8 +38,8 @@ class Drawn(NamedTuple):
 
 
 def method_metrics(
-    steps: Sequence[Record], drawn: Drawn | None, curve: Curve, evaluations: Sequence[Record], energy: Energy,
-    target: float | None, budget_j: float | None,
+    steps: Sequence[Record], drawn: StepEnergy | None, curve: LossCurve, evaluations: Sequence[Record],
+    energy: EnergySource, target: float | None, budget_j: float | None,
 ) -> dict[str, Metric]:  # fmt: skip
     """All metrics of one method's finished steps, at least one."""
     n = len(steps)
@@ -65,7 +65,9 @@ def method_metrics(
     return found
 
 
-def _learning(curve: Curve, energy: Energy, target: float | None, budget_j: float | None, n: int) -> dict[str, Metric]:
+def _learning(
+    curve: LossCurve, energy: EnergySource, target: float | None, budget_j: float | None, n: int
+) -> dict[str, Metric]:
     missing = Bounded(None, reason="no target: a method has too few steps")
     at = (None, None, None) if target is None else reached(curve.losses, target)
     value, low, high = (None if x is None else float(x) for x in at)
@@ -109,7 +111,7 @@ def _memory(steps: Sequence[Record]) -> dict[str, Metric]:
     }
 
 
-def joules(amount: Bounded, spread: float, n: int, energy: Energy) -> Metric:
+def joules(amount: Bounded, spread: float, n: int, energy: EnergySource) -> Metric:
     """Make a metric in joules; `spread` is the relative half-width that the steps' variation adds.
 
     An estimate's interval also holds the error of its gain.
@@ -173,7 +175,7 @@ def _relative_error(values: Floats) -> float:
     return float(1.96 * wider * known.std(ddof=1) / math.sqrt(known.size) / known.mean())
 
 
-def _over(total: Bounded | None, count: float, reason: str, energy: Energy) -> Bounded:
+def _over(total: Bounded | None, count: float, reason: str, energy: EnergySource) -> Bounded:
     if total is None or total.value is None:
         return Bounded(None, reason=energy.reason if total is None else total.reason)
     if not count:

@@ -8,14 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from ipw.workloads.training.learning import Curve, common_budget, common_target, energy_to, loss_at, reached
+from ipw.workloads.training.learning import LossCurve, common_budget, common_target, energy_to, loss_at, reached
 from ipw.workloads.training.smoothing import FEWEST, WINDOW, Smoothed, smoothed
 
 
-def falling(steps: int = 50, joules: float = 2.0, noise: float = 0.0) -> Curve:
+def falling(steps: int = 50, joules: float = 2.0, noise: float = 0.0) -> LossCurve:
     """A loss that falls by 0.1 a step from 5."""
     wobble = noise * np.where(np.arange(steps) % 2, 1, -1)
-    return Curve(5 - 0.1 * np.arange(steps) + wobble, np.full(steps, joules), np.full(steps, 0.1))
+    return LossCurve(5 - 0.1 * np.arange(steps) + wobble, np.full(steps, joules), np.full(steps, 0.1))
 
 
 @given(arrays(np.float64, st.integers(0, 40), elements=st.floats(-1e3, 1e3)))

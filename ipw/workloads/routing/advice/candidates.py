@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from ipw.workloads.routing.advice.prices import Prices, absent, joules, seconds
 from ipw.workloads.routing.measures.bootstrap import basic_interval
-from ipw.workloads.routing.measures.curves import ORACLES, Counts, Curve
+from ipw.workloads.routing.measures.curves import ORACLES, Counts, PolicyCurve
 
 Floats = npt.NDArray[np.float64]
 Row = dict[str, Any]
@@ -22,7 +22,7 @@ NO_JOULES = "no joules were measured: give --power, or a run with --offload"
 class Priced:
     """A curve with its costs, as estimated and in every replicate."""
 
-    curve: Curve
+    curve: PolicyCurve
     rows: list[Row]
     hit_rate: Floats
     """[1 + replicates, s], the estimate first."""
@@ -42,7 +42,7 @@ class Priced:
         return self.curve.policy, self.curve.per, self.curve.miss, self.curve.prefetch
 
 
-def in_transit(curve: Curve, k: int, largest: int) -> int:
+def in_transit(curve: PolicyCurve, k: int, largest: int) -> int:
     """Bytes that lie beside the cache: an expert that the cache will not keep, or those that are fetched ahead."""
     if curve.prefetch:
         return k * largest
@@ -50,7 +50,13 @@ def in_transit(curve: Curve, k: int, largest: int) -> int:
 
 
 def priced(
-    curve: Curve, counts: Counts, drawn: Floats, prices: Prices, budget: float, beside: int, accesses_per_token: int
+    curve: PolicyCurve,
+    counts: Counts,
+    drawn: Floats,
+    prices: Prices,
+    budget: float,
+    beside: int,
+    accesses_per_token: int,
 ) -> Priced:
     """Give every number of slots its row. `drawn` [replicates, units] is how often each replicate draws each unit."""
     weights = np.vstack([np.ones(drawn.shape[1]), drawn])

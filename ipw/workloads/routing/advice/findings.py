@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ipw.workloads.routing.measures.bootstrap import basic_interval, multiplicities
-from ipw.workloads.routing.measures.curves import Counts, Curve, Trace, pins_and_lru
+from ipw.workloads.routing.measures.curves import Counts, PolicyCurve, Trace, pins_and_lru
 from ipw.workloads.routing.measures.units import units_of
 from ipw.workloads.routing.streams.opened import open_stream
 from ipw.workloads.routing.trace import part_paths
@@ -26,7 +26,7 @@ AS_GOOD = 0.01
 
 
 def findings(
-    curves: Sequence[Curve], counts: Counts, drawn: Floats, domain: Ints, names: Sequence[str], slots: int
+    curves: Sequence[PolicyCurve], counts: Counts, drawn: Floats, domain: Ints, names: Sequence[str], slots: int
 ) -> list[dict[str, Any]]:
     """Findings over all domains (`domain` None) and of each, with 95 % intervals over texts.
 
@@ -43,7 +43,7 @@ def findings(
         weights = np.vstack([np.ones(int(own.sum())), drawn[:, own]]) if own.sum() > 1 else np.ones((1, int(own.sum())))
         total = np.maximum(weights @ counts.accesses[own], 1e-12)
 
-        def rate(curve: Curve, at: int, own: Any = own, weights: Any = weights, total: Any = total) -> Floats:
+        def rate(curve: PolicyCurve, at: int, own: Any = own, weights: Any = weights, total: Any = total) -> Floats:
             rates: Floats = (weights @ curve.hits[own, at]) / total
             return rates
 

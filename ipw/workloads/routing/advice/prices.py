@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ipw.workloads.routing.measures.curves import Curve
+from ipw.workloads.routing.measures.curves import PolicyCurve
 
 Floats = npt.NDArray[np.float64]
 
@@ -35,7 +35,7 @@ class Prices:
     """Where these are from, for people."""
 
 
-def absent(curve: Curve, prices: Prices) -> str | None:
+def absent(curve: PolicyCurve, prices: Prices) -> str | None:
     """Say why a policy has no time; `None` where it has one."""
     if curve.miss == "load" and prices.link_byte_s is None:
         return "the speed of the link is not known: give --link"
@@ -46,7 +46,7 @@ def absent(curve: Curve, prices: Prices) -> str | None:
     return None
 
 
-def seconds(curve: Curve, prices: Prices, missed: Floats, fetched: Floats | None) -> Floats:
+def seconds(curve: PolicyCurve, prices: Prices, missed: Floats, fetched: Floats | None) -> Floats:
     """Seconds a token from bytes a token [..., s]; the prices must be there."""
     token_s = prices.token_s or 0.0
     brought = 0.0 if fetched is None else fetched * (prices.link_byte_s or 0.0)
@@ -58,7 +58,9 @@ def seconds(curve: Curve, prices: Prices, missed: Floats, fetched: Floats | None
     return np.maximum(token_s + missed * prices.cpu_byte_s, brought)
 
 
-def joules(curve: Curve, prices: Prices, missed: Floats, fetched: Floats | None, times: Floats | None) -> Floats | None:
+def joules(
+    curve: PolicyCurve, prices: Prices, missed: Floats, fetched: Floats | None, times: Floats | None
+) -> Floats | None:
     """Joules a token, from what was measured of tokens and bytes, or else from the power and the time."""
     if prices.token_j is not None and prices.link_byte_j is not None and curve.miss == "load":
         moved = missed if fetched is None else missed + fetched

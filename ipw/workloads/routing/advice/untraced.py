@@ -11,7 +11,7 @@ from ipw.workloads.routing.advice.candidates import priced
 from ipw.workloads.routing.advice.model import Sizes
 from ipw.workloads.routing.advice.prices import Prices, told
 from ipw.workloads.routing.advice.settings import settings
-from ipw.workloads.routing.measures.curves import Counts, Curve
+from ipw.workloads.routing.measures.curves import Counts, PolicyCurve
 
 REASON = "without a trace only whole layers can be told: give one of your own texts, and this model with --model"
 
@@ -23,7 +23,7 @@ def untraced(sizes: Sizes, budget: Budget, prices: Prices) -> dict[str, Any]:
     memory = np.concatenate([[0], np.cumsum(one[::-1])]) * sizes.num_experts
     missed = (one.sum() - np.concatenate([[0], np.cumsum(one[::-1])]))[None] * float(k)
     slots = np.arange(layers + 1)
-    curve = Curve("layers", "model", "cpu", slots, memory, slots[None] * k, missed)
+    curve = PolicyCurve("layers", "model", "cpu", slots, memory, slots[None] * k, missed)
     found = priced(
         curve, Counts(np.ones(1, np.int64), np.array([k * layers])), np.zeros((0, 1)), prices,
         budget.experts_bytes, 0, k * layers,

@@ -32,7 +32,7 @@ AHEAD = ("layer", "token")
 
 
 @dataclass(frozen=True, slots=True)
-class Curve:
+class PolicyCurve:
     """One policy at every number of slots; where it loads, all that it waits for."""
 
     policy: str
@@ -79,7 +79,7 @@ class Trace(NamedTuple):
     folder: Path
 
 
-def all_curves(trace: Trace, inserts: int = 1, workers: int | None = None) -> tuple[list[Curve], Counts, Ints]:
+def all_curves(trace: Trace, inserts: int = 1, workers: int | None = None) -> tuple[list[PolicyCurve], Counts, Ints]:
     """Run every policy over the trace, layers and policies side by side on all cores.
 
     Returns the curves, the tokens and accesses of each unit, and how often each expert was used, [L, E].
@@ -107,8 +107,8 @@ def all_curves(trace: Trace, inserts: int = 1, workers: int | None = None) -> tu
         waited: Floats = ((accesses[:, :, None] - hits) * weights).sum(axis=0)
         return waited
 
-    def curve(policy: str, hits: Ints, miss: str = "load", **more: Any) -> Curve:
-        return Curve(policy, "layer", miss, slots, memory, hits.sum(axis=0), missed(hits), **more)
+    def curve(policy: str, hits: Ints, miss: str = "load", **more: Any) -> PolicyCurve:
+        return PolicyCurve(policy, "layer", miss, slots, memory, hits.sum(axis=0), missed(hits), **more)
 
     curves = [curve(policy, np.stack(found[policy])) for policy in ("lru", "lfu", "lfru", "slru", *ORACLES)]
     bounded = np.stack(found["lru-bounded"])
@@ -116,7 +116,7 @@ def all_curves(trace: Trace, inserts: int = 1, workers: int | None = None) -> tu
     curves.append(curve("lru-bounded", bounded, "cpu", fetched_bytes=brought.sum(axis=0)))
     for ahead in AHEAD:
         depths, hidden, fetched = (np.stack(part) for part in zip(*found[f"lru+{ahead}"], strict=True))
-        late = Curve(
+        late = PolicyCurve(
             "lru", "layer", "load", slots, memory, depths.sum(axis=0), missed(depths + hidden), ahead,
             (fetched * weights).sum(axis=0), hidden.sum(axis=0),
         )  # fmt: skip
@@ -125,13 +125,13 @@ def all_curves(trace: Trace, inserts: int = 1, workers: int | None = None) -> tu
     static, in_sample = (np.stack(part) for part in zip(*by_layer, strict=True))
     curves += [curve("static", static, miss, in_sample_hits=in_sample.sum(axis=0)) for miss in ("load", "cpu")]
     unit_bytes = missed(np.zeros((layers, units.total, 1), np.int64))
-    curves.append(Curve("lru", "pool", "load", slots * layers, memory, lru_hits, unit_bytes - lru_bytes))
+    curves.append(PolicyCurve("lru", "pool", "load", slots * layers, memory, lru_hits, unit_bytes - lru_bytes))
     curves += _pooled_static(trace, uses, unit_bytes, slots * layers, memory)
     curves.append(_whole_layers(trace, accesses))
     return curves, counts, uses.sum(axis=1)
 
 
-def pins_and_lru(trace: Trace) -> tuple[list[Curve], Counts]:
+def pins_and_lru(trace: Trace) -> tuple[list[PolicyCurve], Counts]:
     """Run the two policies alone that are argued about most: a static set and LRU, with slots in each layer."""
     layers, num_experts = range(len(trace.stream.layers)), trace.stream.num_experts
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -143,7 +143,7 @@ def pins_and_lru(trace: Trace) -> tuple[list[Curve], Counts]:
     static = np.stack([_pinned(own, trace.units.fold)[0] for own in uses]).sum(axis=0)
     slots = np.arange(1, num_experts + 1)
     curves = [
-        Curve(name, "layer", "load", slots, slots * int(trace.layer_bytes.sum()), hits, np.zeros(hits.shape))
+        PolicyCurve(name, "layer", "load", slots, slots * int(trace.layer_bytes.sum()), hits, np.zeros(hits.shape))
         for name, hits in (("static", static), ("lru", lru))
     ]
     return curves, Counts(accesses[0] // trace.stream.k, accesses.sum(axis=0))
@@ -271,7 +271,7 @@ def _pooled_lru(trace: Trace) -> tuple[Ints, Ints]:
     return np.cumsum(hits, axis=1), np.cumsum(hit_bytes, axis=1)
 
 
-def _pooled_static(trace: Trace, uses: Ints, unit_bytes: Floats, slots: Ints, memory: Ints) -> list[Curve]:
+def _pooled_static(trace: Trace, uses: Ints, unit_bytes: Floats, slots: Ints, memory: Ints) -> list[PolicyCurve]:
     """Pins of all layers together: those that are used most, whatever their size, as long as the next one fits."""
     _, count, num_experts = uses.shape
     flat = uses.transpose(1, 0, 2).reshape(count, -1)
@@ -292,12 +292,12 @@ def _pooled_static(trace: Trace, uses: Ints, unit_bytes: Floats, slots: Ints, me
                 saved = np.cumsum(flat[own][:, order] * sizes[order].astype(np.float64), axis=1)
                 hit_bytes[own] = np.concatenate([np.zeros((own.sum(), 1)), saved], axis=1)[:, fit]
     return [
-        Curve("static", "pool", miss, slots, memory, hits, unit_bytes - hit_bytes, in_sample_hits=in_sample)
+        PolicyCurve("static", "pool", miss, slots, memory, hits, unit_bytes - hit_bytes, in_sample_hits=in_sample)
         for miss in ("load", "cpu")
     ]
 
 
-def _whole_layers(trace: Trace, accesses: Ints) -> Curve:
+def _whole_layers(trace: Trace, accesses: Ints) -> PolicyCurve:
     """The experts of the last layers in fast memory, all others computed where they lie: llama.cpp's `--n-cpu-moe`."""
     layers = len(trace.layer_bytes)
     sizes = trace.layer_bytes.astype(np.int64)
@@ -307,7 +307,7 @@ def _whole_layers(trace: Trace, accesses: Ints) -> Curve:
     own = np.concatenate([np.zeros((1, accesses.shape[1]), np.int64), np.cumsum(accesses[::-1], axis=0)])
     weighted = accesses * sizes[:, None].astype(np.float64)
     saved = np.concatenate([np.zeros((1, accesses.shape[1])), np.cumsum(weighted[::-1], axis=0)])
-    return Curve("layers", "model", "cpu", numbers, memory, own.T, (weighted.sum(axis=0) - saved).T)
+    return PolicyCurve("layers", "model", "cpu", numbers, memory, own.T, (weighted.sum(axis=0) - saved).T)
 
 
 def best_pins(uses: Ints, slots: int) -> list[list[int]]:

@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ipw.errors import UsageError
-from ipw.workloads.routing.streams.responses import Recorded, read_responses, routed
+from ipw.workloads.routing.streams.responses import RecordedResponse, read_responses, routed
 from ipw.workloads.routing.streams.rows import stream_of_rows
-from ipw.workloads.routing.streams.stream import Excluded, Run, Spool, Stream, finished
+from ipw.workloads.routing.streams.stream import Excluded, Spool, Stream, TokenRun, finished
 from ipw.workloads.routing.streams.tables import Numbers, csv_batches, first_record, is_route, json_batches
 from ipw.workloads.routing.trace import part_paths, read_part
 
@@ -103,7 +103,7 @@ def _equal(stream: Stream, layer: int, first: int) -> int:
 
 def _of_parts(parts: list[Path], source: Path, folder: Path) -> Stream:
     names = Numbers()
-    runs: list[Run] = []
+    runs: list[TokenRun] = []
     domains: list[int] = []
     shape: tuple[Any, ...] | None = None
     tokens = 0
@@ -134,17 +134,17 @@ def _layer_numbers(names: tuple[str, ...]) -> tuple[int, ...] | None:
     return numbers if len(set(numbers)) == len(numbers) and sorted(numbers) == list(numbers) else None
 
 
-def _runs(bounds: Ints, generated: npt.NDArray[np.bool_], first: int, texts: int) -> Iterator[Run]:
+def _runs(bounds: Ints, generated: npt.NDArray[np.bool_], first: int, texts: int) -> Iterator[TokenRun]:
     known = bool(generated.any())
     for text, (start, stop) in enumerate(zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True)):
         own = generated[start:stop]
         for at in np.flatnonzero(np.diff(own, prepend=~own[:1])).tolist():
-            yield Run(first + start + at, texts + text, bool(own[at]) if known else None)
+            yield TokenRun(first + start + at, texts + text, bool(own[at]) if known else None)
 
 
 def _of_responses(source: Path, folder: Path, num_experts: int | None, k: int | None) -> Stream:
     names = Numbers()
-    runs: list[Run] = []
+    runs: list[TokenRun] = []
     domains: list[int] = []
     kept: Ints = np.zeros(0, np.intp)
     shape: tuple[int, ...] = ()
@@ -176,10 +176,10 @@ def _of_responses(source: Path, folder: Path, num_experts: int | None, k: int | 
     return replace(stream, excluded=told)
 
 
-def _of_one(each: Recorded, whole: npt.NDArray[np.bool_], first: int, text: int) -> Iterator[Run]:
+def _of_one(each: RecordedResponse, whole: npt.NDArray[np.bool_], first: int, text: int) -> Iterator[TokenRun]:
     prompt = int(whole[: each.prompt_tokens].sum())
     written = int(whole.sum()) - prompt
     if prompt:
-        yield Run(first, text, False if written else None)
+        yield TokenRun(first, text, False if written else None)
     if written:
-        yield Run(first + prompt, text, generated=True)
+        yield TokenRun(first + prompt, text, generated=True)

@@ -23,7 +23,7 @@ NPY = b"\x93NUMPY"
 FLAG = "vLLM and SGLang give them with --enable-return-routed-experts"
 
 
-class Recorded(NamedTuple):
+class RecordedResponse(NamedTuple):
     """One sequence from elsewhere."""
 
     where: str
@@ -38,7 +38,7 @@ def routed(experts: Ints) -> npt.NDArray[np.bool_]:
     return np.asarray((experts != 0).any(axis=(0, 2)) | (experts.shape[2] == 1))
 
 
-def read_responses(source: Path, k: int | None = None) -> Iterator[Recorded]:
+def read_responses(source: Path, k: int | None = None) -> Iterator[RecordedResponse]:
     """Read a `.npy` file, a folder of such, or a JSON-lines file with a response on each line.
 
     `k` experts a token have to be told for arrays without a shape. Raises UsageError.
@@ -54,10 +54,10 @@ def read_responses(source: Path, k: int | None = None) -> Iterator[Recorded]:
         except OSError as error:
             raise UsageError(f"{path} cannot be read: {error.strerror}") from None
         experts = _array(raw, str(path))
-        yield Recorded(str(path), experts, len(experts), "all")
+        yield RecordedResponse(str(path), experts, len(experts), "all")
 
 
-def _response(where: str, row: Mapping[str, Any], k: int | None) -> Recorded:
+def _response(where: str, row: Mapping[str, Any], k: int | None) -> RecordedResponse:
     """Read a whole response, or an object that has `routed_experts` itself."""
     choices = row.get("choices")
     choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else row
@@ -77,7 +77,7 @@ def _response(where: str, row: Mapping[str, Any], k: int | None) -> Recorded:
             raise UsageError(f"{where}: prompt_routed_experts and routed_experts differ in layers or experts a token")
         experts, prompt = np.concatenate([before, experts]), len(before)
     domain = row.get("domain") or row.get("subject") or "all"
-    return Recorded(where, experts, prompt if type(prompt) is int else len(experts), str(domain))
+    return RecordedResponse(where, experts, prompt if type(prompt) is int else len(experts), str(domain))
 
 
 def _decoded(held: Any, where: str, k: int | None, tokens: int | None) -> Ints:

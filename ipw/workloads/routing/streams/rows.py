@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from ipw.errors import UsageError
 from ipw.workloads.routing.measures.stacks import first_bad_token
-from ipw.workloads.routing.streams.stream import ID, Run, Spool, Stream, finished
+from ipw.workloads.routing.streams.stream import ID, Spool, Stream, TokenRun, finished
 
 Ints = npt.NDArray[np.integer[Any]]
 SURE = 1 << 16
@@ -96,7 +96,7 @@ def stream_of_rows(
     state.together = math.gcd(state.together, state.streak[1])
     found = _experts_per_token(state)
     rows_a_token = found // state.width
-    runs = [Run(start // rows_a_token, state.texts[key], made) for start, key, made in state.changes]
+    runs = [TokenRun(start // rows_a_token, state.texts[key], made) for start, key, made in state.changes]
     domains = [state.domains[key] for key in state.texts]
     return finished(state.spool, source, found, runs, domains, domain_names or ["all"], num_experts)
 

@@ -26,7 +26,7 @@ class Excluded(NamedTuple):
     reason: str
 
 
-class Run(NamedTuple):
+class TokenRun(NamedTuple):
     """Tokens in a row that are of one text, and all of its prompt or all written by the model."""
 
     start: int
@@ -47,7 +47,7 @@ class Stream:
     k: int
     num_experts: int
     tokens: int
-    runs: tuple[Run, ...]
+    runs: tuple[TokenRun, ...]
     domains: tuple[int, ...]
     """Of each text, an index into `domain_names`."""
     domain_names: tuple[str, ...]
@@ -113,7 +113,13 @@ class Spool:
 
 
 def finished(
-    spool: Spool, source: Path, k: int, runs: list[Run], domains: list[int], names: list[str], num_experts: int | None
+    spool: Spool,
+    source: Path,
+    k: int,
+    runs: list[TokenRun],
+    domains: list[int],
+    names: list[str],
+    num_experts: int | None,
 ) -> Stream:
     """Make a stream of what was gathered. Raises UsageError where layers differ in length, or ids are impossible."""
     spool.close()

@@ -19,18 +19,18 @@ from ipw.workloads.routing.advice.model import Sizes
 from ipw.workloads.routing.advice.prices import Prices
 from ipw.workloads.routing.measures.curves import Trace, all_curves
 from ipw.workloads.routing.measures.units import Units, units_of
-from ipw.workloads.routing.streams.stream import Run, Spool, Stream, finished
+from ipw.workloads.routing.streams.stream import Spool, Stream, TokenRun, finished
 
 Ints = npt.NDArray[np.integer[Any]]
 SIZE = 1000
 
 
-def stream_of(folder: Path, experts: Ints, num_experts: int, runs: list[Run] | None = None) -> Stream:
+def stream_of(folder: Path, experts: Ints, num_experts: int, runs: list[TokenRun] | None = None) -> Stream:
     """Of [tokens, layers, k] ids; one text, if not told otherwise."""
     spool = Spool(folder)
     for layer in range(experts.shape[1]):
         spool.add(layer, experts[:, layer], "here")
-    runs = runs or [Run(0, 0, None)]
+    runs = runs or [TokenRun(0, 0, None)]
     texts = max(run.text for run in runs) + 1
     return finished(spool, folder, experts.shape[2], runs, [0] * texts, ["all"], num_experts)
 
@@ -92,7 +92,7 @@ def test_clear_cases_are_told_apart(tmp_path: Path) -> None:
 
 def test_every_curve_of_many_texts_and_layers_equals_its_simulation(tmp_path: Path) -> None:
     experts = many("sticky", 240, 3, 7, 3)
-    runs = [Run(start, start // 20, start % 20 >= 8) for start in range(0, 240, 4)]
+    runs = [TokenRun(start, start // 20, start % 20 >= 8) for start in range(0, 240, 4)]
     runs = [run for place, run in enumerate(runs) if place == 0 or run[1:] != runs[place - 1][1:]]
     stream = stream_of(tmp_path, experts, 7, runs)
     units = units_of(stream)
@@ -135,7 +135,7 @@ def test_pins_never_hit_more_where_they_were_not_chosen(
 ) -> None:
     folder = tmp_path_factory.mktemp("pins")
     experts = many(kind, texts * 9, layers, 7, 2, seed)
-    stream = stream_of(folder, experts, 7, [Run(text * 9, text, None) for text in range(texts)])
+    stream = stream_of(folder, experts, 7, [TokenRun(text * 9, text, None) for text in range(texts)])
     trace_ = Trace(stream, units_of(stream), np.arange(1, layers + 1), folder)
     for curve in all_curves(trace_)[0]:
         assert (curve.hits.sum(axis=0)[1:] >= curve.hits.sum(axis=0)[:-1]).all() or curve.policy == "slru"
@@ -221,13 +221,13 @@ def test_units_are_texts_or_stretches_of_one_text(tmp_path: Path) -> None:
     assert alone.total == 20
     assert np.bincount(alone.of(0, 100)).tolist() == [5] * 20
     assert alone.fold.tolist() == [0] * 10 + [1] * 10
-    prompts = [Run(0, 0, False), Run(37, 0, True), Run(60, 1, False), Run(70, 1, True)]
+    prompts = [TokenRun(0, 0, False), TokenRun(37, 0, True), TokenRun(60, 1, False), TokenRun(70, 1, True)]
     warmed = units_of(stream_of(tmp_path, experts, 5, prompts))
     own = warmed.of(0, 100)
     assert (own[:37] == -1).all()
     assert (own[60:70] == -1).all()
     assert sorted(np.bincount(own[own >= 0]).tolist()) == [2] * 7 + [3] * 13
-    hundreds = [Run(text, text, None) for text in range(100)]
+    hundreds = [TokenRun(text, text, None) for text in range(100)]
     texts: Units = units_of(stream_of(tmp_path, experts, 5, hundreds))
     assert texts.total == 100
     assert texts.fold.tolist() == [0, 1] * 50
