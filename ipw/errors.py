@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -9,6 +11,8 @@ from ipw.secrets_out import without_secrets
 
 OK, REGRESSION, USAGE, INCONCLUSIVE, INVALID, FAILURE, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
 """Exit codes of every verb."""
+WITH_TORCH = {"torch", "lora", "lightning", "train-bundled"}
+"""Extras whose torch brings gigabytes of CUDA on Linux."""
 
 
 class IpwError(Exception):
@@ -54,7 +58,35 @@ class MissingExtraError(UsageError):
     """An optional dependency is not installed."""
 
     def __init__(self, what: str, extra: str) -> None:
-        super().__init__(f"{what} needs the extra '{extra}', which is not installed", f"pip install 'ipw[{extra}]'")
+        super().__init__(f"{what} needs the extra '{extra}', which is not installed", install_hint(extra))
+
+
+def install_hint(extra: str) -> str:
+    """Say what installs an extra, from where this ipw was installed; torch without a GPU should not bring CUDA's."""
+    import json
+    from importlib.metadata import PackageNotFoundError, distribution
+
+    try:
+        source = json.loads(distribution("ipw").read_text("direct_url.json") or "{}")
+        url, folder, scheme = str(source.get("url") or ""), source.get("dir_info"), source.get("vcs_info")
+    except (PackageNotFoundError, ValueError, AttributeError):
+        url, folder, scheme = "", None, None
+    if isinstance(folder, dict) and folder.get("editable") and url.startswith("file://"):
+        command = f"pip install -e '{_path(url)}[{extra}]'"
+    elif url:
+        kind = f"{scheme['vcs']}+" if isinstance(scheme, dict) and isinstance(scheme.get("vcs"), str) else ""
+        command = f"pip install 'ipw[{extra}] @ {kind}{url}'"
+    else:
+        command = f"pip install 'ipw[{extra}]'"
+    if extra in WITH_TORCH and not os.path.exists("/proc/driver/nvidia") and sys.platform == "linux":  # noqa: PTH110
+        command += " (without an NVIDIA GPU take torch's CPU build first, as the README says)"
+    return command
+
+
+def _path(url: str) -> str:
+    from urllib.parse import unquote, urlsplit
+
+    return unquote(urlsplit(url).path)
 
 
 def near(wrong: str, known: Iterable[str]) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from ipw.errors import UsageError
+from ipw.errors import UsageError, install_hint
 from ipw.pipeline import derive
 from ipw.runs.directory import RunDir
 from ipw.studies.book import read_study
@@ -122,7 +122,7 @@ def test_without_ray_the_command_that_installs_it_is_told(monkeypatch: pytest.Mo
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(UsageError, match="needs the extra 'ray'") as error:
         list(on_cluster([], None, "local", None))  # type: ignore[arg-type] # nothing is looked at
-    assert error.value.hint == "pip install 'ipw[ray]'"
+    assert error.value.hint == install_hint("ray")
 
 
 def test_beside_amdsmi_ray_is_not_even_tried(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

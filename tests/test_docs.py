@@ -48,7 +48,6 @@ NEEDS = {
     "ipw run lm --model": "xllamacpp",
     "ipw run (routing|diffusion)": "torch",
     "ipw experts advise moe": "torch",
-    "ipw report .*--figures": "matplotlib",
 }
 """Extras without which a command cannot run."""
 VERDICTS = {"ab": {OK, REGRESSION, INCONCLUSIVE, INVALID}}

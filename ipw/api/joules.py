@@ -75,6 +75,11 @@ class Joules:
             time.sleep(LOOK_S)
         return energy
 
+    def known_until(self, start_ns: int) -> int:
+        """Up to when readings of every channel in the total are there, if they begin before `start_ns`; else 0."""
+        found = self._curves(start_ns) if self._total else {}
+        return min((int(found[name].t_ns[-1]) if name in found else 0 for name in self._total), default=0)
+
     def _lost(self, start_ns: int, end_ns: int) -> str | None:
         """Say why energy of the stretch was lost, where it was."""
         for name, curve in self._curves(start_ns).items():

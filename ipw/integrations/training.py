@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from ipw.api.joules import Energy
 from ipw.api.session import Meter, running
 from ipw.clock import now_ns
 from ipw.metering import accelerator
@@ -19,8 +19,12 @@ NEWS_SHARE = 1 / 400
 ENERGY_PER_STEP, ENERGY, POWER = "energy_per_step_j", "train_energy_j", "power_w"
 
 
+MOST_UNTOLD = 1000
+"""So many stretches are kept until their readings are there; beyond, neighbours are joined."""
+
+
 class Stretch(NamedTuple):
-    """Training without evaluation or saving, from one moment at which the device had done its work to another."""
+    """Training without evaluation or saving, from the end of one step or edge to another."""
 
     start_ns: int
     end_ns: int
@@ -32,7 +36,7 @@ class TrainingMeter:
 
     The device is not waited for at every step, which would slow training down, but at edges: where the loop logs,
     evaluates or saves. Joules between edges are right; those of single steps on a GPU go by when the host gave the
-    work out.
+    work out, and so does the last step that a log tells of.
     """
 
     def __init__(self, method: str, sensors: str, idle_s: float, out: str | Path) -> None:
@@ -46,6 +50,8 @@ class TrainingMeter:
         self._steps = 0
         self._untold: list[Stretch] = []
         self._told_j, self._told_steps = 0.0, 0
+        self._incomplete = self._waited = False
+        self._last: dict[str, float] = {}
         self._silent_until_ns = 0
         self.meter.joules.between(self._edge_ns, self._edge_ns)  # so that the first news does not pay for imports
         estimated = is_estimate(self.meter.inner.method)
@@ -65,6 +71,7 @@ class TrainingMeter:
             })  # fmt: skip
             self._step_ns = None
             self._steps += status == "ok"
+            self._mark(now_ns())
 
     def loss(self, step: int, loss: float) -> None:
         """Journal the loss that the trainer told at a step."""
@@ -74,14 +81,20 @@ class TrainingMeter:
     def edge(self) -> None:
         """End a stretch of training here, once the device has done its work."""
         accelerator.synchronise()
-        now = now_ns()
+        now, last = now_ns(), self._untold[-1] if self._untold else None
+        if last and last.end_ns == self._edge_ns and not self._steps:  # waiting for the device was still the last step
+            self._untold[-1] = last._replace(end_ns=now)
+            self._edge_ns = now
+        else:
+            self._mark(now)
+
+    def _mark(self, now: int) -> None:
+        """End a stretch here, if it holds a step."""
         if self._steps:
-            last = self._untold[-1] if self._untold else None
-            if last and last.end_ns == self._edge_ns:
-                self._untold[-1] = Stretch(last.start_ns, now, last.steps + self._steps)
-            else:
-                self._untold.append(Stretch(self._edge_ns, now, self._steps))
+            self._untold.append(Stretch(self._edge_ns, now, self._steps))
         self._edge_ns, self._steps = now, 0
+        if len(self._untold) > MOST_UNTOLD:
+            self._untold = [each for k in range(0, len(self._untold), 2) for each in joined(self._untold[k : k + 2])]
 
     def aside(self, phase: str) -> None:
         """Take what went on since the last edge as something else than training, such as `evaluation`."""
@@ -94,37 +107,57 @@ class TrainingMeter:
     def news(self, *, wait: bool = False) -> dict[str, float]:
         """What to log: joules a step and watts since the last news, joules of all training so far.
 
-        Only readings that are there already are used, so news is up to a second old, and empty while there is none, or
-        where looking for it would slow down training that logs often; with `wait`, it is complete, as far as sensors
-        tell.
+        Readings are told twice a second or so, so news is of the steps up to half a second ago. The first waits for
+        readings, since nothing is known before. Where nothing new is known, or looking for it would slow down training
+        that logs often, the last news is told again; with `wait`, it is complete, as far as sensors tell.
         """
-        if now_ns() < self._silent_until_ns and not wait:
-            return {}
-        before_ns = time.thread_time_ns()
-        joules, seconds, steps = 0.0, 0.0, 0
-        while self._untold:
-            stretch = self._untold[0]
-            read = self.meter.joules.awaited if wait else self.meter.joules.between
-            energy: Energy | None = read(stretch.start_ns, stretch.end_ns)
-            if energy is None or energy.value is None:
-                break
-            joules, seconds = joules + energy.value, seconds + (stretch.end_ns - stretch.start_ns) / 1e9
-            steps += stretch.steps
-            del self._untold[0]
-        self._silent_until_ns = now_ns() + int((time.thread_time_ns() - before_ns) / NEWS_SHARE)
+        if self._untold and (wait or now_ns() >= self._silent_until_ns):
+            first, self._waited = not self._waited, True
+            before_ns = time.thread_time_ns()
+            until_ns = self._until(wait=wait or first)
+            before_ns = time.thread_time_ns() if first else before_ns
+            self._tell(until_ns, last=wait)
+            self._silent_until_ns = now_ns() + int((time.thread_time_ns() - before_ns) / NEWS_SHARE)
+        return dict(self._last)
+
+    def _until(self, *, wait: bool) -> int:
+        """Up to when joules are known, or may be expected to be once this has waited for them."""
+        start_ns, end_ns = self._untold[0].start_ns, self._untold[-1].end_ns
+        if not wait:
+            return self.meter.joules.known_until(start_ns)
+        self.meter.joules.awaited(start_ns, end_ns)
+        return end_ns
+
+    def _tell(self, until_ns: int, *, last: bool) -> None:
+        ripe = [each for each in self._untold if each.end_ns <= until_ns]
+        later = self._untold[len(ripe) :]
+        joules, seconds, steps, chunks = 0.0, 0.0, 0, joined(ripe)
+        for chunk in chunks:
+            energy = self.meter.joules.between(chunk.start_ns, chunk.end_ns)
+            if energy is not None and energy.value is not None:
+                joules, seconds = joules + energy.value, seconds + (chunk.end_ns - chunk.start_ns) / 1e9
+                steps += chunk.steps
+            elif energy is not None and chunk is chunks[-1] and not last:
+                later = [chunk, *later]  # below the sensors' resolution: together with the next steps it may be seen
+            else:
+                self._incomplete = True
+        self._untold = later
         self._told_j += joules
         self._told_steps += steps
-        if not steps:
-            return {}
-        told = {ENERGY_PER_STEP: joules / steps, POWER: joules / seconds, ENERGY: self._told_j}
-        return {self._prefix + name: value for name, value in told.items()}
+        if steps:
+            told = {ENERGY_PER_STEP: joules / steps, POWER: joules / seconds} | self._all()
+            self._last = {self._prefix + name: value for name, value in told.items()}
+
+    def _all(self) -> dict[str, float]:
+        """Joules of all training so far; nothing where some were lost."""
+        return {} if self._incomplete else {ENERGY: self._told_j}
 
     def total(self) -> dict[str, float]:
         """Joules of all training, and a step's mean; waits for the last readings."""
         self.news(wait=True)
         if not self._told_steps:
             return {}
-        told = {ENERGY: self._told_j, ENERGY_PER_STEP: self._told_j / self._told_steps}
+        told = self._all() | {ENERGY_PER_STEP: self._told_j / self._told_steps}
         return {self._prefix + name: value for name, value in told.items()}
 
     def close(self, step: int = 0, error: BaseException | None = None) -> None:
@@ -132,6 +165,17 @@ class TrainingMeter:
         self.end_step(step, status="interrupted")
         if self._own:
             self.meter.close(error)
+
+
+def joined(stretches: Iterable[Stretch]) -> list[Stretch]:
+    """Make one of those that follow one another without a pause."""
+    found: list[Stretch] = []
+    for each in stretches:
+        if found and found[-1].end_ns == each.start_ns:
+            found[-1] = Stretch(found[-1].start_ns, each.end_ns, found[-1].steps + each.steps)
+        else:
+            found.append(each)
+    return found
 
 
 def peak_memory_bytes() -> int | None:

@@ -1,4 +1,4 @@
-"""Figures for papers, slides and the web through matplotlib, one function a figure. Needs the extra `figures`.
+"""Figures for papers, slides and the web through matplotlib, one function a figure.
 
 Each takes the runs as a page shows them and returns a matplotlib figure, or `None` where the runs hold nothing to draw.
 """
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ipw.errors import MissingExtraError, UsageError
+from ipw.errors import UsageError
 from ipw.metrics.derived import Derived
 from ipw.reports.charts.queries import Spot, pareto_front
 from ipw.reports.page.diffusion import masks_left
@@ -45,10 +45,8 @@ DOTS_PER_INCH = 200
 
 def write_figures(views: Sequence[View], folder: Path, style: str, formats: Sequence[str] = FORMATS) -> list[Path]:
     """Write every figure that the runs allow into `folder`. Raises UsageError for an unknown style or format."""
-    try:
-        import matplotlib as mpl
-    except ImportError:
-        raise MissingExtraError("a figure", "figures") from None
+    import matplotlib as mpl
+
     if style not in STYLES:
         raise UsageError(f"there is no style {style!r}", f"one of {', '.join(STYLES)}")
     for unknown in set(formats) - set(FORMATS):

@@ -11,14 +11,14 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from ipw.errors import OK
+from ipw.errors import OK, install_hint
 from ipw.profilers.base import Channel
 from ipw.profilers.discovery import choose_basis, close, find, known
 from ipw.profilers.losses import Loss, losses
 from ipw.verbs.common.options import JSON, SENSORS
 from ipw.verbs.common.terminal import output
 
-EXTRAS = {"llamacpp": "xllamacpp", "torch": "torch", "figures": "matplotlib"}
+EXTRAS = {"llamacpp": "xllamacpp", "torch": "torch"}
 
 
 def doctor(sensors: str, *, probe: bool, seconds: float, as_json: bool) -> int:
@@ -82,7 +82,7 @@ def _tell(
             out.print(Text(told + (f"\n    try: {channel.hint}" if channel.hint else "")), soft_wrap=True)
     for extra, installed in extras.items():
         if not installed:
-            out.print(f"extra {extra} (absent)\n    try: pip install 'ipw[{extra}]'", markup=False)
+            out.print(f"extra {extra} (absent)\n    try: {install_hint(extra)}", markup=False)
     for warning in warnings():
         out.print(f"warning: {warning}", markup=False)
 

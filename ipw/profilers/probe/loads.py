@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ipw.clock import now_ns
+from ipw.errors import install_hint
 
 Pulses = Sequence[tuple[int, int]]
 """When a load works: start and end of each interval in monotonic nanoseconds, in order."""
@@ -52,7 +53,7 @@ def gpu_load(uuid: str) -> Load | str:
     try:
         import torch
     except ImportError:
-        return "no load: torch is not installed (pip install 'ipw[torch]')"
+        return f"no load: torch is not installed: {install_hint('torch')}"
     if not torch.cuda.is_available():
         return "no load: this torch sees no CUDA device"
     for index in range(torch.cuda.device_count()):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ipw.errors import MissingExtraError, UsageError
+from ipw.errors import MissingExtraError, UsageError, install_hint
 from ipw.workloads.texts.datasets import load
 
 YAML = """
@@ -82,4 +82,4 @@ def test_without_the_extra_the_command_that_installs_it_is_named(monkeypatch: py
     monkeypatch.setitem(__import__("sys").modules, "lm_eval.tasks", None)
     with pytest.raises(MissingExtraError) as caught:
         load("lm-eval:gsm8k")
-    assert caught.value.hint == "pip install 'ipw[lm-eval]'"
+    assert caught.value.hint == install_hint("lm-eval")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ipw.errors import MissingExtraError, UsageError
+from ipw.errors import MissingExtraError, UsageError, install_hint
 from ipw.workloads.texts.datasets import Dataset, load
 
 pytest.importorskip("datasets", reason="the extra 'datasets' is not installed")
@@ -138,4 +138,4 @@ def test_without_the_extra_the_command_that_installs_it_is_named(monkeypatch: py
     monkeypatch.setitem(__import__("sys").modules, "datasets", None)
     with pytest.raises(MissingExtraError) as caught:
         load("hf:any/thing")
-    assert caught.value.hint == "pip install 'ipw[datasets]'"
+    assert caught.value.hint == install_hint("datasets")

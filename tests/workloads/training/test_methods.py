@@ -10,7 +10,7 @@ pytest.importorskip("torch", reason="training needs the extra 'torch'")
 import torch
 from workloads.training.tiny import losses, same, tiny_images, tiny_text, weights_of
 
-from ipw.errors import MissingExtraError
+from ipw.errors import MissingExtraError, install_hint
 from ipw.workloads.training.edges import Edges
 from ipw.workloads.training.methods import make_method
 from ipw.workloads.training.methods.base import UnfitError
@@ -173,7 +173,7 @@ def test_lora_without_peft_answers_with_the_command(monkeypatch: pytest.MonkeyPa
     monkeypatch.setitem(__import__("sys").modules, "peft", None)
     with pytest.raises(MissingExtraError) as error:
         make_method("lora", tiny_text(), Parameters())
-    assert error.value.hint == "pip install 'ipw[lora]'"
+    assert error.value.hint == install_hint("lora")
 
 
 @pytest.mark.parametrize("name", ["checkpointing", *LOCAL])
