@@ -25,7 +25,7 @@ from doubles.powercap import Powercap
 
 import ipw
 from ipw.errors import IpwError
-from ipw.metering.meter import RunMeter
+from ipw.metering.meter import Meter
 from ipw.pipeline import derive
 from ipw.runs.directory import RunDir
 
@@ -229,7 +229,7 @@ def test_a_measured_server_that_was_up_before_is_no_other_process(gpu: FakeNvml,
     found = []
     try:
         for own in ([], [server]):
-            with RunMeter(RunDir.create(tmp_path, "served"), {"workload": {}}, "nvml", own=own) as meter:
+            with Meter(RunDir.create(tmp_path, "served"), {"workload": {}}, "nvml", own=own) as meter:
                 found.append([each["pid"] for each in meter.run.manifest()["neighbours"]["start"]])
     finally:
         os.kill(server, signal.SIGKILL)

@@ -9,7 +9,7 @@ import pytest
 from doubles.machines import one_package
 from doubles.proc import Proc
 
-from ipw.metering.meter import RunMeter
+from ipw.metering.meter import Meter
 from ipw.pipeline import finish
 from ipw.runs.directory import RunDir
 from ipw.workloads.command import measure_command
@@ -40,10 +40,10 @@ def test_a_run_that_began_without_its_load_is_gone_on_with_and_the_other_way_rou
     proc = Proc(tmp_path / "proc")
     for first, second in ((str(proc.root), "/nonexistent"), ("/nonexistent", str(proc.root))):
         monkeypatch.setenv("IPW_PROC", first)
-        with RunMeter(RunDir.create(tmp_path, "parts"), {"workload": {}}, "estimate") as meter:
+        with Meter(RunDir.create(tmp_path, "parts"), {"workload": {}}, "estimate") as meter:
             run = meter.run
         monkeypatch.setenv("IPW_PROC", second)
-        with RunMeter(run, run.manifest(), "estimate") as meter:
+        with Meter(run, run.manifest(), "estimate") as meter:
             names = [channel["name"] for channel in meter.channels if "index" in channel]
         assert names[0] == "estimate/cpu"
         assert len(names) == (3 if second == str(proc.root) else 1)

@@ -79,7 +79,7 @@ class Span:
                 raise
 
 
-class RunMeter:
+class Meter:
     """Measures one run. As a context it starts the sampler, and stops it and closes the books whatever happens."""
 
     window_phase = "measure"
@@ -293,16 +293,16 @@ def _claim(journal: Journal, *, ended: bool) -> None:
     journal.append("rank", {"devices": accelerator.devices(), "ended": ended})
 
 
-def open_meter(out: Path, slug: str, manifest: Mapping[str, Any], sensors: str = "auto") -> RunMeter | GuestMeter:
+def open_meter(out: Path, slug: str, manifest: Mapping[str, Any], sensors: str = "auto") -> Meter | GuestMeter:
     """Make the meter of a new run `out/<utc>-<slug>/`, or of the one that another rank of this host has begun.
 
     Raises IpwError where it cannot be written, or no rank begins in time.
     """
     rank = this_rank()
     if rank is None:
-        return RunMeter(RunDir.create(out, slug), manifest, sensors)
+        return Meter(RunDir.create(out, slug), manifest, sensors)
     seat = take_seat(out, slug, rank)
-    return RunMeter(seat.run, manifest, sensors, seat) if isinstance(seat, Lead) else GuestMeter(seat)
+    return Meter(seat.run, manifest, sensors, seat) if isinstance(seat, Lead) else GuestMeter(seat)
 
 
 def _sensed(channels: list[dict[str, Any]]) -> list[dict[str, Any]]:

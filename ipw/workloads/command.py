@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ipw.errors import IpwError, UsageError
-from ipw.metering.meter import RunMeter
+from ipw.metering.meter import Meter
 from ipw.runs.directory import RunDir
 from ipw.secrets_out import command_secrets, command_without_secrets, keep_out
 from ipw.workloads.base import Audience
@@ -39,7 +39,7 @@ def measure_command(
     run = RunDir.create(out, Path(command[0]).name)
     keep_out(command_secrets(command))
     workload = {"kind": "command", "parameters": {"command": command_without_secrets(command), "idle_s": idle_s}}
-    with RunMeter(run, {"workload": workload}, sensors) as meter:
+    with Meter(run, {"workload": workload}, sensors) as meter:
         meter.idle("idle before", idle_s)
         with meter.span(Path(command[0]).name, "measure"):
             exit_code = run_command(command, quiet=quiet)

@@ -22,7 +22,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from ipw.errors import IpwError
-from ipw.metering.meter import RunMeter
+from ipw.metering.meter import Meter
 from ipw.pipeline import derive
 from ipw.runs.directory import RunDir
 from ipw.workloads.diffusion.checkpoints import ATTENTION, register_attention
@@ -87,7 +87,7 @@ def measured(
             workload = {"kind": "diffusion", "parameters": parameters}
             manifest = {"workload": workload, "model": subject.facts, "dataset": dataset}
             run = RunDir.create(out, f"{name}-{batch}".replace("/", "of"))
-            meter = stack.enter_context(RunMeter(run, manifest, sensors))
+            meter = stack.enter_context(Meter(run, manifest, sensors))
             method = method_of(name.replace("/4", ""))
             kept.append(Arm(method._replace(name=name), settings, meter, meter.journal))
             runs.append(run)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ipw.errors import UsageError
-from ipw.metering.meter import RunMeter
+from ipw.metering.meter import Meter
 from ipw.runs.checks.record import ids_digest
 from ipw.runs.directory import RunDir
 from ipw.workloads.base import NOBODY, Audience
@@ -85,7 +85,7 @@ def _round(
             for method, numbers in zip(methods, settings, strict=True):
                 facts = _describe(parameters, method, numbers, subject, planned, idle_s, series)
                 run = RunDir.create(out, f"{subject.facts['name']}-{method.name}")
-                meter = stack.enter_context(RunMeter(run, facts | {"sensors_asked": sensors}, sensors))
+                meter = stack.enter_context(Meter(run, facts | {"sensors_asked": sensors}, sensors))
                 runs.append(run)
                 meters.append(meter)
                 arms.append(Arm(method, numbers, meter, meter.journal))
@@ -102,7 +102,7 @@ def _round(
     return arms, False
 
 
-def _idle(meters: Sequence[RunMeter], name: str, seconds: float) -> None:
+def _idle(meters: Sequence[Meter], name: str, seconds: float) -> None:
     """Sit still once, and mark it in every run."""
     with ExitStack() as stack:
         for meter in meters[1:]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from ipw.clock import boot_id
 from ipw.errors import IpwError, OutageError
-from ipw.metering.meter import RunMeter
+from ipw.metering.meter import Meter
 from ipw.runs.arrivals_file import ArrivalsFile
 from ipw.runs.checks.record import ids_digest
 from ipw.runs.checks.seal import seal
@@ -92,7 +92,7 @@ def measure_into(
     manifest = {**manifest, "server": server}
     try:
         with (
-            RunMeter(run, manifest, manifest["sensors_asked"], owner=owner, own=theirs.pids) as meter,
+            Meter(run, manifest, manifest["sensors_asked"], owner=owner, own=theirs.pids) as meter,
             ArrivalsFile(run, meter.journal) as arrivals,
             audience.show(label(endpoint), meter.live, estimated=meter.basis == "estimate") as shown,
             noted(meter, planned, shown, finished) as progress,
@@ -115,7 +115,7 @@ def measure_into(
 
 
 @contextmanager
-def noted(meter: RunMeter, planned: Plan, shown: Progress, finished: Collection[str]) -> Iterator[Progress]:
+def noted(meter: Meter, planned: Plan, shown: Progress, finished: Collection[str]) -> Iterator[Progress]:
     """Note in the manifest how far the run came, and with what it lost its server, however it ends."""
     done, remedy = 0, None
 
@@ -136,7 +136,7 @@ def noted(meter: RunMeter, planned: Plan, shown: Progress, finished: Collection[
 
 
 @contextmanager
-def compared(meter: RunMeter, endpoint: Endpoint) -> Iterator[None]:
+def compared(meter: Meter, endpoint: Endpoint) -> Iterator[None]:
     """Note what the server tells of itself before and after, where it does."""
     before = server_metrics(endpoint)
     yield

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, cast, get_args
 
 from ipw.errors import UsageError
-from ipw.metering.meter import RunMeter
+from ipw.metering.meter import Meter
 from ipw.runs.directory import RunDir
 from ipw.workloads.base import NOBODY, Audience
 from ipw.workloads.routing.imports import import_run
@@ -37,7 +37,7 @@ def measure_routing(
     run = RunDir.create(out, label)
     try:
         with (
-            RunMeter(run, manifest, sensors) as meter,
+            Meter(run, manifest, sensors) as meter,
             audience.show(label, meter.live, estimated=meter.basis == "estimate") as progress,
         ):
             meter.idle("idle before", idle_s)

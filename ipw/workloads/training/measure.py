@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ipw.errors import MissingExtraError, UsageError, near
-from ipw.metering.meter import RunMeter
+from ipw.metering.meter import Meter
 from ipw.runs.directory import RunDir
 from ipw.workloads.base import NOBODY, Audience
 from ipw.workloads.training.parameters import METHODS, Parameters
@@ -47,7 +47,7 @@ def measure_training(
     run = RunDir.create(out, label)
     ended: list[Ended] = []
     try:
-        with RunMeter(run, {"workload": workload, "model": {"name": parameters.model}}, sensors) as meter:
+        with Meter(run, {"workload": workload, "model": {"name": parameters.model}}, sensors) as meter:
             if parameters.budget_j is not None and meter.basis is None:
                 raise UsageError("a budget of joules needs a sensor, and none can be read", "ipw doctor")
             with audience.show(label, meter.live, estimated=meter.basis == "estimate") as progress:
