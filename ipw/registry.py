@@ -72,6 +72,7 @@ ROUTING = Workload(
     derive="ipw.workloads.routing.entry:derive",
     table="queries",
     definitions="ipw.workloads.routing.definitions:DEFINITIONS",
+    columns="ipw.reports.tables.columns:ROUTING",
     sections=("ipw.reports.page.routing:routing",),
 )
 TRAIN = Workload(
@@ -81,7 +82,9 @@ TRAIN = Workload(
     measure="ipw.workloads.training.entry:measure",
     derive="ipw.workloads.training.entry:derive",
     definitions="ipw.workloads.training.definitions:DEFINITIONS",
+    columns="ipw.reports.tables.columns:TRAIN",
     sections=("ipw.reports.page.training:training",),
+    named_by="method",
 )
 DIFFUSION = Workload(
     name="diffusion",

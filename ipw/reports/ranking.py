@@ -100,7 +100,7 @@ def plain_name(summary: Summary) -> str:
     parameters = part_of(workload, "parameters")
     in_flight = parameters.get("concurrency")
     entry = known_workload(workload.get("kind"))
-    if entry and entry.named_by:
+    if entry and entry.named_by and not isinstance(parameters.get(entry.named_by), list):
         return f"{model_name(summary)} {clean(parameters.get(entry.named_by), 40)}"
     return model_name(summary) + (f" \N{MULTIPLICATION SIGN}{clean(in_flight, 8)}" if swept else "")
 

@@ -11,7 +11,7 @@ from ipw.printable import clean
 
 MISSING = "\N{EN DASH}"
 PREFIXES = {-6: "µ", -3: "m", 0: "", 3: "k", 6: "M", 9: "G"}
-SCALED_UNITS = {"J": (-6, 9), "W": (-3, 6), "s": (-6, 0), "1/J": (0, 9), "1/W": (0, 6)}
+SCALED_UNITS = {"J": (-6, 9), "W": (-3, 6), "s": (-6, 0), "B": (0, 9), "1/J": (0, 9), "1/W": (0, 6)}
 """Units that take prefixes, and the range of powers of ten that read well."""
 
 
@@ -49,11 +49,18 @@ def scale_for(unit: str, values: Iterable[float | None]) -> Scale:
     return Scale(10.0**power if per else 10.0**-power, f"{per}{PREFIXES[power]}{base}")
 
 
+def is_count(metric: Mapping[str, Any]) -> bool:
+    """Whether a metric is a number of things, told whole. Shares of what was counted are none, nor are bytes."""
+    value = metric.get("value")
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    return whole and metric.get("method") == "counted" and metric.get("unit") not in SCALED_UNITS
+
+
 def quantity(metric: Mapping[str, Any], scale: Scale | None = None) -> str:
     """Write a metric with its interval and unit, a bound where it is below resolution, or why it is absent."""
     value, low, high = (number(metric.get(key)) for key in ("value", "low", "high"))
-    if metric.get("method") == "counted" and value is not None:
-        return f"{value:,.0f}"
+    if is_count(metric):
+        return f"{value:,.0f} {metric.get('unit') or ''}".strip()
     scale = scale or scale_for(str(metric.get("unit", "")), [x for x in (value, high, low) if x is not None][:1])
     if value is None:
         bound = limit(metric, scale)
@@ -68,6 +75,8 @@ def value_text(metric: Mapping[str, Any], scale: Scale) -> str:
     value, low, high = (number(metric.get(key)) for key in ("value", "low", "high"))
     if value is None:
         return limit(metric, scale) or MISSING
+    if is_count(metric):
+        return f"{value:,.0f}"
     return scale.text(value, scale.digits(value, low, high))
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import re
 from pathlib import Path
 from typing import Any
@@ -7,10 +8,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from rich.console import Console
 
 from ipw.reports.charts.axes import SERIES
 from ipw.reports.charts.curves import Bar, CurveLine, Mark, Point, Texts, bars, curves, routing_map
 from ipw.reports.page.routing import routing_part
+from ipw.reports.tables.runs import markdown, terminal
+from ipw.reports.tables.written import as_latex, records
 from ipw.runs.directory import RunDir
 
 TEXTS = Texts("Title", "x", "y", "told")
@@ -183,3 +187,28 @@ def test_the_map_has_a_cell_for_every_expert_of_every_token() -> None:
     drawn = routing_map([f"w{i}" for i in range(50)], chosen, 64, "Map", "k")
     assert drawn.count("<rect") == 1 + 50 * 8
     assert "w49" in drawn
+
+
+def measured(value: float, unit: str = "", method: str = "counted") -> dict[str, Any]:
+    return {"value": value, "low": None, "high": None, "unit": unit, "n": 40, "method": method, "reason": None}
+
+
+def test_every_table_tells_consistency_hit_rates_and_the_advised_cache() -> None:
+    metrics = {
+        "segment_routing_best_performance": measured(0.659),
+        "segment_cache_best_hit_rate_corrected": measured(0.795),
+        "lru_hit_rate_corrected": measured(0.767),
+        "cache_knee_experts": measured(4, "experts"),
+        "cache_knee_bytes": measured(1572864, "B"),
+        "energy_per_token_j": measured(0.028, "J", "counter"),
+        "energy_j": measured(46.0, "J", "counter"),
+        "duration_s": measured(2.5, "s", "timed"),
+    }
+    summary = {"run_id": "a", "basis": "gpu", "method": "counter", "valid": True, "model": {"name": "moe"},
+               "workload": {"kind": "routing", "parameters": {}}, "metrics": metrics, "validity": []}  # fmt: skip
+    shown = Console(file=io.StringIO(), width=80)
+    terminal([summary], shown)
+    for text in (shown.file.getvalue(), markdown([summary]), as_latex([summary])):  # type: ignore[attr-defined]
+        assert re.search(r"moe\D+65\.9\D+79\.5\D+76\.7\D+4\D+1\.57\D+28\.0\D+46\.0\D+2\.50", text), text
+    (row,) = records([summary])
+    assert (row["segment_routing_best_performance"], row["cache_knee_experts"]) == (0.659, 4)

@@ -12,7 +12,10 @@ from rich.console import Console
 from ipw.metrics.definitions import definitions_of
 from ipw.reports.charts.splits import Split, splits
 from ipw.reports.page.training import training_part
-from ipw.reports.tables.methods import columns, methods_of, training_table
+from ipw.reports.ranking import groups
+from ipw.reports.tables import written
+from ipw.reports.tables.by_method import by_method
+from ipw.reports.tables.runs import columns, markdown, terminal
 from ipw.runs.directory import RunDir
 
 JOULES = {"energy_per_step_j": 2.0, "forward_energy_per_step_j": 0.8, "backward_energy_per_step_j": 1.0,
@@ -34,7 +37,17 @@ def entry(scale: float, status: str = "complete", reason: str | None = None) -> 
 @pytest.fixture
 def summary() -> dict[str, Any]:
     broken = {"status": "out_of_memory", "reason": "<b>no memory</b>", "metrics": {}}
-    return {"method": "counter", "by_method": {"backprop": entry(1), "zeroth-order": entry(3), "<i>own</i>": broken}}
+    return {
+        "run_id": "a",
+        "method": "counter",
+        "basis": "gpu",
+        "valid": True,
+        "status": "complete",
+        "model": {"name": "text"},
+        "workload": {"kind": "train", "parameters": {"method": ["backprop", "zeroth-order", "<i>own</i>"]}},
+        "metrics": {"energy_j": metric(500.0, "J"), "duration_s": metric(60.0, "s")},
+        "by_method": {"backprop": entry(1), "zeroth-order": entry(3), "<i>own</i>": broken},
+    }
 
 
 @pytest.fixture
@@ -114,16 +127,36 @@ def test_a_run_of_no_step_shows_why(tmp_path: Path) -> None:
 
 def test_the_terminal_has_one_line_a_method_within_80_columns(summary: dict[str, Any]) -> None:
     console = Console(file=io.StringIO(), width=80)
-    training_table(summary, console)
+    terminal([summary], console)
     printed = console.file.getvalue()  # type: ignore[attr-defined]
     assert re.search(r"backprop\s+2\.00\s+100\s+1000\s+25\.0\s+2\.50\s+40\.0", printed)
-    assert "±10 %" in printed
-    assert "<i>own</i>: <b>no memory</b>" in printed, "told as it is: nothing here reads markup"
+    assert "out of memory" in printed
+    assert "text <i>own</i>: <b>no memory</b>" in printed, "told as it is: nothing here reads markup"
+    assert "The whole run, with what is in no step: 500 J [450, 550] in 60" in printed
+    assert "down to a training loss of 3." in printed
     assert max(len(line) for line in printed.splitlines()) <= 80
 
 
+def test_every_written_table_has_a_row_a_method_with_joules_and_losses(summary: dict[str, Any]) -> None:
+    rows = {row["run"]: row for row in written.records([summary])}
+    assert rows["text zeroth-order"]["energy_per_step_j"] == 6.0
+    assert rows["text backprop"]["final_loss"] == 2.5
+    assert rows["text <i>own</i>"]["status"] == "out of memory"
+    for table in (markdown([summary]), written.as_latex([summary])):
+        assert re.search(r"text backprop\D+2\.00", table)
+        assert "Held-out" in table
+
+
+def test_a_run_of_one_method_is_one_row_with_the_same_columns(summary: dict[str, Any]) -> None:
+    alone = entry(1)
+    summary |= {"by_method": {"backprop": alone}, "metrics": summary["metrics"] | alone["metrics"]}
+    (row,) = written.records([summary])
+    assert (row["energy_per_step_j"], row["energy_j"]) == (2.0, 500.0)
+
+
 def test_every_figure_that_is_shown_is_defined(summary: dict[str, Any]) -> None:
-    assert {column.name for column in columns(methods_of(summary))} <= set(definitions_of("train"))
+    (group,) = groups(by_method([summary]))
+    assert {column.name for column in columns(group)} <= set(definitions_of("train"))
 
 
 def test_the_parts_of_a_bar_are_as_long_as_their_values() -> None:

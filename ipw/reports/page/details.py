@@ -13,7 +13,7 @@ from ipw.reports.markup import Markup, join, tag
 from ipw.reports.page.results import grid, origin, section, swatch
 from ipw.reports.page.view import View, workload_of
 from ipw.reports.ranking import Group
-from ipw.reports.text import MISSING, interval_text, scale_for, value_text
+from ipw.reports.text import MISSING, interval_text, is_count, scale_for, value_text
 from ipw.runs.recorded import Recorded
 
 INTERVALS = """Intervals hold the truth in 95 of 100 cases. Those of means and of ratios of means come from one \
@@ -38,17 +38,20 @@ def _metric_table(view: View) -> Markup:
     defined = definitions_of(Recorded(view.summary).kind)
     for name, entry in Derived(view.summary).metrics.items():
         metric, definition = entry, defined.get(name)
-        counted = metric.get("method") == "counted"
+        counted = is_count(metric)
         scale = scale_for(str(metric.get("unit", "")), [number(metric.get(k)) for k in ("value", "high")][:1])
-        value = f"{number(metric.get('value')) or 0:,.0f}" if counted else value_text(metric, scale)
+        value = value_text(metric, scale)
+        unit = str(metric.get("unit") or "") if counted else scale.unit
         made = [str(x) for x in (metric.get("method"), metric.get("interval"), metric.get("reason")) if x]
         gain = number(metric.get("gain_rel"))
         if gain is not None and number(metric.get("value")) is not None:
             made.append(f"gain ±{100 * gain:.3g} %{' included' if view.estimated else ' apart'}")
         rows.append(
             [
-                tag("th", definition.label if definition else name, scope="row", title=origin(name, metric)),
-                tag("td", value, "" if counted else f" {scale.unit}" if value != MISSING else ""),
+                tag(
+                    "th", definition.label if definition else name, scope="row", title=origin(name, metric, definition)
+                ),
+                tag("td", value, f" {unit}" if unit and value != MISSING else ""),
                 tag("td", interval_text(metric, scale)),
                 tag("td", MISSING if metric.get("n") is None else f"{number(metric.get('n')) or 0:,.0f}"),
                 tag("td", "; ".join(made), class_="words"),

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from ipw.metrics.accounting_text import first_line, unfinished
+from ipw.metrics.derived import Derived
 from ipw.metrics.metric import number
+from ipw.printable import clean
 from ipw.reports.ranking import RANKED_BY, Group, Row, clearly_ahead
+from ipw.reports.tables.by_method import to_one_loss
 from ipw.reports.text import scale_for, value_text
 
 MOST_TOLD = 2
@@ -60,6 +63,8 @@ def _winner(ranked: Sequence[Row], others: int) -> str:
 def _alone(row: Row, *, estimated: bool) -> str:
     accuracy = _accuracy(row)
     if accuracy is None:
+        if told := _thriftiest(row, estimated=estimated):
+            return told
         srp = number(row.metrics.get("segment_routing_best_performance", {}).get("value"))
         if srp is not None:
             return f"{row.name} routes with a local consistency (SRP) of {srp:.2f}"
@@ -67,6 +72,18 @@ def _alone(row: Row, *, estimated: bool) -> str:
         return f"{row.name} drew {_joules(energy, estimated=estimated)}"
     energy = row.metrics.get("energy_per_query_j", {})
     return f"{row.name} answers {100 * accuracy:.1f} % right, for {_joules(energy, estimated=estimated)} a question"
+
+
+def _thriftiest(row: Row, *, estimated: bool) -> str:
+    """Of training by several methods: which of them comes down to one loss for the fewest joules."""
+    found = to_one_loss(Derived(row.summary).by_method)
+    if found is None:
+        return ""
+    target, ((best, least), (second, more), *_) = found
+    times = (number(more.get("value")) or 0.0) / (number(least.get("value")) or 1.0)
+    joules = _joules(dict(least), estimated=estimated)
+    return f"{clean(best, 24)} comes down to a training loss of {target:.3g} for {joules}, {clean(second, 24)} for \
+{times:.1f} times as much"
 
 
 def _accuracy(row: Row) -> float | None:

@@ -30,9 +30,8 @@ from ipw.runs.recorded import Recorded
 STYLE, SCRIPT = (Path(__file__).with_name(name) for name in ("style.css", "page.js"))
 CSP = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'sha256-{}'"
 """Nothing is fetched, and the one script that runs is the page's own."""
+FIRST = (sections.ranking, series)
 RESULTS = (
-    sections.ranking,
-    series,
     sections.tradeoff,
     sections.power,
     sections.by_subject,
@@ -42,7 +41,10 @@ RESULTS = (
     costs,
 )
 BACKGROUND = (details.all_metrics, details.measured_how, details.definitions)
-"""Both in the order of the page. Each takes the runs and their groups; `None` where it has nothing to say."""
+"""All in the order of the page; what a workload adds comes behind the first.
+
+Each takes the runs and their groups, and gives `None` where it has nothing to say.
+"""
 
 
 def write_page(runs: Sequence[RunDir], path: Path, facts: Facts = NO_FACTS) -> None:
@@ -71,7 +73,7 @@ def page(views: Sequence[View], facts: Facts) -> str:
     tiles = sections.tiles(views[0]) if len(views) == 1 else None
     top = tag("header", tag("p", "intelligence per watt", class_="overline"), tag("h1", title), lede, *_banners(views))
     own = [load(target) for entry in workloads().values() for target in entry.sections]
-    results = [make(views, found) for make in (*RESULTS, *own, sections.wrong_answers)]
+    results = [make(views, found) for make in (*FIRST, *own, *RESULTS, sections.wrong_answers)]
     beyond = [make(views, found, facts) for make in (studies, carbon)]
     main = tag("main", top, tiles, *results, *beyond, *(make(views, found) for make in BACKGROUND))
     foot = tag("footer", "Made by ipw from the run directories: ", join((tag("code", v.path) for v in views), ", "))

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from ipw.metrics.accounting_text import marks
-from ipw.metrics.definitions import DEFINITIONS
+from ipw.metrics.definitions import DEFINITIONS, Definition, definitions_of
 from ipw.metrics.derived import Derived
 from ipw.metrics.metric import number
 from ipw.printable import clean
-from ipw.registry import answers_questions
+from ipw.registry import LM, answers_questions
 from ipw.reports.charts.axes import SERIES, Series, marker
 from ipw.reports.charts.power import power_timeline
 from ipw.reports.charts.queries import Sample, Spot, SubjectRow, Value, accuracy_energy, distributions, subjects
@@ -20,10 +20,15 @@ from ipw.reports.markup import Markup, join, tag
 from ipw.reports.page.answers import MOST_WRONG
 from ipw.reports.page.view import View
 from ipw.reports.ranking import Group, Row
+from ipw.reports.tables.columns import columns_of
 from ipw.reports.tables.runs import Column, columns, notes
 from ipw.reports.text import interval_text, quantity, scale_for, value_text
 from ipw.runs.recorded import Recorded, part_of
 
+LM_TILES = (
+    "accuracy", "accuracy_per_joule", "accuracy_per_watt", "energy_per_query_j", "mean_power_w", "latency_p50_s"
+)  # fmt: skip
+MOST_TILES = 6
 MOST_SUBJECTS = 60
 LONGEST_ANSWER = 300
 
@@ -63,9 +68,9 @@ def ranking(views: Sequence[View], found: Sequence[Group]) -> Markup | None:
         shown = columns(group)
         heads = [
             tag("th", "Model" if answers_questions(group.kind) else "Run", scope="col"),
-            *(_head(c) for c in shown),
+            *(head(c) for c in shown),
         ]
-        rows = [[_name(row, views[row.position]), *(_cell(c, row) for c in shown)] for row in group.rows]
+        rows = [[_name(row, views[row.position]), *(cell(c, row) for c in shown)] for row in group.rows]
         parts.append(grid(heads, rows, "numbers sortable"))
         parts += [tag("p", note, class_="note") for note in notes(group)]
     lead = "Measured runs are ranked by accuracy per joule (IPJ). Accuracy per watt (IPW) alone rewards slowness: read \
@@ -74,7 +79,8 @@ it beside IPJ and latency. Brackets hold 95 % intervals."
     return section("results", "Results", *parts, lead=lead)
 
 
-def _head(column: Column) -> Markup:
+def head(column: Column) -> Markup:
+    """The heading of a column, with its unit."""
     estimated = tag("em", "estimated") if column.estimated else None
     formula = f"{column.definition.label}: {column.definition.formula}"
     return tag("th", column.label, tag("small", column.unit), estimated, scope="col", title=formula)
@@ -86,17 +92,23 @@ def _name(row: Row, view: View) -> Markup:
     return tag("th", rank, swatch(view), tag("bdi", row.name), *marked, scope="row")
 
 
-def _cell(column: Column, row: Row) -> Markup:
+def cell(column: Column, row: Row) -> Markup:
+    """One number with its interval, and how it was made."""
     metric = column.metric(row)
     interval = interval_text(metric, column.scale)
     value = number(metric.get("value"))
     shown = (column.value(row), tag("small", interval) if interval else None)
-    return tag("td", *shown, title=origin(column.name, metric), data_value="" if value is None else repr(value))
+    return tag(
+        "td",
+        *shown,
+        title=origin(column.name, metric, column.definition),
+        data_value="" if value is None else repr(value),
+    )
 
 
-def origin(name: str, metric: Mapping[str, Any]) -> str:
+def origin(name: str, metric: Mapping[str, Any], definition: Definition | None = None) -> str:
     """Tell how a number was made: definition, count, method, interval, and why it is missing where it is."""
-    definition = DEFINITIONS.get(name)
+    definition = definition or DEFINITIONS.get(name)
     parts = [
         f"{definition.label} = {definition.formula}" if definition else name,
         f"n = {metric.get('n')}" if metric.get("n") is not None else "",
@@ -115,23 +127,25 @@ def swatch(view: View) -> Markup:
 
 def tiles(view: View) -> Markup:
     """The main numbers of a single run, large."""
-    kind = Recorded(view.manifest).kind
-    names = (
-        ("accuracy", "accuracy_per_joule", "accuracy_per_watt", "energy_per_query_j", "mean_power_w", "latency_p50_s")
-        if answers_questions(kind)
-        else ("energy_j", "net_energy_j", "mean_power_w")
-    )
-    metrics = Derived(view.summary).metrics
-    return tag("div", *(_tile(name, metrics.get(name, {}), estimated=view.estimated) for name in names), class_="tiles")
+    metrics, kind = Derived(view.summary).metrics, Recorded(view.manifest).kind
+    names = LM_TILES if kind == LM.name else [name for name, _ in columns_of(kind, [metrics])][:MOST_TILES]
+    defined = definitions_of(kind)
+    tiles = (_tile(defined[name], metrics.get(name, {}), estimated=view.estimated) for name in names)
+    return tag("div", *tiles, class_="tiles")
 
 
-def _tile(name: str, metric: Mapping[str, Any], *, estimated: bool) -> Markup:
-    definition = DEFINITIONS[name]
+def _tile(definition: Definition, metric: Mapping[str, Any], *, estimated: bool) -> Markup:
     scale = scale_for(definition.unit, [number(metric.get(key)) for key in ("value", "high")][:1])
     marked = " (estimated)" if estimated and definition.is_energy else ""
     value = tag("b", value_text(metric, scale), tag("small", f" {scale.unit}"))
     below = interval_text(metric, scale) or str(metric.get("reason") or "")
-    return tag("div", tag("span", definition.label + marked), value, tag("small", below), title=origin(name, metric))
+    return tag(
+        "div",
+        tag("span", definition.label + marked),
+        value,
+        tag("small", below),
+        title=origin(definition.name, metric, definition),
+    )
 
 
 # --- charts ---------------------------------------------------------------------------------------------------------

@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from ipw.metrics.accounting_text import NOT_VALID, marks
 from ipw.metrics.definitions import definitions_of
+from ipw.metrics.derived import Derived
 from ipw.metrics.metric import mappings, number
 from ipw.printable import clean
 from ipw.registry import TRAIN, load
@@ -17,10 +19,11 @@ from ipw.reports.charts.axes import SERIES
 from ipw.reports.charts.curves import CurveLine, Point, Texts, curves
 from ipw.reports.charts.splits import Split, splits
 from ipw.reports.markup import Markup, join, tag
-from ipw.reports.page.results import chart, grid, section
+from ipw.reports.page.results import cell, chart, grid, head, section
 from ipw.reports.page.view import View
-from ipw.reports.ranking import Group
-from ipw.reports.tables.methods import columns, methods_of
+from ipw.reports.ranking import Group, groups
+from ipw.reports.tables.by_method import by_method, to_one_loss
+from ipw.reports.tables.runs import columns
 from ipw.reports.text import MISSING, quantity, scale_for
 from ipw.runs.directory import RunDir
 from ipw.runs.recorded import is_estimate, part_of
@@ -34,7 +37,7 @@ Entries = Mapping[str, Mapping[str, Any]]
 
 def training(views: Sequence[View], _groups: Sequence[Group]) -> Markup | None:
     """Tables and charts of every run that trained; nothing where none did."""
-    found = [view for view in views if methods_of(view.summary)]
+    found = [view for view in views if Derived(view.summary).by_method]
     parts = []
     for view in found:
         part = training_part(RunDir(Path(view.path)), view.summary, view.manifest, view.key)
@@ -44,14 +47,14 @@ def training(views: Sequence[View], _groups: Sequence[Group]) -> Markup | None:
 
 def training_part(run: RunDir, summary: Mapping[str, Any], manifest: Mapping[str, Any], key: str) -> Markup:
     """All that is shown of one run."""
-    methods = methods_of(summary)
+    methods = Derived(summary).by_method
     lines = loss_lines(run)
     estimated = is_estimate(summary.get("method"))
     mark = ", estimated" if estimated else ""
     return join(
         [
             _answer(methods, estimated=estimated),
-            _table(methods, estimated=estimated),
+            _table(summary),
             *(tag("p", told, class_="note") for told in _remarks(methods, manifest)),
             _loss_chart(lines["joules"], "Loss against energy", f"energy of the steps, J{mark}", f"{key}-loss-joules"),
             _loss_chart(lines["steps"], "Loss against steps", "steps", f"{key}-loss-steps"),
@@ -88,46 +91,29 @@ def loss_lines(run: RunDir) -> dict[str, dict[str, list[Point]]]:
 
 def _answer(methods: Entries, *, estimated: bool) -> Markup | None:
     """Say what each method needed to come down to one and the same loss, the thriftiest first."""
-    costs = {name: value for name, entry in methods.items()
-             if (value := _number(entry, "energy_to_target_loss_j")) is not None}  # fmt: skip
-    target = next((t for entry in methods.values() if (t := number(entry.get("target_loss"))) is not None), None)
-    if len(costs) < 2 or target is None:
+    found = to_one_loss(methods)
+    if found is None:
         return None
-    best, *others = sorted(costs, key=lambda name: costs[name])
-    metric = part_of(methods[best], "metrics")["energy_to_target_loss_j"]
-    rest = ", ".join(f"{clean(name, 24)} {costs[name] / costs[best]:.1f} times as much" for name in others)
+    target, ((best, least), *others) = found
+    first = number(least.get("value")) or 1.0
+    rest = ", ".join(
+        f"{clean(name, 24)} {(number(m.get('value')) or 0.0) / first:.1f} times as much" for name, m in others
+    )
     energy = "Estimated energy" if estimated else "Energy"
-    said = f"{energy} down to a training loss of {target:.3g}: {clean(best, 24)} {quantity(metric)}"
+    said = f"{energy} down to a training loss of {target:.3g}: {clean(best, 24)} {quantity(least)}"
     return tag("p", tag("b", said), f"; {rest}.")
 
 
-def _table(methods: Entries, *, estimated: bool) -> Markup:
-    shown = columns(methods)
-    heads = [tag("th", "Method", scope="col")]
-    for column in shown:
-        definition = definitions_of("train")[column.name]
-        mark = tag("em", "estimated") if estimated and column.name.startswith("energy") else None
-        heads.append(
-            tag(
-                "th",
-                column.label,
-                tag("small", column.scale.unit),
-                mark,
-                scope="col",
-                title=f"{definition.label}: {definition.formula}",
-            )
-        )
+def _table(summary: Mapping[str, Any]) -> Markup:
+    """A row a method, as in every other table of the run."""
+    group = groups(by_method([summary]))[0]
+    shown = columns(group)
     rows = []
-    for name, entry in methods.items():
-        status = str(entry.get("status"))
-        bad = None if status in {"complete", "stopped"} else tag("small", status.replace("_", " "), class_="bad")
-        cells = [
-            tag("td", column.value(entry), tag("small", column.interval(entry)) if column.interval(entry) else None,
-                title=str(column.metric(entry).get("reason") or ""))
-            for column in shown
-        ]  # fmt: skip
-        rows.append([tag("th", clean(name, 24), bad, scope="row"), *cells])
-    return grid(heads, rows, "numbers")
+    for row in group.rows:
+        name = clean(Derived(row.summary).parameters.get("method") or row.name, 24)
+        marked = [tag("small", mark, class_="bad") for mark in marks(row.summary) if mark != NOT_VALID]
+        rows.append([tag("th", name, *marked, scope="row"), *(cell(column, row) for column in shown)])
+    return grid([tag("th", "Method", scope="col"), *(head(column) for column in shown)], rows, "numbers")
 
 
 def _remarks(methods: Entries, manifest: Mapping[str, Any]) -> list[str]:

@@ -11,6 +11,7 @@ from ipw.metrics.metric import Metric, number
 from ipw.registry import answers_questions
 from ipw.reports.ranking import Group, Row, Summary, groups
 from ipw.reports.tables.asked_for import asked_for
+from ipw.reports.tables.by_method import by_method, method_notes
 from ipw.reports.tables.columns import columns_of
 from ipw.reports.text import MISSING, Scale, interval_text, quantity, scale_for, spread_text, value_text
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Column", "columns", "markdown", "quantity", "terminal"]
 
-LEFT_OUT_WHEN_NARROW, WIDE = {"energy_per_output_token_j", "energy_per_committed_token_j"}, 96
+LEFT_OUT_WHEN_NARROW, WIDE = {"energy_per_output_token_j", "energy_per_committed_token_j", "energy_per_correct_j"}, 96
 UNITS = {"latency_p50_s": "{}, p50", "output_tokens_per_s": "tokens{}"}
 
 
@@ -46,7 +47,7 @@ class Column(NamedTuple):
 def columns(group: Group) -> list[Column]:
     """Choose the columns that suit the group's workload, and a unit for each."""
     found, defined = [], definitions_of(group.kind)
-    for name, label in columns_of(group.kind):
+    for name, label in columns_of(group.kind, [row.metrics for row in group.rows]):
         entries = [row.metrics.get(name, {}) for row in group.rows]
         values = [number(entry.get("value")) or number(entry.get("high")) for entry in entries]
         scale = scale_for(defined[name].unit, values)
@@ -61,7 +62,7 @@ def terminal(summaries: Sequence[Summary], console: Console) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    for group in groups(summaries):
+    for group in groups(by_method(summaries)):
         ranked = any(row.rank for row in group.rows)
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
         table.padding = (0, 1 if console.width >= WIDE else 0, 0, 0)
@@ -90,12 +91,13 @@ def notes(group: Group) -> Iterator[str]:
         yield "Different devices: the intervals of joules and watts include the gain of their sensors."
     for row in group.rows:
         yield from (told if len(group.rows) == 1 else f"{row.name}: {told}" for told in asked_for(row.summary))
+    yield from method_notes([(row.name, row.summary) for row in group.rows])
     yield from account_notes([(row.name, row.summary) for row in group.rows])
 
 
 def markdown(summaries: Sequence[Summary]) -> str:
     """Write one table a group, each value with its 95 % interval."""
-    return "\n".join(_markdown_table(group) for group in groups(summaries))
+    return "\n".join(_markdown_table(group) for group in groups(by_method(summaries)))
 
 
 def _heading(column: Column) -> Text:

@@ -13,6 +13,7 @@ from ipw.metrics.definitions import DEFINITIONS
 from ipw.printable import cell
 from ipw.registry import answers_questions
 from ipw.reports.ranking import Group, Row, Summary, groups
+from ipw.reports.tables.by_method import by_method
 from ipw.reports.tables.runs import columns, notes
 from ipw.reports.text import MISSING, interval_text
 
@@ -31,7 +32,7 @@ LATEX = str.maketrans(
 
 def records(summaries: Sequence[Summary]) -> list[dict[str, Any]]:
     """One flat record a run: who it is, and every metric with its ends in plain units. What is absent is `None`."""
-    return [_record(group, row) for group in groups(summaries) for row in group.rows]
+    return [_record(group, row) for group in groups(by_method(summaries)) for row in group.rows]
 
 
 def as_csv(summaries: Sequence[Summary]) -> str:
@@ -52,7 +53,7 @@ def as_json(summaries: Sequence[Summary]) -> str:
 
 def as_latex(summaries: Sequence[Summary]) -> str:
     """Write one booktabs table a group, each value with its 95 % interval below in small type."""
-    return "\n".join("\n".join(_latex_table(group)) for group in groups(summaries))
+    return "\n".join("\n".join(_latex_table(group)) for group in groups(by_method(summaries)))
 
 
 def _record(group: Group, row: Row) -> dict[str, Any]:

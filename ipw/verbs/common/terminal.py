@@ -61,7 +61,6 @@ def show(summaries: Sequence[dict[str, Any]], page: Path, runs: Sequence[RunDir]
     """
     from ipw.metrics.validity.questions import TOLD_FIRST
     from ipw.reports.ranking import row_names
-    from ipw.reports.tables.methods import training_table
     from ipw.reports.tables.runs import terminal
 
     out = output()
@@ -70,8 +69,6 @@ def show(summaries: Sequence[dict[str, Any]], page: Path, runs: Sequence[RunDir]
         for line in _first(summary, runs[index] if runs else None):
             out.print(f"{name}: {line}" if name else line, markup=False, soft_wrap=True, style="bold yellow")
     terminal(summaries, out)
-    for summary in summaries:
-        training_table(summary, out)
     for summary in summaries:
         for check in summary["validity"]:
             if not check["ok"] and check["check"] not in TOLD_FIRST:
