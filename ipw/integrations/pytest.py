@@ -1,7 +1,7 @@
 """pytest fixture `energy`: the joules of a function or block, kept under a name, and held against what was kept.
 
     def test_sorting(energy):
-        energy(sorted, numbers)          # or: with energy: numbers.sort()
+        energy(sorted, numbers)          # or: for _ in energy: sorted(numbers)
 
     pytest --ipw-save before
     pytest --ipw-compare before --ipw-fail=energy_j:5%
@@ -12,10 +12,10 @@ This module is loaded in every pytest session of everyone who has ipw: it import
 from __future__ import annotations
 
 import json
+import math
 import re
 import time
 from collections.abc import Callable, Iterator
-from math import ceil, log
 from pathlib import Path
 from typing import Any, ParamSpec, Self, TypeVar
 
@@ -26,8 +26,14 @@ T = TypeVar("T")
 
 FOLDER = Path(".ipw/energy")
 SCHEMA_VERSION = 1
-ROUNDS, FEWEST_ROUNDS = 5, 2
-"""A round that a stall of the machine left without joules is left out, as long as so many have some."""
+ROUNDS, FEWEST_ROUNDS, MOST_ROUNDS = 5, 2, 15
+"""So many rounds are taken at once, and again until what is asked can be told. A round that a stall of the machine left
+without joules is left out, as long as so many have some."""
+ALPHA = 0.05 * ROUNDS / MOST_ROUNDS
+"""Of each look, so that all looks together call a change that is none no oftener than one at 5 % would."""
+SPREAD = 0.05
+"""Rounds that are kept are taken until their mean is so well known: the usual margin."""
+ONE_ROUND = "one round shows no spread, so a limit on it can never fail: write `for _ in energy:` or energy(function)"
 LEAST_ROUND_S = 0.5
 """A round calls the function as often as this takes: counters are renewed ten times a second or so."""
 METRICS = ("energy_j", "duration_s")
@@ -77,12 +83,21 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture
 def energy(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EnergyFixture]:
     """Measure a function, `energy(func, *args)`, or a block, `with energy:`."""
-    found = EnergyFixture(lambda: tmp_path_factory.mktemp("ipw"), str(request.config.getoption("--ipw-sensors")))
+    config, name = request.config, request.node.nodeid
+    before = config.stash[STORED]["tests"].get(name) if STORED in config.stash else None
+    margins = config.stash.get(MARGINS, {})
+
+    def enough(result: dict[str, Any]) -> bool:
+        if before is not None and margins:
+            return all(_judged(metric, before, result, margins[metric])[0] != "inconclusive" for metric in margins)
+        return not config.getoption("--ipw-save") or all(_well_known(result[metric]) for metric in METRICS)
+
+    sensors = str(config.getoption("--ipw-sensors"))
+    found = EnergyFixture(lambda: tmp_path_factory.mktemp("ipw"), sensors, enough)
     yield found
     result = found.result()
     if result is None:
         return
-    config, name = request.config, request.node.nodeid
     config.stash.setdefault(RESULTS, {})[name] = result
     if STORED in config.stash:
         _compare(config, name, result)
@@ -91,8 +106,8 @@ def energy(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 class EnergyFixture:
     """What the fixture gives to a test."""
 
-    def __init__(self, folder: Callable[[], Path], sensors: str) -> None:
-        self._folder, self._sensors = folder, sensors
+    def __init__(self, folder: Callable[[], Path], sensors: str, enough: Callable[[dict[str, Any]], bool]) -> None:
+        self._folder, self._sensors, self._enough = folder, sensors, enough
         self._meter: Any = None
         self._blocks: list[tuple[Any, int]] = []
 
@@ -100,13 +115,23 @@ class EnergyFixture:
         """Call `func` in several rounds, each of as many calls as take a while; returns what the first call did."""
         began = time.perf_counter()
         answer = func(*args, **kwargs)
-        calls = max(1, ceil(LEAST_ROUND_S / max(time.perf_counter() - began, 1e-9)))
-        for _ in range(ROUNDS):
-            with self._block() as block:
-                for _ in range(calls):
-                    func(*args, **kwargs)
-            self._blocks.append((block, calls))
+        calls = max(1, math.ceil(LEAST_ROUND_S / max(time.perf_counter() - began, 1e-9)))
+        for _ in self._rounds(calls):
+            for _ in range(calls):
+                func(*args, **kwargs)
         return answer
+
+    def __iter__(self) -> Iterator[int]:
+        """Measure the body of `for _ in energy:` in as many rounds as it takes, which are numbered from 0."""
+        yield from self._rounds(1)
+
+    def _rounds(self, calls: int) -> Iterator[int]:
+        for count in range(MOST_ROUNDS):
+            if count and count % ROUNDS == 0 and self._enough(self._told()):
+                return
+            with self._block() as block:
+                yield count
+            self._blocks.append((block, calls))
 
     def __enter__(self) -> Self:
         self._open = self._block().__enter__()
@@ -127,8 +152,15 @@ class EnergyFixture:
         """Stop the sensors and tell each round's joules and seconds a call; `None` where nothing was measured."""
         if self._meter is None:
             return None
-        told = [(block.energy, calls) for block, calls in self._blocks]
+        told = self._told()
         self._meter.close()
+        checks = (self._meter.summary or {}).get("validity", [])
+        busy = [str(check["detail"]) for check in checks if check["check"] == "other load" and not check["ok"]]
+        return told | {"disturbed": busy[0] if busy else None}
+
+    def _told(self) -> dict[str, Any]:
+        """Each round's joules and seconds a call so far, and where the joules come from."""
+        told = [(block.energy, calls) for block, calls in self._blocks]
         joules = [energy.value / calls for energy, calls in told if energy.value is not None]
         missing = next((energy.reason for energy, _ in told if energy.value is None), None)
         enough = len(joules) >= min(FEWEST_ROUNDS, len(told))
@@ -149,6 +181,9 @@ def _compare(config: pytest.Config, name: str, result: dict[str, Any]) -> None:
     if before is None:
         told.append(f"{name}: nothing was kept to compare with")
         return
+    if min(len(before["duration_s"]), len(result["duration_s"])) < FEWEST_ROUNDS:
+        whose = "kept" if len(before["duration_s"]) < FEWEST_ROUNDS else "measured"
+        told.append(f"{name}: {whose}: {ONE_ROUND}")
     for metric, margin in (margins or {"energy_j": 0.05}).items():
         verdict, text = _judged(metric, before, result, margin)
         told.append(f"{name}: {text}")
@@ -165,10 +200,32 @@ def _judged(metric: str, before: dict[str, Any], after: dict[str, Any], margin: 
     if not old or not new or min(*old, *new) <= 0:
         return "invalid", f"{metric}: there is nothing to compare: {after['reason'] or before.get('reason')}"
     # One start each: the spread between processes, which these rounds cannot show, is the gate's assumption.
-    pairs = [log(b / a) for a, b in zip(old, new, strict=False)]
-    verdict = judge(pairs, [0] * len(pairs), margin=margin)
+    pairs = [math.log(b / a) for a, b in zip(*_alike(old, new), strict=True)]
+    verdict = judge(pairs, [0] * len(pairs), margin=margin, alpha=ALPHA)
     change = 100 * (sum(new) / len(new) / (sum(old) / len(old)) - 1)
-    return verdict.verdict, f"{metric}: {change:+.1f} %, margin {100 * margin:g} %: {verdict.verdict}"
+    text = f"{metric}: {change:+.1f} %, margin {100 * margin:g} %"
+    busy = after.get("disturbed") or before.get("disturbed")
+    if verdict.verdict == "regressed" and busy:
+        return "inconclusive", f"{text}: inconclusive, since the machine was busy: {busy}"
+    why = f" in {len(new)} rounds" if verdict.verdict == "inconclusive" else ""
+    return verdict.verdict, f"{text}: {verdict.verdict}{why}"
+
+
+def _alike(old: list[float], new: list[float]) -> tuple[list[float], list[float]]:
+    """Means of neighbouring rounds, so that both have as many as the one that has fewer."""
+    n = min(len(old), len(new))
+    cut = [[rounds[len(rounds) * k // n : len(rounds) * (k + 1) // n] for k in range(n)] for rounds in (old, new)]
+    before, after = ([sum(part) / len(part) for part in parts] for parts in cut)
+    return before, after
+
+
+def _well_known(rounds: list[float] | None) -> bool:
+    """Whether the 95 % interval of the mean is narrow."""
+    if not rounds or len(rounds) < FEWEST_ROUNDS:
+        return False
+    mean = sum(rounds) / len(rounds)
+    variance = sum((x - mean) ** 2 for x in rounds) / (len(rounds) - 1)
+    return 2 * math.sqrt(variance / len(rounds)) <= SPREAD * mean
 
 
 def _stored(path: Path) -> dict[str, Any]:
@@ -193,10 +250,14 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         energy = f"{sum(joules) / len(joules):.4g} J" if joules else f"no energy: {result['reason']}"
         estimated = " (estimated)" if result["basis"] == "estimate" else ""
         terminalreporter.write_line(f"{name}: {energy}{estimated}, {sum(seconds) / len(seconds):.4g} s")
+        if result["disturbed"]:
+            terminalreporter.write_line(f"{name}: mind: {result['disturbed']}")
     for line in config.stash.get(TOLD, []):
         terminalreporter.write_line(line)
     save = config.getoption("--ipw-save")
     if save:
+        for name in (name for name, result in results.items() if len(result["duration_s"]) < FEWEST_ROUNDS):
+            terminalreporter.write_line(f"{name}: kept: {ONE_ROUND}")
         from ipw.runs.files import make_folder, replacing
 
         path = config.rootpath / FOLDER / f"{save}.json"
