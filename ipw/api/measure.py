@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, overload
 
@@ -74,8 +75,8 @@ def measured(
 def measured(function: Callable[P, Any] | str | None = None, /, *, name: str | None = None, **options: Any) -> Any:
     """Measure every call of a function, plain, `async` or a generator: `@ipw.measured`, `@ipw.measured("step")`.
 
-    Each call is a block of `ipw.measure`, so keep an `ipw.Meter` open around many of them. Raises UsageError for an
-    asynchronous generator.
+    Each call is a block of `ipw.measure`, so keep an `ipw.Meter` open around many of them. A call that starts the
+    sensors itself says on standard error what it drew. Raises UsageError for an asynchronous generator.
     """
     if function is None or isinstance(function, str):
         return functools.partial(measured, name=function or name, **options)
@@ -86,22 +87,37 @@ def measured(function: Callable[P, Any] | str | None = None, /, *, name: str | N
     if inspect.iscoroutinefunction(function):
 
         async def call(*args: Any, **kwargs: Any) -> Any:
-            with measure(label, **options):
+            with _shown(label, options):
                 return await function(*args, **kwargs)
 
     elif inspect.isgeneratorfunction(function):
 
         def call(*args: Any, **kwargs: Any) -> Any:
-            with measure(label, **options):
+            with _shown(label, options):
                 return (yield from function(*args, **kwargs))
 
     else:
 
         def call(*args: Any, **kwargs: Any) -> Any:
-            with measure(label, **options):
+            with _shown(label, options):
                 return function(*args, **kwargs)
 
     return functools.wraps(function)(call)
+
+
+@contextmanager
+def _shown(label: str, options: dict[str, Any]) -> Iterator[None]:
+    """Measure a call; one that nothing else measures says what it drew."""
+    alone = not running
+    block: Measurement | None = None
+    try:
+        with measure(label, **options) as block:
+            yield
+    finally:
+        if alone and block is not None:
+            from ipw.api.notebook import block_text
+
+            sys.stderr.write(f"ipw: {block_text(block).strip('<>')}, in {block.path}\n")
 
 
 def load_run(path: str | Path) -> Run:

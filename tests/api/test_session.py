@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -52,6 +53,17 @@ def test_a_lone_block_that_fails_leaves_a_run_with_its_joules(host: Path) -> Non
     assert (run.manifest["status"], run.manifest["status_reason"]) == ("invalid", "ValueError: no")
     assert run.summary["metrics"]["energy_j"]["value"] == pytest.approx(block.energy_j, rel=0.01)
     assert block.summary == run.summary
+
+
+def test_a_lone_measured_call_says_what_it_drew(host: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    @ipw.measured(sensors="rapl", out=host / "alone")
+    def work() -> str:
+        time.sleep(0.3)
+        return "done"
+
+    assert work() == "done"
+    told = capsys.readouterr().err
+    assert re.match(r"ipw: .*work: [\d.]+ m?s, [\d.]+ J \[.*, in .*alone", told), told
 
 
 def test_a_block_that_outlasts_the_one_that_started_the_sensors_is_measured_to_its_end(host: Path) -> None:
