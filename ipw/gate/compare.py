@@ -17,6 +17,7 @@ from ipw.metrics.paired_scores import difference_bounds
 from ipw.metrics.stats import Array, student_t975
 from ipw.metrics.summary import stored_summary, summarize
 from ipw.metrics.validity.questions import QUESTIONS
+from ipw.reports.names import row_names
 from ipw.runs.directory import RunDir
 from ipw.runs.queries import Queries, load_queries
 from ipw.runs.recorded import Recorded, part_of
@@ -66,10 +67,11 @@ def compare(base: RunDir, candidate: RunDir, start_sd: Mapping[str, float] | Non
     known = start_sd or {}
     devices = [_devices(manifest) for manifest in manifests]
     summaries = [_summary(run) for run in (base, candidate)]
+    names = row_names(summaries)
     return {
         "schema_version": SCHEMA_VERSION,
-        "base": _about(manifests[0], summaries[0]),
-        "candidate": _about(manifests[1], summaries[1]),
+        "base": _about(manifests[0], summaries[0], names[0]),
+        "candidate": _about(manifests[1], summaries[1], names[1]),
         "basis": manifests[0].get("basis"),
         "paired_by": "query_id",
         "questions": len(both.base["one"]),
@@ -91,10 +93,10 @@ def _summary(run: RunDir) -> dict[str, Any]:
         raise UsageError(f"{run.path}: its queries cannot be read: {error}", "was the run copied whole?") from None
 
 
-def _about(manifest: Mapping[str, Any], summary: Mapping[str, Any]) -> dict[str, Any]:
+def _about(manifest: Mapping[str, Any], summary: Mapping[str, Any], name: str) -> dict[str, Any]:
     """Say which run it is, and what sets it apart from one that can be believed as it stands."""
-    name = Recorded(manifest).model.get("name")
-    return {"run_id": manifest.get("run_id"), "model": name, "marks": marks(summary)}
+    model = Recorded(manifest).model.get("name")
+    return {"run_id": manifest.get("run_id"), "name": name, "model": model, "marks": marks(summary)}
 
 
 def _doubts(summary: Mapping[str, Any]) -> Iterator[str]:

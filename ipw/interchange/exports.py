@@ -16,7 +16,7 @@ from ipw.metrics.derived import Derived
 from ipw.metrics.metric import mappings, number
 from ipw.printable import cell, clean
 from ipw.reports.facts import JOULES_PER_KWH, NO_FACTS, Facts
-from ipw.reports.ranking import plain_name
+from ipw.reports.names import plain_name
 from ipw.runs.recorded import Recorded, is_estimate, part_of
 
 CODECARBON = (

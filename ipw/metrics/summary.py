@@ -71,6 +71,7 @@ def summarize(run: RunDir) -> dict[str, Any]:
     summary = {
         "schema_version": SCHEMA_VERSION,
         "run_id": run_id,
+        "label": manifest.get("label"),
         "status": manifest.get("status"),
         "workload": workload,
         "model": manifest.get("model"),
@@ -93,7 +94,7 @@ def stored_summary(run: RunDir) -> dict[str, Any] | None:
     One of an earlier version does not tell what became of the questions; that is then found in the run's tables.
     """
     stored = run.summary()
-    stored = stored and verified(stored, run)
+    stored = stored and called(verified(stored, run), run)
     kind = Derived(stored or {}).kind
     if (
         stored is None
@@ -107,6 +108,11 @@ def stored_summary(run: RunDir) -> dict[str, Any] | None:
         return with_questions(stored | {"status": manifest.get("status")}, run, manifest)
     except IpwError:  # the stored numbers stand, also where the tables are damaged
         return stored
+
+
+def called(summary: dict[str, Any], run: RunDir) -> dict[str, Any]:
+    """Give a summary the label that the run has on this occasion, where it was given one."""
+    return summary if run.called is None else summary | {"label": run.called}
 
 
 def say_why_unscored(metrics: dict[str, Metric], manifest: Mapping[str, Any]) -> None:

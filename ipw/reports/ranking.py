@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -12,7 +11,7 @@ from ipw.metrics.derived import Derived
 from ipw.metrics.metric import IMPORTED, Metric, number
 from ipw.metrics.stats import in_quadrature
 from ipw.printable import clean
-from ipw.registry import workload as known_workload
+from ipw.reports.names import row_names
 from ipw.reports.text import MISSING
 from ipw.runs.recorded import is_estimate, part_of
 
@@ -80,39 +79,6 @@ def groups(summaries: Sequence[Summary]) -> list[Group]:
             rows = _ranked(rows)
         found.append(Group(kind, dataset, basis, estimated, across, rows))
     return found
-
-
-def row_names(summaries: Sequence[Summary]) -> list[str]:
-    """Name each run after its model or its command; the second of one name is `name #2`."""
-    seen: Counter[str] = Counter()
-    names = []
-    for summary in summaries:
-        name = plain_name(summary)
-        seen[name] += 1
-        names.append(name if seen[name] == 1 else f"{name} #{seen[name]}")
-    return names
-
-
-def plain_name(summary: Summary) -> str:
-    """Name what was measured, with the requests in flight where they were swept."""
-    workload = Derived(summary).workload
-    swept = len(part_of(workload, "series").get("levels") or ()) > 1
-    parameters = part_of(workload, "parameters")
-    in_flight = parameters.get("concurrency")
-    entry = known_workload(workload.get("kind"))
-    if entry and entry.named_by and not isinstance(parameters.get(entry.named_by), list):
-        return f"{model_name(summary)} {clean(parameters.get(entry.named_by), 40)}"
-    return model_name(summary) + (f" \N{MULTIPLICATION SIGN}{clean(in_flight, 8)}" if swept else "")
-
-
-def model_name(summary: Summary) -> str:
-    """Name the model, or whatever else was measured: what facts of a model are found by."""
-    model = summary.get("model")
-    parameters = Derived(summary).parameters
-    command = parameters.get("command")
-    named = model.get("name") if isinstance(model, dict) else model
-    named = named or parameters.get("block") or (" ".join(map(str, command)) if isinstance(command, list) else command)
-    return clean(named or summary.get("run_id") or MISSING, 60)
 
 
 def clearly_ahead(first: Row, second: Row, name: str = RANKED_BY) -> bool:

@@ -26,6 +26,7 @@ FILES = {
 MANIFEST_ENTRIES = {
     "schema_version": "of the run directory, see below",
     "run_id": "the folder's name when the run began",
+    "label": "what people called it (`--label`); braces name settings",
     "status": "`running`, `complete`, `interrupted`, `invalid` (an error ended it) or `imported`",
     "status_reason": "why it did not end as it should",
     "started": "the moment, by the wall clock",
@@ -72,7 +73,7 @@ MANIFEST_ENTRIES = {
 
 SUMMARY_ENTRIES = {
     "schema_version": "of the run directory",
-    "run_id, status, workload, model, basis, method": "as in the manifest",
+    "run_id, label, status, workload, model, basis, method": "as in the manifest",
     "devices": "what the joules come from",
     "valid": "whether every check of level `error` was passed",
     "validity": "every check: `check`, `ok`, `detail`, `level`",

@@ -41,6 +41,8 @@ class RunDir:
         self._given = path
         self.path = absolute(path)
         """Absolute: what is measured may change the working directory."""
+        self.called: str | None = None
+        """A label for this occasion, in place of the one that the run was measured with: `ipw report NAME=RUN`."""
 
     def __str__(self) -> str:
         """Give the path as people gave it."""

@@ -35,7 +35,7 @@ NEIGHBOUR = {"gpu?": str, "pid?": int, "name?": str}
 ANCHORS = [[range(2**63)]]
 PART = {"status?": str, "outage?": {"told?": str}}
 MANIFEST: Shape = {
-    "schema_version": object, "run_id": str, "status?": str, "status_reason?": str, "started?": str,
+    "schema_version": object, "run_id": str, "label?": str, "status?": str, "status_reason?": str, "started?": str,
     "ended_ns?": MOMENT,
     "workload?": {"kind?": str, "parameters?": {}, "digest?": str, "seal?": str,
                   "slo?": {"*": float}, "series?": {"id?": str, "levels?": [int], "repeat?": int, "channels?": [str]}},
@@ -69,7 +69,7 @@ OTHER_LOAD = {"cpus?": int, "idle?": float, "window?": float, "own?": float, "sh
               "idle_share?": float, "each_w?": float}  # fmt: skip
 OTHER_GPU_LOAD = {"idle?": float, "window?": float, "own?": float, "share?": float, "most_share?": float}
 SUMMARY: Shape = {
-    "schema_version?": int, "run_id!": str, "status?": str,
+    "schema_version?": int, "run_id!": str, "label?": str, "status?": str,
     "workload?": MANIFEST["workload?"], "model?": MANIFEST["model?"], "basis?": str, "method?": str, "devices?": [str],
     "valid!": bool, "validity!": [CHECK], "other_load?": OTHER_LOAD, "other_gpu_load?": OTHER_GPU_LOAD,
     "metrics!": {"*": METRIC},

@@ -27,9 +27,9 @@ Entry = dict[str, Any]
 SHAPE = {
     "name?": str,
     "cells!": [
-        {"key!": str, "status!": {"waiting", "running", "done", "failed"}, "cell?": str, "attempts": COUNT,
-         "node?": str, "run?": str, "energy_j?": float, "estimated?": bool, "valid?": bool, "marks?": [str],
-         "error?": str, "hint?": str},
+        {"key!": str, "status!": {"waiting", "running", "done", "failed"}, "cell?": str, "label?": str,
+         "attempts": COUNT, "node?": str, "run?": str, "energy_j?": float, "estimated?": bool, "valid?": bool,
+         "marks?": [str], "error?": str, "hint?": str},
     ],
 }  # fmt: skip
 
@@ -94,19 +94,17 @@ class StudyBook:
         """One a cell, in the order of the suite."""
         return list(self._entries.values())
 
-    def run_paths(self) -> list[Path]:
-        """Where the runs of all cells are that are done."""
-        return [self.folder / str(entry.get("run")) for entry in self.entries if entry["status"] == "done"]
-
     def _opened(self, planned: Planned, before: Entry | None) -> Entry:
+        label = planned.cell.options.get("label")
         fresh = {
-            "key": planned.key, "cell": planned.cell.name, "repetition": planned.repetition, "status": "waiting",
-            "attempts": 0, "node": None, "run": None, "energy_j": None, "error": None, "hint": None,
+            "key": planned.key, "cell": planned.cell.name, "label": label, "repetition": planned.repetition,
+            "status": "waiting", "attempts": 0, "node": None, "run": None, "energy_j": None, "error": None,
+            "hint": None,
         }  # fmt: skip
         if before is None:
             return fresh
         kept = before["status"] == "done" and (self.folder / str(before.get("run")) / MANIFEST).is_file()
-        return before if kept else fresh | {"attempts": before.get("attempts", 0)}
+        return before | {"label": label} if kept else fresh | {"attempts": before.get("attempts", 0)}
 
     def _write(self) -> None:
         state = blotted({"schema_version": SCHEMA_VERSION, "name": self._name, "cells": self.entries})

@@ -3,6 +3,7 @@
 name = "dense against MoE"
 repeat = 2                          # each cell so often; default once
 seeds = [0, 1]                      # or: each cell with each of these
+label = "{model} at {concurrency}"  # what each is called in tables and charts; default: by what differs
 
 [run]                               # what all cells share, as in a run file
 workload = "lm"
@@ -46,7 +47,7 @@ from ipw.foreign_toml import read_toml
 from ipw.secrets_out import without_secrets
 from ipw.studies.runfile import Cell, Commands, parse
 
-TABLES = ("name", "repeat", "seeds", "run", "matrix", "include", "exclude", "placement")
+TABLES = ("name", "repeat", "seeds", "label", "run", "matrix", "include", "exclude", "placement")
 PLACEMENT = ("accelerator", "gpus", "memory_gb", "resources", "shards", "nodes")
 Point = dict[str, Any]
 """One combination of the matrix."""
@@ -138,7 +139,7 @@ def _planned(
     set_here = {key: value for key, value in point.items() if key.replace("-", "_") in options or key == "workload"}
     names = {key: value for key, value in point.items() if key not in set_here}
     where = f"{path}, cell {label(point)}" if point else str(path)
-    table = {key: _filled(value, names) for key, value in {**shared, **set_here}.items()}
+    table = {key: _filled(value, names) for key, value in {**_label(document, path), **shared, **set_here}.items()}
     for key in names:
         if key not in PLACEMENT and not _written(key, {**shared, **set_here}):
             workload = shared.get("workload")
@@ -173,7 +174,8 @@ def _written(key: str, options: Mapping[str, Any]) -> bool:
 
 
 def _key(cell: Cell, placement: Placement, repetition: int) -> str:
-    whole = {"workload": cell.workload, "options": dict(cell.options), "placement": asdict(placement)}
+    options = {name: value for name, value in cell.options.items() if name != "label"}  # it changes no measurement
+    whole = {"workload": cell.workload, "options": options, "placement": asdict(placement)}
     text = json.dumps(whole | {"repetition": repetition}, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
@@ -202,6 +204,13 @@ def _placement(table: Point, where: str) -> Placement:
 
 def _amount(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
+
+
+def _label(document: Mapping[str, Any], path: Path) -> Point:
+    label = document.get("label")
+    if label is not None and (not isinstance(label, str) or not label.strip()):
+        raise UsageError(f"{path}: label must be a text", 'label = "{model} at {concurrency}"')
+    return {} if label is None else {"label": label}
 
 
 def _repeat(document: Mapping[str, Any], path: Path) -> int:

@@ -14,12 +14,13 @@ from ipw.metrics.summary import stored_summary
 from ipw.metrics.validity.record import record_faults
 from ipw.runs.directory import RunDir
 from ipw.runs.recorded import Recorded
+from ipw.verbs.common.chosen import one_run
 from ipw.verbs.common.options import JSON, TOML
 
 
 def compare_runs(*, base: Path, candidate: Path, calibration: Path | None, as_json: bool) -> int:
     """Compare two runs; with a calibration, intervals also hold what lies between two starts of one server."""
-    a, b = RunDir.open(base), RunDir.open(candidate)
+    a, b = one_run(base), one_run(candidate)
     found = compare(a, b, _start_sd(calibration, a) if calibration else None)
     if as_json:
         click.echo(json.dumps(found, allow_nan=False))
@@ -53,7 +54,7 @@ def _show(found: dict[str, Any]) -> None:
 
     out = output()
     arms = [found[arm] for arm in ("base", "candidate")]
-    names = ["\n".join([clean(arm["model"] or arm["run_id"], 28), *arm["marks"]]) for arm in arms]
+    names = ["\n".join([clean(arm["name"], 28), *arm["marks"]]) for arm in arms]
     basis = f"basis {found['basis']}" if found["basis"] else "no energy"
     title = f"{found['questions']} questions that both were asked, {basis}"
     table = Table("", *map(escape, names), "change [95 %]", box=SIMPLE_HEAD, pad_edge=False)
@@ -86,8 +87,8 @@ def _change(row: Row) -> str:
 
 
 @click.command("compare")
-@click.argument("base", type=click.Path(path_type=Path))
-@click.argument("candidate", type=click.Path(path_type=Path))
+@click.argument("base", metavar="[NAME=]BASE", type=click.Path(path_type=Path))
+@click.argument("candidate", metavar="[NAME=]CANDIDATE", type=click.Path(path_type=Path))
 @click.option("--calibration", type=TOML, help="Noise of this runner, which then widens the intervals.")
 @JSON
 def command(**options: Any) -> int:

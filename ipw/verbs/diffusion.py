@@ -9,7 +9,7 @@ import click
 
 from ipw.errors import FAILURE, OK
 from ipw.verbs.common.conclude import conclude
-from ipw.verbs.common.options import IDLE, JSON, OUT, SENSORS, STRICT, defaults_of
+from ipw.verbs.common.options import IDLE, JSON, LABEL, OUT, SENSORS, STRICT, defaults_of
 from ipw.verbs.common.progress import TERMINAL
 from ipw.verbs.common.series import conclude_series
 from ipw.verbs.common.terminal import console
@@ -19,12 +19,20 @@ from ipw.workloads.series import Series
 
 
 def run_diffusion(
-    *, sensors: str, idle_s: float, out: Path, as_json: bool, strict: bool, repeat: int = 1, **options: Any
+    *,
+    sensors: str,
+    idle_s: float,
+    out: Path,
+    as_json: bool,
+    strict: bool,
+    repeat: int = 1,
+    label: str | None = None,
+    **options: Any,
 ) -> int:
     """Decode by every method, derive, show; a method that ended badly is told and makes the exit code."""
     parameters, methods = diffusion_parameters(**options)
     runs, failed, interrupted = measure_diffusion(
-        parameters, methods, sensors, idle_s, out, repeat=repeat, audience=TERMINAL
+        parameters, methods, sensors, idle_s, out, repeat=repeat, audience=TERMINAL, label=label
     )
     if len(runs) == 1:
         code = conclude(runs[0], interrupted=interrupted, as_json=as_json, strict=strict)
@@ -99,6 +107,7 @@ DEFAULTS = defaults_of(Parameters)
 @click.option("--mask-token", "mask_id", type=int, help="The mask token's id, where config.json does not say it.")
 @SENSORS
 @IDLE
+@LABEL
 @OUT
 @JSON
 @STRICT

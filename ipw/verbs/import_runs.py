@@ -16,7 +16,7 @@ from ipw.interchange.from_llama_bench import read_llama_bench
 from ipw.interchange.from_upstream import read_upstream
 from ipw.interchange.imported import Imported, manifest_of, summary_of
 from ipw.printable import clean
-from ipw.reports.ranking import plain_name
+from ipw.reports.names import plain_name
 from ipw.runs.directory import MANIFEST, RunDir
 from ipw.verbs.common.options import JSON, OUT
 from ipw.verbs.common.terminal import output

@@ -14,7 +14,7 @@ from rich.text import Text
 from ipw.errors import OK, USAGE, IpwError
 from ipw.metrics.accounting_text import NOT_VALID, marks
 from ipw.printable import clean
-from ipw.reports.ranking import plain_name
+from ipw.reports.names import plain_name
 from ipw.reports.text import MISSING
 from ipw.runs.directory import MANIFEST, RunDir
 from ipw.verbs.common.options import JSON, WHERE

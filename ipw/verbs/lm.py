@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from ipw.verbs.common.conclude import conclude
-from ipw.verbs.common.options import IDLE, JSON, OUT, SENSORS, STRICT, defaults_of, levels
+from ipw.verbs.common.options import IDLE, JSON, LABEL, OUT, SENSORS, STRICT, defaults_of, levels
 from ipw.verbs.common.progress import TERMINAL
 from ipw.verbs.common.series import conclude_series
 from ipw.workloads.lm.measure import measure_lm
@@ -27,14 +27,17 @@ def run_lm(
     sweep: Sequence[int] = (),
     repeat: int = 1,
     restart: bool = False,
+    label: str | None = None,
     **options: Any,
 ) -> int:
     """Measure one model, derive, show."""
     parameters = Parameters(**options)
     if sweep or repeat > 1:
-        measured = measure_series(parameters, sweep, repeat, sensors, idle_s, out, restart=restart, audience=TERMINAL)
+        measured = measure_series(
+            parameters, sweep, repeat, sensors, idle_s, out, restart=restart, audience=TERMINAL, label=label
+        )
         return conclude_series(measured, out, as_json=as_json, strict=strict)
-    run, interrupted = measure_lm(parameters, sensors, idle_s, out, TERMINAL)
+    run, interrupted = measure_lm(parameters, sensors, idle_s, out, TERMINAL, label)
     return conclude(run, interrupted=interrupted, as_json=as_json, strict=strict)
 
 
@@ -126,6 +129,7 @@ DEFAULTS = defaults_of(Parameters)
 )
 @SENSORS
 @IDLE
+@LABEL
 @OUT
 @JSON
 @STRICT

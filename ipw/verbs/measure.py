@@ -11,14 +11,16 @@ import click
 from ipw.pipeline import finish
 from ipw.runs.directory import RunDir
 from ipw.runs.recorded import is_estimate
-from ipw.verbs.common.options import IDLE, JSON, OUT, SENSORS
+from ipw.verbs.common.options import IDLE, JSON, LABEL, OUT, SENSORS
 from ipw.verbs.common.terminal import judgement, say
 from ipw.workloads.command import measure_command
 
 
-def measure(*, command: Sequence[str], sensors: str, idle_s: float, out: Path, as_json: bool) -> int:
+def measure(
+    *, command: Sequence[str], sensors: str, idle_s: float, out: Path, as_json: bool, label: str | None = None
+) -> int:
     """Run `command` between two stretches of idle and say what it drew. Returns the command's own exit code."""
-    run, exit_code = measure_command(command, sensors, idle_s, out, quiet=as_json)
+    run, exit_code = measure_command(command, sensors, idle_s, out, quiet=as_json, label=label)
     summary = finish(run)
     if as_json:
         import json
@@ -73,6 +75,7 @@ def _tell(run: RunDir, summary: dict[str, Any]) -> None:
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 @SENSORS
 @IDLE
+@LABEL
 @OUT
 @JSON
 def command(**options: Any) -> int:

@@ -13,9 +13,12 @@ import click
 from ipw.errors import INVALID, OK
 from ipw.pipeline import derive
 from ipw.runs.directory import PAGE, RunDir
+from ipw.studies.book import STUDY
+from ipw.verbs.common.chosen import Chosen, chosen
 from ipw.verbs.common.options import JSON, STRICT
 from ipw.verbs.common.several import readable
 
+SEVERAL = "comparison.html"
 Summary = dict[str, Any]
 
 
@@ -36,23 +39,24 @@ def report(
 
     One that cannot be read is named and left out; the exit code says so.
     """
-    from ipw.metrics.summary import stored_summary
+    from ipw.metrics.summary import called, stored_summary
     from ipw.printable import clean
     from ipw.reports.facts import NO_FACTS, read_facts, unmatched
+    from ipw.reports.names import model_name
     from ipw.reports.page.page import write_page
-    from ipw.reports.ranking import model_name
     from ipw.verbs.common.terminal import console, output, say, show
 
     told = read_facts(facts) if facts else NO_FACTS
     told = dataclasses.replace(told, **{name: value for name, value in grid.items() if value is not None})
 
-    def read(path: Path) -> tuple[RunDir, Summary]:
-        run = RunDir.open(path)
-        return run, derive(run) if recompute or (stored := stored_summary(run)) is None else stored
+    def read(one: Chosen) -> tuple[RunDir, Summary]:
+        run = one.open()
+        return run, called(derive(run), run) if recompute or (stored := stored_summary(run)) is None else stored
 
-    read_runs, code = readable(runs, read)
+    asked = chosen(runs)
+    read_runs, code = readable(asked, read)
     opened, summaries = [run for run, _ in read_runs], [summary for _, summary in read_runs]
-    target = page or (opened[0].path / PAGE if len(opened) == 1 else Path("comparison.html"))
+    target = page or _place(runs, opened)
     write_page(opened, target, told)
     if figures:
         from ipw.reports.figures import write_figures
@@ -61,7 +65,7 @@ def report(
         for path in write_figures(load_views(opened), figures, style):
             say(str(path), err=True)
     if as_json:
-        click.echo(json.dumps(summaries[0] if len(runs) == 1 else summaries))
+        click.echo(json.dumps(summaries[0] if len(asked) == 1 else summaries))
     elif table:
         click.echo(_tables()[table](summaries), nl=False)
     else:
@@ -72,6 +76,13 @@ def report(
     return code or (INVALID if strict and not all(summary["valid"] for summary in summaries) else OK)
 
 
+def _place(given: Sequence[Path], opened: Sequence[RunDir]) -> Path:
+    """Put the page of one run into it, that of a study into its folder, and that of others into the current folder."""
+    if len(opened) == 1:
+        return opened[0].path / PAGE
+    return given[0] / PAGE if len(given) == 1 and (given[0] / STUDY).is_file() else Path(SEVERAL)
+
+
 def _tables() -> Mapping[str, Callable[[Sequence[Summary]], str]]:
     from ipw.reports.tables import runs as tables
     from ipw.reports.tables import written
@@ -80,9 +91,13 @@ def _tables() -> Mapping[str, Callable[[Sequence[Summary]], str]]:
 
 
 @click.command("report")
-@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("runs", nargs=-1, required=True, metavar="[NAME=]RUN...", type=click.Path(path_type=Path))
 @click.option("--recompute", is_flag=True, help="Derive everything again from the raw data.")
-@click.option("--page", type=click.Path(path_type=Path), help="Where the page goes; default: into the run.")
+@click.option(
+    "--page",
+    type=click.Path(path_type=Path),
+    help=f"Where the page goes; default: into the run or the study, of several runs {SEVERAL} here.",
+)
 @click.option(
     "--table", type=click.Choice(["markdown", "csv", "latex", "json"]), help="Print the comparison on stdout."
 )
@@ -98,5 +113,8 @@ def _tables() -> Mapping[str, Callable[[Sequence[Summary]], str]]:
 @JSON
 @STRICT
 def command(**options: Any) -> int:
-    """Tables, charts and a page, for one run or several side by side."""
+    """Tables, charts and a page, for one run or several side by side.
+
+    RUN may also be the folder of a study, or a folder of runs. NAME is what a run is called in what is made.
+    """
     return report(**options)

@@ -163,7 +163,7 @@ def _check_same(began: Mapping[str, Any], now: Mapping[str, Any], run: Path) -> 
     """Raise where model, data set or scorer are not those that the run began with."""
     for part, names in (("model", None), ("dataset", ("digest", "questions_digest", "scorer"))):
         was, are = began[part], now[part]
-        different = [name for name in names or sorted({*was, *are}) if was.get(name) != are.get(name)]
+        different = [name for name in names or sorted(was.keys() & are.keys()) if was.get(name) != are.get(name)]
         if different:
             name = different[0]
             said = f"its {name.replace('_', ' ')} was {was.get(name)}, and is {are.get(name)}"

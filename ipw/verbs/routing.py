@@ -8,15 +8,17 @@ from typing import Any
 import click
 
 from ipw.verbs.common.conclude import conclude
-from ipw.verbs.common.options import IDLE, JSON, OUT, SENSORS, STRICT, defaults_of
+from ipw.verbs.common.options import IDLE, JSON, LABEL, OUT, SENSORS, STRICT, defaults_of
 from ipw.verbs.common.progress import TERMINAL
 from ipw.workloads.routing.measure import measure_routing, routing_parameters
 from ipw.workloads.routing.parameters import Parameters
 
 
-def run_routing(*, sensors: str, idle_s: float, out: Path, as_json: bool, strict: bool, **options: Any) -> int:
+def run_routing(
+    *, sensors: str, idle_s: float, out: Path, as_json: bool, strict: bool, label: str | None = None, **options: Any
+) -> int:
     """Capture one model's routing, derive, show."""
-    run, interrupted = measure_routing(routing_parameters(**options), sensors, idle_s, out, TERMINAL)
+    run, interrupted = measure_routing(routing_parameters(**options), sensors, idle_s, out, TERMINAL, label)
     return conclude(run, interrupted=interrupted, as_json=as_json, strict=strict)
 
 
@@ -53,6 +55,7 @@ DEFAULTS = defaults_of(Parameters)
 @click.option("--seed", type=int, default=DEFAULTS["seed"], show_default=True)
 @SENSORS
 @IDLE
+@LABEL
 @OUT
 @JSON
 @STRICT

@@ -17,12 +17,13 @@ from ipw.studies.book import Outcome, StudyBook, study_folder
 from ipw.studies.local import one_after_another
 from ipw.studies.runfile import Commands
 from ipw.studies.suite import Placement, Suite, read_suite
+from ipw.verbs.common.chosen import Chosen, of_study
 from ipw.verbs.common.lazy import WORKLOADS
 from ipw.verbs.common.options import JSON, OUT
 from ipw.verbs.common.progress import TERMINAL
 from ipw.verbs.common.several import readable
 from ipw.verbs.common.study_table import drawn
-from ipw.verbs.common.terminal import console, output, say
+from ipw.verbs.common.terminal import console, output, say, show
 
 
 def run_suite(
@@ -42,14 +43,17 @@ def run_suite(
             _note(book, outcome, as_json=as_json)
     except KeyboardInterrupt:
         interrupted = True
-    page, code = _report(book)
+    from ipw.metrics.summary import stored_summary
+
+    runs, code = _report(book)
+    page = book.folder / PAGE if runs else None
     counts = Counter(entry["status"] for entry in book.entries)
     if as_json:
         click.echo(json.dumps({"study": str(book.folder), "page": page and str(page), "cells": book.entries}))
     else:
         output().print(drawn(study.name, book.entries))
         if page:
-            output().print(f"report: {page.resolve()}", markup=False, soft_wrap=True)
+            show([summary for run in runs if (summary := stored_summary(run))], page)
     return INTERRUPTED if interrupted else FAILURE if counts["failed"] else code
 
 
@@ -76,15 +80,14 @@ def _note(book: StudyBook, outcome: Outcome, *, as_json: bool) -> None:
         console().print(f"failed: {outcome.planned.cell.name}: {error.message}{hint}", markup=False)
 
 
-def _report(book: StudyBook) -> tuple[Path | None, int]:
-    """Write one page over all runs that are done; returns it, and the exit code that says whether all could be read."""
+def _report(book: StudyBook) -> tuple[list[RunDir], int]:
+    """Write one page over all runs that are done; returns them, and the exit code of whether all could be read."""
     from ipw.reports.page.page import write_page
 
-    runs, code = readable(book.run_paths(), RunDir.open)
-    if not runs:
-        return None, code
-    write_page(runs, book.folder / PAGE)
-    return book.folder / PAGE, code
+    runs, code = readable(of_study(book.folder), Chosen.open)
+    if runs:
+        write_page(runs, book.folder / PAGE)
+    return runs, code
 
 
 def _list(study: Suite, *, as_json: bool) -> int:

@@ -9,7 +9,7 @@ import click
 
 from ipw.errors import FAILURE, OK, USAGE
 from ipw.verbs.common.conclude import conclude
-from ipw.verbs.common.options import IDLE, JSON, OUT, SENSORS, STRICT, defaults_of
+from ipw.verbs.common.options import IDLE, JSON, LABEL, OUT, SENSORS, STRICT, defaults_of
 from ipw.verbs.common.progress import TERMINAL
 from ipw.verbs.common.terminal import console
 from ipw.workloads.training.measure import measure_training, train_parameters
@@ -17,9 +17,12 @@ from ipw.workloads.training.parameters import CLASSIFIERS, EACH_LAYER, OPTIMIZER
 from ipw.workloads.training.run import ENDED_WELL
 
 
-def run_train(*, sensors: str, idle_s: float, out: Path, as_json: bool, strict: bool, **options: Any) -> int:
+def run_train(
+    *, sensors: str, idle_s: float, out: Path, as_json: bool, strict: bool, label: str | None = None, **options: Any
+) -> int:
     """Train by each method, derive, show; a method that ended badly is told and makes the exit code."""
-    run, ended, interrupted = measure_training(train_parameters(**options), sensors, idle_s, out, TERMINAL)
+    parameters = train_parameters(**options)
+    run, ended, interrupted = measure_training(parameters, sensors, idle_s, out, TERMINAL, label)
     code = conclude(run, interrupted=interrupted, as_json=as_json, strict=strict)
     failed = [each for each in ended if each.status not in ENDED_WELL]
     for each in failed:
@@ -126,6 +129,7 @@ DEFAULTS = defaults_of(Parameters)
 @click.option("--seed", type=int, default=DEFAULTS["seed"], show_default=True)
 @SENSORS
 @IDLE
+@LABEL
 @OUT
 @JSON
 @STRICT

@@ -17,8 +17,8 @@ from ipw.metrics.derived import Derived
 from ipw.metrics.metric import number
 from ipw.reports.charts.queries import Value
 from ipw.reports.ranking import Summary
-from ipw.runs.directory import RunDir
 from ipw.runs.owner import BusyError
+from ipw.verbs.common.chosen import Chosen, chosen
 from ipw.verbs.common.options import JSON, TOML
 from ipw.verbs.common.several import readable
 
@@ -35,15 +35,15 @@ def trend(*, runs: Sequence[Path], metric: str | None, chart: Path | None, as_js
 
     summaries, busy = [], []
 
-    def read(path: Path) -> None:
-        run = RunDir.open(path)
+    def read(one: Chosen) -> None:
+        run = one.open()
         started = str(run.manifest().get("started") or "")
         try:
             summaries.append((started, stored_summary(run) or derive(run)))
         except BusyError as error:  # it is still being measured
             busy.append({"run_id": run.path.name, "started": started or None, "reason": error.message})
 
-    _, code = readable(runs, read)
+    _, code = readable(chosen(runs), read)
     summaries.sort(key=lambda each: each[0])
     busy.sort(key=lambda each: str(each["started"]))
     if not summaries:

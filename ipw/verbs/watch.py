@@ -16,6 +16,7 @@ from rich.text import Text
 
 from ipw.errors import OK, UsageError
 from ipw.printable import clean
+from ipw.reports.names import plain_name
 from ipw.runs.directory import MANIFEST, RunDir
 from ipw.runs.journal import JOURNAL
 from ipw.runs.live.journal import LiveJournal, Standing
@@ -102,6 +103,7 @@ class Watcher:
         standing: Standing = self._journal.standing()
         return {
             "run": str(self._run),
+            "name": plain_name(manifest),
             "status": manifest.get("status"),
             "basis": manifest.get("basis"),
             "estimated": is_estimate(manifest.get("method")),
@@ -115,7 +117,7 @@ class Watcher:
 
 def drawn(snapshot: dict[str, Any]) -> Group:
     """Lay a snapshot out for people."""
-    head = Text(f"{clean(snapshot['run'])} · {clean(snapshot['status'])}", style="bold")
+    head = Text(f"{clean(snapshot['name'])} · {clean(snapshot['run'])} · {clean(snapshot['status'])}", style="bold")
     mark = " (estimated)" if snapshot["estimated"] else ""
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(justify="left")

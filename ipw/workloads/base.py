@@ -84,7 +84,12 @@ class Up(NamedTuple):
     """Whether ipw started it, so that it can be started anew."""
 
 
+def labelled(label: str | None) -> dict[str, str]:
+    """Make the manifest's entry of what people call the run; none where they gave no label."""
+    return {"label": label.strip()} if label and label.strip() else {}
+
+
 def split(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Part a workload's own options from those of every measurement."""
-    common = {name: options[name] for name in ("sensors", "idle_s")}
+    common = {name: options.get(name) for name in ("sensors", "idle_s", "label")}
     return {name: value for name, value in options.items() if name not in common}, common

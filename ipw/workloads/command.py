@@ -15,7 +15,7 @@ from ipw.errors import IpwError, UsageError
 from ipw.metering.meter import Meter
 from ipw.runs.directory import RunDir
 from ipw.secrets_out import command_secrets, command_without_secrets, keep_out
-from ipw.workloads.base import Audience
+from ipw.workloads.base import Audience, labelled
 
 FORWARDED = (signal.SIGINT, signal.SIGTERM)
 
@@ -31,7 +31,7 @@ def measure(options: Mapping[str, Any], *, out: Path, audience: Audience) -> tup
 
 
 def measure_command(
-    command: Sequence[str], sensors: str, idle_s: float, out: Path, *, quiet: bool
+    command: Sequence[str], sensors: str, idle_s: float, out: Path, *, quiet: bool, label: str | None = None
 ) -> tuple[RunDir, int]:
     """Run `command` under the meter; returns the run, and the command's exit code."""
     if shutil.which(command[0]) is None:
@@ -39,7 +39,7 @@ def measure_command(
     run = RunDir.create(out, Path(command[0]).name)
     keep_out(command_secrets(command))
     workload = {"kind": "command", "parameters": {"command": command_without_secrets(command), "idle_s": idle_s}}
-    with Meter(run, {"workload": workload}, sensors) as meter:
+    with Meter(run, {"workload": workload, **labelled(label)}, sensors) as meter:
         meter.idle("idle before", idle_s)
         with meter.span(Path(command[0]).name, "measure"):
             exit_code = run_command(command, quiet=quiet)

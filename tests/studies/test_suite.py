@@ -52,6 +52,15 @@ def test_a_name_that_is_no_option_is_put_where_it_stands_in_braces_and_other_bra
     ]  # fmt: skip
 
 
+def test_a_label_names_cells_and_changes_none_of_them(tmp_path: Path) -> None:
+    text = '[run]\nworkload = "lm"\nmodel = "m"\nserve = "s {kind} {port}"\n[matrix]\nkind = ["q4", "q8"]\n'
+    plain, labelled = suite(tmp_path, text), suite(tmp_path, 'label = "{model} {kind}"\n' + text)
+    assert [p.cell.options["label"] for p in labelled.cells] == ["{model} q4", "{model} q8"]
+    assert [p.key for p in plain.cells] == [p.key for p in labelled.cells]
+    with pytest.raises(UsageError, match="label must be a text"):
+        suite(tmp_path, "label = 3\n" + text)
+
+
 def test_repetitions_and_seeds_multiply_the_cells_and_each_has_a_key_of_its_own(tmp_path: Path) -> None:
     found = suite(tmp_path, "repeat = 2\nseeds = [3, 4]\n" + LM + 'model = "dense"\n')
     assert [(p.cell.options["seed"], p.repetition) for p in found.cells] == [(3, 0), (3, 1), (4, 0), (4, 1)]
@@ -141,6 +150,25 @@ def test_a_failed_cell_does_not_stop_the_others_and_a_second_start_does_only_wha
     state = read_study(tmp_path / "runs" / "a-study")
     assert [cell["attempts"] for cell in state["cells"]] == [1, 2, 1]
     assert (tmp_path / "runs" / "a-study" / "report.html").is_file()
+
+
+def test_a_study_is_reported_under_the_labels_that_its_suite_has_now(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = commands_suite(tmp_path)
+    (tmp_path / "mended").touch()
+    text = path.read_text()
+    for word in ("first", "then"):
+        path.write_text(f'label = "{word} {{letter}}"\n' + text)
+        assert start(tmp_path, path, as_json=False) == 0
+    assert (tmp_path / "notes").read_text() == "abc"
+    out = capsys.readouterr().out
+    assert "first a" in out
+    assert "then a" in out
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["report", str(tmp_path / "runs" / "a-study"), "--table", "csv"])
+    assert ended.value.code == 0
+    assert [row.split(",")[0] for row in capsys.readouterr().out.splitlines()] == ["run", "then a", "then b", "then c"]
 
 
 def test_a_study_may_lie_in_the_folder_where_one_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

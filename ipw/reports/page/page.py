@@ -13,6 +13,7 @@ from ipw.printable import clean
 from ipw.registry import load, workloads
 from ipw.reports.facts import NO_FACTS, Facts
 from ipw.reports.markup import Markup, join, tag
+from ipw.reports.names import row_names
 from ipw.reports.page import details
 from ipw.reports.page import results as sections
 from ipw.reports.page import tokens as token_sections
@@ -22,7 +23,7 @@ from ipw.reports.page.headline import headline
 from ipw.reports.page.series import series
 from ipw.reports.page.studies import studies
 from ipw.reports.page.view import View, load_views, workload_of
-from ipw.reports.ranking import groups, row_names
+from ipw.reports.ranking import groups
 from ipw.runs.directory import RunDir
 from ipw.runs.files import replacing
 from ipw.runs.recorded import Recorded

@@ -17,9 +17,10 @@ from ipw.registry import answers_questions
 from ipw.reports.charts.years import Release, over_years
 from ipw.reports.facts import Facts
 from ipw.reports.markup import Markup, join, tag
+from ipw.reports.names import model_name
 from ipw.reports.page.results import chart, grid, section, swatch, value_of
 from ipw.reports.page.view import View, workload_of
-from ipw.reports.ranking import Group, model_name
+from ipw.reports.ranking import Group
 from ipw.reports.text import MISSING
 from ipw.runs.recorded import Recorded
 

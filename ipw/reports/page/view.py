@@ -15,9 +15,9 @@ from ipw.metrics.summary import stored_summary, summarize
 from ipw.reports.charts.axes import SERIES, Series
 from ipw.reports.charts.in_flight import Charged
 from ipw.reports.charts.timeline import COARSE, FINE, PowerTimeline, timeline
+from ipw.reports.names import row_names
 from ipw.reports.page.answers import Answer, wrong_answers
 from ipw.reports.page.charged import charged
-from ipw.reports.ranking import row_names
 from ipw.runs.directory import RunDir
 from ipw.runs.queries import Queries, from_records, load_queries
 from ipw.runs.recorded import Recorded

@@ -48,6 +48,9 @@ IDLE = click.option(
     show_default=True,
     help="Seconds of idle, each end.",
 )
+LABEL = click.option(
+    "--label", help="What the run is called in tables and charts; may name settings: '{model} at {concurrency}'."
+)
 STRICT = click.option("--strict", is_flag=True, help="Exit with 4 when the measurement is not valid.")
 
 PAIRS = click.option("--pairs", type=click.IntRange(2, 1000), default=10, show_default=True, help="Runs of each arm.")

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import TypeVar
 
 from ipw.errors import OK, IpwError
 from ipw.verbs.common.terminal import console
 
+P = TypeVar("P")
 T = TypeVar("T")
 
 
-def readable(paths: Iterable[Path], read: Callable[[Path], T]) -> tuple[list[T], int]:
+def readable(paths: Iterable[P], read: Callable[[P], T]) -> tuple[list[T], int]:
     """Read each run; returns those that could be read, and the exit code that says whether all could.
 
     Raises IpwError where none could.

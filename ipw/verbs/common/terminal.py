@@ -60,7 +60,7 @@ def show(summaries: Sequence[dict[str, Any]], page: Path, runs: Sequence[RunDir]
     `runs` are those of the `summaries`, for the command that goes on with one.
     """
     from ipw.metrics.validity.questions import TOLD_FIRST
-    from ipw.reports.ranking import row_names
+    from ipw.reports.names import row_names
     from ipw.reports.tables.runs import terminal
 
     out = output()

@@ -13,7 +13,7 @@ from ipw.errors import UsageError
 from ipw.metering.meter import Meter
 from ipw.runs.checks.record import ids_digest
 from ipw.runs.directory import RunDir
-from ipw.workloads.base import NOBODY, Audience
+from ipw.workloads.base import NOBODY, Audience, labelled
 from ipw.workloads.diffusion.methods import Method, methods_of
 from ipw.workloads.diffusion.parameters import Parameters
 from ipw.workloads.diffusion.run import Arm, Asked, asked_of
@@ -46,6 +46,7 @@ def measure_diffusion(
     *,
     repeat: int = 1,
     audience: Audience = NOBODY,
+    label: str | None = None,
 ) -> tuple[list[RunDir], list[str], bool]:
     """Measure; returns a run for each method and repetition, what failed in words, and whether it was interrupted."""
     planned = _planned(parameters)
@@ -63,7 +64,7 @@ def measure_diffusion(
     for repetition in range(repeat):
         mine = replace(parameters, repetition=repetition)
         arms, interrupted = _round(
-            mine, methods, settings, subject, planned, asked, sensors, idle_s, out, runs, series, audience
+            mine, methods, settings, subject, planned, asked, sensors, idle_s, out, runs, series, audience, label
         )
         failed += [f"{arm.method.name}: {arm.failed}" for arm in arms if arm.failed]
         if interrupted:
@@ -75,7 +76,7 @@ def measure_diffusion(
 def _round(
     parameters: Parameters, methods: Sequence[Method], settings: Sequence[Settings], subject: Subject, planned: Plan,
     asked: Sequence[Asked], sensors: str, idle_s: float, out: Path, runs: list[RunDir],
-    series: Mapping[str, Any] | None, audience: Audience,
+    series: Mapping[str, Any] | None, audience: Audience, label: str | None,
 ) -> tuple[list[Arm], bool]:  # fmt: skip
     """Measure every method once, each with a meter of its own; returns the methods, and whether it was interrupted."""
     arms: list[Arm] = []
@@ -85,12 +86,12 @@ def _round(
             for method, numbers in zip(methods, settings, strict=True):
                 facts = _describe(parameters, method, numbers, subject, planned, idle_s, series)
                 run = RunDir.create(out, f"{subject.facts['name']}-{method.name}")
-                meter = stack.enter_context(Meter(run, facts | {"sensors_asked": sensors}, sensors))
+                meter = stack.enter_context(Meter(run, facts | {"sensors_asked": sensors} | labelled(label), sensors))
                 runs.append(run)
                 meters.append(meter)
                 arms.append(Arm(method, numbers, meter, meter.journal))
-            label, estimated = str(subject.facts["name"]), meters[0].basis == "estimate"
-            with audience.show(label, meters[0].live, estimated=estimated) as progress, terminable():
+            name, estimated = str(subject.facts["name"]), meters[0].basis == "estimate"
+            with audience.show(name, meters[0].live, estimated=estimated) as progress, terminable():
                 _idle(meters, "idle before", idle_s)
                 run_workload(
                     arms, subject, asked, planned.scorer, progress, batch_size=parameters.batch_size,

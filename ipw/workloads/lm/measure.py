@@ -19,7 +19,7 @@ from ipw.runs.directory import RunDir
 from ipw.runs.owner import Owner
 from ipw.secrets_out import blotted
 from ipw.system import process_created_s
-from ipw.workloads.base import NOBODY, Audience, Counters, Progress
+from ipw.workloads.base import NOBODY, Audience, Counters, Progress, labelled
 from ipw.workloads.lm.length_fit import fitted, told
 from ipw.workloads.lm.parameters import Parameters, latency_targets
 from ipw.workloads.lm.plan import Plan, plan
@@ -36,13 +36,18 @@ SETTLED_S = 0.2
 
 
 def measure_lm(
-    parameters: Parameters, sensors: str, idle_s: float, out: Path, audience: Audience = NOBODY
+    parameters: Parameters,
+    sensors: str,
+    idle_s: float,
+    out: Path,
+    audience: Audience = NOBODY,
+    label: str | None = None,
 ) -> tuple[RunDir, bool]:
     """Serve the model and ask it everything; returns the run, and whether it was interrupted."""
     planned = plan(parameters)
     with serve(parameters) as endpoint:
         tell(planned, audience)
-        return measure_served(endpoint, planned, sensors, idle_s, out, audience=audience)
+        return measure_served(endpoint, planned, sensors, idle_s, out, audience=audience, label=label)
 
 
 def tell(planned: Plan, audience: Audience) -> None:
@@ -62,14 +67,16 @@ def measure_served(
     out: Path,
     series: Mapping[str, Any] | None = None,
     audience: Audience = NOBODY,
+    label: str | None = None,
 ) -> tuple[RunDir, bool]:
     """Ask a server that is ready everything; returns the run, and whether it was interrupted."""
     manifest = describe(endpoint, planned, idle_s, series) | {"sensors_asked": sensors} | process_facts()
+    manifest |= labelled(label)
     planned, lengths = fitted(endpoint, planned)
     if lengths:
         manifest["fixed_lengths"] = lengths
         audience.say(told(lengths))
-    run = RunDir.create(out, label(endpoint))
+    run = RunDir.create(out, named(endpoint))
     return run, measure_into(run, manifest, endpoint, planned, audience=audience)
 
 
@@ -94,7 +101,7 @@ def measure_into(
         with (
             Meter(run, manifest, manifest["sensors_asked"], owner=owner, own=theirs.pids) as meter,
             ArrivalsFile(run, meter.journal) as arrivals,
-            audience.show(label(endpoint), meter.live, estimated=meter.basis == "estimate") as shown,
+            audience.show(named(endpoint), meter.live, estimated=meter.basis == "estimate") as shown,
             noted(meter, planned, shown, finished) as progress,
         ):
             if arrivals.cut_bytes:
@@ -162,7 +169,7 @@ def score_later(run: RunDir, planned: Plan) -> None:
         run.update_manifest(scoring_reason=f"{error.message}; ipw score RUN --scorer {planned.scorer}")
 
 
-def label(endpoint: Endpoint) -> str:
+def named(endpoint: Endpoint) -> str:
     """Name the run after the model."""
     return str(endpoint.facts.get("name") or endpoint.model or "model")
 

@@ -55,6 +55,7 @@ def measure_series(
     *,
     restart: bool,
     audience: Audience = NOBODY,
+    label: str | None = None,
 ) -> Series:
     """Measure several runs of one model, on one server or, with `restart`, on a fresh one each.
 
@@ -72,7 +73,7 @@ def measure_series(
                 for member in found[len(runs) : len(runs) + 1] if restart else found:
                     mine = planned._replace(parameters=member.parameters)
                     series = member.series | begun_with(runs)
-                    run, interrupted = measure_served(endpoint, mine, sensors, idle_s, out, series, audience)
+                    run, interrupted = measure_served(endpoint, mine, sensors, idle_s, out, series, audience, label)
                     runs.append(run)
                     if interrupted or (outage_error(run) and not restart):
                         return Series(runs, len(found), interrupted=interrupted)

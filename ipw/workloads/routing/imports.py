@@ -12,6 +12,7 @@ import numpy.typing as npt
 from ipw.errors import UsageError
 from ipw.runs.checks.survey import recorded
 from ipw.runs.directory import RunDir
+from ipw.workloads.base import labelled
 from ipw.workloads.routing.parameters import Parameters
 from ipw.workloads.routing.streams.responses import FLAG, RecordedResponse, read_responses, routed
 from ipw.workloads.routing.trace import Writer, part_path, part_paths, read_part, write_part
@@ -36,7 +37,7 @@ def import_trace(source: Path, folder: Path, num_experts: int | None = None) -> 
         _import_recorded(read_responses(source), source, folder, num_experts)
 
 
-def import_run(run: RunDir, parameters: Parameters) -> None:
+def import_run(run: RunDir, parameters: Parameters, label: str | None = None) -> None:
     """Fill `run` with the trace that `parameters` name, as a finished run in which nothing was measured."""
     assert parameters.trace is not None
     source = Path(parameters.trace)
@@ -51,6 +52,7 @@ def import_run(run: RunDir, parameters: Parameters) -> None:
             "basis_reason": "the routing was recorded elsewhere",
             "sensors": [],
             "recorded": recorded(run, None),
+            **labelled(label),
         }
     )
 

@@ -8,7 +8,7 @@ from typing import Any, cast, get_args
 from ipw.errors import UsageError
 from ipw.metering.meter import Meter
 from ipw.runs.directory import RunDir
-from ipw.workloads.base import NOBODY, Audience
+from ipw.workloads.base import NOBODY, Audience, labelled
 from ipw.workloads.routing.imports import import_run
 from ipw.workloads.routing.parameters import OnlinePolicy, Parameters
 from ipw.workloads.routing.run import run_routing as run_workload
@@ -21,24 +21,30 @@ def routing_parameters(*, offload: str | None, **options: Any) -> Parameters:
 
 
 def measure_routing(
-    parameters: Parameters, sensors: str, idle_s: float, out: Path, audience: Audience = NOBODY
+    parameters: Parameters,
+    sensors: str,
+    idle_s: float,
+    out: Path,
+    audience: Audience = NOBODY,
+    label: str | None = None,
 ) -> tuple[RunDir, bool]:
     """Load the model and read the corpus; returns the run, and whether it was interrupted."""
     if parameters.trace:
         run = RunDir.create(out, f"{Path(parameters.trace).stem}-routing")
-        import_run(run, parameters)
+        import_run(run, parameters, label)
         return run, False
     subject = load_subject(parameters.model)
-    label = f"{subject.facts['name']}-routing"
+    slug = f"{subject.facts['name']}-routing"
     manifest = {
         "workload": {"kind": "routing", "parameters": parameters.as_dict() | {"idle_s": idle_s}},
         "model": subject.facts,
+        **labelled(label),
     }
-    run = RunDir.create(out, label)
+    run = RunDir.create(out, slug)
     try:
         with (
             Meter(run, manifest, sensors) as meter,
-            audience.show(label, meter.live, estimated=meter.basis == "estimate") as progress,
+            audience.show(slug, meter.live, estimated=meter.basis == "estimate") as progress,
         ):
             meter.idle("idle before", idle_s)
             run_workload(meter, meter.journal, run.path, subject, parameters, progress)

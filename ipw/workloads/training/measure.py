@@ -9,7 +9,7 @@ from typing import Any
 from ipw.errors import MissingExtraError, UsageError, near
 from ipw.metering.meter import Meter
 from ipw.runs.directory import RunDir
-from ipw.workloads.base import NOBODY, Audience
+from ipw.workloads.base import NOBODY, Audience, labelled
 from ipw.workloads.training.parameters import METHODS, Parameters
 from ipw.workloads.training.run import Ended
 from ipw.workloads.training.run import run_training as run_workload
@@ -35,22 +35,28 @@ def train_parameters(*, method: str, **options: Any) -> Parameters:
 
 
 def measure_training(
-    parameters: Parameters, sensors: str, idle_s: float, out: Path, audience: Audience = NOBODY
+    parameters: Parameters,
+    sensors: str,
+    idle_s: float,
+    out: Path,
+    audience: Audience = NOBODY,
+    label: str | None = None,
 ) -> tuple[RunDir, list[Ended], bool]:
     """Train; returns the run, how each method ended, and whether it was interrupted."""
     if not find_spec("torch"):
         raise MissingExtraError("training", "torch")
     if "lora" in parameters.methods and not find_spec("peft"):
         raise MissingExtraError("the method lora", "lora")
-    label = f"{Path(parameters.model).name}-training"
+    slug = f"{Path(parameters.model).name}-training"
     workload = {"kind": "train", "parameters": parameters.as_dict() | {"idle_s": idle_s}}
-    run = RunDir.create(out, label)
+    manifest = {"workload": workload, "model": {"name": parameters.model}, **labelled(label)}
+    run = RunDir.create(out, slug)
     ended: list[Ended] = []
     try:
-        with Meter(run, {"workload": workload, "model": {"name": parameters.model}}, sensors) as meter:
+        with Meter(run, manifest, sensors) as meter:
             if parameters.budget_j is not None and meter.basis is None:
                 raise UsageError("a budget of joules needs a sensor, and none can be read", "ipw doctor")
-            with audience.show(label, meter.live, estimated=meter.basis == "estimate") as progress:
+            with audience.show(slug, meter.live, estimated=meter.basis == "estimate") as progress:
                 meter.idle("idle before", idle_s)
                 ended = run_workload(meter, meter.journal, run, parameters, progress, idle_s=idle_s)
                 meter.idle("idle after", idle_s)

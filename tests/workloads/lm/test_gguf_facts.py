@@ -44,6 +44,32 @@ def test_a_file_without_a_name_is_called_by_its_own(tmp_path: Path) -> None:
     assert (facts["name"], facts["parameters"], facts["quantisation"]) == ("mine", 0, None)
 
 
+@pytest.mark.parametrize(
+    ("file_type", "tensor", "told"),
+    [
+        (15, 12, "Q4_K_M"),
+        (14, 12, "Q4_K_S"),
+        (15 + 1024, 12, "Q4_K_M"),
+        (30, 23, "IQ4_XS"),
+        (32, 30, "BF16"),
+        (1, 8, None),  # a converter that left F16 in the header of a file of q8_0
+        (9999, 12, None),
+        (None, 12, None),
+    ],
+)
+def test_the_mixture_of_types_has_the_name_that_people_know(
+    tmp_path: Path, file_type: int | None, tensor: int, told: str | None
+) -> None:
+    def text(word: str) -> bytes:
+        return struct.pack("<Q", len(word)) + word.encode()
+
+    entries = [] if file_type is None else [text("general.file_type") + struct.pack("<II", 4, file_type)]
+    weights = text("w") + struct.pack("<IQIQ", 1, 256, tensor, 0)
+    path = tmp_path / "m.gguf"
+    path.write_bytes(b"GGUF" + struct.pack("<IQQ", 3, 1, len(entries)) + b"".join(entries) + weights)
+    assert gguf_facts(path)["file_type"] == told
+
+
 def test_no_file_is_told_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(IpwError, match="cannot be read: No such file"):
         gguf_facts(tmp_path / "none.gguf")

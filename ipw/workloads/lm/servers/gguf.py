@@ -6,6 +6,7 @@ Layout: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md (versions 2 an
 from __future__ import annotations
 
 import hashlib
+import re
 import struct
 from collections import Counter
 from math import prod
@@ -26,6 +27,15 @@ TENSOR_TYPES = {
     20: "iq4_nl", 21: "iq3_s", 22: "iq2_s", 23: "iq4_xs", 24: "i8", 25: "i16", 26: "i32", 27: "i64", 28: "f64",
     29: "iq1_m", 30: "bf16", 34: "tq1_0", 35: "tq2_0", 39: "mxfp4",
 }  # fmt: skip
+FILE_TYPES = {
+    0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 7: "Q8_0", 8: "Q5_0", 9: "Q5_1", 10: "Q2_K", 11: "Q3_K_S",
+    12: "Q3_K_M", 13: "Q3_K_L", 14: "Q4_K_S", 15: "Q4_K_M", 16: "Q5_K_S", 17: "Q5_K_M", 18: "Q6_K", 19: "IQ2_XXS",
+    20: "IQ2_XS", 21: "Q2_K_S", 22: "IQ3_XS", 23: "IQ3_XXS", 24: "IQ1_S", 25: "IQ4_NL", 26: "IQ3_S", 27: "IQ3_M",
+    28: "IQ2_S", 29: "IQ2_M", 30: "IQ4_XS", 31: "IQ1_M", 32: "BF16", 36: "TQ1_0", 37: "TQ2_0", 38: "MXFP4_MOE",
+}  # fmt: skip
+"""What `general.file_type` calls a mixture of tensor types: `llama_ftype` in llama.cpp's llama.h."""
+GUESSED = 1024
+"""A bit that llama.cpp adds where it found the type by looking."""
 
 
 def is_gguf(model: str) -> bool:
@@ -77,8 +87,8 @@ class Tensor(NamedTuple):
 def gguf_facts(path: Path) -> dict[str, Any]:
     """Name, architecture, parameters (and those active for a token), quantisation, context, experts and digest.
 
-    `quantisation` is the type of most parameters; what a token costs is there too (token_costs.py). Raises IpwError for
-    a file that is no GGUF or cannot be read.
+    `quantisation` is the type of most parameters, `file_type` what people call the mixture (`Q4_K_M`); what a token
+    costs is there too (token_costs.py). Raises IpwError for a file that is no GGUF or cannot be read.
     """
     try:
         with path.open("rb") as file:
@@ -104,13 +114,15 @@ def gguf_facts(path: Path) -> dict[str, Any]:
     if total not in COUNT:
         raise IpwError(f"model {path} is no GGUF file: it tells of {total:.3g} parameters", WHOLE)
     active = total - routed + routed * used // experts if used and experts else total
+    usual = sizes.most_common(1)[0][0] if sizes else None
     size = path.stat().st_size
     return {
         "name": name_told or path.stem,
         "architecture": architecture,
         "parameters": total,
         "active_parameters": active,
-        "quantisation": sizes.most_common(1)[0][0] if sizes else None,
+        "quantisation": usual,
+        "file_type": _file_type(entries.get("general.file_type"), usual),
         "context_tokens": counted(entries.get(f"{architecture}.context_length")),
         "experts": experts,
         "experts_per_token": used,
@@ -118,6 +130,13 @@ def gguf_facts(path: Path) -> dict[str, Any]:
         **token_costs(active - looked_up, size / total if total else 0.0),
         "digest": f"sha256:{digest}",
     }
+
+
+def _file_type(told: object, usual: str | None) -> str | None:
+    """Name the mixture of types that a header tells, where most weights are of that kind: converters may not set it."""
+    name = FILE_TYPES.get(told & ~GUESSED) if type(told) is int else None
+    family = re.match(r"[a-z]+\d+", usual or "")
+    return name if name and family and name.lower().startswith(family[0]) else None
 
 
 def gguf_header(file: BinaryIO) -> tuple[dict[str, Any], list[Tensor]]:
