@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from ipw.attribution.beside import Beside, Joined, joined
 from ipw.attribution.ranks import rank_flags, rank_parts
 from ipw.energy.attribution import Attribution, Share, attribute
 from ipw.energy.curve import Curve, Ints, coverage, energy_between, lost_j
@@ -60,11 +62,16 @@ def journal_spans(run: RunDir, phase: str) -> list[tuple[int, int]]:
 
 
 def attribute_run(
-    recorded: Recorded, spans: Spans, window_ns: tuple[int, int], engine: Engine | None = None
+    recorded: Recorded,
+    spans: Spans,
+    window_ns: tuple[int, int],
+    engine: Engine | None = None,
+    beside: Beside | None = None,
 ) -> Attributed | None:
     """Attribute the window's energy to `spans`, channel by channel; `None` where no channel was read.
 
-    By the steps of an `engine` whose units are the spans' owners, where one is given and its steps can be told.
+    By the steps of an `engine` whose units are the spans' owners, where one is given and its steps can be told. What
+    goes on `beside` has a share too: its owners come behind those of the spans.
 
     Channels are independent sensors, so half-widths of intervals add in quadrature; their gains stay apart.
     """
@@ -74,7 +81,12 @@ def attribute_run(
         return None
     complete = len(names) == len(recorded.in_total)
     idle_ns = journal_spans(recorded.folder, IDLE)
-    parts = [attribute(found[name], spans, window_ns=window_ns, idle_ns=idle_ns, engine=engine) for name in names]
+    scopes = {channel["name"]: channel.get("scope") for channel in recorded.in_total}
+    parts = []
+    for name in names:
+        flying = joined(spans, engine, beside, scopes[name]) if beside else Joined(spans, engine)
+        part = attribute(found[name], flying.spans, window_ns=window_ns, idle_ns=idle_ns, engine=flying.engine)
+        parts.append(replace(part, spans=_cut(part.spans, spans.owner.size)))
     measured = [part.measured_j for part in parts]
     covers = [coverage(found[name], *window_ns)[0] if window_ns[1] > window_ns[0] else 1.0 for name in names]
     errors = [_half_width(found, names, window_ns, end) for end in (1, 2)]

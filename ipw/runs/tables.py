@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ipw.errors import UsageError
+from ipw.runs.agent_tables import OF_QUERIES, TASKS, TOOLS
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -36,8 +37,10 @@ TABLES: Mapping[str, Mapping[str, str]] = {
                          "tool_calls"), WHOLE),
         **dict.fromkeys(("score", "logprob_sum", "prefill_energy_j", "decode_energy_j", "power_w"), REAL),
         **dict.fromkeys(("forwards", "committed", "computed", "computable", "answer_length", "spared", "agrees"), REAL),
-        "parsed": REAL, "itl_us": WHOLES, "itl_counts": WHOLES, **ENERGY,
+        "parsed": REAL, "itl_us": WHOLES, "itl_counts": WHOLES, **ENERGY, **OF_QUERIES,
     },
+    "tasks": TASKS,
+    "tools": TOOLS,
     "spans": {"name": TEXT, "phase!": TEXT, "start_ns!": WHOLE, "end_ns!": WHOLE, "span_id": WHOLE, "parent_id": WHOLE,
               "tokens": WHOLE, "status": TEXT, "error": TEXT, "rank": WHOLE, **ENERGY},
     "steps": {"method!": TEXT, "step": WHOLE, "start_ns": WHOLE, "end_ns": WHOLE, **ENERGY, "loss!?": REAL,

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ipw.attribution.beside import Beside
 from ipw.attribution.queries.arrivals import read_arrivals
 from ipw.attribution.queries.engine_seen import engine_seen
 from ipw.attribution.queries.journal_table import ARRIVALS_AT, journal_tables, query_tables
 from ipw.attribution.queries.phases import DECODE, MISSING, PREFILL, Timing, first_owners, query_spans
 from ipw.attribution.queries.server_counts import server_counts
 from ipw.attribution.queries.windows import attribute_windows, measured_windows
-from ipw.attribution.run import MEASURED, Attributed, straight_energy, unread
+from ipw.attribution.run import MEASURED, Attributed, placed, straight_energy, unread
+from ipw.energy.attribution import Share
 from ipw.energy.timeline import Spans
 from ipw.runs.directory import RunDir
 from ipw.runs.recorded import Recorded
@@ -47,11 +49,29 @@ class Finished(NamedTuple):
     """Which queries of the journal these are."""
 
 
+class BesideDrew(NamedTuple):
+    """What the owners of activities beside the requests drew."""
+
+    share: Share
+    known: npt.NDArray[np.bool_]
+    """Whether readings surround all that each owner did."""
+
+
 def derive_lm(run: RunDir) -> None:
     """Write `queries.parquet` and `spans.parquet`, and the attribution's totals to the manifest."""
+    derive_queries(run, read_finished(run))
+
+
+def derive_queries(
+    run: RunDir, finished: Finished, beside: Beside | None = None, more: Mapping[str, pa.Array] | None = None
+) -> BesideDrew | None:
+    """Do the same with what went on `beside` the queries that count, and with `more` columns of these.
+
+    Returns what those activities drew, where there are any and it is known.
+    """
     import pyarrow as pa
 
-    recorded, finished = Recorded.of(run), read_finished(run)
+    recorded = Recorded.of(run)
     timing = finished.timing
     asked = Timing(*_joined([timing, finished.others]))
     chunks, kept = read_arrivals(run, asked, finished.arrivals_at)
@@ -64,7 +84,14 @@ def derive_lm(run: RunDir) -> None:
     marked = list(run.journal("span"))
     windows = measured_windows(marked, timing)
     # Knowing of the warm-up before it: what that drew is no whim of idle power.
-    attributed = attribute_windows(recorded, everything, windows, engine) if windows else None
+    attributed = attribute_windows(recorded, everything, windows, engine, beside) if windows else None
+    drew = None
+    if attributed and beside:
+        drew = _drew(recorded, beside, attributed, everything.owners or 0)
+        attributed = attributed.first(everything.owner.size, everything.owners or 0)
+        beside_j = float(drew.share.energy_j.sum())
+        attributed.facts["attributed_j"] -= beside_j
+        attributed.facts["beside_j"] = beside_j
     if attributed:
         failed_tries_j = float(attributed.owners.energy_j[timing.start_ns.size :].sum())
         attributed.facts["attributed_j"] -= failed_tries_j
@@ -78,9 +105,22 @@ def derive_lm(run: RunDir) -> None:
     run.update_manifest(scoring=scores[1] if scores else None)
     columns = query_energy(timing, spans, attributed)
     columns |= {name: column[finished.kept] for name, column in scores[0]._asdict().items()} if scores else {}
-    run.write_parts("queries", query_parts(run, columns, finished.kept))
+    run.write_parts("queries", query_parts(run, columns, finished.kept, more))
     run.write_parts("spans", span_parts(recorded, finished.query_id, marked, spans, attributed))
     pa.default_memory_pool().release_unused()
+    return drew
+
+
+def _drew(recorded: Recorded, beside: Beside, attributed: Attributed, queries: int) -> BesideDrew:
+    whole = attributed.owners
+    net = whole.net_energy_j
+    share = Share(
+        whole.energy_j[queries:], whole.low_j[queries:], whole.high_j[queries:], None if net is None else net[queries:]
+    )
+    known = np.ones(beside.owners, bool)
+    for curve in recorded.total_curves.values():
+        np.logical_and.at(known, beside.owner, placed(curve, beside.start_ns, beside.end_ns))
+    return BesideDrew(share, known)
 
 
 def read_finished(run: RunDir) -> Finished:
@@ -139,7 +179,9 @@ def query_energy(timing: Timing, spans: Spans, attributed: Attributed | None) ->
     return {name: np.where(known, column, np.nan) for name, column in columns.items()}
 
 
-def query_parts(run: RunDir, columns: Columns, kept: npt.NDArray[np.bool_]) -> Iterator[pa.Table]:
+def query_parts(
+    run: RunDir, columns: Columns, kept: npt.NDArray[np.bool_], more: Mapping[str, pa.Array] | None = None
+) -> Iterator[pa.Table]:
     """`queries.parquet`, piece by piece: what the journal has of those `kept`, and `columns`, which overrule it."""
     at = read = 0
     for whole in query_tables(run):
@@ -148,6 +190,8 @@ def query_parts(run: RunDir, columns: Columns, kept: npt.NDArray[np.bool_]) -> I
         table = part.drop_columns([name for name in columns if name in part.column_names])
         for name, column in _rows(columns, at, at + part.num_rows).items():
             table = table.append_column(name, column)
+        for name, array in (more or {}).items():
+            table = table.append_column(name, array.slice(at, part.num_rows))
         at, read = at + part.num_rows, read + whole.num_rows
         yield table
 

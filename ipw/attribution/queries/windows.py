@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ipw.attribution.beside import Beside
 from ipw.attribution.queries.phases import Timing
 from ipw.attribution.run import MEASURED, Attributed, attribute_run
 from ipw.energy.attribution import Share
@@ -30,19 +31,25 @@ def measured_windows(marked: Sequence[Mapping[str, Any]], timing: Timing) -> lis
 
 
 def attribute_windows(
-    recorded: Recorded, spans: Spans, windows: Sequence[Window], engine: Engine | None = None
+    recorded: Recorded,
+    spans: Spans,
+    windows: Sequence[Window],
+    engine: Engine | None = None,
+    beside: Beside | None = None,
 ) -> Attributed | None:
     """Attribute each window to the spans in it, and join what comes of it; `None` where no channel was read.
 
     All readings and all spans tell the levels of power. What was drawn between two windows is nobody's.
     """
-    parts = [part for window in windows if (part := attribute_run(recorded, spans, window, engine)) is not None]
+    parts = [part for window in windows if (part := attribute_run(recorded, spans, window, engine, beside)) is not None]
     if len(parts) < 2:
         return parts[0] if parts else None
     joined, ends = parts[0], [window[1] for window in windows[:-1]]
     span_part = np.searchsorted(ends, spans.start_ns)  # a decode may begin in the very moment in which all ends
     owner_part = np.zeros(parts[0].owners.energy_j.size, np.int64)
     owner_part[spans.owner] = span_part
+    if beside:
+        owner_part[(spans.owners or 0) + beside.owner] = np.searchsorted(ends, beside.start_ns)
     return joined._replace(
         window_ns=(windows[0][0], windows[-1][1]),
         spans=_chosen([part.spans for part in parts], span_part),

@@ -1,0 +1,41 @@
+"""Tables and metrics of a run of agents: its requests as those of a language model, and tools and tasks beside them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ipw.attribution.queries.tables import JOULES, derive_queries, read_finished
+from ipw.errors import UsageError
+from ipw.runs.agent_tables import TASKS, TOOLS
+from ipw.runs.directory import RunDir
+from ipw.runs.tries import counted
+from ipw.workloads.agents.asked import Asked
+from ipw.workloads.agents.joules import Drew, beside, each_call, gaps_and_pauses
+from ipw.workloads.agents.structure import structure
+from ipw.workloads.agents.tables import COUNTS, columns_of_queries, table, task_rows, tool_rows
+from ipw.workloads.agents.task_scores import read_task_scores
+
+
+def derive_agent(run: RunDir) -> dict[str, Any] | None:
+    """Write `queries.parquet`, `spans.parquet`, `tasks.parquet` and `tools.parquet`, and totals to the manifest.
+
+    What the devices drew is divided among requests, calls of tools, and pauses of tasks; the rest is idle, or nobody's.
+    """
+    finished = read_finished(run)
+    found = structure([Asked.from_record(record) for record in counted(run)])
+    query_id = finished.query_id.to_pylist()
+    if len(query_id) != len(found.asked):
+        raise UsageError(f"{run}: some lines of its journal cannot be read", "was the run copied whole?")
+    drew = derive_queries(run, finished, beside(found), columns_of_queries(found, query_id))
+    written = run.read_table("queries", (*JOULES, *COUNTS))
+    assert written is not None
+    numbers = {name: written[name].cast("float64").to_numpy(zero_copy_only=False) for name in (*JOULES, *COUNTS)}
+    of_gaps, of_pauses = gaps_and_pauses(found, drew)
+    of_queries = Drew(*(np.asarray(numbers[name]) for name in JOULES))
+    scores = read_task_scores(run)
+    rows = task_rows(found, of_queries, of_gaps, of_pauses, numbers, scores)
+    run.write_table("tasks", table(rows, TASKS))
+    run.write_table("tools", table(tool_rows(found, each_call(found, of_gaps), query_id), TOOLS))
+    return None

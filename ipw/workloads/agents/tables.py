@@ -1,0 +1,203 @@
+"""Tables of a run of agents: `tasks.parquet`, `tools.parquet`, and columns of `queries.parquet`."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ipw.runs.agent_tables import OF_QUERIES
+from ipw.workloads.agents.asked import ASSISTANT, Asked
+from ipw.workloads.agents.joules import Drew, summed
+from ipw.workloads.agents.structure import Structure
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Floats = npt.NDArray[np.float64]
+COUNTS = ("prompt_tokens", "cached_tokens", "completion_tokens")
+
+
+def columns_of_queries(found: Structure, query_id: Sequence[str]) -> dict[str, pa.Array]:
+    """Say where each request stands, in their order."""
+    import pyarrow as pa
+
+    named: dict[str, list[Any]] = defaultdict(list)
+    for one, place, task in zip(found.asked, found.places, found.tasks, strict=True):
+        row = {
+            "task": task,
+            "conversation": None if place.conversation is None else place.conversation + 1,
+            "turn": place.turn,
+            "tool": tools_of(one),
+            "role": one.role,
+            "model": one.model,
+            "api": one.api,
+            "continues": None if place.parent is None else query_id[place.parent],
+            "retries": None if place.retries is None else query_id[place.retries],
+        }
+        for name, value in row.items():
+            named[name].append(value)
+    return {name: pa.array(named[name], pa.type_for_alias(kind)) for name, kind in OF_QUERIES.items()}
+
+
+def tools_of(one: Asked) -> str | None:
+    """Name the tools that an answer asks for, each once."""
+    names = dict.fromkeys(call.name for call in one.said.calls) if one.said else {}
+    return ", ".join(names) or None
+
+
+def task_rows(
+    found: Structure,
+    of_queries: Drew,
+    of_gaps: Drew,
+    of_pauses: Drew,
+    tokens: Mapping[str, Floats],
+    scores: Mapping[str, float],
+) -> list[dict[str, Any]]:
+    """Make a row a task, in the order in which they begin. Σ turns + tools + pauses of a task is its `energy_j`.
+
+    `tokens` are `COUNTS` of the requests; NaN where unknown.
+    """
+    members: dict[str, list[int]] = defaultdict(list)
+    for number, name in enumerate(found.tasks):
+        if name is not None:
+            members[name].append(number)
+    gaps: dict[str, list[int]] = defaultdict(list)
+    for number, gap in enumerate(found.gaps):
+        gaps[found.tasks[gap.request] or ""].append(number)
+    waits: dict[str, list[int]] = defaultdict(list)
+    for number, pause in enumerate(found.pauses):
+        waits[pause.task].append(number)
+    calls: dict[str, list[int]] = defaultdict(list)
+    for number, call in enumerate(found.calls):
+        calls[found.tasks[call.request] or ""].append(number)
+    retried, once_more = found.retried(), repeated_share(found)
+    rows = []
+    for name, mine in sorted(members.items(), key=lambda item: min(found.asked[i].start_ns for i in item[1])):
+        turns, tools, rest = _rows(of_queries, mine), _rows(of_gaps, gaps[name]), _rows(of_pauses, waits[name])
+        whole = summed([turns, tools, rest])
+        bad = [i for i in mine if not found.asked[i].ok]
+        at = [found.places[i] for i in mine]
+        ends = [found.asked[i].end_ns for i in mine] + [found.gaps[i].end_ns for i in gaps[name]]
+        prompts = [tokens["prompt_tokens"][i] for i in mine if found.places[i].turn]
+        first = min(mine, key=lambda i: found.asked[i].start_ns)
+        rows.append(
+            {
+                "task": name,
+                "conversations": len({place.conversation for place in at} - {None}),
+                "turns": sum(1 for i in mine if found.places[i].turn and i not in retried),
+                "forks": _forks(found, mine, retried),
+                "requests": len(mine),
+                "failed": len(bad),
+                "tool_calls": len(calls[name]),
+                "start_ns": found.asked[first].start_ns,
+                "end_ns": max(ends),
+                **{column: known(values[0]) for column, values in whole._asdict().items()},
+                "turn_energy_j": known(turns.energy_j.sum()),
+                "tool_energy_j": known(tools.energy_j.sum()),
+                "pause_energy_j": known(rest.energy_j.sum()),
+                "failed_energy_j": known(of_queries.energy_j[bad].sum()),
+                "repeated_tool_energy_j": known((of_gaps.energy_j * once_more)[gaps[name]].sum()),
+                "tool_s": sum(found.gaps[i].end_ns - found.gaps[i].start_ns for i in gaps[name]) / 1e9,
+                **{column: _sum(tokens[column][mine]) for column in COUNTS},
+                "resent_tokens": _resent(found, mine, tokens),
+                "first_prompt_tokens": _whole(prompts[0] if prompts else np.nan),
+                "most_prompt_tokens": _whole(np.nanmax(prompts) if np.isfinite(prompts).any() else np.nan),
+                "alike": beginning(found.asked[first]),
+                "score": scores.get(name),
+            }
+        )
+    return rows
+
+
+def tool_rows(found: Structure, of_calls: Drew, query_id: Sequence[str]) -> list[dict[str, Any]]:
+    """Make a row for every call of a tool, in order of the answers that ask for them."""
+    rows = []
+    for number, call in enumerate(found.calls):
+        place = found.places[call.request]
+        gap = None if call.gap is None else found.gaps[call.gap]
+        rows.append(
+            {
+                "task": found.tasks[call.request],
+                "conversation": None if place.conversation is None else place.conversation + 1,
+                "turn": place.turn,
+                "query_id": query_id[call.request],
+                "tool": call.name,
+                "call_id": call.id or None,
+                "start_ns": gap and gap.start_ns,
+                "end_ns": gap and gap.end_ns,
+                "at_once": gap and gap.calls,
+                "repeated": call.repeated,
+                "failed": call.failed,
+                **{name: known(column[number]) for name, column in of_calls._asdict().items()},
+            }
+        )
+    return rows
+
+
+def table(rows: Sequence[Mapping[str, Any]], schema: Mapping[str, str]) -> pa.Table:
+    """Make a table of these columns."""
+    import pyarrow as pa
+
+    kinds = {name: pa.type_for_alias(kind) for name, kind in schema.items()}
+    return pa.table({name: pa.array([row[name] for row in rows], kind) for name, kind in kinds.items()})
+
+
+def beginning(one: Asked) -> str | None:
+    """Digest what a task begins with, so that repeats of one task are known as such."""
+    from ipw.workloads.agents.conversations import chains
+
+    start = [message for message in one.messages if message.role != ASSISTANT]
+    return chains(start)[-1] if start else None
+
+
+def repeated_share(found: Structure) -> Floats:
+    """Of each gap, the share of its calls that repeat one before."""
+    count = np.zeros(len(found.gaps))
+    for call in found.calls:
+        if call.gap is not None and call.repeated:
+            count[call.gap] += 1
+    share: Floats = count / np.array([gap.calls for gap in found.gaps], np.float64)
+    return share
+
+
+def known(value: float) -> float | None:
+    """Give what is not known as `None`."""
+    return float(value) if np.isfinite(value) else None
+
+
+def _rows(drew: Drew, numbers: Sequence[int]) -> Drew:
+    return Drew(*(column[np.array(numbers, np.int64)] for column in drew))
+
+
+def _sum(values: Floats) -> int | None:
+    """Sum what is known; `None` where nothing is."""
+    return int(np.nansum(values)) if np.isfinite(values).any() else None
+
+
+def _whole(value: float) -> int | None:
+    return int(value) if np.isfinite(value) else None
+
+
+def _forks(found: Structure, mine: Sequence[int], retried: set[int]) -> int:
+    """How many requests continue one that another had continued before."""
+    parents = [found.places[i].parent for i in mine if i not in retried and found.places[i].parent is not None]
+    return len(parents) - len(set(parents))
+
+
+def _resent(found: Structure, mine: Sequence[int], tokens: Mapping[str, Floats]) -> int | None:
+    """Tokens that were in the prompt or the answer before, and were sent again."""
+    sent = np.array([tokens["prompt_tokens"][i] for i in mine])
+    before = []
+    for i in mine:
+        parent = found.places[i].parent
+        both = (
+            0.0
+            if parent is None
+            else tokens["prompt_tokens"][parent] + np.nan_to_num(tokens["completion_tokens"][parent])
+        )
+        before.append(both)
+    return _sum(np.minimum(sent, np.array(before)))

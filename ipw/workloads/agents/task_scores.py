@@ -1,0 +1,35 @@
+"""Scores of tasks, as they were given: `task-scores.jsonl` in the run, a line a task."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from ipw.foreign_json import parsed
+from ipw.runs.directory import RunDir
+from ipw.runs.files import replacing
+from ipw.shapes import finite
+
+TASK_SCORES = "task-scores.jsonl"
+
+
+def write_task_scores(run: RunDir, scores: Mapping[str, float]) -> None:
+    """Keep the scores of tasks with the run; later ones replace all that was there."""
+    with replacing(run.path / TASK_SCORES, durable=True) as file:
+        for name, score in scores.items():
+            file.write(json.dumps({"task": name, "score": score}).encode() + b"\n")
+
+
+def read_task_scores(run: RunDir) -> dict[str, float]:
+    """Read them; a line that is none is left out. Without any, no task is scored."""
+    path = run.path / TASK_SCORES
+    found: dict[str, float] = {}
+    for line in path.read_bytes().splitlines() if path.is_file() else ():
+        try:
+            record = parsed(line)
+        except ValueError:
+            continue
+        score = finite(record.get("score")) if isinstance(record, dict) else None
+        if score is not None and isinstance(record.get("task"), str):
+            found[record["task"]] = min(max(score, 0.0), 1.0)
+    return found
