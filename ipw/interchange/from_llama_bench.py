@@ -85,7 +85,7 @@ def _prompt_rate(value: float, n: int | None) -> Metric:
 def _why(definition: Definition) -> str:
     if definition.is_energy:
         return "llama-bench does not measure energy"
-    if definition.numerator == "score":
+    if definition.numerator in {"score", "right"}:
         return "llama-bench asks no questions: nothing is right or wrong"
     if definition.name == "output_tokens_per_s":
         return "this test writes no tokens"

@@ -178,7 +178,7 @@ def _metrics(queries: Sequence[Query]) -> tuple[dict[str, float | None], Callabl
     def why(definition: Definition) -> str:
         if definition.name in {"prefill_energy_per_token_j", "decode_energy_per_token_j"}:
             return "phases are not imported"
-        if "score" in (definition.numerator, definition.denominator) and len(right) < n:
+        if {"score", "right"} & {definition.numerator, definition.denominator} and len(right) < n:
             return f"{n - len(right)} of {n} answers were not judged"
         if definition.numerator and definition.is_energy and len(energy) < n:
             return f"{n - len(energy)} of {n} queries have no joules: fewer than two readings fell into each"

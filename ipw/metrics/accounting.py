@@ -109,7 +109,7 @@ def account(outcomes: Outcomes, manifest: Mapping[str, Any]) -> Questions:
     limit = number(parameters.get("max_failed_percent"))
     scorer = Recorded(manifest).scoring.get("scorer") or dataset.get("scorer") or parameters.get("scorer")
     parsed = outcomes.parsed[ok]
-    unscored = int(np.isnan(outcomes.score[ok]).sum())
+    unscored = int((np.isnan(outcomes.score) & (outcomes.graded != 0))[ok].sum())
     because, count = commonest(outcomes.error[~ok].tolist())
     sources = Counter(outcomes.tokens_source[ok].tolist())
     return Questions(

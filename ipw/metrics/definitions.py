@@ -55,8 +55,8 @@ RATIOS = (
         "Accuracy per joule (IPJ)",
         "1/J",
         "higher",
-        "mean score / mean energy of a query",
-        "score",
+        "mean score / mean energy of a query; of conversations, sum of the scores / energy of all turns",
+        "right",
         "energy_j",
     ),
     Definition(
@@ -75,7 +75,7 @@ RATIOS = (
         "lower",
         "energy of all queries / sum of their scores",
         "energy_j",
-        "score",
+        "right",
     ),
     Definition(
         "energy_per_output_token_j",

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Texts = npt.NDArray[np.object_]
 Bools = npt.NDArray[np.bool_]
 TEXTS = ("status", "error", "failure", "finish_reason", "tokens_source", "usage_doubt")
-NUMBERS = ("score", "parsed", "logprob_tokens", "completion_tokens")
+NUMBERS = ("score", "parsed", "logprob_tokens", "completion_tokens", "graded")
 ANSWERS = ("response", "reasoning")
 """Of these texts only this is kept: whether they are white space alone, and whether an answer is the usual one. A text
 that is not there is not known."""
@@ -48,8 +48,10 @@ class Outcomes(NamedTuple):
     parsed: Array
     logprob_tokens: Array
     completion_tokens: Array
+    graded: Array
+    """0 where nothing can be right, as in a turn without an answer in the data set."""
     blank: Bools
-    """Whether the answer is there and says nothing."""
+    """Whether the answer is there and says nothing, nor calls a tool."""
     thinking: Bools
     """Whether there is thinking beside it."""
     usual: Texts
@@ -71,7 +73,7 @@ def load_outcomes(run: RunDir) -> Outcomes:
 def _tables(run: RunDir) -> Iterator[pa.Table]:
     import pyarrow as pa
 
-    columns = (*TEXTS, *NUMBERS, *ANSWERS)
+    columns = (*TEXTS, *NUMBERS, *ANSWERS, "tool_calls")
     yield pa.table({name: pa.nulls(0) for name in columns})
     if (run.path / "queries.parquet").is_file():
         yield from run.read_parts("queries", columns, ROWS)
@@ -82,7 +84,7 @@ def _tables(run: RunDir) -> Iterator[pa.Table]:
 
 
 def _plain(x: object, name: str) -> object:
-    if name in NUMBERS:
+    if name in NUMBERS or name == "tool_calls":
         return float(x) if isinstance(x, bool | int | float) else None
     if not isinstance(x, str):
         return None
@@ -110,7 +112,8 @@ def _columns(table: pa.Table, usual: str) -> list[npt.NDArray[np.generic]]:
     texts = [shared_texts(column(name, pa.string())) for name in TEXTS]
     numbers = [column(name, pa.float64()).to_numpy(zero_copy_only=False) for name in NUMBERS]
     response, reasoning = (pc.utf8_trim_whitespace(column(name, pa.string())) for name in ANSWERS)
-    said = pc.equal(response, ""), pc.not_equal(reasoning, "")
+    silent = pc.and_(pc.equal(response, ""), pc.equal(column("tool_calls", pa.float64()).fill_null(0), 0))
     alike = pc.equal(pc.utf8_slice_codeunits(response, 0, LONGEST), usual)
-    blank, thinking, same = (each.fill_null(False).to_numpy() for each in (*said, alike))
+    each = (silent, pc.not_equal(reasoning, ""), alike)
+    blank, thinking, same = (truths.fill_null(False).to_numpy() for truths in each)
     return [*texts, *numbers, blank, thinking, np.where(same, np.array(usual, np.object_), "")]

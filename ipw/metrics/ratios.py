@@ -22,6 +22,7 @@ Mask = npt.NDArray[np.bool_]
 UNSCORED = "the answers were not scored (ipw score RUN --scorer NAME)"
 ABSENT = {
     "score": UNSCORED,
+    "right": UNSCORED,
     "tokens": "no token counts",
     "uncached_tokens": "no token counts",
     "completion_tokens": "no token counts",
@@ -172,10 +173,13 @@ def ratio_metrics(
             continue
         value, interval, reason = _ratio(definition.denominator, terms[2 * index], terms[2 * index + 1], n)
         interval_by = "bootstrap over queries"
-        if definition.name == "accuracy" and bool(np.isin(queries.numbers["score"], (0.0, 1.0)).all()):
+        if definition.name == "accuracy" and bool(np.isin(queries.numbers["score"][known[index]], (0.0, 1.0)).all()):
             interval, interval_by = stats.wilson(terms[2 * index].total, n), "Wilson"
         if reason is None and n < len(queries):
-            reason = f"{len(queries) - n} of {len(queries)} queries are left out: not known for them"
+            whose = "turns are left out, which have no answer in the data set"
+            ungraded = definition.numerator == "score" and n == int((queries.numbers["graded"] != 0).sum())
+            left_out = whose if ungraded else "queries are left out: not known for them"
+            reason = f"{len(queries) - n} of {len(queries)} {left_out}"
         found[definition.name] = metric(
             definition, value, interval, n=n, interval_by=interval_by, reason=reason, **source
         )
@@ -191,7 +195,7 @@ def _terms(
     terms = []
     for index, (name, mask) in enumerate(columns):
         n, total, drawn = int(mask.sum()), float(values[:, index].sum()), draws[:, index]
-        if name == "score" and n and total in {0.0, float(n)}:
+        if name in {"score", "right"} and n and total in {0.0, float(n)}:
             drawn = n * stats.proportion_draws(total, n, seed)
         sd = _sd_of_sum(queries, name, mask, error)
         drawn = (drawn + sd * erring) * gain if name in ENERGY_COLUMNS else drawn
@@ -212,7 +216,7 @@ def _ratio(
     denominator_name: str, numerator: Term, denominator: Term, n: int
 ) -> tuple[float | None, Interval, str | None]:
     if denominator.total == 0:
-        return None, (None, None), "no answer was right" if denominator_name == "score" else "nothing to divide by"
+        return None, (None, None), "no answer was right" if denominator_name == "right" else "nothing to divide by"
     value = numerator.total / denominator.total
     with np.errstate(divide="ignore", invalid="ignore"):
         draws = np.where(denominator.draws > 0, numerator.draws / denominator.draws, np.inf)

@@ -51,7 +51,7 @@ def summarize(run: RunDir) -> dict[str, Any]:
     if recorded.unseen:
         queries, measured = queries.without_energy(), None
     metrics = window_metrics(run, measured, energy, duration_s, others)
-    by_subject = {}
+    by_subject, by_turn = {}, {}
     if kind and kind.answers:
         seed = seed_of(run_id)
         error = shared_error(queries, measured, number(recorded.attribution.get("idle_j")))
@@ -61,7 +61,9 @@ def summarize(run: RunDir) -> dict[str, Any]:
             metrics |= load(kind.metrics)(answered)
         for subject, part in queries.by_subject().items():
             by_subject[subject] = query_metrics(part, energy, error, seed_of(f"{run_id}/{subject}"))
-        for found in (metrics, *by_subject.values()):
+        for turn, part in queries.by_turn().items():
+            by_turn[turn] = query_metrics(part, energy, error, seed_of(f"{run_id}/turn {turn}"))
+        for found in (metrics, *by_subject.values(), *by_turn.values()):
             say_why_unscored(found, manifest)
         if part_of(workload, "parameters").get("logprobs") is True:
             metrics = {d.name: metric(d, None, reason=NO_LOGPROBS) for d in PERPLEXITY} | metrics
@@ -85,6 +87,8 @@ def summarize(run: RunDir) -> dict[str, Any]:
         "metrics": metrics,
         "by_subject": by_subject,
     }
+    if by_turn:
+        summary["by_turn"] = by_turn
     return with_questions(summary, run, manifest) if kind and kind.answers else summary
 
 

@@ -34,6 +34,8 @@ NUMBERS = (
     "energy_j",
     "energy_low_j",
     "energy_high_j",
+    "turn",
+    "graded",
     "prefill_energy_j",
     "decode_energy_j",
     "power_w",
@@ -54,7 +56,8 @@ class Queries:
     """All queries of a measured window, one a row. What is not known is NaN in `numbers`, '' in `texts`."""
 
     numbers: Mapping[str, Floats]
-    """`NUMBERS`, and what follows from them: `one`, `tokens`, `uncached_tokens`, `latency_s`, `ttft_s`, `itl_s`
+    """`NUMBERS`, and what follows from them: `right` (the score, and 0 in turns of a conversation in which nothing can
+    be right, whose `score` is NaN), `one`, `tokens`, `uncached_tokens`, `latency_s`, `ttft_s`, `itl_s`
     (the mean of a query), `good` (whether it keeps to the latency targets; NaN without any)."""
     texts: Mapping[str, npt.NDArray[np.object_]]
     sds: Mapping[str, Floats]
@@ -87,6 +90,11 @@ class Queries:
         """Split by subject, in alphabetical order; queries without one are left out."""
         subjects = self.texts["subject"]
         return {str(name): self.where(subjects == name) for name in np.unique(subjects) if name}
+
+    def by_turn(self) -> dict[str, Queries]:
+        """Split by the turn of a conversation, from the first on; none where there are no conversations."""
+        turns = self.numbers["turn"]
+        return {f"{turn:g}": self.where(turns == turn) for turn in np.unique(turns[np.isfinite(turns)])}
 
     def _parts(self) -> tuple[Mapping[str, Any], ...]:
         return self.numbers, self.texts, self.sds
@@ -126,6 +134,7 @@ def shared_texts(column: pa.ChunkedArray) -> npt.NDArray[np.object_]:
 def from_records(rows: Sequence[Mapping[str, Any]]) -> Queries:
     """Make the arrays from journal records, which know nothing of joules yet."""
     numbers = {name: np.array([_number(row.get(name)) for row in rows], np.float64) for name in NUMBERS}
+    numbers["graded"] = np.array([float(row.get("graded") is not False) for row in rows])
     texts = {name: np.array([_text(row.get(name)) for row in rows], np.object_) for name in TEXTS}
     return derived(numbers, texts)
 
@@ -135,9 +144,11 @@ def derived(numbers: dict[str, Floats], texts: dict[str, npt.NDArray[np.object_]
     known = {name: np.where(np.isfinite(column), column, np.nan) for name, column in numbers.items()}
     failed = texts["status"] != "ok"
     if np.isfinite(known["score"][~failed]).any() or failed.all():  # else nothing was scored, and failing is no wrong
-        known["score"] = np.where(failed, 0.0, np.clip(np.nan_to_num(known["score"]), 0.0, 1.0))
+        known["right"] = np.where(failed, 0.0, np.clip(np.nan_to_num(known["score"]), 0.0, 1.0))
+        known["right"] = np.where(known["graded"] == 0, 0.0, known["right"])
     else:
-        known["score"] = np.full(len(failed), np.nan)
+        known["right"] = np.full(len(failed), np.nan)
+    known["score"] = np.where(known["graded"] == 0, np.nan, known["right"])
     for name in ("prompt_tokens", "completion_tokens"):
         known[name] = np.where(failed, np.nan_to_num(known[name]), known[name])
     energy_sd = np.nan_to_num((known["energy_high_j"] - known["energy_low_j"]) / (2 * Z95))

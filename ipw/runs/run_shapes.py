@@ -41,6 +41,7 @@ MANIFEST: Shape = {
                   "slo?": {"*": float}, "series?": {"id?": str, "levels?": [int], "repeat?": int, "channels?": [str]}},
     "model?": {"name?": str, "device?": str, "expert_bytes?": COUNT},
     "server?": {"url?": str, "local?": bool, "told_by?": str, "ended?": str, "processes_unseen?": str},
+    "turns?": bool,
     "dataset?": {"name?": str, "digest?": str, "questions?": COUNT, "questions_digest?": str, "ids_digest?": str,
                  "scorer?": str, "notes?": [str]},
     "sensors_asked?": str, "process?": PROCESS, "basis?": str, "basis_reason?": str, "method?": str,
@@ -73,7 +74,8 @@ SUMMARY: Shape = {
     "workload?": MANIFEST["workload?"], "model?": MANIFEST["model?"], "basis?": str, "method?": str, "devices?": [str],
     "valid!": bool, "validity!": [CHECK], "other_load?": OTHER_LOAD, "other_gpu_load?": OTHER_GPU_LOAD,
     "metrics!": {"*": METRIC},
-    "by_subject?": {"*": {"*": METRIC}}, "by_method?": {"*": METHOD}, "questions?": {}, "files?": {"*": str},
+    "by_subject?": {"*": {"*": METRIC}}, "by_turn?": {"*": {"*": METRIC}}, "by_method?": {"*": METHOD},
+    "questions?": {}, "files?": {"*": str},
 }  # fmt: skip
 
 ASKED = {
@@ -83,7 +85,7 @@ ASKED = {
     "first_token_ns?": MOMENT, "end_ns?": MOMENT, "concurrency?": COUNT, "logprob_tokens?": COUNT,
     "last_token_ns?": MOMENT, "scheduled_ns?": MOMENT, "http_status?": COUNT, "chunks?": COUNT, "tool_calls?": COUNT,
     "score?": float, "logprob_sum?": float, "parsed?": bool, "itl_us?": [COUNT], "itl_counts?": [COUNT],
-    "arrivals?": COUNT, "timings?": {"*": float},
+    "arrivals?": COUNT, "timings?": {"*": float}, "task?": str, "conversation?": COUNT, "turn?": COUNT, "graded?": bool,
     "forwards?": COUNT, "positions?": COUNT, "committed?": [COUNT], "computed?": [COUNT], "agrees?": bool,
 }  # fmt: skip
 LINES: dict[str, Shape] = {

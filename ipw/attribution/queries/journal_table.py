@@ -22,16 +22,18 @@ PARSED_BYTES = 1 << 20
 
 TEXTS = (
     "query_id", "subject", "status", "error", "failure", "finish_reason", "tokens_source", "usage_doubt", "response",
-    "reasoning", "answer",
+    "reasoning", "answer", "task",
 )  # fmt: skip
 WHOLES = (
     "prompt_tokens", "completion_tokens", "cached_tokens", "start_ns", "first_token_ns", "end_ns", "concurrency",
-    "logprob_tokens", "last_token_ns", "scheduled_ns", "http_status", "chunks", "tool_calls",
+    "logprob_tokens", "last_token_ns", "scheduled_ns", "http_status", "chunks", "tool_calls", "conversation", "turn",
 )  # fmt: skip
 REALS = ("score", "logprob_sum")
-TRUTHS = ("parsed",)
+TRUTHS = ("parsed", "graded")
 LISTS = ("itl_us", "itl_counts")
-COLUMNS = (*TEXTS, *WHOLES, *REALS, *TRUTHS, *LISTS)
+TURNS = ("task", "conversation", "turn", "graded")
+"""Of `queries.parquet` too, where the run holds conversations."""
+COLUMNS = tuple(name for name in (*TEXTS, *WHOLES, *REALS, *TRUTHS, *LISTS) if name not in TURNS)
 """Of `queries.parquet`."""
 ARRIVALS_AT = "arrivals"
 """Where in `arrivals.bin` the chunks of a request stand."""
@@ -44,8 +46,9 @@ def query_tables(run: RunDir) -> Iterator[pa.Table]:
     """Tables of the finished queries in the order of the journal: at least one, maybe empty."""
     import pyarrow.compute as pc
 
-    for table in journal_tables(run, COLUMNS):
-        yield table.filter(pc.equal(table["kind"], "query")).select(list(COLUMNS))
+    columns = [*COLUMNS, *(TURNS if run.manifest().get("turns") else ())]
+    for table in journal_tables(run, columns):
+        yield table.filter(pc.equal(table["kind"], "query")).select(columns)
 
 
 def journal_tables(run: RunDir, columns: Sequence[str]) -> Iterator[pa.Table]:

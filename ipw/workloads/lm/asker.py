@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from ipw.runs.tries import CUT_OFF, PROBE
 from ipw.workloads.base import ArrivalsBook, Book, Counters, Progress
 from ipw.workloads.lm.http.client import ask, get
+from ipw.workloads.lm.http.failure import Failure
 from ipw.workloads.lm.http.parser import HttpError
 from ipw.workloads.lm.http.refusals import hint
 from ipw.workloads.lm.http.reply import Answer, Reply
@@ -18,6 +20,7 @@ from ipw.workloads.lm.scoring.answers import scored
 from ipw.workloads.lm.servers.endpoint import Endpoint
 from ipw.workloads.lm.servers.liveness import Liveness, Tried
 from ipw.workloads.texts.datasets import Question
+from ipw.workloads.texts.values import Message
 
 PRESENT_S = 2.0
 """For any answer at all."""
@@ -59,15 +62,16 @@ class Asker:
         self._write(kind, self._record(question, answer, 1), reply.arrivals())
         return answer
 
-    async def send(self, question: Question, due_ns: int | None) -> None:
-        """Ask inside the measured window."""
-        if due_ns is None:  # an open loop goes by the clock, whatever becomes of the server
+    async def send(self, question: Question, due_ns: int | None, messages: Sequence[Message] | None = None) -> Answer:
+        """Ask inside the measured window; `messages` take the place of the question's own."""
+        open_loop = self.parameters.rate is not None
+        if not open_loop:  # which goes by the clock, whatever becomes of the server
             await self.liveness.calm()
         self._in_flight += 1
-        in_flight = self.parameters.in_flight if due_ns is None else self._in_flight
+        in_flight = self._in_flight if open_loop else self.parameters.in_flight
         reply = Reply()
         try:
-            answer = await self._ask(question, reply)
+            answer = await self._ask(question, reply, messages)
         except asyncio.CancelledError:
             reply.fail("error", "cut off", "transport")
             answer = reply.answer(self._endpoint.key)
@@ -81,6 +85,14 @@ class Asker:
         record = self._record(question, answer, in_flight) | {"scheduled_ns": due_ns}
         came = reply.arrivals()
         self.liveness.take(answer, lambda counts: self._keep(question, answer, record, came, counts=counts))
+        return answer
+
+    def leave_out(self, question: Question, error: str, failure: Failure) -> None:
+        """Book a question that cannot be asked, as failed by what another failed by."""
+        reply = Reply()
+        reply.fail("error", error, failure)
+        answer = reply.answer(None)
+        self._keep(question, answer, self._record(question, answer, self.parameters.in_flight), b"", counts=True)
 
     def _keep(self, question: Question, answer: Answer, record: dict[str, Any], came: bytes, *, counts: bool) -> None:
         self._write("query" if counts else CUT_OFF, record, came)
@@ -95,7 +107,7 @@ class Asker:
         else:
             counters.errors += 1
             counters.remedy = counters.remedy or hint(answer.error or "", self.url, key=self.has_key)
-            self.failed += [question] if self.parameters.retries else []
+            self.failed += [question] if self.parameters.retries and not question.conversation else []
         self._progress(counters)
 
     async def _present(self) -> str | None:
@@ -123,9 +135,9 @@ class Asker:
         self._write(PROBE, self._record(question, answer, 1), reply.arrivals())
         return answer
 
-    async def _ask(self, question: Question, reply: Reply) -> Answer:
+    async def _ask(self, question: Question, reply: Reply, messages: Sequence[Message] | None = None) -> Answer:
         endpoint = self._endpoint
-        return await ask(self._transport, endpoint.model, question.sent, self._limits, endpoint.key, reply)
+        return await ask(self._transport, endpoint.model, messages or question.sent, self._limits, endpoint.key, reply)
 
     def _write(self, kind: str, record: dict[str, Any], came: bytes) -> None:
         """Keep a record, and before it when its chunks came."""
@@ -142,9 +154,15 @@ class Asker:
             "query_id": question.id,
             "subject": question.subject,
             **told,
-            "answer": question.answer,
+            "answer": question.answer if question.graded else None,
+            **(_place(question) if question.conversation else {}),
+            **({} if question.graded else {"graded": False}),
             **({"aliases": question.aliases} if question.aliases else {}),
             "score": mine.score,
             "parsed": mine.parsed,
             "concurrency": concurrency,
         }
+
+
+def _place(question: Question) -> dict[str, Any]:
+    return {"task": question.task, "conversation": question.conversation, "turn": question.turn}

@@ -20,6 +20,7 @@ from ipw.runs.owner import Owner
 from ipw.secrets_out import blotted
 from ipw.system import process_created_s
 from ipw.workloads.base import NOBODY, Audience, Counters, Progress, labelled
+from ipw.workloads.lm.conversation import said_before
 from ipw.workloads.lm.length_fit import fitted, told
 from ipw.workloads.lm.parameters import Parameters, latency_targets
 from ipw.workloads.lm.plan import Plan, plan
@@ -94,6 +95,7 @@ def measure_into(
     Returns whether it was interrupted.
     """
     idle_s = manifest["workload"]["parameters"]["idle_s"]
+    said = said_before(run, finished, planned.dataset.questions)
     theirs = server_processes(endpoint.url.host, endpoint.url.port) if endpoint.place.local else Found()
     server = dict(manifest["server"]) | ({"processes_unseen": theirs.reason} if theirs.reason else {})
     manifest = {**manifest, "server": server}
@@ -108,7 +110,7 @@ def measure_into(
                 meter.note(arrivals={"cut_bytes": arrivals.cut_bytes})
             meter.idle("idle before", idle_s)
             with compared(meter, endpoint):
-                run_workload(meter, meter.journal, endpoint, planned, progress, finished, arrivals)
+                run_workload(meter, meter.journal, endpoint, planned, progress, finished, arrivals, said)
             if endpoint.ended and (why := endpoint.ended()):
                 meter.note(server=server | {"ended": why.told})
             meter.idle("idle after", idle_s)
@@ -186,6 +188,7 @@ def describe(
     return {
         "workload": workload,
         "model": endpoint.facts,
+        **({"turns": True} if any(question.conversation for question in planned.dataset.questions) else {}),
         "server": {"url": str(endpoint.url), "local": endpoint.place.local, "told_by": endpoint.place.how},
         "dataset": {
             "name": planned.dataset.name,

@@ -11,6 +11,7 @@ from ipw.workloads.lm.http.url import server_url
 from ipw.workloads.lm.parameters import Parameters, latency_targets
 from ipw.workloads.lm.scoring.answers import check_scorer
 from ipw.workloads.texts.datasets import Dataset, load
+from ipw.workloads.texts.questions import together
 
 
 class Plan(NamedTuple):
@@ -40,12 +41,17 @@ def plan(parameters: Parameters) -> Plan:
         answer_is=parameters.answer_is,
     )
     scorer = parameters.scorer or dataset.scorer_default
+    if scorer != "none" and not any(question.graded for question in dataset.questions):
+        raise UsageError(f"{dataset.name} has no answers to score by {scorer!r}", "leave --scorer out")
     check_scorer(scorer, dataset.questions)
     if parameters.api == "completions" and any(question.messages for question in dataset.questions):
         raise UsageError("prompts of chat messages cannot be asked by --api completions", "leave --api out")
+    if parameters.retries and any(question.conversation for question in dataset.questions):
+        raise UsageError("a turn of a conversation is not asked again by itself", "leave --retries out")
     if parameters.shard:
         part, parts = shard(parameters.shard)
-        dataset = replace(dataset, questions=dataset.questions[part - 1 :: parts])
+        mine = list(together(dataset.questions))[part - 1 :: parts]
+        dataset = replace(dataset, questions=[question for each in mine for question in each])
         if not dataset.questions:
             raise UsageError(f"shard {parameters.shard} holds no question", "take fewer shards")
     return Plan(parameters, dataset, scorer)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from ipw.workloads.base import ArrivalsBook, Book, Marker, Progress
 from ipw.workloads.lm.asker import Asker
+from ipw.workloads.lm.conversation import converse
 from ipw.workloads.lm.http.refusals import hint
 from ipw.workloads.lm.http.transport import Transport
 from ipw.workloads.lm.interrupts import run_interruptible
@@ -14,6 +15,7 @@ from ipw.workloads.lm.load import arrivals, closed_loop, open_loop
 from ipw.workloads.lm.plan import Plan
 from ipw.workloads.lm.servers.endpoint import Endpoint
 from ipw.workloads.texts.datasets import Question
+from ipw.workloads.texts.questions import together
 
 
 def run_lm(
@@ -24,13 +26,16 @@ def run_lm(
     progress: Progress,
     finished: Collection[str] = frozenset(),
     arrivals_book: ArrivalsBook | None = None,
+    said: Mapping[str, str] | None = None,
 ) -> None:
     """Ask every question but the `finished` ones, by id, and keep every answer the moment it is whole.
+
+    `said` are the finished answers of conversations that go on, by id.
 
     Raises OutageError where the server is lost or answers no warm-up question, and KeyboardInterrupt after SIGINT or
     SIGTERM. Of what was in flight then, the book has only when it was.
     """
-    run_interruptible(_run(marker, book, endpoint, planned, progress, finished, arrivals_book))
+    run_interruptible(_run(marker, book, endpoint, planned, progress, finished, arrivals_book, said or {}))
 
 
 async def _run(
@@ -41,16 +46,18 @@ async def _run(
     progress: Progress,
     finished: Collection[str],
     arrivals_book: ArrivalsBook | None,
+    said: Mapping[str, str],
 ) -> None:
     parameters, questions = planned.parameters, planned.dataset.questions
     async with Transport(endpoint.url, endpoint.key) as transport:
         asker = Asker(transport, endpoint, planned, book, progress, arrivals_book)
         # From the end of the list, so that a server that remembers prompts knows the first questions no better.
-        warmup = [questions[-1 - i % len(questions)] for i in range(parameters.warmup)]
+        first = [question for question in questions if (question.turn or 1) == 1]
+        warmup = [first[-1 - i % len(first)] for i in range(parameters.warmup)]
         with marker.span("warm-up", "warmup"):
             await _warm_up(asker, warmup)
         with marker.span("measure", "measure"):
-            await _measure(asker, questions, finished)
+            await _measure(asker, questions, finished, said)
         if asker.failed and parameters.retries:
             with marker.span("retries", "retry"):
                 await _ask_again(asker, parameters.retries)
@@ -71,18 +78,24 @@ async def _warm_up(asker: Asker, questions: Sequence[Question]) -> None:
         liveness.lost("failing", errors[0], remedy or "see the server's log")
 
 
-async def _measure(asker: Asker, questions: Sequence[Question], finished: Collection[str]) -> None:
+async def _measure(
+    asker: Asker, questions: Sequence[Question], finished: Collection[str], said: Mapping[str, str]
+) -> None:
     parameters, liveness = asker.parameters, asker.liveness
-    left = [question for question in questions if question.id not in finished]
-    asker.counters.total = len(left)
+    left = [each for each in together(questions) if any(question.id not in finished for question in each)]
+    asker.counters.total = sum(question.id not in finished for each in left for question in each)
+
+    async def send(turns: Sequence[Question], due_ns: int | None) -> None:
+        await converse(asker, turns, due_ns, finished, said)
+
     try:
         async with asyncio.TaskGroup() as group:
             watch = group.create_task(liveness.watch())
             if parameters.rate is None:
-                await closed_loop(left, asker.send, parameters.in_flight)
+                await closed_loop(left, send, parameters.in_flight)
             else:
                 at_s = arrivals(parameters.rate, parameters.arrival, parameters.drawn_seed)
-                await open_loop(zip(left, at_s, strict=False), asker.send, parameters.in_flight)
+                await open_loop(zip(left, at_s, strict=False), send, parameters.in_flight)
             await liveness.settled()
             watch.cancel()
     finally:

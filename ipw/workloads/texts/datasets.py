@@ -15,7 +15,7 @@ from ipw.errors import UsageError
 from ipw.workloads.texts.answer_places import FORMS
 from ipw.workloads.texts.columns import Meant, columns_of
 from ipw.workloads.texts.files import READERS, UNTYPED
-from ipw.workloads.texts.questions import Question, Read, questions_digest, questions_of
+from ipw.workloads.texts.questions import Question, Read, questions_digest, questions_of, together
 from ipw.workloads.texts.values import LETTERS
 
 __all__ = ["BUNDLED", "BUNDLED_LONG", "LETTERS", "Dataset", "Question", "load"]
@@ -88,22 +88,21 @@ def load(
 
 
 def subset(questions: Sequence[Question], limit: int | None, seed: int) -> Sequence[Question]:
-    """Choose `limit` questions: the first of a file without subjects, else as many of each subject, drawn with `seed`.
+    """Choose `limit` questions, or conversations: the first of a file without subjects, else as many of each subject.
 
-    Subjects take turns, so every prefix of the result is balanced too. The choice for a smaller limit is part of the
-    choice for a larger one.
+    Those of a subject are drawn with `seed`. Subjects take turns, so every prefix of the result is balanced too. The
+    choice for a smaller limit is part of the choice for a larger one.
     """
     if limit is None or limit >= len(questions):
         return questions
-    groups: dict[str | None, list[Question]] = {}
-    for question in questions:
-        groups.setdefault(question.subject, []).append(question)
-    if len(groups) == 1:
-        return questions[:limit]
-    for subject, group in groups.items():
-        random.Random(f"{seed} {subject}").shuffle(group)  # noqa: S311 (a reproducible draw)
+    groups: dict[str | None, list[list[Question]]] = {}
+    for each in together(questions):
+        groups.setdefault(each[0].subject, []).append(each)
+    if len(groups) > 1:
+        for subject, group in groups.items():
+            random.Random(f"{seed} {subject}").shuffle(group)  # noqa: S311 (a reproducible draw)
     rounds = chain.from_iterable(zip_longest(*groups.values()))
-    return [question for question in rounds if question is not None][:limit]
+    return list(chain.from_iterable([each for each in rounds if each is not None][:limit]))
 
 
 def _load_file(path: Path, name: str, limit: int | None, seed: int, meant: Meant) -> Dataset:
@@ -132,11 +131,20 @@ def _dataset(
     if answers and answers.form in {"index0", "index1"}:
         notes.append(f"answers are places counted from {answers.form[-1]}, {answers.why}")
     form = answers.form if answers else None
+    if turns := sum(question.conversation is not None for question in read.questions):
+        graded = sum(question.graded for question in read.questions)
+        count = len({question.conversation for question in read.questions} - {None})
+        notes.append(
+            f"{count:,} conversations of {turns:,} turns of the user: each is answered in its place, and "
+            f"{'each' if graded == len(read.questions) else f'{graded:,}' if graded else 'none'} is scored"
+        )
     return Dataset(name, digest, subset(read.questions, limit, seed), default, reason, form, notes)
 
 
 def _default_scorer(questions: Sequence[Question]) -> tuple[str, str]:
     """Choose by what there is to choose from: the letter where every question has choices, else the whole answer."""
+    if not any(question.graded for question in questions):
+        return "none", "no turn has an answer"
     without = sum(not question.choices for question in questions)
     if not without:
         return "choice", "every question has choices"

@@ -18,7 +18,7 @@ Row = tuple[str, dict[str, Any]]
 ASKED = ("prompt", "question")
 LETTERED = tuple("ABCDEFGHIJ")
 """Columns that hold a choice each."""
-COLUMNS = {*ASKED, "answer", "id", "subject", "choices", *LETTERED, "text", "domain"}
+COLUMNS = {*ASKED, "answer", "id", "subject", "choices", *LETTERED, "text", "domain", "messages", "turns", "answers"}
 """Those that are read of a Parquet file, which may have large ones beside them."""
 ENCODINGS = (
     (codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"),

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import takewhile
+from itertools import groupby, takewhile
 from sys import intern
 from typing import Any, NamedTuple, TypeVar
 
 from ipw.errors import UsageError
 from ipw.workloads.texts.answer_places import Case, Settled, settle
 from ipw.workloads.texts.columns import OTHER_NAMES, Meant, like_choices, renamed
+from ipw.workloads.texts.conversations import COLUMNS as TURNS
+from ipw.workloads.texts.conversations import turns_of
 from ipw.workloads.texts.files import LETTERED, Row
 from ipw.workloads.texts.values import (
     LETTERS,
@@ -31,6 +33,8 @@ T = TypeVar("T")
 TAKES = {
     "prompt": "a prompt is a text, or chat messages: a list of role and content that ends with the user",
     "answer": "an answer is a text, a number, or a list of texts of which any is right",
+    "messages": "messages are a list of role and content; those of the assistant are what is right in their place",
+    "turns": "turns are a list of the user's texts",
     "choices": f'choices are a list of 2 to {len(LETTERS)} texts, like ["red", "green"]',
 }
 
@@ -48,7 +52,14 @@ class Question:
     aliases: tuple[str, ...] = ()
     """What is right too."""
     messages: tuple[Message, ...] | None = None
-    """What is sent, where the prompt is a chat."""
+    """What is sent, where the prompt is a chat; of a conversation, what is said since the answer before."""
+    conversation: int | None = None
+    """Its number, from 1; `task` is its name."""
+    task: str | None = None
+    turn: int | None = None
+    """Which turn of its conversation it is, from 1; before it stand the turns before, and the model's answers."""
+    graded: bool = True
+    """Whether anything is right: a turn of a conversation may have no answer in the data set."""
 
     @property
     def sent(self) -> str | tuple[Message, ...]:
@@ -96,13 +107,20 @@ def questions_of(rows: Iterable[Row], source: object, meant: Meant | None = None
     notes: dict[str, None] = {}
     for number, (where, row) in enumerate(rows):
         place = f"{source}, {where}"
-        question = _question(row, number, place, as_json=not typed and answer_is != "text")
-        if question.id in ids:
-            raise UsageError(f"{place}: the id {question.id!r} was there before", "ids tell questions apart")
-        ids.add(question.id)
+        as_turns = _turns_column(row)
+        if as_turns:
+            turns = list(_conversation(row, as_turns, number, place))
+            questions.extend(turns[:-1])
+            question = turns[-1]
+        else:
+            question = _question(row, number, place, as_json=not typed and answer_is != "text")
+        name = question.task or question.id
+        if name in ids:
+            raise UsageError(f"{place}: the id {name!r} was there before", "ids tell questions apart")
+        ids.add(name)
         choices = _choices(row, place)
         if choices:
-            cases[number] = Case(where, question.answers, choices, number=_number_beside_texts(row))
+            cases[len(questions)] = Case(where, question.answers, choices, number=_number_beside_texts(row))
         notes |= dict.fromkeys(_notes(row, choices))
         questions.append(question)
     if not questions:
@@ -115,6 +133,48 @@ def questions_of(rows: Iterable[Row], source: object, meant: Meant | None = None
     for (number, case), places in zip(cases.items(), settled.places, strict=True):
         questions[number] = _with_choices(questions[number], case.choices.texts, sorted(places))
     return Read(questions, settled, tuple(notes))
+
+
+def together(questions: Iterable[Question]) -> Iterator[list[Question]]:
+    """Part questions into what is asked one after the other: the turns of a conversation, or one question."""
+    for _, group in groupby(
+        enumerate(questions), key=lambda each: (each[1].conversation, each[1].conversation or each[0])
+    ):
+        yield [question for _, question in group]
+
+
+def _turns_column(row: Mapping[str, Any]) -> str | None:
+    """Find the column that holds a conversation, a list or one as JSON, where the row has no prompt."""
+
+    def is_list(value: object) -> bool:
+        return bool(value) and (isinstance(value, list | tuple) or str(value).lstrip().startswith("["))
+
+    asked = _given(row, "prompt") or _given(row, "question")
+    return None if asked else next((column for column in TURNS if is_list(row.get(column))), None)
+
+
+def _conversation(row: Mapping[str, Any], column: str, number: int, place: str) -> Iterator[Question]:
+    """Make a question of each turn of the user."""
+    turns = _read(row, column, lambda _: turns_of(row, column), place)
+    if _given(row, "choices"):
+        raise UsageError(f"{place}: choices beside a conversation are not asked", "put them into the user's messages")
+    name = _read(row, "id", text_of, place) if _given(row, "id") else str(number)
+    subject = intern(_read(row, "subject", text_of, place)) if _given(row, "subject") else None
+    said: list[Message] = []
+    for turn, (messages, answers) in enumerate(turns, 1):
+        said.extend(messages)
+        yield Question(
+            id=f"{name}/{turn}",
+            subject=subject,
+            prompt=_as_text(said),
+            answer=answers[0] if answers else "",
+            aliases=answers[1:],
+            messages=messages,
+            conversation=number + 1,
+            task=name,
+            turn=turn,
+            graded=bool(answers),
+        )
 
 
 def _question(row: Mapping[str, Any], number: int, place: str, *, as_json: bool) -> Question:

@@ -78,13 +78,20 @@ def prompt_of(value: Any) -> str | tuple[Message, ...]:
         value = _chat_in_text(value)
     if not _is_list(value):
         return text_of(value)
-    if not value or not all(isinstance(each, Mapping) for each in value):
-        raise NotReadableError(named(value))
-    messages = tuple(_message(each, number) for number, each in enumerate(value, 1))
+    messages = messages_of(value)
     if messages[-1]["role"] != "user":
         raise NotReadableError(f"chat messages of which the last is by the {messages[-1]['role']}, not by the user")
     only = messages[0]["content"]
     return only if len(messages) == 1 and isinstance(only, str) else messages
+
+
+def messages_of(value: Any) -> tuple[Message, ...]:
+    """Read chat messages: a list of `role` and `content`, also as JSON in a text. Raises NotReadableError."""
+    if isinstance(value, str):
+        value = _chat_in_text(value)
+    if not _is_list(value) or not value or not all(isinstance(each, Mapping) for each in value):
+        raise NotReadableError(named(value))
+    return tuple(_message(each, number) for number, each in enumerate(value, 1))
 
 
 def choices_of(value: object) -> Choices:

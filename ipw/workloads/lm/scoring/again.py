@@ -66,7 +66,7 @@ def score_run(run: RunDir, scorer: str, by: Judge | None = None, told: Told = la
         scores = open_scores(run, {"scorer": scorer})
         stack.callback(scores.close)
         for record in islice(run.journal("query"), scores.done, None):
-            mine = one(record) if record.get("status") == "ok" else Scored(0.0)
+            mine = _worth_nothing(record) or one(record)
             _append(scores, record, mine, {})
             if scores.done % FLUSH == 0:
                 scores.flush()
@@ -98,7 +98,8 @@ def _scorer(run: RunDir, scorer: str, stack: ExitStack) -> Callable[[Record], Sc
         return scored(scorer, _text(record, "response"), question)
 
     for record in run.journal("query"):
-        check_scorer(scorer, [_question(record)])
+        if record.get("graded") is not False:
+            check_scorer(scorer, [_question(record)])
     return one
 
 
@@ -121,8 +122,8 @@ async def _judge(run: RunDir, scorer: str, by: Judge, told: Told) -> None:
     scores = open_scores(run, facts)
 
     async def one(transport: Transport, record: Record) -> tuple[Record, Scored, dict[str, Any]]:
-        if record.get("status") != "ok":
-            return record, Scored(0.0), {}
+        if nothing := _worth_nothing(record):
+            return record, nothing, {}
         question = questions.get(str(record.get("query_id")))
         if question is None:
             raise UsageError(f"{run} asked {record.get('query_id')!r}, which its data set does not have", BRING_BACK)
@@ -143,6 +144,13 @@ async def _judge(run: RunDir, scorer: str, by: Judge, told: Told) -> None:
     finally:
         scores.close()
     keep_digest(run, scores.path)
+
+
+def _worth_nothing(record: Record) -> Scored | None:
+    """Score what no scorer looks at: a turn in which nothing can be right, and a query that failed."""
+    if record.get("graded") is False:
+        return Scored(None)
+    return None if record.get("status") == "ok" else Scored(0.0)
 
 
 async def _asked(transport: Transport, url: ServerUrl, model: str | None, prompt: str, key: str | None) -> Answer:

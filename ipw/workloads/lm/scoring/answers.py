@@ -31,7 +31,7 @@ class Scored(NamedTuple):
 
 def scored(scorer: str, response: str | None, question: Question) -> Scored:
     """Score a response while the run goes on; `None`, a query that failed, is 0."""
-    if scorer not in SCORERS:
+    if scorer not in SCORERS or not question.graded:
         return Scored(None)
     if response is None:
         return Scored(0.0)
@@ -50,7 +50,7 @@ def check_scorer(scorer: str, questions: Sequence[Question]) -> None:
         raise UsageError(f"there is no scorer {scorer!r}", f"choose one of {', '.join(names)}")
     if scorer == "math":
         require_math()
-    for question in questions:
+    for question in filter(lambda each: each.graded, questions):
         if scorer == "number" and all(last_number(answer) is None for answer in question.answers):
             raise UsageError(f"question {question.id}: the answer holds no number", "choose another --scorer")
         if scorer == "choice" and not all(len(each) == 1 and each.upper() in LETTERS for each in question.answers):
