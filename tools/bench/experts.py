@@ -310,10 +310,12 @@ def scale(accesses: int, layers: int, num_experts: int, k: int, workers: int | N
         spool = Spool(folder)
         for layer in range(layers):
             favour, drift = randoms.normal(size=num_experts), np.zeros(num_experts)
+            noise = randoms.gumbel(size=(block, num_experts)).astype(np.float32)  # drawing it anew would take longer
             for start in range(0, tokens, block):
                 drift = 0.9 * drift + 0.5 * randoms.standard_normal(num_experts)
-                noise = randoms.gumbel(size=(min(block, tokens - start), num_experts)).astype(np.float32)
-                spool.add(layer, np.argpartition(-(noise + 1.2 * favour + drift), k, axis=1)[:, :k], "made")
+                noise = np.roll(noise, int(randoms.integers(num_experts)), axis=1)
+                wanted = noise[: tokens - start] + (1.2 * favour + drift).astype(np.float32)
+                spool.add(layer, np.argpartition(-wanted, k, axis=1)[:, :k], "made")
         stream = finished(spool, folder, k, [TokenRun(0, 0, None)], [0], ["all"], num_experts)
         trace = Trace(stream, units_of(stream), np.full(layers, 1 << 20), folder)
         begun, before = time.perf_counter(), time.process_time()
