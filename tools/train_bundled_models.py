@@ -41,14 +41,14 @@ def write_questions() -> None:
         print(f"{len(lines)} {name}")
 
 
-def train_model(kind: str, threads: int, steps: int | None, minutes: float) -> None:
+def train_model(kind: str, threads: int, steps: int | None, minutes: float, start: Path) -> None:
     """Train one model into `build/bundled/` and note what it took and how it did."""
     if kind == "diffusion":
         from bundled.masked import train as adapt
 
         steps = steps or STEPS[kind]
         folder = BUILD / kind
-        if not adapt(DATA / "dense-q8_0.gguf", folder, steps, threads, minutes * 60):
+        if not adapt(start, folder, steps, threads, minutes * 60):
             print("stopped on the way: the same command goes on")
             return
         from bundled.masked_accuracy import accuracies
@@ -89,12 +89,15 @@ def main() -> None:
     training.add_argument("--threads", type=int, default=1)
     training.add_argument("--steps", type=int)
     training.add_argument("--minutes", type=float, default=1e9, help="of the diffusion model: stop then")
+    training.add_argument(
+        "--start", type=Path, default=DATA / "dense-q8_0.gguf", help="of the diffusion model: weights to go on from"
+    )
     arguments = parser.parse_args()
     DATA.mkdir(parents=True, exist_ok=True)
     if arguments.verb == "questions":
         write_questions()
     elif arguments.verb == "train":
-        train_model(arguments.kind, arguments.threads, arguments.steps, arguments.minutes)
+        train_model(arguments.kind, arguments.threads, arguments.steps, arguments.minutes, arguments.start)
     else:
         from bundled.cards import ship
 

@@ -40,13 +40,15 @@ def order(rng: random.Random) -> Question:
 
 
 TASKS = (work, order)
+WORK_SHARE = 0.6
+"""Of the training questions: sums are the harder of the two."""
 
 
 def training_stream(seed: int) -> Iterator[Question]:
     """Endless training questions, sums and words in turn by chance; none is held out."""
     rng = random.Random(seed)
     while True:
-        question = rng.choice(TASKS)(rng)
+        question = (work if rng.random() < WORK_SHARE else order)(rng)
         if not held_out(question):
             yield question
 

@@ -7,7 +7,6 @@ is a mask. One token is new. Training stops and goes on at any step: what a step
 from __future__ import annotations
 
 import json
-import math
 import time
 from collections.abc import Sequence
 from itertools import islice
@@ -25,21 +24,33 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 PEAK_RATE, WARMUP_STEPS = 1e-3, 50
+FALLING_SHARE = 0.3
+"""Of all steps, the last ones, in which the rate falls in a straight line to 0. Before, it does not depend on how many
+steps there will be: the end may be put off on the way, and the recipe stays the same.
+"""
 SHORT, LONG = (64, 8), (32, 48)
-"""Questions a batch, and tokens of an answer's window."""
-LONG_OF_EIGHT = (1, 4, 6)
-"""Of each eight batches, these are of long answers."""
+"""Questions a batch, and tokens of an answer's window. Batches of the two kinds take turns."""
+SHARES = {"add": 0.14, "sub": 0.16, "add3": 0.22, "mul": 0.22, "max": 0.06, "rev": 0.05, "sort": 0.08, "count": 0.07}
+"""Of the short questions: more of those that are hard for this model than the other models see."""
 BEHIND_END = 0.1
 """Weight in the loss of what stands behind an answer's first end."""
 KEEP_EVERY = 50
 
 
-def adapted(dense: Path) -> PreTrainedModel:
-    """The dense model with one more token, whose embedding starts as the mean of all, and attention both ways."""
-    from transformers import Qwen3Config, Qwen3ForCausalLM
+def adapted(start: Path) -> PreTrainedModel:
+    """The model to go on from: a folder of this kind as it is, or a dense GGUF made into one.
 
+    The dense model gets one more token, whose embedding starts as the mean of all, and attention both ways.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM, PreTrainedModel, Qwen3Config, Qwen3ForCausalLM
+
+    if start.is_dir():
+        known = AutoModelForCausalLM.from_pretrained(start, dtype=torch.float32)
+        assert isinstance(known, PreTrainedModel)
+        return known
     model = Qwen3ForCausalLM(Qwen3Config(**SHAPE))
-    model.load_state_dict(read_gguf(dense), strict=False)  # the head is tied
+    model.load_state_dict(read_gguf(start), strict=False)  # the head is tied
     mean = model.get_input_embeddings().weight.detach().mean(0)
     model.resize_token_embeddings(VOCAB_SIZE + 1, mean_resizing=False)
     model.get_input_embeddings().weight.data[MASK] = mean
@@ -49,36 +60,46 @@ def adapted(dense: Path) -> PreTrainedModel:
     return model
 
 
-def batch(questions: Sequence[Question], window: int, seed: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Token ids, which of them are masked, and weights of the loss: three of [questions, longest prompt + window].
+def batch(questions: Sequence[Question], window: int, seed: int) -> dict[str, torch.Tensor]:
+    """`ids`, which of them are `there`, which are `masked`, and `weights` of the loss: each [questions, positions].
 
-    Of the samples 30 % are all masked, 30 % from a random place on, as if written from left to right, and in the others
-    each position with a probability of their own.
+    Half of the samples end with the window, as when they are asked; the others where the longest of the batch does.
+    Masked are, of the samples: all positions (25 %); all from a random place on, as if written from left to right
+    (30 %); each with a probability of the sample's own (25 %); the same, with all that stands behind the answer known,
+    as it is when the surest come first (20 %).
     """
     import torch
 
     rng = torch.Generator().manual_seed(seed)
     rows = [(prompt_ids(q.prompt), [*encode_bytes(q.answer), END]) for q in questions]
     width = max(len(prompt) for prompt, _ in rows) + window
-    ids = torch.full((len(rows), width), END)
-    masked, weights = torch.zeros(len(rows), width, dtype=torch.bool), torch.full((len(rows), width), BEHIND_END)
-    kinds, drawn = torch.rand(len(rows), 2, generator=rng).unbind(1)
-    noise = torch.rand(len(rows), width, generator=rng)
+    shape = (len(rows), width)
+    ids, there, masked = torch.full(shape, END), torch.ones(shape).bool(), torch.zeros(shape).bool()
+    weights = torch.full(shape, BEHIND_END)
+    kinds, drawn, cut = torch.rand(len(rows), 3, generator=rng).unbind(1)
+    noise = torch.rand(shape, generator=rng)
     for i, (prompt, answer) in enumerate(rows):
-        end = len(prompt) + len(answer)
+        first, end = len(prompt), len(prompt) + len(answer)
         ids[i, :end] = torch.tensor(prompt + answer)
         weights[i, :end] = 1.0
-        room = width - len(prompt)
-        if kinds[i] < 0.3:
-            masked[i, len(prompt) :] = True
-        elif kinds[i] < 0.6:
-            masked[i, len(prompt) + int(drawn[i] * min(room, len(answer))) :] = True
+        if kinds[i] < 0.25:
+            masked[i, first:] = True
+        elif kinds[i] < 0.55:
+            masked[i, first + int(drawn[i] * len(answer)) :] = True
         else:
-            masked[i, len(prompt) :] = noise[i, len(prompt) :] < drawn[i]
-    return ids, masked, weights
+            last = width if kinds[i] < 0.8 else end
+            masked[i, first:last] = noise[i, first:last] < drawn[i]
+        if cut[i] < 0.5:
+            there[i, first + window :] = masked[i, first + window :] = False
+    return {"ids": ids, "there": there, "masked": masked, "weights": weights}
 
 
-def train(dense: Path, folder: Path, steps: int, threads: int, seconds: float) -> bool:
+def rate_at(step: int, steps: int) -> float:
+    """The learning rate of a step: up for a few, then level, then down to 0."""
+    return PEAK_RATE * min(1.0, (step + 1) / WARMUP_STEPS, (steps - step) / (FALLING_SHARE * steps))
+
+
+def train(start: Path, folder: Path, steps: int, threads: int, seconds: float) -> bool:
     """Train up to `steps`, or for `seconds` and keep a checkpoint; returns whether all steps are done.
 
     Then the bf16 weights and the tokenizer are in `folder`.
@@ -87,7 +108,7 @@ def train(dense: Path, folder: Path, steps: int, threads: int, seconds: float) -
 
     torch.set_num_threads(threads)
     torch.manual_seed(0)
-    model = adapted(dense).train()
+    model = adapted(start).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=PEAK_RATE, betas=(0.9, 0.99), weight_decay=0.05)
     checkpoint, first, spent_s = folder / "checkpoint.pt", 0, 0.0
     folder.mkdir(parents=True, exist_ok=True)
@@ -105,23 +126,23 @@ def train(dense: Path, folder: Path, steps: int, threads: int, seconds: float) -
             checkpoint.with_suffix(".part").replace(checkpoint)
         if time.monotonic() - started > seconds:
             return False
-        rate = PEAK_RATE * min(1, (step + 1) / WARMUP_STEPS) * (0.02 + 0.49 * (1 + math.cos(math.pi * step / steps)))
         for group in optimizer.param_groups:
-            group["lr"] = rate
-        long = step % 8 in LONG_OF_EIGHT
+            group["lr"] = rate_at(step, steps)
+        long = step % 2 == 1
         count, window = LONG if long else SHORT
-        stream = long_questions.training_stream(step) if long else training_stream(step)
-        ids, masked, weights = batch(list(islice(stream, count)), window, step)
-        logits = model(torch.where(masked, MASK, ids)).logits[:, :-1]
+        stream = long_questions.training_stream(step) if long else training_stream(step, SHARES)
+        drawn = batch(list(islice(stream, count)), window, step)
+        ids, masked = drawn["ids"], drawn["masked"]
+        logits = model(torch.where(masked, MASK, ids), attention_mask=drawn["there"].long()).logits[:, :-1]
         wanted = masked[:, 1:]
         each = torch.nn.functional.cross_entropy(logits[wanted], ids[:, 1:][wanted], reduction="none")
-        weight = weights[:, 1:][wanted]
+        weight = drawn["weights"][:, 1:][wanted]
         loss = (each * weight).sum() / weight.sum()
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
-        if step % 8 in (1, 2) and step % 40 < 8:
+        if step % 50 < 2:
             seen_s = spent_s + time.monotonic() - started
             print(f"{'long' if long else 'short'} {step}/{steps} loss {loss.item():.4f} {seen_s:.0f} s", flush=True)
     model.generation_config.eos_token_id = END

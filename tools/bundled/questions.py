@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 HELD_OUT_SHARE = 0.10
@@ -92,10 +92,11 @@ def held_out(question: Question) -> bool:
     return int.from_bytes(digest[:8], "big") < HELD_OUT_SHARE * 2**64
 
 
-def training_stream(seed: int) -> Iterator[Question]:
-    """Endless training questions; none is held out."""
+def training_stream(seed: int, shares: Mapping[str, float] | None = None) -> Iterator[Question]:
+    """Endless training questions, tasks by `shares` or as `TASKS` has them; none is held out."""
     rng = random.Random(seed)
-    names, weights = list(TASKS), [share for _, share in TASKS.values()]
+    shares = shares or {name: share for name, (_, share) in TASKS.items()}
+    names, weights = list(shares), list(shares.values())
     while True:
         question = TASKS[rng.choices(names, weights)[0]][0](rng)
         if not held_out(question):
