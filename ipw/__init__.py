@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ipw.api.measure import Measurement, Meter, Run, load_run, measure, measured
+    from ipw.api.measure import Measurement, Meter, Run, load_run, load_runs, measure, measured
 
 __version__ = "0.1.0"
-__all__ = ["Measurement", "Meter", "Run", "__version__", "load_run", "measure", "measured"]
+__all__ = ["Measurement", "Meter", "Run", "__version__", "load_run", "load_runs", "measure", "measured"]
 
 
 def __getattr__(name: str) -> Any:

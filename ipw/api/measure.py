@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, overload
 
 from ipw.api.run import Run
+from ipw.api.runs import load_runs
 from ipw.api.session import Measurement, Meter, lock, running
 from ipw.errors import IpwError, UsageError
 
-__all__ = ["Measurement", "Meter", "Run", "load_run", "measure", "measured"]
+__all__ = ["Measurement", "Meter", "Run", "load_run", "load_runs", "measure", "measured"]
 
 P = ParamSpec("P")
 T = TypeVar("T")

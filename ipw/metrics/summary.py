@@ -73,7 +73,7 @@ def summarize(run: RunDir) -> dict[str, Any]:
     summary = {
         "schema_version": SCHEMA_VERSION,
         "run_id": run_id,
-        "label": manifest.get("label"),
+        **facts_of(manifest),
         "status": manifest.get("status"),
         "workload": workload,
         "model": manifest.get("model"),
@@ -98,7 +98,7 @@ def stored_summary(run: RunDir) -> dict[str, Any] | None:
     One of an earlier version does not tell what became of the questions; that is then found in the run's tables.
     """
     stored = run.summary()
-    stored = stored and called(verified(stored, run), run)
+    stored = stored and called(facts_of(run.manifest()) | verified(stored, run), run)
     kind = Derived(stored or {}).kind
     if (
         stored is None
@@ -112,6 +112,11 @@ def stored_summary(run: RunDir) -> dict[str, Any] | None:
         return with_questions(stored | {"status": manifest.get("status")}, run, manifest)
     except IpwError:  # the stored numbers stand, also where the tables are damaged
         return stored
+
+
+def facts_of(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """Give what tables say of a run beside its metrics, as it is in the manifest."""
+    return {name: manifest.get(name) for name in ("label", "started", "dataset", "host", "software")}
 
 
 def called(summary: dict[str, Any], run: RunDir) -> dict[str, Any]:

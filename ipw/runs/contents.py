@@ -77,7 +77,7 @@ MANIFEST_ENTRIES = {
 
 SUMMARY_ENTRIES = {
     "schema_version": "of the run directory",
-    "run_id, label, status, workload, model, basis, method": "as in the manifest",
+    "run_id, label, started, status, workload, model, dataset, basis, method, host, software": "as in the manifest",
     "devices": "what the joules come from",
     "valid": "whether every check of level `error` was passed",
     "validity": "every check: `check`, `ok`, `detail`, `level`",

@@ -14,7 +14,7 @@ from ipw.metrics.summary import stored_summary
 from ipw.metrics.validity.record import record_faults
 from ipw.runs.directory import RunDir
 from ipw.runs.recorded import Recorded
-from ipw.verbs.common.chosen import one_run
+from ipw.studies.chosen import one_run
 from ipw.verbs.common.options import JSON, TOML
 
 

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
-from ipw.errors import INVALID, OK
+from ipw.errors import INVALID, OK, UsageError
 from ipw.pipeline import derive
 from ipw.runs.directory import PAGE, RunDir
 from ipw.studies.book import STUDY
-from ipw.verbs.common.chosen import Chosen, chosen
+from ipw.studies.chosen import Chosen, chosen
 from ipw.verbs.common.options import JSON, STRICT
 from ipw.verbs.common.several import readable
 
@@ -67,7 +68,7 @@ def report(
     if as_json:
         click.echo(json.dumps(summaries[0] if len(asked) == 1 else summaries))
     elif table:
-        click.echo(_tables()[table](summaries), nl=False)
+        _write(_tables()[table](summaries))
     else:
         show(summaries, target, opened)
     if lost := unmatched(told, list(dict.fromkeys(map(model_name, summaries)))):
@@ -83,11 +84,25 @@ def _place(given: Sequence[Path], opened: Sequence[RunDir]) -> Path:
     return given[0] / PAGE if len(given) == 1 and (given[0] / STUDY).is_file() else Path(SEVERAL)
 
 
-def _tables() -> Mapping[str, Callable[[Sequence[Summary]], str]]:
+def _write(table: str | bytes) -> None:
+    if isinstance(table, bytes) and sys.stdout.isatty():
+        raise UsageError(
+            "a Parquet file is nothing to read in a terminal", "put it in a file: … --table parquet > runs.parquet"
+        )
+    click.echo(table, nl=False)
+
+
+def _tables() -> Mapping[str, Callable[[Sequence[Summary]], str | bytes]]:
     from ipw.reports.tables import runs as tables
     from ipw.reports.tables import written
 
-    return {"markdown": tables.markdown, "csv": written.as_csv, "latex": written.as_latex, "json": written.as_json}
+    return {
+        "markdown": tables.markdown,
+        "csv": written.as_csv,
+        "latex": written.as_latex,
+        "json": written.as_json,
+        "parquet": written.as_parquet,
+    }
 
 
 @click.command("report")
@@ -99,7 +114,9 @@ def _tables() -> Mapping[str, Callable[[Sequence[Summary]], str]]:
     help=f"Where the page goes; default: into the run or the study, of several runs {SEVERAL} here.",
 )
 @click.option(
-    "--table", type=click.Choice(["markdown", "csv", "latex", "json"]), help="Print the comparison on stdout."
+    "--table",
+    type=click.Choice(["markdown", "csv", "latex", "json", "parquet"]),
+    help="Print the comparison on stdout.",
 )
 @click.option("--figures", type=click.Path(path_type=Path), help="Folder for figures as SVG, PDF and PNG.")
 @click.option(

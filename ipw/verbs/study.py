@@ -14,10 +14,10 @@ from ipw.errors import FAILURE, INTERRUPTED, OK, IpwError, UsageError
 from ipw.runs.directory import PAGE, RunDir
 from ipw.secrets_out import blotted
 from ipw.studies.book import Outcome, StudyBook, study_folder
+from ipw.studies.chosen import Chosen, of_study
 from ipw.studies.local import one_after_another
 from ipw.studies.runfile import Commands
 from ipw.studies.suite import Placement, Suite, read_suite
-from ipw.verbs.common.chosen import Chosen, of_study
 from ipw.verbs.common.lazy import WORKLOADS
 from ipw.verbs.common.options import JSON, OUT
 from ipw.verbs.common.progress import TERMINAL

@@ -18,7 +18,7 @@ from ipw.metrics.metric import number
 from ipw.reports.charts.queries import Value
 from ipw.reports.ranking import Summary
 from ipw.runs.owner import BusyError
-from ipw.verbs.common.chosen import Chosen, chosen
+from ipw.studies.chosen import Chosen, chosen
 from ipw.verbs.common.options import JSON, TOML
 from ipw.verbs.common.several import readable
 

@@ -1,5 +1,6 @@
 """Tables for other programs and for papers."""
 
+# ruff: noqa: RUF001 - the sign between a model and its load is a multiplication sign
 from __future__ import annotations
 
 import csv
@@ -13,7 +14,7 @@ import pytest
 from reports.made_runs import make_run
 
 from ipw.metrics.summary import summarize
-from ipw.reports.tables.written import as_csv, as_json, as_latex, records
+from ipw.reports.tables.written import as_csv, as_json, as_latex, as_parquet, records
 
 HOSTILE = r"=cmd|' /C calc'!A0 & 50 % of {x}_y ~^\end{document} $#"
 
@@ -35,6 +36,51 @@ def test_every_number_of_a_summary_is_in_the_csv_with_its_ends(tmp_path: Path) -
         assert float(row["energy_per_query_j"]) == metric["value"]
         assert float(row["energy_per_query_j_low"]) == metric["low"]
         assert float(row["energy_per_query_j_high"]) == metric["high"]
+
+
+def cell(folder: Path, name: str, **given: object) -> dict[str, object]:
+    parameters = {"dataset": "bundled", "model": "/srv/m.gguf", "concurrency": None, "rate": None, "scorer": None}
+    facts = {"name": "Tiny", "quantisation": "q4_k", "file_type": "Q4_K_M", "parameters": 9, "digest": "sha256:0"}
+    told = {"workload": {"kind": "lm", "parameters": parameters | given}, "model": facts,
+            "dataset": {"name": "bundled", "scorer": "exact", "questions": 120}}  # fmt: skip
+    return summarize(make_run(folder, name, manifest=told))
+
+
+def test_settings_are_columns_so_that_joules_can_be_drawn_against_the_load(tmp_path: Path) -> None:
+    rows = list(csv.DictReader(io.StringIO(as_csv([cell(tmp_path, "a"), cell(tmp_path, "b", concurrency=8)]))))
+    assert [row["run"] for row in rows] == ["m ×1", "m ×8"]
+    assert [row["concurrency"] for row in rows] == ["1", "8"]
+    first = rows[0]
+    assert (first["model"], first["quantisation"], first["model_parameters"]) == ("m", "Q4_K_M", "9")
+    assert (first["scorer"], first["dataset_questions"], first["parameter_model"]) == ("exact", "120", "/srv/m.gguf")
+    assert (first["host_name"], first["host_cpu"], first["software_python"]) == ("bench", "Test CPU", "3.11.2")
+    assert (first["questions_asked"], first["questions_failed"]) == ("120", "0")
+    assert float(first["energy_per_query_j_low"]) < float(first["energy_per_query_j"])
+
+
+def test_columns_have_one_order_whichever_runs_are_shown(tmp_path: Path) -> None:
+    lm, command = cell(tmp_path, "a"), summarize(make_run(tmp_path, "b")) | {
+        "workload": {"kind": "command", "parameters": {"command": ["true"], "zeta": 1, "alpha": [1, 2]}}
+    }  # fmt: skip
+    one, other = list(records([lm, command])[0]), list(records([command, lm])[0])
+    assert one == other
+    assert one.index("concurrency") < one.index("alpha") < one.index("zeta") < one.index("model_name")
+    assert one.index("host_name") < one.index("questions_asked") < one.index("accuracy")
+    place = one.index("accuracy")
+    assert one[place : place + 3] == ["accuracy", "accuracy_low", "accuracy_high"]
+    alone = [name for name in one if name in records([lm])[0]]
+    assert alone == list(records([lm])[0])
+
+
+def test_parquet_holds_what_csv_does(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    summaries = [cell(tmp_path, "a", blocks=2), cell(tmp_path, "b", blocks="layers", concurrency=3)]
+    table = pq.read_table(pa.BufferReader(as_parquet(summaries)))
+    assert table.column_names == list(records(summaries)[0])
+    assert table["concurrency"].to_pylist() == [1, 3]
+    assert table["blocks"].to_pylist() == ["2", "layers"]
 
 
 def test_what_is_absent_is_null_in_json_and_empty_in_csv(tmp_path: Path) -> None:

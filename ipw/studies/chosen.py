@@ -1,4 +1,4 @@
-"""Which runs the arguments of a verb mean: RUN, NAME=RUN, the folder of a study, or a folder of runs."""
+"""Which runs people mean: RUN, NAME=RUN, the folder of a study, or a folder of runs."""
 
 from __future__ import annotations
 
