@@ -8,9 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ipw.errors import UsageError
+from ipw.metrics.accounting import MOST_FAILED_PERCENT
 from ipw.metrics.definitions import COUNTS, QUANTILES, RATES, RATIOS, WINDOW, Definition
 from ipw.metrics.metric import IMPORTED, Metric, metric
 from ipw.metrics.metric import number as finite
+from ipw.metrics.validity.check import Check, made
+from ipw.printable import clean
 from ipw.runs.schema import SCHEMA_VERSION
 
 OF_MODELS = (*RATIOS, *WINDOW, *RATES, *QUANTILES, *COUNTS)
@@ -38,6 +41,43 @@ class Imported:
     host: Mapping[str, Any] = field(default_factory=dict)
     told: Mapping[str, Any] = field(default_factory=dict)
     """The tool's own fields, as they were."""
+    tokens: tuple[float | None, float | None] = (None, None)
+    """Of all prompts and of all answers."""
+    asked: int = 0
+    """Questions or requests, where it counts them."""
+    failed: int = 0
+    failed_because: str | None = None
+    stopped: str | None = None
+    """Why it ended before its end."""
+    basis: str | None = None
+    """Whose joules these are, where they come from a run of ours."""
+    checks: tuple[Check, ...] = ()
+    """What else is to be said of it."""
+
+    @property
+    def its_basis(self) -> str:
+        """What a group of such runs is called by."""
+        return IMPORTED + self.source + (f", joules of {self.basis}" if self.basis else "")
+
+    @property
+    def valid(self) -> bool:
+        """Whether it can be believed as far as it tells."""
+        return all(check["ok"] or check["level"] != "error" for check in self.all_checks())
+
+    def all_checks(self) -> list[Check]:
+        """All that is to be said of it."""
+        detail = f"from {' '.join(filter(None, (self.source, self.version)))}; {self.caveat}"
+        found = [made("imported", ok=True, detail=detail), *self.checks]
+        if self.failed:
+            because = f": {clean(self.failed_because, 200)}" if self.failed_because else ""
+            many = 100 * self.failed > MOST_FAILED_PERCENT * self.asked
+            text = f"{self.failed} of {self.asked} failed{because}"
+            found.insert(0, made("questions", ok=False, detail=text, level="error" if many else "warning"))
+        if self.stopped:
+            found.insert(
+                0, made("whole", ok=False, detail=f"it is not whole: {clean(self.stopped, 200)}", level="error")
+            )
+        return found
 
 
 def metrics_of(
@@ -68,7 +108,7 @@ def manifest_of(run: Imported, run_id: str, file: str) -> dict[str, Any]:
         "imported": {"from": run.source, "file": file, "version": run.version, "caveat": run.caveat, "told": run.told},
         "workload": {"kind": run.kind, "parameters": dict(run.parameters)},
         "model": run.model,
-        "basis": IMPORTED + run.source,
+        "basis": run.its_basis,
         "method": run.method,
         "sensors": [],
         "host": dict(run.host),
@@ -79,17 +119,16 @@ def manifest_of(run: Imported, run_id: str, file: str) -> dict[str, Any]:
 
 def summary_of(run: Imported, run_id: str) -> dict[str, Any]:
     """Make the summary of an imported run."""
-    detail = f"from {' '.join(filter(None, (run.source, run.version)))}; {run.caveat}"
     return {
         "schema_version": SCHEMA_VERSION,
         "run_id": run_id,
         "workload": {"kind": run.kind, "parameters": dict(run.parameters)},
         "model": run.model,
-        "basis": IMPORTED + run.source,
+        "basis": run.its_basis,
         "method": run.method,
         "devices": [],
-        "valid": True,
-        "validity": [{"check": "imported", "ok": True, "detail": detail, "level": "warning"}],
+        "valid": run.valid,
+        "validity": run.all_checks(),
         "metrics": run.metrics,
         "by_subject": {},
     }

@@ -86,7 +86,7 @@ def notes(group: Group) -> Iterator[str]:
     if group.estimated:
         yield "Estimated from load, not measured: good to ±50 % at best. Estimates are not ranked."
     if group.source:
-        yield f"Imported: the figures of {group.source} as it tells them, without intervals. Imports are not ranked."
+        yield f"Imported: the figures of {group.source} as it tells them. Imports are not ranked."
     if group.across_devices:
         yield "Different devices: the intervals of joules and watts include the gain of their sensors."
     for row in group.rows:
