@@ -177,10 +177,33 @@ def test_calls_of_tools_are_counted_by_their_number_and_not_by_their_pieces() ->
         {"index": 1, "id": "b"},
     ]
     stream = read(*(event(delta(tool_calls=[piece])) for piece in pieces), event(delta("tool_calls")))
-    assert (stream.calls, stream.fault(), stream.begun, len(stream.stamps)) == ({0, 1}, None, True, 3)
+    assert (set(stream.calls), stream.fault(), stream.begun, len(stream.stamps)) == ({0, 1}, None, True, 3)
     whole = {"choices": [{"message": {"content": None, "tool_calls": [{"id": "a"}, {"id": "b"}]}}]}
-    assert read(json.dumps(whole).encode()).calls == {0, 1}
-    assert read(event(delta("function_call", function_call={"name": "f"}))).calls == {0}
+    assert read(json.dumps(whole).encode()).calls.keys() == {0, 1}
+    assert read(event(delta("function_call", function_call={"name": "f"}))).calls.keys() == {0}
+
+
+@pytest.mark.parametrize(
+    "calls",
+    [
+        [[{"index": 0, "id": "a", "function": {"name": "add", "arguments": ""}}],
+         [{"index": 0, "function": {"arguments": '{"x": '}}], [{"index": 0, "function": {"arguments": "1}"}}]],
+        [[{"index": 0, "id": "a", "type": "function", "function": {"name": "add", "arguments": '{"x": 1}'}}]],
+        [[{"index": 0, "id": "a", "function": {"name": "add", "arguments": {"x": 1}}}]],
+        [[{"id": "a", "function": {"name": "add", "arguments": '{"x"'}}],
+         [{"id": "a", "function": {"name": "add", "arguments": ": 1}"}}]],
+    ],
+)  # fmt: skip
+def test_a_call_is_put_together_from_its_pieces(calls: list[list[dict[str, Any]]]) -> None:
+    stream = read(*(event(delta(tool_calls=pieces)) for pieces in calls), event(delta("tool_calls")))
+    (call,) = stream.calls.values()
+    assert (call.id, call.name, json.loads(call.arguments)) == ("a", "add", {"x": 1})
+
+
+def test_a_message_that_is_sent_again_and_again_as_it_grows_has_its_calls_once() -> None:
+    whole = {"choices": [{"message": {"tool_calls": [{"id": "a", "function": {"name": "f", "arguments": "{}"}}]}}]}
+    stream = read(*(event(whole) for _ in range(3)))
+    assert [(call.name, call.arguments) for call in stream.calls.values()] == [("f", "{}")]
 
 
 @pytest.mark.parametrize("nothing", ["", "null", "None", None, 0, {}, {"type": None}])

@@ -13,7 +13,7 @@ from typing import Any
 
 from ipw.workloads.lm.http.failure import Failure, told_failure
 from ipw.workloads.lm.http.finish_reasons import explains, failure, read_reason
-from ipw.workloads.lm.http.messages import read_message
+from ipw.workloads.lm.http.messages import ToolCall, read_message
 from ipw.workloads.lm.http.server_words import (
     complaint,
     error_message,
@@ -43,8 +43,8 @@ class CompletionStream(EventStream):
         super().__init__()
         self.content: list[str] = []
         self.reasoning: list[str] = []
-        self.calls: set[int] = set()
-        """Numbers of the calls of tools."""
+        self.calls: dict[int, ToolCall] = {}
+        """The calls of tools, by number."""
         self.counts = TokenCounts()
         self.finish_reason: str | None = None
         self.error: str | None = None
@@ -294,7 +294,10 @@ class CompletionStream(EventStream):
         """Take a message: all of the answer, or what some stream in place of pieces: the next words, or all so far."""
         content: list[str] = []
         reasoning: list[str] = []
-        if not self._message(message, content, reasoning):
+        before, self.calls = self.calls, {}  # what comes is whole, and no more pieces of what came
+        says = self._message(message, content, reasoning)
+        self.calls = before | self.calls
+        if not says:
             return False
         for mine, new in ((self.content, content), (self.reasoning, reasoning)):
             goes_on = not "".join(new).startswith("".join(mine))

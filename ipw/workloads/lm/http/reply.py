@@ -12,6 +12,7 @@ from ipw.runs.arrivals import encoded
 from ipw.secrets_out import shown_url, without_key
 from ipw.workloads.lm.http.completion import CompletionStream
 from ipw.workloads.lm.http.failure import Failure, http_failure, retry_after_s
+from ipw.workloads.lm.http.messages import ToolCall
 from ipw.workloads.lm.http.server_words import plain_words
 
 MAX_BYTES = 64 << 20
@@ -160,6 +161,10 @@ class Reply:
             reasoning=without_key(key, _whole_characters(reasoning)),
             timings=counts.timings,
         )
+
+    def calls(self) -> list[ToolCall]:
+        """The calls of tools that the answer asks for, in the order of their numbers."""
+        return [call for _, call in sorted(self._stream.calls.items())]
 
     def arrivals(self) -> bytes:
         """When each chunk came, and with how many tokens: a block of runs/arrivals.py, or nothing."""
