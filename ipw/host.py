@@ -56,21 +56,8 @@ def virtualisation() -> str | None:
     """`container`, `virtual machine`, or `None` where neither shows."""
     if Path("/.dockerenv").exists() or Path("/run/.containerenv").exists():
         return "container"
-    return "virtual machine" if in_virtual_machine() else None
-
-
-def in_virtual_machine() -> bool:
-    """Whether the CPU says that a hypervisor runs it."""
-    return "hypervisor" in (_cpu_field("flags") or "")
+    return "virtual machine" if system.in_virtual_machine() else None
 
 
 def _cpu_name() -> str | None:
-    return _cpu_field("model name") or platform.processor() or None
-
-
-def _cpu_field(field: str) -> str | None:
-    try:
-        with Path("/proc/cpuinfo").open(encoding="utf-8", errors="replace") as lines:
-            return next((line.partition(":")[2].strip() for line in lines if line.startswith(field)), None)
-    except OSError:
-        return None
+    return system.cpu_field("model name") or platform.processor() or None

@@ -17,6 +17,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import cache, lru_cache
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
@@ -36,23 +37,26 @@ IN_URL = re.compile(
     r"(?<=://)(?!USER:PASSWORD@)(?:[^/?#\s\"'<>]{1,200}|(?![^\s/@:]{1,100}:\d{1,5}[/?#])[^\s/@:\"'<>]{0,100}:[^\s@\"'<>]{1,200})(?=@)"
 )
 """User and password, but not where a hint names them. A password may hold a slash, as those of object stores do."""
-PARAMETER = re.compile(
-    rf"(?i)(?<=[?&;])((?:[\w.%-]*(?:{WORDS})|x-amz-[\w-]+))=(?!\[secret\])[^&#;\s\"'<>]*[^&#;\s\"'<>:,.)\]]"
-)
 QUOTED = r"(?!\[secret\])(?:'[^']*'|\"[^\"]*\"|[^\s'\",;}\]]+)"
-OPTION = re.compile(rf"(?i)(?<![\w-])(--?(?:[\w.-]*[^a-z\s-]?-)?(?:{WORDS}))([=\s]\s*)(?!-){QUOTED}")
-ASSIGNMENT = re.compile(rf"(?<![\w.-])([A-Za-z]\w*_(?i:{WORDS})|(?i:api_?key|password|passwd|secret))(=){QUOTED}")
-HEADER = re.compile(
+PARAMETER = rf"(?i)(?<=[?&;])((?:[\w.%-]*(?:{WORDS})|x-amz-[\w-]+))=(?!\[secret\])[^&#;\s\"'<>]*[^&#;\s\"'<>:,.)\]]"
+OPTION = rf"(?i)(?<![\w-])(--?(?:[\w.-]*[^a-z\s-]?-)?(?:{WORDS}))([=\s]\s*)(?!-){QUOTED}"
+ASSIGNMENT = rf"(?<![\w.-])([A-Za-z]\w*_(?i:{WORDS})|(?i:api_?key|password|passwd|secret))(=){QUOTED}"
+HEADER = (
     r"(?i)(?<![\w-])((?:authorization|[\w-]{0,60}(?:api-?key|-token|-key|-secret)|(?:set-)?cookie)['\"]?\s*:\s*['\"]?)"
     r"(?:(?:bearer|basic|token|digest)\s+)?(?!\[secret\])(?=[^\s'\",]*\d|[^\s'\",]{16})[^\s'\",]+"
 )
 """Its value has a digit, or is long: `no api-key: give one` is no header."""
-SCHEME = re.compile(r"(?i)\b((?:bearer|basic)\s+)(?=[\w.~+/=-]{8,})[\w.~+/=-]+")
-KNOWN_FORM = re.compile(
+SCHEME = r"(?i)\b((?:bearer|basic)\s+)(?=[\w.~+/=-]{8,})[\w.~+/=-]+"
+KNOWN_FORM = (
     r"(?<![\w-])(?:sk-(?=[\w-]*\d)[\w-]{16,}|hf_[A-Za-z0-9]{20,}|gh[pousr]_[A-Za-z0-9]{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}|xox[abprs]-[\w-]{10,}|"
     r"(?:AKIA|ASIA)[A-Z0-9]{16}|AIza[\w-]{30,}|eyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]+)"
 )
 """Of OpenAI and others, Hugging Face, GitHub, GitLab, Slack, AWS, Google; JSON web tokens."""
+SIGNS = (
+    *("key", "token", "secret", "pass", "pwd", "auth", "bearer", "basic", "credential", "sig", "session", "cookie"),
+    *("amz", "sk-", "hf_", "gh", "github_pat_", "glpat-", "xox", "akia", "asia", "aiza", "eyj"),
+)
+"""In small letters: a text of ASCII that has none of these holds none of these forms."""
 KEPT_OUT: set[str] = set()
 """Secrets of this process that stand in no variable: of the commands that it starts."""
 HARMLESS = re.compile(r"id=\d+|cmnd=status( \d+)?", re.IGNORECASE)
@@ -67,11 +71,12 @@ def without_secrets(text: str, known: Collection[str] | None = None) -> str:
         text = text.replace(value, BLOT)
     if "://" in text:
         text = IN_URL.sub(BLOT, text)
-    text = PARAMETER.sub(rf"\1={BLOT}", text)
-    text = OPTION.sub(rf"\1\2{BLOT}", text)
-    text = ASSIGNMENT.sub(rf"\1\2{BLOT}", text)
-    text = HEADER.sub(rf"\1{BLOT}", text)
-    return KNOWN_FORM.sub(BLOT, SCHEME.sub(rf"\1{BLOT}", text))
+    lowered = text.lower()
+    if text.isascii() and not any(sign in lowered for sign in SIGNS):
+        return text
+    for form, becomes in _forms():
+        text = form.sub(becomes, text)
+    return text
 
 
 def command_without_secrets(command: Sequence[str], environment: Mapping[str, str] = os.environ) -> list[str]:
@@ -128,12 +133,31 @@ def without_key(key: str | None, text: str) -> str:
 
 def known_secrets(environment: Mapping[str, str] = os.environ) -> list[str]:
     """List the secrets of the environment, the longest first."""
-    return sorted({*_known(environment.items()), *KEPT_OUT}, key=len, reverse=True)
+    return sorted({*_of(tuple(environment.items())), *KEPT_OUT}, key=len, reverse=True)
 
 
 def is_secret(name: str, value: str) -> bool:
     """Whether an environment variable holds a secret, by its name or as a URL with a password."""
     return any(_known([(name, value)]))
+
+
+@lru_cache(maxsize=4)
+def _of(variables: tuple[tuple[str, str], ...]) -> tuple[str, ...]:
+    return tuple(_known(variables))
+
+
+@cache
+def _forms() -> list[tuple[re.Pattern[str], str]]:
+    """Compile the forms, and what becomes of each, where they are first needed: most programs start without."""
+    forms = (
+        (PARAMETER, rf"\1={BLOT}"),
+        (OPTION, rf"\1\2{BLOT}"),
+        (ASSIGNMENT, rf"\1\2{BLOT}"),
+        (HEADER, rf"\1{BLOT}"),
+        (SCHEME, rf"\1{BLOT}"),
+        (KNOWN_FORM, BLOT),
+    )
+    return [(re.compile(form), becomes) for form, becomes in forms]
 
 
 def _known(variables: Iterable[tuple[str, str]]) -> Iterable[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -25,6 +26,21 @@ def told(ask: Callable[[], T]) -> T | None:
 def cpu_count(*, logical: bool = True) -> int | None:
     """Count the CPUs, or the cores."""
     return _positive(told(lambda: _psutil().cpu_count(logical=logical)) or (os.cpu_count() if logical else None))
+
+
+def cpu_field(field: str) -> str | None:
+    """Give a field of Linux's /proc/cpuinfo, such as `flags`, as the first CPU has it."""
+
+    def ask() -> str | None:
+        with Path("/proc/cpuinfo").open(encoding="utf-8", errors="replace") as lines:
+            return next((line.partition(":")[2].strip() for line in lines if line.startswith(field)), None)
+
+    return told(ask)
+
+
+def in_virtual_machine() -> bool:
+    """Whether the CPU says that a hypervisor runs it."""
+    return "hypervisor" in (cpu_field("flags") or "")
 
 
 def memory_bytes() -> int | None:

@@ -7,8 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from ipw.secrets_out import command_without_secrets
+from ipw import secrets_out
+from ipw.secrets_out import command_without_secrets, without_secrets
 
 MARK = "hunter2-hunter2"
 
@@ -57,3 +60,15 @@ def test_no_file_of_a_measured_command_holds_its_secret(tmp_path: Path) -> None:
     assert MARK not in done.stdout + done.stderr
     held = [path for path in tmp_path.rglob("*") if path.is_file() and MARK.encode() in path.read_bytes()]
     assert held == []
+
+
+FORMS = ("PARAMETER", "OPTION", "ASSIGNMENT", "HEADER", "SCHEME", "KNOWN_FORM")
+
+
+@pytest.mark.parametrize("name", FORMS)
+@given(data=st.data())
+def test_whatever_has_the_form_of_a_secret_is_looked_at_closely(name: str, data: st.DataObject) -> None:
+    before = data.draw(st.sampled_from(["", " ", "?", "https://host/x?a=b&"]))
+    form = getattr(secrets_out, name)
+    text = before + data.draw(st.from_regex(form, alphabet=st.characters(max_codepoint=127)))
+    assert without_secrets(f"{text} é") == f"{without_secrets(text)} é"

@@ -12,7 +12,7 @@ from ipw.printable import clean
 from ipw.reports.markup import Markup, tag
 from ipw.reports.text import quantity
 from ipw.runs.directory import RunDir
-from ipw.runs.recorded import is_estimate
+from ipw.runs.readings import is_estimate
 
 if TYPE_CHECKING:
     from ipw.api.session import Measurement

@@ -9,7 +9,7 @@ from ipw.gate.policy import Rule
 from ipw.metrics.derived import Derived
 from ipw.metrics.metric import number
 from ipw.metrics.validity.other_load import LOAD_CHECK, MOST_HELD
-from ipw.runs.recorded import is_estimate
+from ipw.runs.readings import is_estimate
 
 if TYPE_CHECKING:
     from ipw.gate.comparable import Observed

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from ipw.api.session import Meter, running
 from ipw.clock import now_ns
 from ipw.metering import accelerator
-from ipw.runs.recorded import is_estimate
+from ipw.runs.readings import is_estimate
 
 NEWS_SHARE = 1 / 400
 """Of the time may go into reading the sensors' news."""

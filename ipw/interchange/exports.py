@@ -17,7 +17,8 @@ from ipw.metrics.metric import mappings, number
 from ipw.printable import cell, clean
 from ipw.reports.facts import JOULES_PER_KWH, NO_FACTS, Facts
 from ipw.reports.names import plain_name
-from ipw.runs.recorded import Recorded, is_estimate, part_of
+from ipw.runs.readings import is_estimate
+from ipw.runs.recorded import Recorded, part_of
 
 CODECARBON = (
     "timestamp", "project_name", "run_id", "experiment_id", "duration", "emissions", "emissions_rate", "cpu_power",

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 from ipw.metrics.definitions import Definition
 from ipw.metrics.stats import Interval
-from ipw.runs.recorded import Recorded, is_estimate
+from ipw.runs.readings import is_estimate
+from ipw.runs.recorded import Recorded
 from ipw.shapes import finite
 
 BELOW_RESOLUTION = "below resolution"

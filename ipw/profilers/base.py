@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal, NamedTuple, Protocol
 
 from ipw.clock import now_ns
@@ -70,7 +70,10 @@ class Channel:
 
     def as_dict(self) -> dict[str, Any]:
         """For the manifest and the sampler's greeting."""
-        return asdict(self)
+        return {name: getattr(self, name) for name in FIELDS}
+
+
+FIELDS = tuple(each.name for each in fields(Channel))
 
 
 class Reading(NamedTuple):

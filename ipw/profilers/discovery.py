@@ -14,7 +14,7 @@ from ipw.errors import UsageError
 from ipw.profilers.base import Channel, Scope, Sensor, absent
 from ipw.profilers.opening import Look
 from ipw.profilers.sources import Sources, unreadable
-from ipw.runs.recorded import is_estimate
+from ipw.runs.readings import is_estimate
 from ipw.system import told
 
 SENSORS: dict[str, str] = {

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from ipw.profilers.base import Channel, Scope
 from ipw.profilers.discovery import BROKEN, SUMMED, choose_basis
 from ipw.profilers.opening import STILL, ZERO
-from ipw.runs.recorded import is_estimate
+from ipw.runs.readings import is_estimate
 
 AROUND: frozenset[Scope] = frozenset({"module", "soc", "system", "wall"})
 """Scopes that hold a GPU, a package and its memory too."""

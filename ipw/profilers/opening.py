@@ -13,9 +13,9 @@ from functools import partial
 
 from ipw.clock import now_ns
 from ipw.energy.belief.limits import NOTHING_W
-from ipw.host import in_virtual_machine
 from ipw.profilers.base import Channel, Scope, Sensor
 from ipw.profilers.sources import Read, Source, Sources, unreadable
+from ipw.system import in_virtual_machine
 
 WHOLE: frozenset[Scope] = frozenset({"gpu", "module", "package", "dram", "soc", "system"})
 """Scopes of what is never without power. A core, a graphics unit or one rail of several may sleep."""
@@ -23,9 +23,11 @@ SLOWEST_S = 0.15
 """A counter that is renewed more seldom is not judged at opening: its next update would have to be waited for."""
 LEAST_S, TICKING_S = 0.3, 0.5
 """So long a counter is looked at before it is said to stand still: many of its updates, or five of a GPU's."""
-BUSY_NS = 10_000_000
-"""First without a pause, which costs a CPU some millijoules: 160 times what a RAPL counter can tell apart."""
-PAUSE_S = 0.004
+BUSY_NS = 2_000_000
+"""First without a pause: two updates of a RAPL counter, and a CPU that works draws far more in them than the least
+that it can tell apart. What moves is so believed at once."""
+PAUSE_S, LONGEST_PAUSE_S, PART = 0.004, 0.04, 1 / 8
+"""Then ever more seldom, after such a part of the time so far: what has not moved for long moves no sooner."""
 POWER_POLL_S = 0.02
 """How often power is read that is all that there is of a device."""
 VIRTUAL_S, AGAIN_S = 1.3, 0.2
@@ -77,7 +79,7 @@ class Look:
             looked = True
             quick = any(not channel.ticks for channel in self._watched())
             if (self._still or self._moved) and not (quick and now_ns() - self._from_ns < BUSY_NS):
-                time.sleep(PAUSE_S)
+                time.sleep(_pause_s(now_ns() - self._from_ns))
         if self._still or self._slow:
             self._sensor = self._without(set(self._still))
             self._still, self._slow = {}, set()
@@ -151,6 +153,10 @@ def _is_judged(channel: Channel, *, prompt: bool) -> bool:
 
 def _is_rail(channel: Channel) -> bool:
     return channel.scope == "soc" and channel.kind == "power" and _is_judged(channel, prompt=True)
+
+
+def _pause_s(looked_ns: int) -> float:
+    return min(max(PAUSE_S, PART * looked_ns / 1e9), LONGEST_PAUSE_S)
 
 
 def _limit_s(channel: Channel) -> float:

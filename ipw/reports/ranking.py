@@ -13,7 +13,8 @@ from ipw.metrics.stats import in_quadrature
 from ipw.printable import clean
 from ipw.reports.names import row_names
 from ipw.reports.text import MISSING
-from ipw.runs.recorded import is_estimate, part_of
+from ipw.runs.readings import is_estimate
+from ipw.runs.recorded import part_of
 
 RANKED_BY = "accuracy_per_joule"
 Summary = Mapping[str, Any]

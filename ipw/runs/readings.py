@@ -16,3 +16,11 @@ RECORD = struct.Struct("<qdHHI")
 """One reading on disk: `t_ns`, `value`, channel index, status code, `uncertainty_ns` (half-width, saturating)."""
 RECORD_FIELDS = [("t_ns", "<i8"), ("value", "<f8"), ("channel", "<u2"), ("status", "<u2"), ("uncertainty_ns", "<u4")]
 """The same as a numpy structure."""
+
+ESTIMATE = "model_estimate"
+"""The method of joules that were not measured."""
+
+
+def is_estimate(method: object) -> bool:
+    """Whether joules of this method, or of several that are joined by `+`, are estimated: in part is in whole."""
+    return isinstance(method, str) and ESTIMATE in method.split("+")

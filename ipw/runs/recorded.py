@@ -11,20 +11,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from ipw.runs.readings import is_estimate
 from ipw.runs.unseen import unseen
 
 if TYPE_CHECKING:
     from ipw.energy.curve import Curve
     from ipw.runs.curves import Readings
     from ipw.runs.directory import RunDir
-
-ESTIMATE = "model_estimate"
-"""The method of joules that were not measured."""
-
-
-def is_estimate(method: object) -> bool:
-    """Whether joules of this method, or of several that are joined by `+`, are estimated: in part is in whole."""
-    return isinstance(method, str) and ESTIMATE in method.split("+")
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from ipw.metrics.derived import Derived
 from ipw.metrics.metric import number
 from ipw.runs.directory import MANIFEST, RunDir
 from ipw.runs.files import absolute, make_folder, replacing
-from ipw.runs.recorded import is_estimate
+from ipw.runs.readings import is_estimate
 from ipw.secrets_out import blotted
 from ipw.shapes import COUNT, misfit
 from ipw.studies.suite import Planned, Suite

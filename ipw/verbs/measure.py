@@ -10,7 +10,7 @@ import click
 
 from ipw.pipeline import finish
 from ipw.runs.directory import RunDir
-from ipw.runs.recorded import is_estimate
+from ipw.runs.readings import is_estimate
 from ipw.verbs.common.options import IDLE, JSON, LABEL, OUT, SENSORS
 from ipw.verbs.common.terminal import judgement, say
 from ipw.workloads.command import measure_command

@@ -21,8 +21,7 @@ from ipw.runs.directory import MANIFEST, RunDir
 from ipw.runs.journal import JOURNAL
 from ipw.runs.live.journal import LiveJournal, Standing
 from ipw.runs.live.power import LivePower
-from ipw.runs.readings import READINGS
-from ipw.runs.recorded import is_estimate
+from ipw.runs.readings import READINGS, is_estimate
 from ipw.studies.book import STUDY, read_study
 from ipw.verbs.common.options import JSON, RUNS
 from ipw.verbs.common.terminal import output

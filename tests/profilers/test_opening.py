@@ -53,6 +53,17 @@ def test_a_counter_that_never_moves_is_failed_with_its_reason() -> None:
     assert failure(sensor, "made/a").reason == STILL
 
 
+def test_what_has_not_moved_for_long_is_asked_ever_more_seldom() -> None:
+    asked: list[int] = []
+
+    def ask() -> float:
+        asked.append(now_ns())
+        return 5.0
+
+    Look(made((replace(COUNTER, update_period_s=None, ticks=True), ask))).judged()
+    assert 2 < len(asked) < opening.TICKING_S / opening.PAUSE_S / 3
+
+
 def test_a_counter_that_moves_is_believed_at_once_and_left_as_it_is() -> None:
     sensor = made((COUNTER, since_now(20.0)))
     look = Look(sensor)

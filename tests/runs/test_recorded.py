@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from ipw.runs.curves import curves
 from ipw.runs.directory import RunDir
-from ipw.runs.recorded import Facts, Recorded, is_estimate
+from ipw.runs.readings import is_estimate
+from ipw.runs.recorded import Facts, Recorded
 
 FIRST = Path(__file__).parent / "version-1"
 NAMES = sorted(name for kind in (Facts, Recorded) for name, found in vars(kind).items() if isinstance(found, property))

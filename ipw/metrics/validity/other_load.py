@@ -14,7 +14,8 @@ from ipw.metrics.validity.check import Check, made
 from ipw.metrics.window import Estimate, measured_windows
 from ipw.runs.curves import Readings, of_channel
 from ipw.runs.directory import RunDir
-from ipw.runs.recorded import Recorded, is_estimate, part_of
+from ipw.runs.readings import is_estimate
+from ipw.runs.recorded import Recorded, part_of
 
 Window = tuple[int, int]
 HOST, OWN = "load/host", "load/own"

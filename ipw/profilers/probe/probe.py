@@ -29,7 +29,7 @@ from ipw.profilers.probe.characterise import (
 from ipw.profilers.probe.loads import PHASES, Load, Pulses, irregular_pulses, phased_pulses
 from ipw.profilers.probe.profile import Profile, driver_of
 from ipw.profilers.sources import Read
-from ipw.runs.recorded import is_estimate
+from ipw.runs.readings import is_estimate
 
 BURST_S = 0.05
 PAUSE_S = 1e-3

@@ -118,7 +118,8 @@ class Lane:
                 if 0 <= self.changed_ns < t_ns - self.longest_ns:
                     self.longest_ns = t_ns - self.changed_ns
                 self.changed_ns = t_ns
-                self._keep(last)
+                if last.t_ns > self._kept_ns:
+                    self._keep(last)
             self._keep(reading)
         elif self._keeps_all or t_ns - self._kept_ns >= HEARTBEAT_NS:
             self._keep(reading)
@@ -127,9 +128,8 @@ class Lane:
 
     def _keep(self, reading: Reading) -> None:
         t_ns, value, uncertainty_ns = reading
-        if t_ns > self._kept_ns:
-            self._file.add(t_ns, value, self._index, 0, uncertainty_ns)
-            self._kept_ns = t_ns
+        self._file.add(t_ns, value, self._index, 0, uncertainty_ns)
+        self._kept_ns = t_ns
 
     def _fail(self, now_ns: int, status: Status, reason: str) -> None:
         if self.failing is None:
@@ -137,7 +137,7 @@ class Lane:
         self._retry_ns = now_ns + (RETRY_NS if now_ns - self._failed_ns >= GOES_ON_NS else self._soon_ns)
         if status == self.failing:
             return
-        if self._last is not None:
+        if self._last is not None and self._last.t_ns > self._kept_ns:
             self._keep(self._last)
         self._last, self.failing = None, status
         self._file.add(now_ns, nan, self._index, STATUS_CODES.get(status, STATUS_CODES["lost"]), 0)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import gc
 import json
 import os
 import select
@@ -80,6 +81,7 @@ class SamplerLoop:
         leeway = 1.0 if self._followed else 0.0
         self._polled = [(Cadence(start_ns, ns, int(leeway * ns)), lanes) for ns, lanes in polled.items()]
         self._plan_polls()
+        self._plan_followed()
         self._wakeups = self._late_wakeups = self._max_late_ns = 0
         self._turns = Turns([follower for follower, _ in self._followed])
 
@@ -111,6 +113,7 @@ class SamplerLoop:
         limit_ns = max([SETTLE_NS, *(min(each, LONGEST_SETTLE_NS) for each in waits_ns)])
         for follower, _ in self._followed:
             follower.watch_now(start_ns)
+        self._plan_followed()
 
         def settled() -> bool:
             now = now_ns()
@@ -134,13 +137,13 @@ class SamplerLoop:
 
         Returns when the next read is due.
         """
-        due_ns = self._follow(now, now + QUIET_NS)
-        quiet = due_ns - now > QUIET_NS
+        self._follow(now, now + QUIET_NS)
+        quiet = self._due_ns - now > QUIET_NS
         if quiet:
-            due_ns = self._follow(now, sys.maxsize)
+            self._follow(now, sys.maxsize)
         if now >= self._turns.due_ns:
             self._turns.plan(now)
-            due_ns = self._next_due()
+            self._plan_followed()
         if now >= self._soonest_ns:
             for cadence, lanes in self._polled:
                 if cadence.due_ns - (cadence.slack_ns if quiet else 0) <= now:
@@ -148,12 +151,12 @@ class SamplerLoop:
                         lane.poll(now)
                     cadence.advance(now)
             self._plan_polls()
-        return min(due_ns, self._polled_due_ns)
+        return min(self._due_ns, self._polled_due_ns)
 
     def _plan_polls(self) -> None:
         """Note when the next poll is due, and how soon one does as well: most wakings are before that."""
-        self._polled_due_ns = min((each.due_ns for each, _ in self._polled), default=sys.maxsize)
-        self._soonest_ns = min((each.due_ns - each.slack_ns for each, _ in self._polled), default=sys.maxsize)
+        self._polled_due_ns = min([each.due_ns for each, _ in self._polled], default=sys.maxsize)
+        self._soonest_ns = min([each.due_ns - each.slack_ns for each, _ in self._polled], default=sys.maxsize)
 
     def stats(self) -> dict[str, Any]:
         """What was read, what was missed, and why."""
@@ -187,19 +190,23 @@ class SamplerLoop:
             self._max_late_ns = max(self._max_late_ns, now - due_ns)
         return now
 
-    def _follow(self, now: int, until_ns: int) -> int:
-        """Read each of the followed that may be read by now and is due until then. Returns when the next are due."""
+    def _follow(self, now: int, until_ns: int) -> None:
+        """Read each of the followed that may be read by now and is due until then."""
+        any_read = False
         for follower, lane in self._followed:
             due_ns = follower.due_ns
             if due_ns <= until_ns and due_ns - follower.slack_ns <= now:
                 changed = lane.poll(now)
                 follower.observe(max(lane.read_ns, now), changed)
-        return self._next_due()
+                any_read = True
+        if any_read:
+            self._plan_followed()
 
-    def _next_due(self) -> int:
-        """When the last of those is due for which the others can wait."""
-        latest_ns = min((follower.due_ns + follower.patience_ns for follower, _ in self._followed), default=sys.maxsize)
-        return max((f.due_ns for f, _ in self._followed if f.due_ns <= latest_ns), default=sys.maxsize)
+    def _plan_followed(self) -> None:
+        """Note when the last of those is due for which the others can wait."""
+        dues_ns = [follower.due_ns for follower, _ in self._followed]
+        latest_ns = min([follower.due_ns + follower.patience_ns for follower, _ in self._followed], default=sys.maxsize)
+        self._due_ns = max([due_ns for due_ns in dues_ns if due_ns <= latest_ns], default=sys.maxsize)
 
     def _settled(self, start_ns: int, since_ns: int) -> bool:
         """Whether each followed counter was watched since `start_ns`, and each other channel read since `since_ns`."""
@@ -230,6 +237,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--sensors", default="auto", help="names, separated by commas")
     parser.add_argument("--own", type=int, nargs="*", default=[], help="processes of this run beside the parent")
     asked = parser.parse_args(arguments)
+    gc.disable()  # NVIDIA's binding makes thousands of classes, through which it would look again and again
     out = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what a library prints must not get between the two lines
     try:
@@ -252,6 +260,8 @@ def _sample(folder: Path, selection: str, own: Sequence[int], out: TextIO) -> in
         _say(out, {"error": f"cannot write {folder / READINGS}: {error.strerror}", "hint": None, "exit_code": FAILURE})
         return FAILURE
     sampling = SamplerLoop(sensors, file, now_ns())
+    gc.freeze()  # all that there is now stays
+    gc.enable()
     died = None
     start_ns, start_cpu_s = now_ns(), time.process_time()
     try:

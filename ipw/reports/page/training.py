@@ -26,7 +26,8 @@ from ipw.reports.tables.by_method import by_method, to_one_loss
 from ipw.reports.tables.runs import columns
 from ipw.reports.text import MISSING, quantity, scale_for
 from ipw.runs.directory import RunDir
-from ipw.runs.recorded import is_estimate, part_of
+from ipw.runs.readings import is_estimate
+from ipw.runs.recorded import part_of
 
 PHASES = ("forward", "backward", "update")
 MOST_POINTS = 200

@@ -8,7 +8,8 @@ from typing import Any
 from ipw.metrics.definitions import DEFINITIONS, PERPLEXITY
 from ipw.metrics.derived import Derived
 from ipw.reports.text import quantity
-from ipw.runs.recorded import is_estimate, part_of
+from ipw.runs.readings import is_estimate
+from ipw.runs.recorded import part_of
 
 GOODPUT = ("goodput_per_s",)
 

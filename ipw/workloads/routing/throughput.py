@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ipw.runs.directory import RunDir
-from ipw.runs.recorded import is_estimate
+from ipw.runs.readings import is_estimate
 from ipw.runs.unseen import unseen
 from ipw.workloads.routing.measures.bootstrap import basic_interval, multiplicities
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ipw.runs.recorded import is_estimate
+from ipw.runs.readings import is_estimate
 from ipw.workloads.training.edges import PHASES
 from ipw.workloads.training.learning import Bounded, LossCurve, energy_to, loss_at, reached
 

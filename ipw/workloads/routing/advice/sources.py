@@ -12,7 +12,7 @@ import numpy as np
 
 from ipw.errors import IpwError, UsageError
 from ipw.foreign_json import read_json
-from ipw.runs.recorded import is_estimate
+from ipw.runs.readings import is_estimate
 from ipw.workloads.lm.servers.gguf import is_gguf
 from ipw.workloads.routing.advice.amounts import bytes_of
 from ipw.workloads.routing.advice.captured import capture
