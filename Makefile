@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: quickstart test torch lint docs fuzz torture mutants gpu-check clean
+.PHONY: quickstart test torch extras lint docs fuzz torture mutants gpu-check clean
 
 quickstart: $(VENV)/.use  ## measure the two bundled models and write the report
 	$(VENV)/bin/ipw quickstart $(ARGS)
@@ -13,6 +13,9 @@ test: $(VENV)/.dev  ## run the tests, a file at a time on each of two processes:
 
 torch: $(VENV)/.use  ## add PyTorch, with which the routing workload and its tests run too (CPU only: see README first)
 	$(PIP) --editable '.[llamacpp,torch,routing,lora]'
+
+extras: torch  ## add what only some tests want: those of lm-evaluation-harness and of Lightning run too
+	$(PIP) --editable '.[lm-eval,lightning]'
 
 lint: $(VENV)/.dev  ## style, types and the direction of imports
 	$(VENV)/bin/ruff check .

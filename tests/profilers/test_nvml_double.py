@@ -48,7 +48,7 @@ def test_the_counter_is_the_exact_integral_of_the_schedule_at_each_latch(driver:
     ticks = watch(lambda: float(nv.nvmlDeviceGetTotalEnergyConsumption(handle)), 0.1)
     latches = [fake._state.start_ns + k * 10 * MS for k in range(100)]
     truths = {int(1000 * (1000.0 + 1.1 * fake.energy_j(0, 0, latch))) for latch in latches}
-    assert len(ticks) >= 8
+    assert len(ticks) >= 3
     assert all({int(millijoules) - 1, int(millijoules), int(millijoules) + 1} & truths for _, millijoules in ticks)
 
 
