@@ -17,6 +17,7 @@ from ipw.metrics.metric import mappings, number
 from ipw.printable import cell, clean
 from ipw.reports.facts import JOULES_PER_KWH, NO_FACTS, Facts
 from ipw.reports.names import plain_name
+from ipw.runs.directory import RunDir
 from ipw.runs.readings import is_estimate
 from ipw.runs.recorded import Recorded, part_of
 
@@ -31,6 +32,10 @@ CODECARBON = (
 """Columns in the order of its version 3."""
 SCOPES = {"package": "cpu", "dram": "ram", "gpu": "gpu"}
 """Its name for each scope of ours; it has no column for a whole chip, board or socket."""
+NOT_TOLD = (
+    "avg_batch_size", "data_parallel", "expert_parallel", "tensor_parallel", "max_num_batched_tokens", "p95_itl_ms",
+)  # fmt: skip
+"""Of the leaderboard's fields, those that no run of ours tells; they are there, and null."""
 UNITS = {"j": "joules", "w": "watts", "s": "seconds"}
 MOST_LABEL = 1000
 PROMETHEUS_NAME = re.compile(r"[a-z][a-z0-9_]*")
@@ -41,6 +46,8 @@ class StoredRun(NamedTuple):
 
     manifest: Mapping[str, Any]
     summary: Mapping[str, Any]
+    run: RunDir | None = None
+    """Its folder, for what stands in its tables."""
 
     def value(self, name: str) -> float | None:
         """The value of a metric."""
@@ -69,7 +76,7 @@ def _codecarbon(run: StoredRun, facts: Facts) -> dict[str, Any]:
     carbon_g = None if energy_j is None else facts.carbon_g(energy_j)
     kg = None if carbon_g is None else carbon_g / 1000
     host = Recorded(run.manifest).host
-    memory, gpus = number(host.get("memory_bytes")), _devices(run, "gpu")
+    memory, gpus = number(host.get("memory_bytes")), devices_of(run, "gpu")
     row = {
         "timestamp": str(run.manifest.get("started") or "").removesuffix("Z"),
         "project_name": plain_name(run.summary) + (" (estimated)" if run.estimated else "") + short_mark(run.summary),
@@ -104,7 +111,7 @@ def _parts(run: StoredRun) -> dict[str, float]:
     return found
 
 
-def _devices(run: StoredRun, scope: str) -> list[str]:
+def devices_of(run: StoredRun, scope: str) -> list[str]:
     """What the joules of one scope come from."""
     return [str(c.get("device") or c.get("name")) for c in mappings(run.manifest.get("sensors"))
             if c.get("scope") == scope and c.get("in_total")]  # fmt: skip
@@ -122,15 +129,27 @@ def as_ml_energy(runs: Sequence[StoredRun]) -> str:
             task = str(part_of(workload, "parameters").get("dataset") or "unknown")
             tasks.setdefault(task, []).append(_configuration(run))
     found = [{"task": task, "task_display_name": task, "configurations": rows} for task, rows in tasks.items()]
-    return json.dumps(found, indent=1, allow_nan=False) + "\n"
+    return json.dumps(found, indent=1, allow_nan=False, sort_keys=True) + "\n"
+
+
+def _mean_output(run: StoredRun) -> float | None:
+    """Tokens of an answer."""
+    a_token, a_query = run.value("energy_per_output_token_j"), run.value("energy_per_query_j")
+    rate, duration_s = run.value("output_tokens_per_s"), run.value("duration_s")
+    answered = (run.value("queries") or 0) - (run.value("errors") or 0)
+    if rate is not None and duration_s and answered > 0:
+        return rate * duration_s / answered
+    return a_query / a_token if a_query and a_token else None
 
 
 def _configuration(run: StoredRun) -> dict[str, Any]:
-    model, gpus = Derived(run.summary).model, _devices(run, "gpu")
+    model, gpus = Derived(run.summary).model, devices_of(run, "gpu")
     parameters = Derived(run.summary).parameters
     total, active = number(model.get("parameters")), number(model.get("active_parameters"))
     itl_ms = {q: None if (s := run.value(f"itl_p{q}_s")) is None else 1000 * s for q in (50, 90, 99)}
-    return {
+    return dict.fromkeys(NOT_TOLD) | {
+        "architecture": None if not (total and active) else "MoE" if active < total else "Dense Transformer",
+        "avg_output_len": _mean_output(run),
         "model_id": plain_name(run.summary),
         "nickname": plain_name(run.summary) + short_mark(run.summary),
         "gpu_model": "; ".join(dict.fromkeys(gpus)) or None,

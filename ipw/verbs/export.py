@@ -1,4 +1,4 @@
-"""`ipw export RUN… --format …`: stored runs for other programs."""
+"""`ipw export RUN… --format …` or `--to …`: stored runs for other programs, and for trackers of experiments."""
 
 from __future__ import annotations
 
@@ -11,23 +11,46 @@ import click
 
 from ipw.errors import UsageError
 from ipw.interchange.exports import StoredRun, as_codecarbon, as_ml_energy, as_prometheus
+from ipw.interchange.to_model_card import as_hub_results, as_model_card
+from ipw.interchange.to_otlp import as_otlp
+from ipw.interchange.trackers import TRACKERS, send
 from ipw.metrics.summary import stored_summary
 from ipw.pipeline import derive
-from ipw.reports.facts import NO_FACTS
+from ipw.reports.facts import NO_FACTS, Facts
 from ipw.runs.directory import RunDir
 from ipw.runs.files import replacing
+from ipw.verbs.common import terminal
 from ipw.verbs.common.several import readable
 
+FORMATS = ("codecarbon", "ml-energy", "prometheus", "model-card", "hub-results", "otlp")
+WITH_CARBON = {"codecarbon", "model-card"}
+PROJECT = "ipw"
 
-def export(*, runs: Sequence[Path], format_: str, output: Path | None, grid_g_co2e_per_kwh: float | None) -> int:
-    """Write all runs in one format, on stdout or into a file."""
+
+def export(
+    *,
+    runs: Sequence[Path],
+    format_: str | None,
+    tracker: str | None,
+    project: str,
+    output: Path | None,
+    grid_g_co2e_per_kwh: float | None,
+    grid_source: str | None,
+) -> int:
+    """Write all runs in one format, on stdout or into a file; or log them to a tracker."""
+    if (format_ is None) == (tracker is None):
+        raise UsageError("give a format or a tracker", f"--format {FORMATS[0]}, or --to {next(iter(TRACKERS))}")
+    if grid_g_co2e_per_kwh is not None and format_ not in WITH_CARBON:
+        raise UsageError(f"{format_ or tracker} has no place for carbon", "--format codecarbon")
+    if tracker is not None and output is not None:
+        raise UsageError(f"{tracker} keeps what it is given by itself", "leave out -o")
     found, code = readable(runs, lambda path: _read(RunDir.open(path)))
-    if format_ == "codecarbon":
-        text = as_codecarbon(found, dataclasses.replace(NO_FACTS, grid_g_co2e_per_kwh=grid_g_co2e_per_kwh))
-    elif grid_g_co2e_per_kwh is not None:
-        raise UsageError(f"{format_} has no place for carbon", "--format codecarbon")
-    else:
-        text = {"ml-energy": as_ml_energy, "prometheus": as_prometheus}[format_](found)
+    if tracker is not None:
+        send(tracker, found, project)
+        terminal.say(f"{len(found)} run{'s' * (len(found) != 1)} logged to {tracker}, project {project}")
+        return code
+    facts = dataclasses.replace(NO_FACTS, grid_g_co2e_per_kwh=grid_g_co2e_per_kwh, grid_source=grid_source)
+    text = _written(str(format_), found, facts)
     if output is None:
         click.echo(text.encode(errors="replace"), nl=False)
         return code
@@ -36,16 +59,28 @@ def export(*, runs: Sequence[Path], format_: str, output: Path | None, grid_g_co
     return code
 
 
+def _written(format_: str, runs: Sequence[StoredRun], facts: Facts) -> str:
+    if format_ == "codecarbon":
+        return as_codecarbon(runs, facts)
+    if format_ == "model-card":
+        return as_model_card(runs, facts)
+    write = {"ml-energy": as_ml_energy, "prometheus": as_prometheus, "hub-results": as_hub_results, "otlp": as_otlp}
+    return write[format_](runs)
+
+
 def _read(run: RunDir) -> StoredRun:
     stored = stored_summary(run)
-    return StoredRun(run.manifest(), derive(run) if stored is None else stored)
+    return StoredRun(run.manifest(), derive(run) if stored is None else stored, run)
 
 
 @click.command("export")
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--format", "format_", type=click.Choice(["codecarbon", "ml-energy", "prometheus"]), required=True)
+@click.option("--format", "format_", type=click.Choice(FORMATS))
+@click.option("--to", "tracker", type=click.Choice(list(TRACKERS)), help="Log them through its own package.")
+@click.option("--project", default=PROJECT, show_default=True, help="Of the tracker.")
 @click.option("-o", "output", type=click.Path(path_type=Path, dir_okay=False), help="Default: stdout.")
 @click.option("--grid-intensity", "grid_g_co2e_per_kwh", type=click.FloatRange(0), help="Grams of CO2e per kWh.")
+@click.option("--grid-source", help="Where that number comes from.")
 def command(**options: Any) -> int:
-    """Stored runs in the formats of other programs."""
+    """Stored runs in the formats of other programs, or into a tracker."""
     return export(**options)

@@ -168,7 +168,7 @@ def test_any_label_is_one_line_and_comes_back_as_what_is_printable_of_it(text: s
 # --- the verb -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("format_", ["codecarbon", "ml-energy", "prometheus"])
+@pytest.mark.parametrize("format_", ["codecarbon", "ml-energy", "prometheus", "model-card", "otlp"])
 def test_the_verb_writes_the_same_into_a_file_as_on_stdout(tmp_path: Path, format_: str) -> None:
     run = make_run(tmp_path, manifest={"model": {"name": "hostile \ud800 name"}})
     run.write_summary(summarize(run))
