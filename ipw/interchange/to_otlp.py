@@ -12,7 +12,6 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ipw import __version__
 from ipw.errors import UsageError
 from ipw.interchange.exports import StoredRun
 from ipw.metrics.derived import Derived
@@ -56,14 +55,15 @@ def as_otlp(runs: Sequence[StoredRun]) -> str:
 
 def _resource(run: StoredRun) -> dict[str, Any]:
     recorded = Recorded(run.manifest)
+    version = recorded.software.get("ipw")
     told = {
         "service.name": "ipw",
-        "service.version": __version__,
+        "service.version": version,
         "service.instance.id": run.summary.get("run_id"),
         "host.name": recorded.host.get("name"),
         "os.description": recorded.host.get("system"),
     }
-    scope = {"name": "ipw", "version": __version__}
+    scope = {"name": "ipw"} | ({"version": clean(version, 40)} if version else {})
     spans = {"scope": scope, "spans": list(_spans(run))}
     return {"resource": {"attributes": _attributes(told)}, "scopeSpans": [spans]}
 
