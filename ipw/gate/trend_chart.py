@@ -7,20 +7,12 @@ from itertools import pairwise
 
 from ipw.gate.trend import Prediction, Step
 from ipw.metrics.definitions import Definition
-from ipw.reports.charts.axes import MUTED, SERIES, Axis, axis_over, figure, frame, label, line, marker
-from ipw.reports.charts.queries import LEFT, RIGHT, WIDTH, Value
+from ipw.reports.charts.axes import MUTED, SERIES, WIDE, WholeAxis, axis_over, figure, frame, label, line, marker
 from ipw.reports.markup import Markup, tag
+from ipw.reports.plots.accuracy import Value
 from ipw.reports.text import scale_for
 
-TOP, BOTTOM = 24.0, 280.0
-
-
-class Runs(Axis):
-    """An axis of runs: only whole ones get a tick."""
-
-    def ticks(self, most: int = 7) -> list[float]:
-        """Whole values from end to end, at most about `most` of them."""
-        return [value for value in super().ticks(most) if value == int(value)]
+LEFT, RIGHT, TOP, BOTTOM = 64, 740, 24.0, 280.0
 
 
 def trend_chart(
@@ -29,7 +21,7 @@ def trend_chart(
     """Draw one metric over runs in order of time."""
     scale = scale_for(definition.unit, [each.value for each in values])
     ends = [end for each in values for end in each] + (list(expected) if expected else [])
-    x = Runs(0.5, len(values) + 0.5, LEFT, RIGHT)
+    x = WholeAxis(0.5, len(values) + 0.5, LEFT, RIGHT)
     y = axis_over([scale.factor * end for end in ends], BOTTOM, TOP)
     name = f"{definition.label}, {scale.unit}" if scale.unit else definition.label
     parts: list[Markup | None] = [frame(x, y, "run", name)]
@@ -51,4 +43,4 @@ def trend_chart(
         at, low, high = x.at(index), y.at(scale.factor * each.low), y.at(scale.factor * each.high)
         parts += [line(at, low, at, high, SERIES[0][0], 1.5), marker(at, y.at(scale.factor * each.value), SERIES[0])]
     told = f"{len(values)} runs; " + ("; ".join(f"{100 * s.change:+.1f} % at run {s.at + 1}" for s in found) or "level")
-    return figure(WIDTH, 330, f"{definition.label} over time", told, parts, key, xmlns="http://www.w3.org/2000/svg")
+    return figure(WIDE, 330, f"{definition.label} over time", told, parts, key, xmlns="http://www.w3.org/2000/svg")

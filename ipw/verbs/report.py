@@ -31,6 +31,7 @@ def report(
     table: str | None,
     figures: Path | None,
     style: str,
+    width_mm: float | None,
     facts: Path | None,
     as_json: bool,
     strict: bool,
@@ -60,11 +61,14 @@ def report(
     target = page or _place(runs, opened)
     write_page(opened, target, told)
     if figures:
-        from ipw.reports.figures import write_figures
+        from ipw.reports.figures.written import not_drawn, write_figures
         from ipw.reports.page.view import load_views
 
-        for path in write_figures(load_views(opened), figures, style):
+        views = load_views(opened)
+        for path in write_figures(views, figures, style, width_mm=width_mm):
             say(str(path), err=True)
+        if why := not_drawn(views):
+            say(f"mind: {why}", err=True)
     if as_json:
         click.echo(json.dumps(summaries[0] if len(asked) == 1 else summaries))
     elif table:
@@ -122,6 +126,7 @@ def _tables() -> Mapping[str, Callable[[Sequence[Summary]], str | bytes]]:
 @click.option(
     "--style", type=click.Choice(["paper", "slide", "web"]), default="paper", show_default=True, help="Of figures."
 )
+@click.option("--width-mm", type=click.FloatRange(20, 1000), help="Of figures; default: as the style has it.")
 @click.option("--facts", type=click.Path(path_type=Path), help="TOML file of prices, release dates, the grid's carbon.")
 @click.option("--grid-intensity", "grid_g_co2e_per_kwh", type=click.FloatRange(0), help="Grams of CO2e per kWh.")
 @click.option("--grid-source", help="Where that number comes from.")

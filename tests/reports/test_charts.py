@@ -14,19 +14,14 @@ from hypothesis import strategies as st
 
 from ipw.energy.curve import power_curve
 from ipw.metrics.readings import mean_power
-from ipw.reports.charts.axes import SERIES, Axis, _nice_step, axis_over
-from ipw.reports.charts.power import power_timeline
-from ipw.reports.charts.queries import (
-    Sample,
-    Spot,
-    SubjectRow,
-    Value,
-    accuracy_energy,
-    distributions,
-    pareto_front,
-    subjects,
-)
-from ipw.reports.charts.timeline import COARSE, PowerTimeline, timeline
+from ipw.reports.charts.axes import NARROW, SERIES, WIDE, Axis, _nice_step, axis_over, series_of
+from ipw.reports.charts.power import _colours, power_timeline
+from ipw.reports.charts.queries import SubjectRow, distributions, subjects
+from ipw.reports.charts.svg import plot_svg
+from ipw.reports.charts.timeline import COARSE, PowerTimeline, coarser, timeline
+from ipw.reports.markup import Markup
+from ipw.reports.plots.accuracy import Spot, Value, accuracy_energy, pareto_front
+from ipw.reports.plots.tokens import Sample
 from ipw.runs.readings import RECORD_FIELDS
 from ipw.runs.spans import from_records
 
@@ -55,27 +50,35 @@ def made_timeline(seconds: int = 60, rate_hz: int = 10) -> PowerTimeline:
     return data
 
 
+def tradeoff(spots: list[Spot], width: int = WIDE) -> Markup:
+    plot = accuracy_energy(spots)
+    assert plot is not None
+    return plot_svg(plot, "k", width)
+
+
 CHARTS = {
-    "accuracy_energy": lambda: accuracy_energy([spot("a<b", 1, 0.9), spot("c", 200, 0.4, estimated=True)], "k"),
-    "power_timeline": lambda: power_timeline(made_timeline(), "k", "run & run"),
-    "distributions": lambda: distributions([Sample("a", np.array([0.1, 0.2, 4.0]), SERIES[0])], "latency", "k"),
-    "subjects": lambda: subjects([SubjectRow("s<>", [(Value(0.5, 0.4, 0.6), SERIES[1])])], "k"),
+    "accuracy_energy": lambda w: tradeoff([spot("a<b", 1, 0.9), spot("c", 200, 0.4, estimated=True)], w),
+    "power_timeline": lambda w: power_timeline(made_timeline(), "k", "run & run", width=w),
+    "distributions": lambda w: distributions([Sample("a", np.array([0.1, 0.2, 4.0]), SERIES[0])], "latency", "k", w),
+    "subjects": lambda w: subjects([SubjectRow("s<>", [(Value(0.5, 0.4, 0.6), SERIES[1])])], "k", w),
 }
+ALL = [(name, width) for name in CHARTS for width in (WIDE, NARROW)]
 
 
-@pytest.mark.parametrize("name", CHARTS)
-def test_a_chart_is_well_formed_and_tells_a_screen_reader_what_it_shows(name: str) -> None:
-    root = ET.fromstring(CHARTS[name]())
+@pytest.mark.parametrize(("name", "width"), ALL)
+def test_a_chart_is_well_formed_and_tells_a_screen_reader_what_it_shows(name: str, width: int) -> None:
+    root = ET.fromstring(CHARTS[name](width))
     ids = {element.get("id"): element for element in root.iter() if element.get("id")}
     assert root.get("role") == "img"
     for key in (root.get("aria-labelledby") or "").split():
         assert ids[key].text
 
 
-@pytest.mark.parametrize("name", CHARTS)
-def test_a_chart_stays_within_its_frame(name: str) -> None:
-    root = ET.fromstring(CHARTS[name]())
-    _, _, width, height = map(float, (root.get("viewBox") or "").split())
+@pytest.mark.parametrize(("name", "width"), ALL)
+def test_a_chart_stays_within_its_frame(name: str, width: int) -> None:
+    root = ET.fromstring(CHARTS[name](width))
+    _, _, shown, height = map(float, (root.get("viewBox") or "").split())
+    assert shown == width
     for element in root.iter():
         for key, limit in (("x", width), ("x1", width), ("x2", width), ("cx", width), ("y", height), ("y1", height)):
             if element.get(key) is not None and element.tag not in {"rect", "g"}:
@@ -83,19 +86,33 @@ def test_a_chart_stays_within_its_frame(name: str) -> None:
 
 
 def test_names_in_a_chart_are_escaped() -> None:
-    assert "a&lt;b" in CHARTS["accuracy_energy"]()
-    assert "run &amp; run" in CHARTS["power_timeline"]()
+    assert "a&lt;b" in CHARTS["accuracy_energy"](WIDE)
+    assert "run &amp; run" in CHARTS["power_timeline"](WIDE)
 
 
-def test_labels_of_crowded_points_do_not_overlap() -> None:
-    svg = accuracy_energy([spot(f"model-{i}", 1 + i / 1000, 0.5 + i / 1000, series=i) for i in range(12)], "k")
+@pytest.mark.parametrize("width", [WIDE, NARROW])
+def test_labels_of_crowded_points_do_not_overlap_and_no_name_is_lost(width: int) -> None:
+    svg = tradeoff([spot(f"model-{i}", 1 + i / 1000, 0.5 + i / 1000, series=i) for i in range(12)], width)
     boxes = [
         (float(x), float(y), len(text) * 7.3)
         for x, y, text in re.findall(r'<text x="([\d.]+)" y="([\d.]+)"[^>]*>(model-\d+)</text>', svg)
     ]
-    assert 1 <= len(boxes) < 12
-    for i, (x, y, wide) in enumerate(boxes):
-        assert all(abs(y - b) >= 14 or x + wide <= a or a + w <= x for a, b, w in boxes[:i])
+    beside = [box for box in boxes if box[:2] != (18, 4)]  # the others stand in the legend below
+    assert 1 <= len(beside) < len(boxes) == 12
+    for i, (x, y, wide) in enumerate(beside):
+        assert all(abs(y - b) >= 14 or x + wide <= a or a + w <= x for a, b, w in beside[:i])
+
+
+def test_36_runs_have_looks_of_their_own() -> None:
+    assert len({series_of(i) for i in range(36)}) == 36
+    assert [series_of(i) for i in range(6)] == list(SERIES)
+
+
+def test_an_estimate_is_called_one_on_the_axis_and_has_a_hollow_marker() -> None:
+    plot = accuracy_energy([spot("c", 200, 0.4, estimated=True)])
+    assert plot is not None
+    assert plot.x.title == "energy per query, J, estimated"
+    assert plot.curves[0].estimated
 
 
 def test_the_pareto_front_holds_what_no_measured_run_beats() -> None:
@@ -167,6 +184,20 @@ def test_nothing_is_drawn_where_nothing_was_read() -> None:
     svg = power_timeline(data._replace(mean_w=mean), "k", "run")
     assert svg.count("<polyline") == 2
     assert "nan" not in svg
+
+
+def test_a_narrow_chart_of_power_has_few_stretches_and_the_same_joules_and_extremes() -> None:
+    data = made_timeline(seconds=200, rate_hz=50)
+    few = coarser(data, 100)
+    assert len(few.mean_w) == 100
+    joules = [np.nansum(one.mean_w * np.diff(one.edges_s)) for one in (data, few)]
+    assert joules[1] == pytest.approx(joules[0], rel=0.01)
+    assert (np.nanmin(few.low_w), np.nanmax(few.high_w)) == (np.nanmin(data.low_w), np.nanmax(data.high_w))
+
+
+def test_phases_that_no_palette_names_share_no_colour() -> None:
+    colours = _colours(["idle", "warmup", "step", "offload", "measure", "eval"])
+    assert len(set(colours.values())) == len(colours)
 
 
 def test_a_run_without_readings_has_no_timeline() -> None:

@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from reports.made_runs import make_run
 
 from ipw.energy.steps.by_work import RULE
-from ipw.reports.charts.in_flight import Charged, by_costs, by_in_flight, grouped, mean_in_flight
+from ipw.reports.charts.svg import plot_svg
 from ipw.reports.facts import NO_FACTS
 from ipw.reports.page.charged import charged
 from ipw.reports.page.page import page
 from ipw.reports.page.view import load_views
+from ipw.reports.plots.in_flight import Charged, by_costs, by_in_flight, grouped, mean_in_flight
 from ipw.runs.directory import RunDir
 
 
@@ -89,7 +90,7 @@ def test_groups_part_all_requests_and_differ(values: list[float]) -> None:
 def test_the_chart_is_well_formed_and_within_its_frame(points: list[tuple[int, float, float]], estimated: bool) -> None:
     tokens, net_j, in_flight = (np.array(column, np.float64) for column in zip(*points, strict=True))
     found = Charged(tokens, net_j, in_flight, 100.0, 2.0, 0.04, 0.05)
-    root = ET.fromstring(by_in_flight(found, "k", estimated=estimated))
+    root = ET.fromstring(plot_svg(by_in_flight(found, estimated=estimated), "k"))
     _, _, width, height = map(float, (root.get("viewBox") or "").split())
     for element in root.iter():
         for name, limit in (("x", width), ("x1", width), ("cx", width), ("y", height), ("y1", height)):

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from reports.made_runs import make_run
 
 from ipw.errors import UsageError
+from ipw.reports.charts.plot import Plot
 from ipw.reports.page.view import View, load_views
 
 pytest.importorskip("matplotlib", reason="the extra 'figures' is not installed")
 
-from ipw.reports.figures import FIGURES, STYLES, accuracy_energy, write_figures
+from ipw.reports.figures.drawn import draw
+from ipw.reports.figures.written import FIGURES, STYLES, figures_of, not_drawn, write_figures
 
 
 def two(folder: Path, **more: object) -> list[View]:
@@ -25,14 +28,14 @@ def two(folder: Path, **more: object) -> list[View]:
     )
 
 
-OF_DECODING = {"masks"}
-"""Figures that runs of a diffusion model have, and no others."""
+OF_OTHERS = {"masks", "energy-method", "routing-consistency", "energy-load"}
+"""Figures of other workloads, and of sweeps."""
 
 
 @pytest.mark.parametrize("style", STYLES)
 def test_every_figure_is_written_in_every_format(tmp_path: Path, style: str) -> None:
     written = write_figures(two(tmp_path), tmp_path / style, style)
-    assert {path.stem for path in written} == set(FIGURES) - OF_DECODING
+    assert {path.stem for path in written} == set(FIGURES) - OF_OTHERS
     starts = {".svg": b"<?xml", ".pdf": b"%PDF", ".png": b"\x89PNG"}
     assert all(path.read_bytes().startswith(starts[path.suffix]) for path in written)
 
@@ -44,16 +47,54 @@ def test_text_in_svg_is_text_and_the_same_runs_give_the_same_bytes(tmp_path: Pat
     assert "one $x$ &lt;b&gt;" in (tmp_path / "a" / "accuracy-energy.svg").read_text()
 
 
-def test_estimates_are_called_so_on_the_axis(tmp_path: Path) -> None:
+def test_estimates_are_called_so_on_the_axis_of_every_figure_with_joules(tmp_path: Path) -> None:
     views = load_views([make_run(tmp_path, method="model_estimate", manifest={"basis": "estimate"})])
-    figure = accuracy_energy(views)
-    assert figure is not None
-    assert "estimated" in figure.axes[0].get_xlabel()
+    titles = {
+        name: " ".join(axes.get_xlabel() + " " + axes.get_ylabel() for axes in draw(shown).axes)
+        for name, shown in figures_of(views)
+    }
+    assert set(titles) == set(FIGURES) - OF_OTHERS
+    with_joules = {name for name in titles if name.startswith(("accuracy", "energy", "power"))}
+    assert {name for name, title in titles.items() if "estimated" in title} == with_joules
 
 
-def test_joules_of_different_bases_share_no_axis(tmp_path: Path) -> None:
-    runs = [make_run(tmp_path, name, manifest={"basis": name}) for name in ("gpu", "soc")]
-    assert accuracy_energy(load_views(runs)) is None
+def test_joules_of_different_bases_share_no_axis_and_that_is_told(tmp_path: Path) -> None:
+    views = load_views([make_run(tmp_path, name, manifest={"basis": name}) for name in ("gpu", "soc")])
+    assert [name for name, _ in figures_of(views)] == ["latency-tokens", "latency"]
+    assert "different bases (gpu, soc)" in str(not_drawn(views))
+    assert not_drawn(views[:1]) is None
+
+
+@pytest.mark.parametrize("width_mm", [None, 120.0])
+def test_a_figure_has_the_width_that_was_asked_for_at_300_dots_an_inch(tmp_path: Path, width_mm: float | None) -> None:
+    png = write_figures(two(tmp_path), tmp_path / "out", "paper", ["png"], width_mm)[0].read_bytes()
+    pixels = int.from_bytes(png[16:20], "big")
+    assert pixels == pytest.approx(300 * (width_mm / 25.4 if width_mm else 3.4), abs=2)
+
+
+def test_a_legend_covers_no_part_of_the_axes_whatever_the_names(tmp_path: Path) -> None:
+    runs = [
+        make_run(tmp_path, f"r{i}", manifest={"model": {"name": f"a model with quite a long name, number {i}"}})
+        for i in range(9)
+    ]
+    for name, shown in figures_of(load_views(runs)):
+        figure = draw(shown)
+        figure.set_layout_engine("constrained")
+        figure.draw_without_rendering()
+        axes = figure.axes[0].get_window_extent()
+        for legend in figure.legends:
+            assert not axes.overlaps(legend.get_window_extent()), name
+
+
+def test_page_and_figure_show_the_same_points(tmp_path: Path) -> None:
+    views = two(tmp_path)
+    shown = dict(figures_of(views))["accuracy-energy"]
+    assert isinstance(shown, Plot)
+    axes = draw(shown).axes[0]
+    spots = [np.asarray(line.get_path().vertices) for line in axes.lines if line.get_marker() not in {"None", None}]
+    markers = [point for points in spots for point in points.tolist()]
+    assert markers == [[p.x, p.y] for curve in shown.curves if curve.listed for p in curve.points]
+    assert axes.get_xlim() == pytest.approx((shown.x.low, shown.x.high))
 
 
 def test_runs_that_hold_nothing_give_no_figure(tmp_path: Path) -> None:

@@ -10,14 +10,15 @@ import pyarrow as pa
 import pytest
 from rich.console import Console
 
-from ipw.reports.charts.axes import SERIES
-from ipw.reports.charts.curves import Bar, CurveLine, Mark, Point, Texts, bars, curves, routing_map
+from ipw.reports.charts.axes import NARROW, WIDE
+from ipw.reports.charts.plot import AxisPlan, Bar, Bars, CurveLine, Mark, Plot, Point
+from ipw.reports.charts.routing_map import routing_map
+from ipw.reports.charts.svg import bars_svg, plot_svg
 from ipw.reports.page.routing import routing_part
 from ipw.reports.tables.runs import markdown, terminal
 from ipw.reports.tables.written import as_latex, records
 from ipw.runs.directory import RunDir
 
-TEXTS = Texts("Title", "x", "y", "told")
 METRICS = {"cache_knee_experts": {"value": 3}}
 MANIFEST = {"model": {"expert_bytes": 1_000_000}}
 
@@ -165,19 +166,22 @@ def test_short_texts_leave_out_what_needs_longer_ones(run: RunDir) -> None:
 
 
 def test_few_points_have_whiskers_and_many_a_band() -> None:
-    def drawn(count: int) -> str:
+    def shown(count: int) -> str:
         points = [Point(x, 0.5, 0.4, 0.6) for x in range(count)]
-        return curves([CurveLine("a", points, SERIES[0])], TEXTS, "k", mark=Mark(1, "here"))
+        axes = AxisPlan("x", 0, count), AxisPlan("y", 0, 1)
+        return plot_svg(Plot("Title", *axes, [CurveLine("a", points)], "told", Mark(1, "here")), "k")
 
-    assert "<polygon" not in drawn(5)
-    assert "<circle" in drawn(5)
-    assert "<polygon" in drawn(40)
-    assert "<circle" not in drawn(40)
+    assert "<polygon" not in shown(5)
+    assert "<circle" in shown(5)
+    assert "<polygon" in shown(40)
+    assert "<circle" not in shown(40)
+    assert "here" in shown(5)
 
 
-def test_bars_are_as_long_as_their_values() -> None:
-    drawn = bars([Bar("one", Point(0, 0.25)), Bar("two", Point(0, 0.5))], TEXTS, "k")
-    short, long = (float(width) for width in re.findall(r'width="([\d.]+)" height="14"', drawn))
+@pytest.mark.parametrize("width", [WIDE, NARROW])
+def test_bars_are_as_long_as_their_values(width: int) -> None:
+    shown = bars_svg(Bars("T", AxisPlan("J", 0, 1), [Bar("one", [0.25]), Bar("two", [0.5])], "told"), "k", width)
+    short, long = (float(wide) for wide in re.findall(r'width="([\d.]+)" height="16"', shown))
     assert long == pytest.approx(2 * short, rel=0.01)
 
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from reports.made_runs import make_run
 
-from ipw.reports.charts.tokens import fit
 from ipw.reports.page.page import write_page
+from ipw.reports.plots.tokens import fit
 
 
 @given(st.floats(-1e3, 1e3), st.floats(-1e3, 1e3), st.integers(3, 50))
@@ -46,6 +46,6 @@ def test_the_page_says_what_a_token_takes_and_splits_prefill_from_decode(tmp_pat
                    columns={"completion_tokens": [i % 5 + 1 for i in range(n)]})  # fmt: skip
     write_page([run], tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text()
-    assert "2 ±" in page  # 20 W for 0.1 s a token
+    assert "2.00 ±" in page  # 20 W for 0.1 s a token
     assert "J a token" in page
     assert "prefill 1.2 J, decode 4.8 J" in page

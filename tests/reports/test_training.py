@@ -10,7 +10,8 @@ import pytest
 from rich.console import Console
 
 from ipw.metrics.definitions import definitions_of
-from ipw.reports.charts.splits import Split, splits
+from ipw.reports.charts.plot import AxisPlan, Bar, Bars
+from ipw.reports.charts.svg import bars_svg
 from ipw.reports.page.training import training_part
 from ipw.reports.ranking import groups
 from ipw.reports.tables import written
@@ -160,7 +161,9 @@ def test_every_figure_that_is_shown_is_defined(summary: dict[str, Any]) -> None:
 
 
 def test_the_parts_of_a_bar_are_as_long_as_their_values() -> None:
-    drawn = splits([Split("one", [1.0, 2.0, 0.0]), Split("two", [1.0, 1.0, 1.0])], ("a", "b", "c"), "T", "J", "k")
+    bars = [Bar("one", [1.0, 2.0, 0.0]), Bar("two", [1.0, 1.0, 1.0])]
+    parts = (("a", "red"), ("b", "green"), ("c", "blue"))
+    drawn = bars_svg(Bars("T", AxisPlan("J", 0, 3), bars, "told", parts), "k")
     widths = [float(x) for x in re.findall(r'width="([\d.]+)" height="16"', drawn)]
     assert len(widths) == 5, "nothing takes no place"
     assert widths[1] == pytest.approx(2 * widths[0], rel=0.02)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -18,6 +19,16 @@ SERIES: tuple[Series, ...] = (
     ("var(--s6,#e69f00)", "star"),
 )
 """Colour and shape of each row: Okabe and Ito's palette, told apart without colour too."""
+
+
+def series_of(index: int) -> Series:
+    """Look of the run at a place: the colours come back with other shapes, so that 36 runs differ."""
+    count = len(SERIES)
+    return SERIES[index % count][0], SERIES[(index + index // count) % count][1]
+
+
+WIDE, NARROW = 760, 350
+"""Widths of a chart: for a window, and for a phone; text is of one size in both."""
 GRID, MUTED = "var(--grid,#8884)", "var(--muted,#777)"
 CHARACTER_PX = 7.3
 MOST_DECADES = 30
@@ -51,6 +62,14 @@ class Axis(NamedTuple):
         return [i * step for i in range(first, math.floor(self.high / step + 1e-9) + 1)]
 
 
+class WholeAxis(Axis):
+    """Counts: no ticks between whole numbers."""
+
+    def ticks(self, most: int = 7) -> list[float]:
+        """Round values from end to end, at most about `most` of them."""
+        return [value for value in super().ticks(most) if value == int(value)]
+
+
 def axis_over(values: Iterable[float], start_px: float, end_px: float, *, zero: bool = False) -> Axis:
     """Choose an axis that holds all values with some air; logarithmic where they span more than a factor of 10.
 
@@ -74,7 +93,7 @@ def frame(x: Axis, y: Axis, x_title: str, y_title: str) -> Markup:
         at = y.at(value)
         parts += [line(left, at, x.end_px, at), label(left - 8, at + 4, plain(value), "end")]
     ticks = []
-    for value in x.ticks(8):
+    for value in x.ticks(max(3, int((x.end_px - left) / 85))):
         at = x.at(value)
         ticks += [line(at, bottom, at, bottom + 4), label(at, bottom + 18, plain(value), "middle")]
     parts += [
@@ -147,14 +166,21 @@ def marker(x: float, y: float, series: Series, *, hollow: bool = False, size: fl
 
 
 def legend(entries: Sequence[tuple[Markup | str, str]], x: float, y: float, width: float) -> tuple[Markup, float]:
-    """Lay out swatches with their names from left to right, in as many rows as they need; also return their height."""
+    """Lay out swatches with their names from left to right, in as many rows as they need; also return their height.
+
+    A text that is longer than a row goes on in the next.
+    """
     parts, at, row = [], x, 0
     for swatch, name in entries:
-        needs = 36 + len(name) * CHARACTER_PX
-        if at > x and at + needs > x + width:
+        lines = textwrap.wrap(name, max(int((width - 20) / CHARACTER_PX), 12)) or [""]
+        needs = 36 + max(map(len, lines)) * CHARACTER_PX
+        if at > x and at + needs > x + width + 18:
             at, row = x, row + 1
-        parts.append(tag("g", swatch, label(18, 4, name), transform=f"translate({at:.0f},{y + row * 20:.0f})"))
+        text = (label(18, 4 + 16 * k, line) for k, line in enumerate(lines))
+        parts.append(tag("g", swatch, *text, transform=f"translate({at:.0f},{y + row * 20:.0f})"))
         at += needs
+        if len(lines) > 1:
+            at, row = x + width, row + len(lines) - 1
     return join(parts), (row + 1) * 20.0
 
 

@@ -1,8 +1,8 @@
-"""Charts of queries and runs, each a pure function from numbers to one SVG that needs nothing else."""
+"""Charts of the page alone: distributions of times and accuracy by subject, a row each."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -10,53 +10,11 @@ import numpy as np
 
 from ipw.metrics.stats import Array
 from ipw.printable import clean
-from ipw.reports.charts.axes import (
-    CHARACTER_PX,
-    MUTED,
-    Axis,
-    Series,
-    axis_over,
-    figure,
-    frame,
-    label,
-    line,
-    marker,
-    plain,
-    polyline,
-)
+from ipw.reports.charts.axes import CHARACTER_PX, WIDE, Axis, Series, axis_over, figure, label, line, marker, plain
 from ipw.reports.markup import Markup, join, tag
+from ipw.reports.plots.accuracy import Value
+from ipw.reports.plots.tokens import Sample
 from ipw.reports.text import scale_for, shortened
-
-WIDTH, LEFT, RIGHT = 760, 64, 740
-Box = tuple[float, float, float, float]
-"""Left, top, right, bottom."""
-
-
-class Value(NamedTuple):
-    """A number with its 95 % interval; an end that is not known is the number."""
-
-    value: float
-    low: float
-    high: float
-
-
-class Spot(NamedTuple):
-    """One run in the plane of accuracy and energy."""
-
-    name: str
-    energy_j: Value
-    accuracy: Value
-    series: Series
-    estimated: bool
-    valid: bool = True
-
-
-class Sample(NamedTuple):
-    """Times of one run, in seconds."""
-
-    name: str
-    values: Array
-    series: Series
 
 
 class SubjectRow(NamedTuple):
@@ -66,96 +24,50 @@ class SubjectRow(NamedTuple):
     accuracies: Sequence[tuple[Value, Series]]
 
 
-# --- accuracy against energy ----------------------------------------------------------------------------------------
-
-
-def accuracy_energy(spots: Sequence[Spot], key: str, *, front: bool = True) -> Markup:
-    """Accuracy against energy per query, both with intervals, and the Pareto front through what was measured."""
-    top, bottom = 36.0, 340.0
-    scale = scale_for("J", [s.energy_j.value for s in spots])
-    factor = scale.factor
-    x = axis_over([factor * end for s in spots for end in s.energy_j if end > 0], LEFT, RIGHT)
-    percents = [100 * end for s in spots for end in s.accuracy]
-    y = Axis(max(0.0, min(percents) - 4), min(100.0, max(percents) + 4), bottom, top)
-    places = [(x.at(factor * s.energy_j.value), y.at(100 * s.accuracy.value)) for s in spots]
-    parts: list[Markup | None] = [frame(x, y, f"energy per query, {scale.unit}", "accuracy, %")]
-    best = [(x.at(factor * s.energy_j.value), y.at(100 * s.accuracy.value)) for s in pareto_front(spots)]
-    if front and len(best) > 1:
-        steps = [point for (x0, y0), (x1, y1) in pairwise(best) for point in ((x0, y0), (x1, y0), (x1, y1))]
-        parts.append(polyline(steps, MUTED, 1.5, "5 4"))
-    markers: list[Box] = [(at_x - 7, at_y - 7, at_x + 7, at_y + 7) for at_x, at_y in places]
-    whiskers: list[Box] = []
-    for s, (at_x, at_y) in zip(spots, places, strict=True):
-        left, right = (x.at(factor * end) for end in s.energy_j[1:])
-        low, high = (y.at(100 * end) for end in s.accuracy[1:])
-        parts += [line(left, at_y, right, at_y, s.series[0], 1.5), line(at_x, low, at_x, high, s.series[0], 1.5)]
-        whiskers += [(left, at_y - 1, right, at_y + 1), (at_x - 1, high, at_x + 1, low)]
-    for s, (at_x, at_y) in zip(spots, places, strict=True):
-        name = shortened(s.name, 28) + (" (estimated)" if s.estimated else "")
-        parts.append(marker(at_x, at_y, s.series, hollow=s.estimated))
-        parts.append(_beside(name, at_x, at_y, markers, whiskers, top))
-    told = "; ".join(f"{s.name}: {100 * s.accuracy.value:.1f} % at {s.energy_j.value:.3g} J" for s in spots[:20])
-    return figure(WIDTH, 390, "Accuracy against energy per query", told, parts, key)
-
-
-def pareto_front(spots: Iterable[Spot]) -> list[Spot]:
-    """Keep the measured ones that can be believed and that no other beats in energy and accuracy, by rising energy."""
-    front: list[Spot] = []
-    measured = (s for s in spots if s.valid and not s.estimated)
-    for spot in sorted(measured, key=lambda s: (s.energy_j.value, -s.accuracy.value)):
-        if not front or spot.accuracy.value > front[-1].accuracy.value:
-            front.append(spot)
-    return front
-
-
-def _beside(name: str, x: float, y: float, taken: list[Box], thin: Sequence[Box], top: float) -> Markup | None:
-    """Write a name near its point where nothing else is, across a whisker at worst; else the table has to do."""
-    width = len(name) * CHARACTER_PX
-    for avoided in ([*taken, *thin], taken):
-        for base in (y - 8, y + 18, y - 24, y + 34):
-            for left in (x + 11, x - 11 - width):
-                box = (left, base - 11, left + width, base + 3)
-                inside = left >= LEFT and box[2] <= WIDTH and box[1] >= top - 8
-                if inside and not any(_overlap(box, other) for other in avoided):
-                    taken.append(box)
-                    return label(left, base, name, fill="currentColor")
-    return None
-
-
-def _overlap(a: Box, b: Box) -> bool:
-    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
-
-
 # --- latency --------------------------------------------------------------------------------------------------------
 
 
-def distributions(samples: Sequence[Sample], title: str, key: str) -> Markup:
+def distributions(samples: Sequence[Sample], title: str, key: str, width: int = WIDE) -> Markup:
     """One histogram a run on a common axis of time, with lines at the median and the 90th and 99th percentile."""
-    row_px, top, name_px = 74.0, 20.0, 190
-    samples = [s for s in samples if len(s.values)]
+    wide = width >= WIDE
+    row_px, top, name_px = (74.0, 20.0, 190) if wide else (96.0, 20.0, 12)
     ends = [float(end) for s in samples for end in np.quantile(s.values, [0.0, 0.995])]
     scale = scale_for("s", [float(np.median(s.values)) for s in samples])
     bottom = top + row_px * len(samples)
-    x = axis_over([scale.factor * end for end in ends], name_px, RIGHT)
+    x = axis_over([scale.factor * end for end in ends], name_px, width - 20)
     parts = [_x_only(x, top, bottom, f"{title}, {scale.unit}")]
     for row, sample in enumerate(samples):
         base = top + row_px * (row + 1) - 8
         values = scale.factor * sample.values
         parts.append(_histogram(values, x, base, 38, sample.series))
-        for q, length in ((0.5, 54), (0.9, 38), (0.99, 26)):
-            at = x.at(float(np.quantile(values, q)))
-            parts.append(line(at, base, at, base - length, "currentColor", 1.2))
-            if q == 0.5:
-                parts.append(label(at + 4, base - 44, f"p50 {float(np.quantile(values, q)):.3g}", fill="currentColor"))
-        parts.append(marker(10, base - 16, sample.series, size=5))
-        parts.append(label(22, base - 12, shortened(sample.name, 23), fill="currentColor"))
+        at = {q: x.at(float(np.quantile(values, q / 100))) for q in (50, 90, 99)}
+        for q, length in ((50, 54), (90, 38), (99, 26)):
+            parts.append(line(at[q], base, at[q], base - length, "currentColor", 1.2))
+        median = f"p50 {float(np.quantile(values, 0.5)):.3g} {scale.unit}"
+        parts.append(label(at[50] + 4, base - 44, median, fill="currentColor"))
+        parts += _named(at, base, x)
+        name_y = base - 12 if wide else base - 62
+        parts.append(marker(10, name_y - 4, sample.series, size=5))
+        parts.append(label(22, name_y, shortened(sample.name, 23 if wide else 40), fill="currentColor"))
     told = "; ".join(f"{s.name}: median {np.median(s.values):.3g} s of {len(s.values)}" for s in samples[:20])
-    return figure(WIDTH, int(bottom) + 46, title, told, parts, key)
+    return figure(width, int(bottom) + 46, title, told, parts, key)
+
+
+def _named(at: dict[int, float], base: float, x: Axis) -> list[Markup]:
+    """Name the lines of the 90th and the 99th percentile, where there is room between them."""
+    found = []
+    room = 4 * CHARACTER_PX
+    if at[99] - at[90] > room and at[90] - at[50] > 4:
+        found.append(label(at[90] + 3, base - 28, "p90", fill="currentColor"))
+    side = "start" if at[99] + room < x.end_px else "end"
+    if at[99] - at[90] > 4:
+        found.append(label(at[99] + (3 if side == "start" else -3), base - 16, "p99", side, "currentColor"))
+    return found
 
 
 def _x_only(x: Axis, top: float, bottom: float, title: str) -> Markup:
     parts = []
-    for value in x.ticks(8):
+    for value in x.ticks(max(3, int((x.end_px - x.start_px) / 70))):
         at = x.at(value)
         parts += [line(at, top, at, bottom), label(at, bottom + 17, plain(value), "middle")]
     return join([*parts, label((x.start_px + x.end_px) / 2, bottom + 37, title, "middle")])
@@ -178,21 +90,24 @@ def _histogram(values: Array, x: Axis, base: float, height: float, series: Serie
 # --- by subject -----------------------------------------------------------------------------------------------------
 
 
-def subjects(rows: Sequence[SubjectRow], key: str) -> Markup:
+def subjects(rows: Sequence[SubjectRow], key: str, width: int = WIDE) -> Markup:
     """Accuracy by subject as dots with intervals, the runs below one another within a subject."""
-    name_px, top, between = 190, 12.0, 13.0
+    wide = width >= WIDE
+    name_px, top, between = 190 if wide else 110, 12.0, 13.0
     heights = [max(1, len(row.accuracies)) * between + 12 for row in rows]
     bottom = top + sum(heights)
-    x = Axis(0, 100, name_px, RIGHT)
+    x = Axis(0, 100, name_px, width - 20)
     parts = [_x_only(x, top, bottom, "accuracy, %")]
     at_y = top
     for row, height in zip(rows, heights, strict=True):
-        parts.append(label(name_px - 12, at_y + height / 2 + 4, clean(row.subject, 24), "end", "currentColor"))
-        parts.append(line(0, at_y + height, RIGHT, at_y + height))
+        parts.append(
+            label(name_px - 12, at_y + height / 2 + 4, clean(row.subject, 24 if wide else 13), "end", "currentColor")
+        )
+        parts.append(line(0, at_y + height, width - 20, at_y + height))
         for place, (accuracy, series) in enumerate(row.accuracies):
             y = at_y + 12 + place * between
             parts.append(line(x.at(100 * accuracy.low), y, x.at(100 * accuracy.high), y, series[0], 2))
             parts.append(marker(x.at(100 * accuracy.value), y, series, size=4.5))
         at_y += height
     told = f"{len(rows)} subjects: {', '.join(row.subject for row in rows[:20])}"
-    return figure(WIDTH, int(bottom) + 46, "Accuracy by subject", told, parts, key)
+    return figure(width, int(bottom) + 46, "Accuracy by subject", told, parts, key)

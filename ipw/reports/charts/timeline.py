@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -63,6 +65,38 @@ def timeline(
         number(part_of(attribution, "idle_power_w").get("value")),
         [_bands(spans, phases, edges, origin) for phases in (RUN_PHASES, work)],
     )
+
+
+def coarser(data: PowerTimeline, most: int) -> PowerTimeline:
+    """Join neighbouring stretches until there are at most so many, for a narrow chart."""
+    count = len(data.mean_w)
+    if count <= most:
+        return data
+    first = np.unique(np.linspace(0, count, most + 1).astype(np.int64))[:-1]
+    known = np.isfinite(data.mean_w)
+    sums = np.add.reduceat(np.where(known, data.mean_w, 0.0), first)
+    counts = np.add.reduceat(known.astype(np.float64), first)
+    mean = np.divide(sums, counts, out=np.full(len(first), np.nan), where=counts > 0)
+    edges = np.append(data.edges_s[first], data.edges_s[-1])
+    low, high = np.fmin.reduceat(data.low_w, first), np.fmax.reduceat(data.high_w, first)
+    lanes = [_sampled(lane, edges) for lane in data.lanes]
+    return data._replace(edges_s=edges, mean_w=mean, low_w=low, high_w=high, lanes=lanes)
+
+
+def _sampled(bands: Sequence[Band], edges_s: Floats) -> list[Band]:
+    """Give each stretch the phase in its middle, and join neighbours of one phase."""
+    found: list[Band] = []
+    starts = [band.start_s for band in bands]
+    for left, right in pairwise(edges_s.tolist()):
+        middle = (left + right) / 2
+        band = bands[bisect(starts, middle) - 1] if starts and starts[0] <= middle else None
+        if band is None or band.end_s < middle:
+            continue
+        if found and found[-1].phase == band.phase and found[-1].end_s == left:
+            found[-1] = found[-1]._replace(end_s=right)
+        else:
+            found.append(Band(band.phase, left, right))
+    return found
 
 
 def _extremes(curve: Curve, edges: Ints) -> tuple[Floats, Floats]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from ipw.metrics.metric import number
 from ipw.metrics.validity.steps import BY_STEPS
-from ipw.reports.charts.in_flight import Charged, mean_in_flight
+from ipw.reports.plots.in_flight import Charged, mean_in_flight
 from ipw.runs.directory import RunDir
 from ipw.runs.recorded import Recorded, part_of
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from ipw.metrics.derived import objects
 from ipw.printable import clean
-from ipw.reports.charts.in_flight import by_in_flight
 from ipw.reports.markup import Markup, tag
-from ipw.reports.page.results import chart, grid, section, swatch
+from ipw.reports.page.results import drawn, grid, section, swatch
 from ipw.reports.page.view import View
+from ipw.reports.plots.in_flight import by_in_flight
 from ipw.reports.ranking import Group
 from ipw.reports.text import quantity
 from ipw.runs.recorded import Recorded, part_of
@@ -33,7 +33,8 @@ def costs(views: Sequence[View], _found: Sequence[Group]) -> Markup | None:
         attribution = Recorded(view.manifest).attribution
         engine = part_of(attribution, "engine")
         parts += [tag("h3", swatch(view), name)] if len(shown) > 1 else []
-        parts.append(chart(by_in_flight(view.charged, f"costs-{view.key}", estimated=view.estimated)))
+        one = drawn(by_in_flight(view.charged, estimated=view.estimated), f"costs-{view.key}")
+        parts += [one] if one else []
         seen = f"{clean(engine.get('kind'), 30)}, by when chunks of text came: {clean(engine.get('why'), 300)}."
         parts.append(tag("p", f"Engine: {seen}", class_="note"))
         mark = " (estimated)" if view.estimated else ""

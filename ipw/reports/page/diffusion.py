@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 
@@ -13,13 +12,12 @@ from ipw.metrics.diffusion_pairs import Difference, difference, energy_error
 from ipw.metrics.metric import number
 from ipw.metrics.panel import align
 from ipw.printable import clean
-from ipw.reports.charts.curves import CurveLine, Point, Texts, curves
 from ipw.reports.markup import Markup, join, tag
-from ipw.reports.page.results import chart, grid, origin, section, swatch
+from ipw.reports.page.results import drawn, grid, origin, section, swatch
 from ipw.reports.page.view import View, workload_of
+from ipw.reports.plots.decoding import masks
 from ipw.reports.ranking import Group
 from ipw.reports.text import MISSING, interval_text, scale_for, value_text
-from ipw.runs.directory import RunDir
 from ipw.runs.recorded import Recorded
 
 FIGURES = (
@@ -30,7 +28,6 @@ LEAD = """Every method decodes the same questions, in turns, on the same model. 
 read the difference in accuracy with its interval, and how many answers are the same."""
 PAPERS = """What the papers claim is tokens per second of large batches and long prompts, padding included, on one \
 GPU; joules are of this run's batch and lengths."""
-MOST_STEPS = 200
 
 
 def diffusion(views: Sequence[View], _groups: Sequence[Group]) -> Markup | None:
@@ -122,27 +119,6 @@ def _told(one: Difference) -> list[str]:
     return [f"{one.questions:,}", f"{one.lost:,}", f"{one.won:,}", points, f"{one.p:.2g}", ratio]
 
 
-def masks_left(run: RunDir) -> list[tuple[int, float]]:
-    """Mean masks left before each step, over all answers; those that are whole have none."""
-    table = run.read_table("diffusion_steps")
-    if table is None:
-        return []
-    steps, left = (table[name].to_pylist() for name in ("step", "mean_masked_of_all"))
-    points = [(int(step), float(value)) for step, value in zip(steps, left, strict=True) if value is not None]
-    thin = max(1, len(points) // MOST_STEPS)
-    return [*points[::thin], (points[-1][0] + 1, 0.0)] if points else []
-
-
 def _masks(views: Sequence[View]) -> Markup | None:
-    shown = []
-    for view in views:
-        points = masks_left(RunDir(Path(view.path)))
-        if points:
-            line = [Point(float(step), left) for step, left in points]
-            shown.append(CurveLine(_method(view), line, view.series))
-    if not shown:
-        return None
-    title = "Masks left by step"
-    told = "; ".join(f"{curve.name}: none after {curve.points[-1].x:.0f} steps" for curve in shown)
-    texts = Texts(title, "forward passes", "masks left, mean of all answers", told)
-    return join([tag("h4", title), chart(curves(shown, texts, f"{views[0].key}-masks"))])
+    shown = masks([(_method(view), view) for view in views])
+    return join([tag("h4", shown.title), drawn(shown, f"{views[0].key}-masks")]) if shown else None

@@ -68,7 +68,7 @@ function zoomable(svg) {
   const whole = make("button", { type: "button", textContent: "Whole run", disabled: true });
   const told = make("output", {});
   const hint = "Drag to zoom; with the keyboard: + and − zoom, arrows move, 0 shows all.";
-  svg.parentElement.before(make("p", { className: "tools" }, whole, told, make("small", { textContent: hint })));
+  svg.before(make("p", { className: "tools" }, whole, told, make("small", { textContent: hint })));
   whole.addEventListener("click", () => show(all));
 
   function show([a, b]) {

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import html
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from itertools import chain, repeat
 from typing import Any
-
-import numpy as np
 
 from ipw.metrics.accounting_text import marks
 from ipw.metrics.definitions import DEFINITIONS, Definition, definitions_of
@@ -13,12 +15,16 @@ from ipw.metrics.derived import Derived
 from ipw.metrics.metric import number
 from ipw.printable import clean
 from ipw.registry import LM, answers_questions
-from ipw.reports.charts.axes import SERIES, Series, marker
+from ipw.reports.charts.axes import NARROW, WIDE, marker
+from ipw.reports.charts.plot import Bars, Plot
 from ipw.reports.charts.power import power_timeline
-from ipw.reports.charts.queries import Sample, Spot, SubjectRow, Value, accuracy_energy, distributions, subjects
+from ipw.reports.charts.queries import SubjectRow, distributions, subjects
+from ipw.reports.charts.svg import bars_svg, plot_svg
 from ipw.reports.markup import Markup, join, tag
 from ipw.reports.page.answers import MOST_WRONG
 from ipw.reports.page.view import View
+from ipw.reports.plots.accuracy import accuracy_energy, spot_of, subject_spots, value_of
+from ipw.reports.plots.tokens import samples_of
 from ipw.reports.ranking import Group, Row
 from ipw.reports.tables.columns import columns_of
 from ipw.reports.tables.runs import Column, columns, notes
@@ -40,15 +46,48 @@ def section(key: str, title: str, *parts: object, lead: object = None) -> Markup
 
 
 def grid(heads: Iterable[object], rows: Iterable[Iterable[object]], class_: str | None = None) -> Markup:
-    """Make a table; cells that are no `td` yet become one."""
+    """Make a table; cells that are no `td` yet become one. On a phone each row is a card that names its cells."""
+    heads = list(heads)
     head = tag("thead", tag("tr", *(h if isinstance(h, Markup) else tag("th", h, scope="col") for h in heads)))
-    body = tag("tbody", *(tag("tr", *(c if _is_cell(c) else tag("td", c) for c in row)) for row in rows))
-    return tag("div", tag("table", head, body, class_=class_), class_="scroll", tabindex=0)
+    names = [_words(h) for h in heads]
+    body = tag("tbody", *(tag("tr", *map(_labelled, row, chain(names, repeat("")))) for row in rows))
+    return tag("div", tag("table", head, body, class_=f"{class_ or ''} cards".strip()), class_="scroll", tabindex=0)
+
+
+def _words(heading: object) -> str:
+    """Read a heading as text: `Query (mJ, estimated)`."""
+    if not isinstance(heading, Markup):
+        return str(heading)
+    name, *more = [html.unescape(part).strip() for part in re.split(r"<[^>]*>", heading) if part.strip()]
+    return f"{name} ({', '.join(more)})" if more else name
+
+
+def _labelled(cell_: object, name: str) -> Markup:
+    """Make a cell, and let it say what it is where its heading is not shown."""
+    made = cell_ if isinstance(cell_, Markup) and _is_cell(cell_) else tag("td", cell_)
+    if not name or made.startswith("<th"):
+        return made
+    return Markup(made.replace("<td", tag("td", data_label=name).removesuffix("></td>"), 1))
 
 
 def chart(svg: Markup) -> Markup:
     """Let a chart be moved sideways where the window is narrower than its text can bear."""
     return tag("div", svg, class_="scroll", tabindex=0)
+
+
+def drawn(shown: Plot | Bars | None, key: str) -> Markup | None:
+    """Draw a chart as wide as the window needs it; `None` where there is nothing to show."""
+    if isinstance(shown, Bars):
+        return reflowing(partial(bars_svg, shown), key)
+    return None if shown is None else reflowing(partial(plot_svg, shown), key)
+
+
+def reflowing(draw: Callable[[str, int], Markup], key: str) -> Markup:
+    """Draw twice, for a window and for a phone; the style shows the one that fits."""
+    wide, narrow = draw(key, WIDE), draw(f"{key}-narrow", NARROW)
+    return join(
+        [tag("div", wide, class_="scroll wide", tabindex=0), tag("div", narrow, class_="scroll narrow", tabindex=0)]
+    )
 
 
 def _is_cell(x: object) -> bool:
@@ -158,44 +197,21 @@ def tradeoff(views: Sequence[View], found: Sequence[Group]) -> Markup | None:
     charts = []
     for index, group in enumerate(found):
         placed = [(row, views[row.position]) for row in group.rows]
-        spots = [s for row, v in placed if (s := _spot(v.name, row.metrics, v))]
-        if spots:
-            several = tag("h3", group.title) if len(found) > 1 else None
-            charts.append(join([several, chart(accuracy_energy(spots, f"tradeoff{index}"))]))
+        spots = [spot for row, view in placed if (spot := spot_of(view.name, row.metrics, view))]
+        if one := drawn(accuracy_energy(spots), f"tradeoff{index}"):
+            charts.append(join([tag("h3", group.title) if len(found) > 1 else None, one]))
     lead = """Up and to the left is better. Whiskers are 95 % intervals; a dashed line joins the measured runs that no \
 other beats in both."""
     return section("tradeoff", "Accuracy against energy", *charts, lead=lead) if charts else None
 
 
 def _tradeoff_by_subject(view: View) -> Markup | None:
-    tables = sorted(Derived(view.summary).by_subject.items())
-    spots = [
-        spot
-        for i, (name, metrics) in enumerate(tables[:MOST_SUBJECTS])
-        if (spot := _spot(name, metrics, view, SERIES[i % len(SERIES)]))
-    ]
+    spots = subject_spots(view, MOST_SUBJECTS)
     if len(spots) < 2:
         return None
     lead = "One point a subject. Up and to the left is better. Whiskers are 95 % intervals."
-    return section(
-        "tradeoff", "Accuracy against energy", chart(accuracy_energy(spots, "tradeoff0", front=False)), lead=lead
-    )
-
-
-def _spot(name: str, metrics: Mapping[str, Any], view: View, series: Series | None = None) -> Spot | None:
-    energy, accuracy = (value_of(metrics.get(metric)) for metric in ("energy_per_query_j", "accuracy"))
-    if energy is None or accuracy is None or energy.value <= 0:
-        return None
-    return Spot(name, energy, accuracy, series or view.series, view.estimated, view.valid)
-
-
-def value_of(metric: object) -> Value | None:
-    """Read a metric as a number with its ends."""
-    found = metric if isinstance(metric, Mapping) else {}
-    value, low, high = (number(found.get(key)) for key in ("value", "low", "high"))
-    if value is None:
-        return None
-    return Value(value, value if low is None else low, value if high is None else high)
+    one = drawn(accuracy_energy(spots, front=False), "tradeoff0")
+    return section("tradeoff", "Accuracy against energy", one, lead=lead)
 
 
 def power(views: Sequence[View], _found: Sequence[Group]) -> Markup | None:
@@ -204,7 +220,7 @@ def power(views: Sequence[View], _found: Sequence[Group]) -> Markup | None:
         join(
             [
                 tag("h3", swatch(view), tag("bdi", view.name)) if len(views) > 1 else None,
-                chart(power_timeline(view.timeline, f"power-{view.key}", view.name, estimated=view.estimated)),
+                reflowing(partial(_power_of, view), f"power-{view.key}"),
             ]
         )
         for view in views
@@ -212,6 +228,11 @@ def power(views: Sequence[View], _found: Sequence[Group]) -> Markup | None:
     ]
     lead = "All devices of the basis together, with what ran meanwhile above."
     return section("power", "Power over time", *charts, lead=lead) if charts else None
+
+
+def _power_of(view: View, key: str, width: int) -> Markup:
+    assert view.timeline is not None
+    return power_timeline(view.timeline, key, view.name, view.series, estimated=view.estimated, width=width)
 
 
 def by_subject(views: Sequence[View], _found: Sequence[Group]) -> Markup | None:
@@ -241,7 +262,7 @@ def by_subject(views: Sequence[View], _found: Sequence[Group]) -> Markup | None:
     )
     more = tag("details", tag("summary", "As a table, with energy and latency"), table)
     legend = tag("p", key, class_="key") if len(views) > 1 else None
-    return section("subjects", "By subject", legend, chart(subjects(rows, "subjects-chart")), more)
+    return section("subjects", "By subject", legend, reflowing(partial(subjects, rows), "subjects-chart"), more)
 
 
 SUBJECT_METRICS = ("queries", "accuracy", "energy_per_query_j", "latency_p50_s")
@@ -256,12 +277,9 @@ def latency(views: Sequence[View], _found: Sequence[Group]) -> Markup | None:
     """Distributions of time to first token and of latency, over the queries that were answered."""
     charts = []
     for column, title in (("ttft_s", "time to first token"), ("latency_s", "latency")):
-        samples = []
-        for view in views:
-            times = view.queries.numbers[column][view.queries.ok]
-            samples.append(Sample(view.name, times[np.isfinite(times) & (times > 0)], view.series))
-        if any(len(sample.values) for sample in samples):
-            charts.append(chart(distributions(samples, title, f"{column}-chart")))
+        samples = samples_of(views, column)
+        if samples:
+            charts.append(reflowing(partial(distributions, samples, title), f"{column}-chart"))
     lead = "Lines stand at the median, the 90th and the 99th percentile of the answered queries."
     return section("latency", "Latency", *charts, lead=lead) if charts else None
 

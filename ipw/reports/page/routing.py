@@ -9,29 +9,31 @@ from typing import Any
 from ipw.metrics.derived import Derived
 from ipw.metrics.metric import number
 from ipw.printable import clean
-from ipw.reports.charts.axes import SERIES
-from ipw.reports.charts.curves import Bar, CurveLine, Mark, Point, Texts, bars, curves, routing_map
+from ipw.reports.charts.plot import Bars, Plot
+from ipw.reports.charts.routing_map import routing_map
 from ipw.reports.markup import Markup, join, tag
-from ipw.reports.page.results import chart, grid, section
+from ipw.reports.page.results import chart, drawn, grid, section
 from ipw.reports.page.view import View
+from ipw.reports.plots.routing import (
+    MAIN_RATIO,
+    OFFLOADED,
+    Row,
+    by_domain,
+    by_layer,
+    consistency,
+    consistency_plot,
+    hits,
+    of_level,
+    offloaded,
+    routed,
+    rows,
+)
 from ipw.reports.ranking import Group
 from ipw.reports.text import MISSING
 from ipw.runs.directory import RunDir
 from ipw.runs.recorded import Recorded
 
-Row = dict[str, Any]
-MAIN_LENGTH, MAIN_RATIO = 16, 2
-POLICIES = {"sch": "SCH, 16 tokens ahead", "lru": "LRU", "lfu": "LFU", "belady": "Belady"}
-OFFLOADED = POLICIES | {
-    "lfru": "LFRU",
-    "slru": "segmented LRU",
-    "static": "pins",
-    "lru-bounded": "LRU, bounded, misses where they lie",
-    "lru+layer": "LRU, guessed from the layer before",
-    "lru+token": "LRU, guessed from the token before",
-}
 MAP_TOKENS = 72
-MOST_DOMAINS = 24
 
 
 def routing(views: Sequence[View], _groups: Sequence[Group]) -> Markup | None:
@@ -45,20 +47,20 @@ Where they are, a cache of a few experts in fast memory serves most tokens."""
 
 def routing_part(run: RunDir, metrics: Mapping[str, Any], manifest: dict[str, Any], key: str) -> Markup | None:
     """All that is shown of one run, from its tables; `None` where it has none."""
-    rows = {name: _rows(run, name) for name in ("srp", "cache", "offload", "example", "findings")}
-    if not rows["srp"] and not rows["cache"]:
+    found, example, findings = routed(run), rows(run, "example"), rows(run, "findings")
+    if not found.srp and not found.cache:
         return None
     makers: tuple[Callable[[], Markup | None], ...] = (
-        lambda: _summary(metrics, manifest, rows["cache"]),
-        lambda: _srp_by_length(rows["srp"], key),
-        lambda: _hits_by_size(rows["cache"], metrics, key, corrected=True),
-        lambda: _hits_by_size(rows["cache"], metrics, key, corrected=False),
-        lambda: _pooled(rows["cache"]),
-        lambda: _by_layer(rows["srp"], rows["cache"], key),
-        lambda: _by_domain(rows["srp"], key),
-        lambda: _map(rows["example"], rows["cache"], key),
-        lambda: _findings(rows["findings"]),
-        lambda: _offload(rows["offload"], key),
+        lambda: _summary(metrics, manifest, found.cache),
+        lambda: _srp_by_length(found.srp, key),
+        lambda: _hits_by_size(found.cache, metrics, key, corrected=True),
+        lambda: _hits_by_size(found.cache, metrics, key, corrected=False),
+        lambda: _pooled(found.cache),
+        lambda: _titled("By layer", by_layer(found.srp, found.cache), f"{key}-layers"),
+        lambda: _titled("By domain", by_domain(found.srp), f"{key}-domains"),
+        lambda: _map(example, found.cache, key),
+        lambda: _findings(findings),
+        lambda: _offload(found.offload, key),
     )
     return join(make() for make in makers)
 
@@ -69,13 +71,8 @@ def _one_run(view: View, *, several: bool) -> Markup | None:
     return part if part is None or not several else join([tag("h3", view.name), part])
 
 
-def _rows(run: RunDir, name: str) -> list[Row]:
-    table = run.read_table(f"routing_{name}")
-    return [] if table is None else table.to_pylist()
-
-
-def _of_model(rows: Sequence[Row], level: str = "model") -> list[Row]:
-    return [row for row in rows if row["level"] == level]
+def _titled(title: str, shown: Plot | Bars | None, key: str) -> Markup | None:
+    return join([tag("h3", title), drawn(shown, key)]) if shown else None
 
 
 # --- what cache size ------------------------------------------------------------------------------------------------
@@ -84,7 +81,7 @@ def _of_model(rows: Sequence[Row], level: str = "model") -> list[Row]:
 def _summary(metrics: Mapping[str, Any], manifest: dict[str, Any], cache: Sequence[Row]) -> Markup | None:
     """Answer the question that the section is about, in a sentence."""
     knee = number(metrics.get("cache_knee_experts", {}).get("value"))
-    lru = [row for row in _of_model(cache) if row["policy"] == "lru" and row["corrected"]]
+    lru = [row for row in of_level(cache) if row["policy"] == "lru" and row["corrected"]]
     at = next((row for row in lru if row["cache_size"] == knee), None)
     if knee is None or at is None:
         return None
@@ -109,12 +106,9 @@ def _megabytes(count: float) -> str:
 
 
 def _srp_by_length(srp: Sequence[Row], key: str) -> Markup | None:
-    rows = sorted(_of_model(srp), key=lambda row: int(row["segment_length"]))
+    rows = sorted(of_level(srp), key=lambda row: int(row["segment_length"]))
     if not rows:
         return None
-    points = [Point(row["segment_length"], row["srp"], row["low"], row["high"]) for row in rows]
-    told = "; ".join(f"{p.x} tokens: {p.y:.3f}" for p in points)
-    texts = Texts("SRP against segment length", "segment length, tokens", "SRP", told)
     table = grid(
         ["Segment length", "SRP", "95 % interval", "Size ratio"],
         [[f"{row['segment_length']}", f"{row['srp']:.4f}", _interval(row), f"{row['size_ratio']:.2f}"] for row in rows],
@@ -122,40 +116,24 @@ def _srp_by_length(srp: Sequence[Row], key: str) -> Markup | None:
     )
     lead = tag("p", """SRP: F1 score of the best yes-or-no a segment that predicts the experts of all its tokens. The \
 size ratio tells how many times the active experts it keeps on hand.""", class_="note")  # fmt: skip
-    drawn = (
-        chart(curves([CurveLine("SRP", points, SERIES[0])], texts, f"{key}-srp", log_x=True)) if len(rows) > 1 else None
-    )
-    return join([tag("h3", "SRP against segment length"), lead, drawn, table])
+    line = consistency(srp)
+    one = drawn(consistency_plot([line] if line else []), f"{key}-srp")
+    return join([tag("h3", "SRP against segment length"), lead, one, table])
 
 
 def _hits_by_size(cache: Sequence[Row], metrics: Mapping[str, Any], key: str, *, corrected: bool) -> Markup | None:
-    shown = []
-    for (policy, name), series in zip(POLICIES.items(), SERIES, strict=False):
-        rows = [
-            row
-            for row in _of_model(cache)
-            if row["policy"] == policy
-            and row["corrected"] == corrected
-            and row["segment_length"] in {None, MAIN_LENGTH}
-        ]
-        points = [Point(row["cache_size"], row["hit_rate"], row["low"], row["high"]) for row in rows]
-        if points:
-            shown.append(CurveLine(name, points, series, dashed=policy == "belady"))
-    if not shown:
+    shown = hits(cache, metrics, corrected=corrected)
+    if shown is None:
         return None
-    title = "Hits by cache size" if corrected else "The same, as the reference implementation counts"
     said = (
         "First uses are misses, and the experts of one token do not evict one another: what a real cache does."
         if corrected
         else """First uses are free while the cache has room, and experts of one token may evict one another, so that \
 Belady is no upper bound: comparable with published figures."""
     )
-    knee = number(metrics.get("cache_knee_experts", {}).get("value"))
-    mark = Mark(knee, f"knee: {knee:.0f}") if corrected and knee is not None else None
-    told = "; ".join(f"{c.name}: {c.points[0].y:.2f} at {c.points[0].x}, {c.points[-1].y:.2f} at all" for c in shown)
-    texts = Texts(title, "experts cached in each layer", "hit rate", told)
-    drawn = chart(curves(shown, texts, f"{key}-hits-{'corrected' if corrected else 'reference'}", mark=mark))
-    return join([tag("h3", title), tag("p", said, class_="note"), drawn])
+    title = "Hits by cache size" if corrected else "The same, as the reference implementation counts"
+    one = drawn(shown, f"{key}-hits-{'corrected' if corrected else 'reference'}")
+    return join([tag("h3", title), tag("p", said, class_="note"), one])
 
 
 def _pooled(cache: Sequence[Row]) -> Markup | None:
@@ -178,50 +156,15 @@ tables print the pool's."""
     return join([tag("h3", "One cache for all layers"), tag("p", said, class_="note"), grid(heads, cells, "numbers")])
 
 
-def _by_layer(srp: Sequence[Row], cache: Sequence[Row], key: str) -> Markup | None:
-    layers = [row for row in _of_model(srp, "layer") if row["segment_length"] == MAIN_LENGTH]
-    double = [
-        row
-        for row in _of_model(cache, "layer")
-        if row["policy"] == "sch" and abs(row["cache_ratio"] - MAIN_RATIO) < 1e-9
-    ]
-    shown = [
-        CurveLine(
-            name, [Point(row["index"], row[value], row["low"], row["high"]) for row in rows], series, dashed=dashed
-        )
-        for name, rows, value, series, dashed in (
-            (f"SRP, {MAIN_LENGTH} tokens", layers, "srp", SERIES[0], False),
-            (f"SCH, {MAIN_RATIO} times the active experts cached", double, "hit_rate", SERIES[1], True),
-        )
-        if rows
-    ]
-    if not shown or len(shown[0].points) < 2:
-        return None
-    told = "; ".join(f"layer {p.x}: {p.y:.3f}" for p in shown[0].points)
-    texts = Texts("By layer", "routed layer, from the first", "SRP and hit rate", told)
-    return join([tag("h3", "By layer"), chart(curves(shown, texts, f"{key}-layers"))])
-
-
-def _by_domain(srp: Sequence[Row], key: str) -> Markup | None:
-    rows = [row for row in _of_model(srp, "domain") if row["segment_length"] == MAIN_LENGTH]
-    if len(rows) < 2:
-        return None
-    rows = sorted(rows, key=lambda row: -float(row["srp"]))[:MOST_DOMAINS]
-    shown = [Bar(row["name"], Point(0, row["srp"], row["low"], row["high"])) for row in rows]
-    told = "; ".join(f"{bar.name}: {bar.value.y:.3f}" for bar in shown)
-    texts = Texts("SRP by domain", f"SRP, {MAIN_LENGTH} tokens", "", told)
-    return join([tag("h3", "By domain"), chart(bars(shown, texts, f"{key}-domains"))])
-
-
 def _map(example: Sequence[Row], cache: Sequence[Row], key: str) -> Markup | None:
     layers = sorted({row["layer_index"] for row in example})
-    sizes = [row["cache_size"] for row in _of_model(cache)]
+    sizes = [row["cache_size"] for row in of_level(cache)]
     if not layers or not sizes:
         return None
     layer = layers[len(layers) // 2]
     rows = sorted((row for row in example if row["layer_index"] == layer), key=lambda row: int(row["position"]))
     rows = rows[:MAP_TOKENS]
-    drawn = routing_map(
+    shown = routing_map(
         [row["piece"] for row in rows],
         [row["experts"] for row in rows],
         max(sizes),
@@ -230,7 +173,7 @@ def _map(example: Sequence[Row], cache: Sequence[Row], key: str) -> Markup | Non
     )
     said = f"""Routed layer {layer} of {len(layers)}, counted from 0: the experts that each token of the first text \
 uses, darker where ranked higher. Horizontal bars are local consistency."""
-    return join([tag("h3", "Routing map"), tag("p", said, class_="note"), chart(drawn)])
+    return join([tag("h3", "Routing map"), tag("p", said, class_="note"), chart(shown)])
 
 
 # --- what to keep --------------------------------------------------------------------------------------------------
@@ -253,31 +196,18 @@ and a link: ipw experts advise, with this run."""
 # --- offload --------------------------------------------------------------------------------------------------------
 
 
-def _offload(rows: Sequence[Row], key: str) -> Markup | None:
-    cached = [row for row in rows if row["policy"]]
-    if not cached:
+def _offload(found: Sequence[Row], key: str) -> Markup | None:
+    shown = offloaded(found)
+    if shown is None:
         return None
-    shown = []
-    for policy, series in zip(dict.fromkeys(row["policy"] for row in cached), SERIES, strict=False):
-        mine = [row for row in cached if row["policy"] == policy]
-        name = OFFLOADED.get(policy, policy)
-        measured = [Point(row["cache_size"], row["tokens_per_s"]) for row in mine]
-        expected = [
-            Point(row["cache_size"], row["tokens_per_s_expected"]) for row in mine if row["tokens_per_s_expected"]
-        ]
-        shown.append(CurveLine(f"{name}, measured", measured, series))
-        if expected:
-            shown.append(CurveLine(f"{name}, expected", expected, series, dashed=True))
-    told = "; ".join(f"{c.name}: {c.points[0].y:.0f} at {c.points[0].x}" for c in shown)
-    texts = Texts("Decoding with offloaded experts", "experts cached in each layer", "tokens per second", told)
     heads = ["Cache", "Experts a layer", "Memory", "Hits", "Expected", "Tokens/s", "Expected", "J/token", "Expected",
              "Same output"]  # fmt: skip
-    table = grid(heads, (_offload_cells(row) for row in rows), "numbers")
+    table = grid(heads, (_offload_cells(row) for row in found), "numbers")
     lead = """A loader kept so many experts of every layer in fast memory and fetched the others when they were \
 chosen. Expected: hits from the routing alone; speed and energy from those hits and the price of a token and of a \
 byte, fitted to all rows."""
-    drawn = chart(curves(shown, texts, f"{key}-offload"))
-    return join([tag("h3", "Decoding with offloaded experts"), tag("p", lead, class_="note"), drawn, table])
+    one = drawn(shown, f"{key}-offload")
+    return join([tag("h3", "Decoding with offloaded experts"), tag("p", lead, class_="note"), one, table])
 
 
 def _offload_cells(row: Row) -> list[object]:

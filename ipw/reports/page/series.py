@@ -13,16 +13,15 @@ from ipw.metrics.derived import Derived
 from ipw.metrics.metric import number
 from ipw.metrics.stats import student_t975
 from ipw.printable import clean
-from ipw.reports.charts.axes import MUTED, axis_over, figure, frame, label, line, marker, polyline
 from ipw.reports.markup import Markup, tag
 from ipw.reports.page.repeats import apart
-from ipw.reports.page.results import chart, grid, section
+from ipw.reports.page.results import drawn, grid, section
 from ipw.reports.page.view import View, workload_of
+from ipw.reports.plots.load import JOULES, RATE, energy_load, knee_notes, sweeps
 from ipw.reports.ranking import Group
 from ipw.reports.text import MISSING, interval_text, scale_for, value_text
 from ipw.runs.recorded import Recorded
 
-RATE, JOULES = "output_tokens_per_s", "energy_per_output_token_j"
 SWEPT = (
     RATE,
     JOULES,
@@ -78,8 +77,10 @@ def _sweep(places: Sequence[Place], key: str) -> list[Markup]:
         for place in places
     ]
     title = tag("h3", "Sweep over the requests in flight: ", tag("bdi", _model(places[0])))
-    drawn = _curve(places, key)
-    return [title, *([chart(drawn)] if drawn else []), grid(heads, rows, "numbers plain")]
+    found = sweeps([place.view for place in places])
+    one = drawn(energy_load(found), key)
+    notes = [tag("p", note, class_="note") for note in knee_notes(found)]
+    return [title, *([one] if one else []), *notes, grid(heads, rows, "numbers plain")]
 
 
 def _mark(place: Place) -> Markup | None:
@@ -91,42 +92,6 @@ def _cell(place: Place, name: str, scale: Any) -> Markup:
     metric = place.metrics.get(name, {})
     interval = interval_text(metric, scale)
     return tag("td", value_text(metric, scale), tag("small", interval) if interval else None)
-
-
-def _curve(places: Sequence[Place], key: str) -> Markup | None:
-    """Joules per output token against throughput, one point a run, a line through the means of valid ones."""
-    points = [
-        (place, rate, joules)
-        for place in places
-        if (rate := _value(place, RATE)) is not None and (joules := _value(place, JOULES)) is not None
-    ]
-    if len({place.level for place, *_ in points}) < 2:
-        return None
-    scale = scale_for("J", [joules for *_, joules in points])
-    bounds = [number(place.metrics.get(JOULES, {}).get(end)) for place, *_ in points for end in ("low", "high")]
-    shown = [scale.factor * x for x in (*(joules for *_, joules in points), *bounds) if x is not None and x > 0]
-    x, y = axis_over([rate for _, rate, _ in points], 64, 740, zero=True), axis_over(shown, 300, 36, zero=True)
-    estimated = ", estimated" if any(place.view.estimated for place, *_ in points) else ""
-    parts: list[Markup] = [frame(x, y, "output tokens per second", f"energy per output token, {scale.unit}{estimated}")]
-    valid = [point for point in points if point[0].view.valid]
-    levels = sorted({place.level for place, *_ in valid})
-    means = [np.mean([(rate, joules) for place, rate, joules in valid if place.level == one], axis=0) for one in levels]
-    if len(means) > 1:
-        parts.append(polyline([(x.at(rate), y.at(scale.factor * joules)) for rate, joules in means], MUTED, 1.5))
-    for place, rate, joules in points:
-        at_x, at_y = x.at(rate), y.at(scale.factor * joules)
-        low, high = (number(place.metrics.get(JOULES, {}).get(end)) for end in ("low", "high"))
-        if low is not None and high is not None:
-            colour = place.view.series[0]
-            parts.append(line(at_x, y.at(scale.factor * low), at_x, y.at(scale.factor * high), colour, 1.5))
-        parts.append(marker(at_x, at_y, place.view.series, hollow=place.view.estimated))
-        named = f"\N{MULTIPLICATION SIGN}{place.level}{short_mark(place.view.summary)}"
-        parts.append(label(at_x + 9, at_y - 8, named, fill="currentColor"))
-    told = "; ".join(
-        f"{place.level} in flight{short_mark(place.view.summary)}: {rate:.4g} tokens/s at {joules:.3g} J"
-        for place, rate, joules in points
-    )
-    return figure(760, 350, "Energy per output token against throughput", told, parts, key)
 
 
 def _repetitions(places: Sequence[Place]) -> list[Markup]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -18,8 +19,9 @@ from ipw.reports.charts.years import Release, over_years
 from ipw.reports.facts import Facts
 from ipw.reports.markup import Markup, join, tag
 from ipw.reports.names import model_name
-from ipw.reports.page.results import chart, grid, section, swatch, value_of
+from ipw.reports.page.results import grid, reflowing, section, swatch
 from ipw.reports.page.view import View, workload_of
+from ipw.reports.plots.accuracy import value_of
 from ipw.reports.ranking import Group
 from ipw.reports.text import MISSING
 from ipw.runs.recorded import Recorded
@@ -227,7 +229,7 @@ def _years(panel: Panel, facts: Facts) -> Iterator[Markup | None]:
         if (value := value_of(metric)) and value.value > 0
     ]
     if releases and len({str(view.manifest.get("basis")) for _, view in dated}) == 1:
-        yield chart(over_years(releases, f"years-{dated[0][1].key}"))
+        yield reflowing(partial(over_years, releases), f"years-{dated[0][1].key}")
 
 
 def _gain(before: View, after: View, expense: str) -> list[str]:

@@ -7,33 +7,27 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ipw.metrics.accounting_text import NOT_VALID, marks
 from ipw.metrics.definitions import definitions_of
 from ipw.metrics.derived import Derived
 from ipw.metrics.metric import mappings, number
 from ipw.printable import clean
 from ipw.registry import TRAIN, load
-from ipw.reports.charts.axes import SERIES
-from ipw.reports.charts.curves import CurveLine, Point, Texts, curves
-from ipw.reports.charts.splits import Split, splits
+from ipw.reports.charts.axes import Series
 from ipw.reports.markup import Markup, join, tag
-from ipw.reports.page.results import cell, chart, grid, head, section
+from ipw.reports.page.results import cell, drawn, grid, head, section
 from ipw.reports.page.view import View
+from ipw.reports.plots.training import Entries, Lines, looks, loss_lines, loss_plot, step_split
 from ipw.reports.ranking import Group, groups
 from ipw.reports.tables.by_method import by_method, to_one_loss
 from ipw.reports.tables.runs import columns
-from ipw.reports.text import MISSING, quantity, scale_for
+from ipw.reports.text import MISSING, quantity
 from ipw.runs.directory import RunDir
 from ipw.runs.readings import is_estimate
 from ipw.runs.recorded import part_of
 
-PHASES = ("forward", "backward", "update")
-MOST_POINTS = 200
 LEAD = """Every method starts from the same weights and reads the same data in the same order, in a process of its \
 own. Warm-up, data and evaluation are not part of a step."""
-Entries = Mapping[str, Mapping[str, Any]]
 
 
 def training(views: Sequence[View], _groups: Sequence[Group]) -> Markup | None:
@@ -49,7 +43,7 @@ def training(views: Sequence[View], _groups: Sequence[Group]) -> Markup | None:
 def training_part(run: RunDir, summary: Mapping[str, Any], manifest: Mapping[str, Any], key: str) -> Markup:
     """All that is shown of one run."""
     methods = Derived(summary).by_method
-    lines = loss_lines(run)
+    lines, series = loss_lines(run), looks(list(methods))
     estimated = is_estimate(summary.get("method"))
     mark = ", estimated" if estimated else ""
     return join(
@@ -57,37 +51,15 @@ def training_part(run: RunDir, summary: Mapping[str, Any], manifest: Mapping[str
             _answer(methods, estimated=estimated),
             _table(summary),
             *(tag("p", told, class_="note") for told in _remarks(methods, manifest)),
-            _loss_chart(lines["joules"], "Loss against energy", f"energy of the steps, J{mark}", f"{key}-loss-joules"),
-            _loss_chart(lines["steps"], "Loss against steps", "steps", f"{key}-loss-steps"),
-            _split_chart(methods, f"{key}-phases", mark),
+            _loss_chart(
+                lines["joules"], series, "Loss against energy", f"energy of the steps, J{mark}", f"{key}-loss-joules"
+            ),
+            _loss_chart(lines["steps"], series, "Loss against steps", "steps", f"{key}-loss-steps"),
+            _split_chart(methods, f"{key}-phases", estimated=estimated),
             _memory_table(methods),
             _definitions(),
         ]
     )
-
-
-def loss_lines(run: RunDir) -> dict[str, dict[str, list[Point]]]:
-    """Training loss of each method, a mean over some steps where there are many: against joules, and against steps."""
-    found: dict[str, dict[str, list[Point]]] = {"joules": {}, "steps": {}}
-    table = run.read_table("steps")
-    if table is None:
-        return found
-    names = table["method"].to_pylist()
-    loss, energy = (
-        table[name].cast("float64").to_numpy(zero_copy_only=False).astype(np.float64) for name in ("loss", "energy_j")
-    )
-    for name in dict.fromkeys(names):
-        mine = np.array([other == name for other in names]) & np.isfinite(loss)
-        if not mine.any():
-            continue
-        pieces = np.array_split(np.flatnonzero(mine), min(MOST_POINTS, int(mine.sum())))
-        means = [float(loss[piece].mean()) for piece in pieces]
-        used = np.cumsum(energy[mine])
-        ends = np.cumsum([len(piece) for piece in pieces]) - 1
-        found["steps"][name] = [Point(float(end + 1), y) for end, y in zip(ends, means, strict=True)]
-        if np.isfinite(used).all():
-            found["joules"][name] = [Point(float(used[end]), y) for end, y in zip(ends, means, strict=True)]
-    return found
 
 
 def _answer(methods: Entries, *, estimated: bool) -> Markup | None:
@@ -139,28 +111,14 @@ def _remarks(methods: Entries, manifest: Mapping[str, Any]) -> list[str]:
     return told
 
 
-def _loss_chart(lines: Mapping[str, list[Point]], title: str, x: str, key: str) -> Markup | None:
-    shown = [
-        CurveLine(clean(name, 24), points, SERIES[k % len(SERIES)]) for k, (name, points) in enumerate(lines.items())
-    ]
-    if not any(len(curve.points) > 1 for curve in shown):
-        return None
-    told = "; ".join(f"{c.name}: {c.points[0].y:.3g} to {c.points[-1].y:.3g} at {c.points[-1].x:.4g}" for c in shown)
-    return join([tag("h4", title), chart(curves(shown, Texts(title, x, "training loss", told), key))])
+def _loss_chart(lines: Lines, series: Mapping[str, Series], title: str, x: str, key: str) -> Markup | None:
+    one = drawn(loss_plot(lines, series, title, x), key)
+    return join([tag("h4", title), one]) if one else None
 
 
-def _split_chart(methods: Entries, key: str, mark: str) -> Markup | None:
-    parts = {
-        name: [_number(entry, f"{phase}_energy_per_step_j") for phase in PHASES] for name, entry in methods.items()
-    }
-    known = {name: [x or 0.0 for x in values] for name, values in parts.items() if any(values)}
-    if not known:
-        return None
-    scale = scale_for("J", [sum(values) for values in known.values()])
-    shown = [Split(clean(name, 24), [x * scale.factor for x in values]) for name, values in known.items()]
-    title = "Where the energy of a step goes"
-    drawn = splits(shown, PHASES, title, f"energy per step, {scale.unit}{mark}", key)
-    return join([tag("h4", title), chart(drawn)])
+def _split_chart(methods: Entries, key: str, *, estimated: bool) -> Markup | None:
+    shown = step_split(methods, estimated=estimated)
+    return join([tag("h4", shown.title), drawn(shown, key)]) if shown else None
 
 
 def _memory_table(methods: Entries) -> Markup | None:

@@ -12,12 +12,12 @@ from ipw.errors import IpwError
 from ipw.metrics.accounting_text import short_mark
 from ipw.metrics.derived import Derived
 from ipw.metrics.summary import stored_summary, summarize
-from ipw.reports.charts.axes import SERIES, Series
-from ipw.reports.charts.in_flight import Charged
+from ipw.reports.charts.axes import Series, series_of
 from ipw.reports.charts.timeline import COARSE, FINE, PowerTimeline, timeline
 from ipw.reports.names import row_names
 from ipw.reports.page.answers import Answer, wrong_answers
 from ipw.reports.page.charged import charged
+from ipw.reports.plots.in_flight import Charged
 from ipw.runs.directory import RunDir
 from ipw.runs.queries import Queries, from_records, load_queries
 from ipw.runs.recorded import Recorded
@@ -69,7 +69,7 @@ def load_views(runs: Sequence[RunDir]) -> list[View]:
         parts = list(pool.map(lambda run: _read(run, stretches), runs))
     summaries = [part["summary"] for part in parts]
     names = [name + short_mark(each) for name, each in zip(row_names(summaries), summaries, strict=True)]
-    return [View(f"r{i}", names[i], SERIES[i % len(SERIES)], str(runs[i]), **part) for i, part in enumerate(parts)]
+    return [View(f"r{i}", names[i], series_of(i), str(runs[i]), **part) for i, part in enumerate(parts)]
 
 
 def _read(run: RunDir, stretches: int) -> dict[str, Any]:

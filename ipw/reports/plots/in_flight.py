@@ -8,13 +8,11 @@ from typing import NamedTuple
 import numpy as np
 
 from ipw.metrics.stats import Array
-from ipw.reports.charts.axes import SERIES, axis_over, figure, frame, label, marker, polyline
-from ipw.reports.charts.queries import LEFT, RIGHT, WIDTH
-from ipw.reports.charts.tokens import BOTTOM, MOST_POINTS, TOP
-from ipw.reports.markup import Markup, tag
+from ipw.reports.charts.axes import SERIES
+from ipw.reports.charts.plot import CurveLine, Plot, Point, plan
 from ipw.reports.text import scale_for
 
-MOST_GROUPS = 3
+MOST_GROUPS, MOST_POINTS = 3, 300
 ALIKE = 1.2
 """Groups whose numbers in flight differ by less than this factor say the same."""
 
@@ -34,40 +32,35 @@ class Charged(NamedTuple):
     prompt_token_j: float
 
 
-def by_in_flight(charged: Charged, key: str, *, estimated: bool = False) -> Markup:
-    """Draw a point a request, and for each group by number in flight the line that the costs give."""
+def by_in_flight(charged: Charged, *, estimated: bool = False) -> Plot:
+    """Show a point a request, and for each group by number in flight the line that the costs give."""
     scale = scale_for("J", [float(np.median(charged.net_j))])
-    groups = grouped(charged.in_flight)
+    masks = grouped(charged.in_flight)
     most = float(charged.tokens.max())
-    lines = [(float(np.median(charged.in_flight[mine])), mine) for mine in groups]
-    ends = [by_costs(charged, most, count) for count, _ in lines]
-    x = axis_over([0.0, most], LEFT, RIGHT, zero=True)
-    highest = [scale.factor * end for end in (float(np.quantile(charged.net_j, 0.995)), *ends)]
-    y = axis_over([0.0, *highest], BOTTOM, TOP, zero=True)
-    title = f"net energy of a request{' (estimated)' if estimated else ''}"
-    parts: list[Markup] = [frame(x, y, "output tokens", f"{title}, {scale.unit}")]
-    words = []
-    for row, ((count, mine), end) in enumerate(zip(lines, ends, strict=True)):
-        series = SERIES[row]
+    curves: list[CurveLine] = []
+    highest = [scale.factor * float(np.quantile(charged.net_j, 0.995))]
+    for row, mine in enumerate(masks):
+        count = float(np.median(charged.in_flight[mine]))
+        begin, end = by_costs(charged, 0.0, count), by_costs(charged, most, count)
+        highest.append(scale.factor * end)
         at = np.flatnonzero(mine)
-        at = at[np.linspace(0, at.size - 1, min(at.size, MOST_POINTS // len(lines))).astype(np.int64)]
+        at = at[np.linspace(0, at.size - 1, min(at.size, MOST_POINTS // len(masks))).astype(np.int64)]
         points = zip(charged.tokens[at].tolist(), (scale.factor * charged.net_j[at]).tolist(), strict=True)
-        dots = Markup("".join(f"M{x.at(a):.1f},{y.at(b):.1f}h0" for a, b in points))
-        parts.append(tag("path", d=dots, stroke=series[0], stroke_width=4, stroke_linecap="round", opacity=0.4))
-        begin = by_costs(charged, 0.0, count)
-        drawn = [(x.at(t), y.at(scale.factor * j)) for t, j in ((0.0, begin), (most, end))]
-        parts.append(polyline(drawn, series[0], 2, "6 4"))
         each = (end - begin) / most
         small = scale_for("J", [each])
-        words.append(
-            f"about {count:.2g} in flight: a token and its share of a step {small.factor * each:.3g} {small.unit}"
-        )
-        base = BOTTOM + 64 + 20 * row
-        parts += [marker(LEFT + 6, base - 4, series, hollow=estimated, size=5)]
-        parts += [label(LEFT + 20, base, words[-1], fill="currentColor")]
-    height = int(BOTTOM) + 58 + 20 * len(lines)
-    return figure(
-        WIDTH, height, f"{title} against its tokens, by how many were in flight", "; ".join(words), parts, key
+        mark = " (estimated)" if estimated else ""
+        more = f"a token and its share of a step {small.factor * each:.3g} {small.unit}{mark}"
+        name, series = f"about {count:.2g} in flight", SERIES[row]
+        dots = [Point(x, y) for x, y in points]
+        curves.append(CurveLine(name, dots, series, "dots", estimated=estimated, more=more))
+        line = [Point(0.0, scale.factor * begin), Point(most, scale.factor * end)]
+        curves.append(CurveLine(name, line, series, dashed=True, listed=False))
+    return Plot(
+        "Net energy of a request against its tokens, by how many were in flight",
+        plan("output tokens", [0.0, most], zero=True),
+        plan(f"net energy of a request, {scale.unit}{', estimated' if estimated else ''}", [0.0, *highest], zero=True),
+        curves,
+        "; ".join(f"{curve.name}: {curve.more}" for curve in curves if curve.more),
     )
 
 

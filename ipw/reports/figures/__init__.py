@@ -1,0 +1,1 @@
+"""Figures for papers, slides and the web, through matplotlib."""

@@ -1,0 +1,175 @@
+"""Which figures the runs allow, and their files. Each answers one question."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ipw.errors import MissingExtraError, UsageError
+from ipw.metrics.derived import Derived
+from ipw.reports.charts.plot import Bars, Plot
+from ipw.reports.page.view import View
+from ipw.reports.plots import energy, tokens
+from ipw.reports.plots.accuracy import accuracy_energy, spot_of
+from ipw.reports.plots.decoding import masks
+from ipw.reports.plots.load import energy_load, sweeps
+from ipw.reports.plots.routing import consistency, consistency_plot, hits, routed
+from ipw.reports.plots.training import looks, loss_lines, loss_plot, step_split
+from ipw.runs.directory import RunDir
+from ipw.runs.files import make_folder, replacing
+from ipw.runs.recorded import Recorded
+
+MM_PER_INCH = 25.4
+STYLES: Mapping[str, Mapping[str, Any]] = {
+    "paper": {"figure.figsize": (3.4, 2.3), "font.size": 8, "lines.markersize": 5, "lines.linewidth": 1.2,
+              "font.family": "serif"},
+    "slide": {"figure.figsize": (8.0, 4.5), "font.size": 16, "lines.markersize": 10, "lines.linewidth": 2.5},
+    "web": {"figure.figsize": (7.2, 4.2), "font.size": 11, "lines.markersize": 7},
+}  # fmt: skip
+COMMON = {
+    "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.3,
+    "legend.frameon": False, "figure.constrained_layout.use": True, "svg.fonttype": "none", "pdf.fonttype": 42,
+    "text.parse_math": False, "axes.axisbelow": True, "svg.hashsalt": "ipw",
+}  # fmt: skip
+FORMATS = ("svg", "pdf", "png")
+LIGHT = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {"Software": None}}
+"""No date in a file, so that the same runs give the same bytes."""
+DOTS_PER_INCH = 300
+Shown = Plot | Bars | None
+
+
+def write_figures(
+    views: Sequence[View], folder: Path, style: str, formats: Sequence[str] = FORMATS, width_mm: float | None = None
+) -> list[Path]:
+    """Write every figure that the runs allow into `folder`, `width_mm` wide where that is given.
+
+    Raises UsageError for an unknown style or format.
+    """
+    try:
+        import matplotlib as mpl
+    except ImportError:
+        raise MissingExtraError("a figure", "figures") from None
+    from ipw.reports.figures.drawn import draw
+
+    if style not in STYLES:
+        raise UsageError(f"there is no style {style!r}", f"one of {', '.join(STYLES)}")
+    for unknown in set(formats) - set(FORMATS):
+        raise UsageError(f"figures are not written as {unknown!r}", f"one of {', '.join(FORMATS)}")
+    make_folder(folder, "choose another folder with --figures")
+    written = []
+    with mpl.rc_context({**mpl.rcParamsDefault, **COMMON, **_sized(STYLES[style], width_mm), "backend": "agg"}):
+        for name, shown in figures_of(views):
+            figure = draw(shown)
+            for kind in formats:
+                written.append(folder / f"{name}.{kind}")
+                with replacing(written[-1], "choose another folder with --figures") as file:
+                    figure.savefig(file, format=kind, dpi=DOTS_PER_INCH, metadata=LIGHT[kind])
+    return written
+
+
+def _sized(style: Mapping[str, Any], width_mm: float | None) -> dict[str, Any]:
+    """Set the width, and the height in proportion."""
+    width, height = style["figure.figsize"]
+    if width_mm is None:
+        return dict(style)
+    wanted = width_mm / MM_PER_INCH
+    return {**style, "figure.figsize": (wanted, height * wanted / width)}
+
+
+def figures_of(views: Sequence[View]) -> Iterator[tuple[str, Plot | Bars]]:
+    """Yield the name of each file without its ending, and what it shows."""
+    for name, prepare in FIGURES.items():
+        shown = prepare(views)
+        if shown is not None:
+            yield name, shown
+    for name, kind, prepare_one in OF_ONE_RUN:
+        mine = [view for view in views if Recorded(view.manifest).kind == kind]
+        for index, view in enumerate(mine, start=1):
+            shown = prepare_one(view)
+            if shown is not None:
+                yield f"{name}-{index}" if len(mine) > 1 else name, shown
+
+
+def not_drawn(views: Sequence[View]) -> str | None:
+    """Say why figures with joules are missing, where they are."""
+    bases = _bases(views)
+    if len(bases) < 2:
+        return None
+    return f"joules of different bases ({', '.join(bases)}) share no axis: figures with joules are left out"
+
+
+def _bases(views: Sequence[View]) -> list[str]:
+    known = {str(view.manifest.get("basis")) for view in views if view.manifest.get("basis")}
+    return sorted(known)
+
+
+def _one_basis(prepare: Callable[[Sequence[View]], Shown]) -> Callable[[Sequence[View]], Shown]:
+    return lambda views: prepare(views) if len(_bases(views)) < 2 else None
+
+
+def _accuracy_energy(views: Sequence[View]) -> Shown:
+    spots = (spot_of(view.name, Derived(view.summary).metrics, view) for view in views)
+    return accuracy_energy([spot for spot in spots if spot is not None])
+
+
+def _energy_method(views: Sequence[View]) -> Shown:
+    """Joules of an answer by decoding method."""
+    decoded = [view for view in views if Recorded(view.manifest).kind == "diffusion"]
+    return energy.per_answer(decoded, "energy_per_query_j", "energy per answer")
+
+
+def _masks(views: Sequence[View]) -> Shown:
+    return masks([(view.name, view) for view in views])
+
+
+def _consistency(views: Sequence[View]) -> Shown:
+    found = ((view, consistency(routed(RunDir(Path(view.path))).srp, view.name)) for view in views if _routes(view))
+    return consistency_plot([curve._replace(series=view.series) for view, curve in found if curve is not None])
+
+
+def _routes(view: View) -> bool:
+    return Recorded(view.manifest).kind == "routing"
+
+
+def _hits(view: View) -> Shown:
+    return hits(routed(RunDir(Path(view.path))).cache, Derived(view.summary).metrics, corrected=True)
+
+
+def _loss(which: str, title: str, x: str) -> Callable[[View], Shown]:
+    def prepare(view: View) -> Shown:
+        series = looks(list(Derived(view.summary).by_method))
+        mark = ", estimated" if view.estimated and which == "joules" else ""
+        return loss_plot(loss_lines(RunDir(Path(view.path)))[which], series, title, x + mark)
+
+    return prepare
+
+
+def _steps(view: View) -> Shown:
+    return step_split(Derived(view.summary).by_method, estimated=view.estimated)
+
+
+FIGURES: Mapping[str, Callable[[Sequence[View]], Shown]] = {
+    "accuracy-energy": _one_basis(_accuracy_energy),
+    "energy-load": _one_basis(lambda views: energy_load(sweeps(views))),
+    "energy-phases": _one_basis(energy.phases),
+    "energy-method": _one_basis(_energy_method),
+    "energy-tokens": _one_basis(
+        lambda views: tokens.against_tokens(tokens.clouds_of(views, "energy_j"), "J", "energy of a query")
+    ),
+    "latency-tokens": lambda views: tokens.against_tokens(
+        tokens.clouds_of(views, "latency_s"), "s", "latency of a query"
+    ),
+    "latency": lambda views: tokens.distribution(tokens.samples_of(views, "latency_s"), "latency"),
+    "power": _one_basis(energy.power),
+    "routing-consistency": _consistency,
+    "masks": _masks,
+}
+"""Of all runs together, by the name of the file."""
+OF_ONE_RUN: Sequence[tuple[str, str, Callable[[View], Shown]]] = (
+    ("routing-cache", "routing", _hits),
+    ("training-loss-energy", "train", _loss("joules", "Loss against energy", "energy of the steps, J")),
+    ("training-loss-steps", "train", _loss("steps", "Loss against steps", "steps")),
+    ("training-energy-method", "train", _steps),
+)
+"""Of each run of a workload by itself."""
