@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from ipw.metrics.accounting import questions_of
 from ipw.metrics.accounting_text import marks
 from ipw.metrics.definitions import DEFINITIONS
 from ipw.metrics.derived import Derived
@@ -17,6 +19,8 @@ from ipw.runs.readings import is_estimate
 from ipw.runs.recorded import part_of
 
 RANKED_BY = "accuracy_per_joule"
+OTHER_QUESTIONS = "other questions"
+"""Of a row whose questions are not those of most rows beside it."""
 Summary = Mapping[str, Any]
 
 
@@ -30,12 +34,18 @@ class Row(NamedTuple):
     metrics: dict[str, Metric]
     rank: int | None
     """`None` for estimates, imports and invalid runs, and where there is nothing to compare with."""
+    apart: tuple[str, ...] = ()
+    """What sets its questions apart from those of the rows beside it, with how many they are."""
+
+    @property
+    def told(self) -> list[str]:
+        """All that sets the run apart from one that can be believed, or compared, as it stands."""
+        return [*self.apart, *marks(self.summary)]
 
     @property
     def marked(self) -> str:
-        """The name, with all that sets the run apart from one that can be believed as it stands."""
-        found = marks(self.summary)
-        return f"{self.name} ({', '.join(found)})" if found else self.name
+        """The name with that behind it."""
+        return f"{self.name} ({', '.join(self.told)})" if self.told else self.name
 
 
 class Group(NamedTuple):
@@ -78,8 +88,25 @@ def groups(summaries: Sequence[Summary]) -> list[Group]:
         rows = [Row(i, names[i], summaries[i], _metrics(summaries[i], across=across), None) for i in members[key]]
         if not estimated and not basis.startswith(IMPORTED):
             rows = _ranked(rows)
-        found.append(Group(kind, dataset, basis, estimated, across, rows))
+        found.append(Group(kind, dataset, basis, estimated, across, _with_questions(rows)))
     return found
+
+
+def _with_questions(rows: Sequence[Row]) -> list[Row]:
+    """Give each row its n, and a mark where its questions are not those of most, if rows were asked other questions."""
+    told = [questions_of(row.summary) for row in rows]
+    asked = [None if each is None else each.asked for each in told]
+    digests = [part_of(row.summary, "dataset").get("questions_digest") for row in rows]
+    sets = Counter(digest for digest in digests if isinstance(digest, str))
+    if len(rows) < 2 or (len({*asked} - {None}) < 2 and len(sets) < 2 and not any(marks(row.summary) for row in rows)):
+        return list(rows)
+    usual = sets.most_common(1)[0][0] if sets else None
+
+    def apart(n: int | None, digest: object) -> tuple[str, ...]:
+        other = isinstance(digest, str) and digest != usual
+        return (*([] if n is None else [f"n {n:,}"]), *([OTHER_QUESTIONS] if other else []))
+
+    return [row._replace(apart=apart(n, digest)) for row, n, digest in zip(rows, asked, digests, strict=True)]
 
 
 def clearly_ahead(first: Row, second: Row, name: str = RANKED_BY) -> bool:

@@ -56,6 +56,22 @@ def is_count(metric: Mapping[str, Any]) -> bool:
     return whole and metric.get("method") == "counted" and metric.get("unit") not in SCALED_UNITS
 
 
+def table_scale(name: str, unit: str, values: Iterable[float | None]) -> Scale:
+    """Choose the scale of a column: the same for one metric in every table, so that tables can be compared by eye.
+
+    That is J, W and s, mJ for a token, right answers per kW and kJ; another only where values would be hard to read.
+    """
+    known = sorted(abs(x) for x in values if x)
+    power = {"J": -3 if name.endswith("token_j") else 0, "W": 0, "s": 0, "1/J": 3, "1/W": 3}.get(unit)
+    if power is None:
+        return scale_for(unit, known)
+    per, base = ("/", unit[2:]) if unit.startswith("1/") else ("", unit)
+    factor = 10.0**power if per else 10.0**-power
+    least = 0.5 if unit == "s" else 0.01
+    readable = not known or least <= known[len(known) // 2] * factor < 1e5
+    return Scale(factor, f"{per}{PREFIXES[power]}{base}") if readable else scale_for(unit, known)
+
+
 def quantity(metric: Mapping[str, Any], scale: Scale | None = None) -> str:
     """Write a metric with its interval and unit, a bound where it is below resolution, or why it is absent."""
     value, low, high = (number(metric.get(key)) for key in ("value", "low", "high"))
@@ -102,17 +118,20 @@ def interval_text(metric: Mapping[str, Any], scale: Scale) -> str:
 
 
 def spread_text(metric: Mapping[str, Any], scale: Scale) -> str:
-    """Write the larger side of the interval: `±3 %` of the value, or in points for a percentage."""
+    """Write the larger side of the interval in the unit of the value: `±0.3`; nothing where an end is not known."""
     value, low, high = (number(metric.get(key)) for key in ("value", "low", "high"))
-    if not value or low is None or high is None:
+    if value is None or low is None or high is None or high <= low:
         return ""
-    side = max(value - low, high - value)
-    if side <= 0:
-        return ""
-    if scale.unit == "%":
-        return f"±{side * 100:.2g}"
-    share = 100 * side / abs(value)
-    return f"±{share:.2g} %" if share < 99.5 else f"\N{MULTIPLICATION SIGN}{1 + share / 100:.2g}"
+    return f"±{scale.text(max(value - low, high - value), scale.digits(value, low, high))}"
+
+
+def lopsided(metric: Mapping[str, Any]) -> bool:
+    """Whether one side of an interval is so much larger than the other that `±` would mislead."""
+    value, low, high = (number(metric.get(key)) for key in ("value", "low", "high"))
+    if value is None or low is None or high is None or high <= low:
+        return False
+    sides = sorted((value - low, high - value))
+    return sides[1] > 2 * sides[0] and sides[1] > 0.2 * abs(value)
 
 
 def shortened(name: str, most: int) -> str:

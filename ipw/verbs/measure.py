@@ -9,10 +9,11 @@ from typing import Any
 import click
 
 from ipw.pipeline import finish
+from ipw.reports.tables.minds import minds
 from ipw.runs.directory import RunDir
 from ipw.runs.readings import is_estimate
 from ipw.verbs.common.options import IDLE, JSON, LABEL, OUT, SENSORS
-from ipw.verbs.common.terminal import judgement, say
+from ipw.verbs.common.terminal import say
 from ipw.workloads.command import measure_command
 
 
@@ -65,9 +66,8 @@ def _tell(run: RunDir, summary: dict[str, Any]) -> None:
         ("duration_s", "duration"),
     ):
         say(f"{label:>12}  {quantity(summary['metrics'][name])}{estimated if name != 'duration_s' else ''}", err=True)
-    for check in summary["validity"]:
-        if not check["ok"]:
-            say(f"{judgement(check):>12}  {check['check']}: {check['detail']}", err=True)
+    for told in minds([summary], [""]):
+        say(told, err=True)
     say(f"         run  {run}", err=True)
 
 

@@ -93,10 +93,10 @@ def test_the_terminal_table_fits_its_width_and_cuts_no_heading(summaries: list[d
 
 def test_every_column_of_joules_or_watts_says_estimated_when_it_is(summaries: list[dict[str, Any]]) -> None:
     text = printed(summaries[2:], 100)
-    assert text.count("estimated") == 5  # IPW, IPJ, query, token, power
+    assert text.count("estimated") == 5  # IPW, IPJ, energy and power of a query, power; no token at this width
     assert "Estimated, not measured" in text
     assert "estimated" not in printed(summaries[:2], 100).lower()
-    assert markdown(summaries[2:]).count(", estimated)") == 5
+    assert markdown(summaries[2:]).count(", estimated)") == 6
 
 
 def test_a_column_has_one_unit_for_all_rows(summaries: list[dict[str, Any]]) -> None:

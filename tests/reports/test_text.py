@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipw.reports.text import Scale, quantity, scale_for, spread_text
+from ipw.reports.text import Scale, lopsided, quantity, scale_for, spread_text, table_scale
 
 
 def metric(value: float | None, low: float | None = None, high: float | None = None, **rest: Any) -> dict[str, Any]:
@@ -64,14 +64,47 @@ def test_one_unit_suits_a_whole_column() -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "unit", "values", "expected"),
+    [
+        ("energy_per_query_j", "J", [0.3], "J"),
+        ("energy_per_query_j", "J", [900.0, 2500.0], "J"),
+        ("energy_per_query_j", "J", [2e-6], "µJ"),
+        ("energy_per_output_token_j", "J", [0.04], "mJ"),
+        ("energy_per_output_token_j", "J", [3.0], "mJ"),
+        ("accuracy_per_joule", "1/J", [3.1], "/kJ"),
+        ("accuracy_per_joule", "1/J", [0.0004], "/kJ"),
+        ("accuracy_per_watt", "1/W", [0.05], "/kW"),
+        ("accuracy_per_watt", "1/W", [0.0, None], "/kW"),
+        ("mean_power_w", "W", [18.0], "W"),
+        ("mean_power_w", "W", [5600.0], "W"),
+        ("latency_p50_s", "s", [2.0], "s"),
+        ("latency_p50_s", "s", [0.016], "ms"),
+        ("accuracy", "", [0.5], "%"),
+        ("output_tokens_per_s", "1/s", [50.0], "/s"),
+    ],
+)
+def test_a_metric_has_one_unit_in_every_table(name: str, unit: str, values: list[float | None], expected: str) -> None:
+    assert table_scale(name, unit, values).unit == expected
+
+
+@pytest.mark.parametrize(
     ("entry", "expected"),
     [
-        (metric(10, 9.7, 10.2), "±3 %"),
-        (metric(10, 9, 30), "\N{MULTIPLICATION SIGN}3"),
-        (metric(0.75, 0.7, 0.79, unit=""), "±5"),
+        (metric(10, 9.7, 10.2), "±0.30"),
+        (metric(10, 2, 18), "±8.0"),
+        (metric(0.75, 0.7, 0.79, unit=""), "±5.0"),
         (metric(10, 10, 10), ""),
         (metric(10, None, 12), ""),
     ],
 )
-def test_the_spread_is_the_larger_side_of_the_interval(entry: dict[str, Any], expected: str) -> None:
+def test_the_spread_is_the_larger_side_of_the_interval_in_the_unit_of_the_value(
+    entry: dict[str, Any], expected: str
+) -> None:
     assert spread_text(entry, Scale(100, "%") if entry["unit"] == "" else Scale(1, "J")) == expected
+
+
+def test_an_interval_with_one_side_far_larger_is_lopsided() -> None:
+    assert lopsided(metric(54, 27, 1180))
+    assert not lopsided(metric(10, 5, 15))
+    assert not lopsided(metric(1.0, 0.94, 1.0, unit=""))
+    assert not lopsided(metric(None, None, 4.0))

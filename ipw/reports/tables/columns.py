@@ -16,11 +16,13 @@ LM = (
     ("accuracy_per_watt", "IPW"),
     ("accuracy_per_joule", "IPJ"),
     ("energy_per_query_j", "Query"),
+    ("mean_query_power_w", "Query"),
     ("energy_per_output_token_j", "Token"),
     ("mean_power_w", "Power"),
     ("latency_p50_s", "Latency"),
     ("output_tokens_per_s", "Output"),
 )
+"""IPW is accuracy / power of a query, IPJ accuracy / energy of a query: both denominators stand in the row."""
 DIFFUSION = (
     ("accuracy", "Accuracy"),
     ("agreement", "Agree"),

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from ipw.metrics.accounting_text import account_notes, marks
 from ipw.metrics.definitions import Definition, definitions_of
 from ipw.metrics.metric import Metric, number
 from ipw.registry import answers_questions
-from ipw.reports.ranking import Group, Row, Summary, groups
+from ipw.reports.ranking import OTHER_QUESTIONS, Group, Row, Summary, groups
 from ipw.reports.tables.asked_for import asked_for
 from ipw.reports.tables.by_method import by_method, method_notes
 from ipw.reports.tables.columns import columns_of
-from ipw.reports.text import MISSING, Scale, interval_text, quantity, scale_for, spread_text, value_text
+from ipw.reports.text import MISSING, Scale, interval_text, lopsided, quantity, spread_text, table_scale, value_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -21,7 +21,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Column", "columns", "markdown", "quantity", "terminal"]
 
-LEFT_OUT_WHEN_NARROW, WIDE = {"energy_per_output_token_j", "energy_per_committed_token_j", "energy_per_correct_j"}, 96
+LEFT_OUT_WHEN_NARROW = (
+    "energy_per_output_token_j", "energy_per_committed_token_j", "energy_per_correct_j", "output_tokens_per_s",
+    "mean_power_w", "mean_query_power_w", "computed_share", "idle_power_w", "cache_knee_bytes",
+)  # fmt: skip
+"""The first one first. Accuracy, IPW, IPJ, joules and latency always stay."""
 UNITS = {"latency_p50_s": "{}, p50", "output_tokens_per_s": "tokens{}"}
 
 
@@ -44,39 +48,44 @@ class Column(NamedTuple):
         return value_text(self.metric(row), self.scale)
 
 
-def columns(group: Group) -> list[Column]:
-    """Choose the columns that suit the group's workload, and a unit for each."""
+def columns(group: Group, beside: Sequence[Group] = ()) -> list[Column]:
+    """Choose the columns that suit the group's workload, and a unit for each that suits the groups `beside` it too."""
     found, defined = [], definitions_of(group.kind)
     for name, label in columns_of(group.kind, [row.metrics for row in group.rows]):
-        entries = [row.metrics.get(name, {}) for row in group.rows]
+        entries = [row.metrics.get(name, {}) for each in (group, *beside) for row in each.rows]
         values = [number(entry.get("value")) or number(entry.get("high")) for entry in entries]
-        scale = scale_for(defined[name].unit, values)
+        scale = table_scale(name, defined[name].unit, values)
         unit = UNITS.get(name, "{}").format(scale.unit)
         found.append(Column(name, label, unit, scale, group.estimated and defined[name].is_energy, defined[name]))
     return found
 
 
 def terminal(summaries: Sequence[Summary], console: Console) -> None:
-    """Print one table a group, fit for 80 columns, with the larger side of each 95 % interval below the value."""
-    from rich import box
-    from rich.table import Table
+    """Print one table a group, each value with its 95 % interval below, in one unit a metric for all of them.
+
+    Intervals are `±` in the unit of their column; in a table with a lopsided one, all are `[low, high]`.
+    """
     from rich.text import Text
 
-    for group in groups(by_method(summaries)):
+    from ipw.reports.tables.fitted import fitted
+
+    found = groups(by_method(summaries))
+    for group in found:
         ranked = any(row.rank for row in group.rows)
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-        table.padding = (0, 1 if console.width >= WIDE else 0, 0, 0)
-        table.add_column(Text("Model" if answers_questions(group.kind) else "Run"), overflow="fold", min_width=8)
-        shown = [c for c in columns(group) if console.width >= WIDE or c.name not in LEFT_OUT_WHEN_NARROW]
-        for column in shown:
-            table.add_column(_heading(column), justify="right", no_wrap=True)
+        shown = columns(group, found)
+        write = interval_text if any(lopsided(c.metric(row)) for c in shown for row in group.rows) else spread_text
+        heads = [Text("Model" if answers_questions(group.kind) else "Run"), *map(_heading, shown)]
+        rows = []
         for row in group.rows:
             name = f"{row.rank}. {row.name}" if ranked and row.rank else row.name
-            marked = marks(row.summary)
-            shown_name = Text("\n".join([name, *marked]), style="yellow" if marked else "")
-            table.add_row(shown_name, *(_cell(column, row) for column in shown))
-        console.print(Text(group.title, style="bold"))
-        console.print(table)
+            shown_name = Text("\n".join([name, *row.told]), style="yellow" if marks(row.summary) else "")
+            rows.append([shown_name, *(_cell(column, row, write) for column in shown)])
+        drop = [1 + i for name in LEFT_OUT_WHEN_NARROW for i, column in enumerate(shown) if column.name == name]
+        console.print(Text(group.title, style="bold"), soft_wrap=True)
+        console.print()
+        for line in fitted(heads, rows, console.width, drop=drop):
+            console.print(line)
+        console.print()
         for note in notes(group):
             console.print(Text(note, style="dim"))
 
@@ -89,6 +98,10 @@ def notes(group: Group) -> Iterator[str]:
         yield f"Imported: the figures of {group.source} as it tells them. Imports are not ranked."
     if group.across_devices:
         yield "Different devices: the intervals of joules and watts include the gain of their sensors."
+    if any(name == "mean_query_power_w" for name, _ in columns_of(group.kind, [row.metrics for row in group.rows])):
+        yield "IPW is accuracy / power of a query (Query, W); IPJ is accuracy / energy of a query (Query, J)."
+    if any(OTHER_QUESTIONS in row.told for row in group.rows):
+        yield "Not all rows answered the same questions: compare only those of one n and without that mark."
     for row in group.rows:
         yield from (told if len(group.rows) == 1 else f"{row.name}: {told}" for told in asked_for(row.summary))
     yield from method_notes([(row.name, row.summary) for row in group.rows])
@@ -110,12 +123,12 @@ def _heading(column: Column) -> Text:
     return heading
 
 
-def _cell(column: Column, row: Row) -> Text:
+def _cell(column: Column, row: Row, write: Callable[[Metric, Scale], str]) -> Text:
     from rich.text import Text
 
     cell = Text(column.value(row))
-    spread = spread_text(column.metric(row), column.scale)
-    return cell.append(f"\n{spread}", style="dim") if spread else cell
+    interval = write(column.metric(row), column.scale)
+    return cell.append(f"\n{interval}", style="dim") if interval else cell
 
 
 def _markdown_table(group: Group) -> str:

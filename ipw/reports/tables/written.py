@@ -91,7 +91,7 @@ def _record(group: Group, row: Row) -> dict[str, Any]:
         "quantisation": quantisation(summary), "dataset": group.dataset,
         "basis": summary.get("basis"), "method": summary.get("method"), "estimated": group.estimated,
         "valid": summary.get("valid"), "rank": row.rank, "status": summary.get("status"),
-        **settings(summary),
+        "apart": ", ".join(row.apart) or None, **settings(summary),
     }  # fmt: skip
     told = questions_of(summary)
     about |= {} if told is None else {f"{QUESTIONS}{name}": value for name, value in told.as_dict().items()}

@@ -61,19 +61,17 @@ def show(summaries: Sequence[dict[str, Any]], page: Path, runs: Sequence[RunDir]
     """
     from ipw.metrics.validity.questions import TOLD_FIRST
     from ipw.reports.names import row_names
+    from ipw.reports.tables.minds import minds
     from ipw.reports.tables.runs import terminal
 
     out = output()
-    names = row_names(summaries) if len(summaries) > 1 else [None]
+    names = row_names(summaries) if len(summaries) > 1 else [""]
     for index, (name, summary) in enumerate(zip(names, summaries, strict=True)):
         for line in _first(summary, runs[index] if runs else None):
             out.print(f"{name}: {line}" if name else line, markup=False, soft_wrap=True, style="bold yellow")
     terminal(summaries, out)
-    for summary in summaries:
-        for check in summary["validity"]:
-            if not check["ok"] and check["check"] not in TOLD_FIRST:
-                told = f"{judgement(check)}: {summary['run_id']}: {check['check']}: {check['detail']}"
-                out.print(told, markup=False, soft_wrap=True)
+    for told in minds(summaries, row_names(summaries), TOLD_FIRST):
+        out.print(told, markup=False)
     out.print(f"report: {page.resolve()}", markup=False, soft_wrap=True)
 
 
@@ -82,6 +80,7 @@ def _first(summary: Mapping[str, Any], run: RunDir | None) -> list[str]:
     from ipw.metrics.accounting import questions_of
     from ipw.metrics.accounting_text import unfinished
     from ipw.metrics.validity.questions import TOLD_FIRST
+    from ipw.reports.tables.minds import judgement
 
     checks = [check for check in summary["validity"] if check["check"] in TOLD_FIRST]
     checks = [check for check in checks if not check["ok"]]
@@ -93,8 +92,3 @@ def _first(summary: Mapping[str, Any], run: RunDir | None) -> list[str]:
     elif checks and resume and told and told.failed_on_the_way:
         found.append(f"{told.failed_on_the_way:,} of these can be asked again: {resume}")
     return found
-
-
-def judgement(check: Mapping[str, Any]) -> str:
-    """Say what a failed check means for the run."""
-    return "not valid" if check["level"] == "error" else "mind"
