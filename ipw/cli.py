@@ -25,6 +25,7 @@ MEASURE = {
     "run": Verb("run", "Measure a workload (lm, routing, train, diffusion), or every cell of a suite file."),
     "measure": Verb("measure", "Measure any command: ipw measure -- CMD ARGS."),
     "resume": Verb("resume", "Finish an interrupted run of a language model, where it was cut off."),
+    "sensors": Verb("ipw.verbs.sensors:group", "Let another machine read this one's sensors: sensors serve."),
     "watch": Verb("watch", "Live power, throughput and accuracy of a run."),
 }
 LOOK = {

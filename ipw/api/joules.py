@@ -14,6 +14,7 @@ from ipw.energy.curve import Curve
 from ipw.metrics.metric import BELOW_RESOLUTION
 from ipw.runs.curves import Readings, curves_of
 from ipw.runs.directory import RunDir
+from ipw.runs.one_clock import on_one_clock
 from ipw.runs.readings import READINGS
 
 MARGIN_NS = 10_000_000_000
@@ -93,7 +94,8 @@ class Joules:
         self._whole = self._drawn(self._run.readings())
 
     def _drawn(self, readings: Readings) -> dict[str, Curve]:
-        return {name: curve for name, curve in curves_of(readings, self._channels).items() if curve.t_ns.size}
+        found = curves_of(on_one_clock(readings, self._channels), self._channels)
+        return {name: curve for name, curve in found.items() if curve.t_ns.size}
 
     def _curves(self, start_ns: int) -> dict[str, Curve]:
         """Curves of the channels that were read: around the stretch, or, once the run has ended, of all of it."""

@@ -60,6 +60,12 @@ class Channel:
     """Whether the user named this device, as CUDA_VISIBLE_DEVICES does: without it a run is not what was asked for."""
     note: str | None = None
     """What a reader must know: a MIG instance measured as its parent, a vendor's model behind the number."""
+    host: str | None = None
+    """The machine that it is read from over the network, with which its name begins."""
+    here: bool = True
+    """Whether it is a quantity of this machine."""
+    clock: str | None = None
+    """The channel that tells how far the clock is ahead that its readings are told on, where that is not ours."""
 
     def __post_init__(self) -> None:
         """See to it that there is no counter and no power of which anything is believed, and no period that is none."""
@@ -67,6 +73,16 @@ class Channel:
             object.__setattr__(self, "max_power_w", most_power_w(self.scope, self.max_power_w))
         if self.update_period_s is not None and not 0 < self.update_period_s <= LONGEST_PERIOD_S:
             object.__setattr__(self, "update_period_s", None)
+
+    @property
+    def sensor(self) -> str:
+        """The family that it is of: `nvml` of `nvml/gpu0`, and `HOST/nvml` of `HOST/nvml/gpu0`."""
+        return "/".join(self.name.split("/")[: 1 if self.host is None else 2])
+
+    @property
+    def part(self) -> str:
+        """The device that it is of, as its name has it: `nvml/gpu0` of `nvml/gpu0/power`."""
+        return "/".join(self.name.split("/")[: 2 if self.host is None else 3])
 
     def as_dict(self) -> dict[str, Any]:
         """For the manifest and the sampler's greeting."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -13,6 +14,7 @@ from typing import Any, NamedTuple
 from ipw.errors import UsageError
 from ipw.profilers.base import Channel, Scope, Sensor, absent
 from ipw.profilers.opening import Look
+from ipw.profilers.selection import NETWORK, is_elsewhere, names_of, prefixes
 from ipw.profilers.sources import Sources, unreadable
 from ipw.runs.readings import is_estimate
 from ipw.system import told
@@ -31,6 +33,15 @@ SENSORS: dict[str, str] = {
     "estimate": "ipw.profilers.estimate:open_sensor",
 }
 """Our own, in the order in which they are tried: name to the function that opens it."""
+OVER_THE_NETWORK: dict[str, str] = {
+    "http://": "ipw.profilers.remote.sensor:open_sensor",
+    "https://": "ipw.profilers.remote.sensor:open_sensor",
+    "dcgm:": "ipw.profilers.remote.dcgm:open_sensor",
+    "prometheus:": "ipw.profilers.remote.prometheus:open_sensor",
+}
+"""How an address begins, to the function that opens what is there."""
+ADDRESSES = ("http://HOST:PORT", "dcgm:URL", "prometheus:URL?query=…")
+UUID = re.compile(r"GPU-[0-9a-fA-F-]{8,}")
 ENTRY_POINTS = "ipw.sensors"
 """The group under which other packages add sensors: name to a function that takes nothing and returns a Sensor."""
 INSTEAD_OF = {"perf": "rapl", "powermetrics": "ioreport"}
@@ -78,13 +89,22 @@ def find(selection: str = "auto") -> list[Sensor]:
     name that nobody knows.
     """
     if selection != "auto":
-        names = [name.strip() for name in selection.split(",") if name.strip()]
-        sensors = _ours() if SENSORS.keys() >= set(names) else known()
-        unknown = [name for name in names if name not in sensors]
+        names = names_of(selection)
+        there, here = ([name for name in names if is_elsewhere(name) is apart] for apart in (True, False))
+        sensors = _ours() if SENSORS.keys() | {"auto"} >= set(here) else known()
+        unknown = [name for name in here if name != "auto" and name not in sensors]
         if unknown or not names:
             wrong = f"unknown sensor: {', '.join(unknown)}" if unknown else "no sensor is named"
-            raise UsageError(wrong, f"known sensors: auto, {', '.join(sensors)}")
-        return _judged([_opened(name, sensors[name]) for name in dict.fromkeys(names)])
+            raise UsageError(wrong, f"known sensors: auto, {', '.join(sensors)}, {', '.join(ADDRESSES)}")
+        prefix = prefixes(names)
+        far = [_opened_there(name, *prefix[name]) for name in there]
+        near = _automatic() if "auto" in here else _judged([_opened(name, sensors[name]) for name in here])
+        return near + far
+    return _automatic()
+
+
+def _automatic() -> list[Sensor]:
+    """Open every measured one."""
     sensors = known()
     looks: dict[str, Look] = {}
     for name, load in sensors.items():
@@ -117,12 +137,11 @@ def choose_basis(channels: Sequence[Channel]) -> Basis:
     unwanted = {"module"} if any(c.scope == "gpu" for c in measured) else set()
     fine = _outermost([c for c in measured if c.scope in SUMMED and c.scope not in unwanted])
     if fine:
-        scopes = [scope for scope in SUMMED if any(c.scope == scope for c in fine)]
-        return Basis("+".join(scopes), frozenset(c.name for c in fine), None)
+        return Basis(_named(fine), frozenset(c.name for c in fine), None)
     for scope in WHOLE:
         whole = _outermost([c for c in measured if c.scope == scope])
         if whole:
-            return Basis(scope, frozenset(c.name for c in whole), None)
+            return Basis(_named(whole), frozenset(c.name for c in whole), None)
     estimates = _outermost([c for c in readable if is_estimate(c.method)])
     if estimates:
         return Basis("estimate", frozenset(c.name for c in estimates), None)
@@ -130,19 +149,44 @@ def choose_basis(channels: Sequence[Channel]) -> Basis:
     return Basis(None, frozenset(), reasons or "no sensor measures energy or power")
 
 
+def _named(total: Sequence[Channel]) -> str:
+    """Name what adds up: its scopes, and where it is of several machines, those of each."""
+    machines = dict.fromkeys(sorted((machine_of(c) for c in total), key=lambda each: each or ""))
+    scopes = {
+        machine: "+".join(s for s in (*SUMMED, *WHOLE) if any(c.scope == s and machine_of(c) == machine for c in total))
+        for machine in machines
+    }
+    if len(scopes) == 1:
+        return next(iter(scopes.values()))
+    return ", ".join(f"{machine}: {told}" if machine else told for machine, told in scopes.items())
+
+
 def _outermost(channels: Sequence[Channel]) -> list[Channel]:
     """Drop what another of these channels contains, and what a sensor before it measures already."""
     names = {c.name for c in channels}
-    first: dict[Scope, str] = {}
+    first: dict[tuple[str | None, Scope], str] = {}
     for channel in sorted(channels, key=lambda c: c.kind != "counter"):
-        first.setdefault(channel.scope, _sensor(channel))
+        first.setdefault((machine_of(channel), channel.scope), channel.sensor)
+    outer = [c for c in channels if c.included_in not in names]
+    gpus = {}
+    for channel in reversed(outer):  # one GPU may be read here and over the network
+        gpus[uuid_of(channel)] = channel.sensor
     return [
-        c for c in channels if c.included_in not in names and (c.scope == "gpu" or first[c.scope] == _sensor(c))
-    ]  # fmt: skip
+        c
+        for c in outer
+        if (gpus[uuid_of(c)] == c.sensor if c.scope == "gpu" else first[machine_of(c), c.scope] == c.sensor)
+    ]
 
 
-def _sensor(channel: Channel) -> str:
-    return channel.name.partition("/")[0]
+def machine_of(channel: Channel) -> str | None:
+    """Name the machine that draws what a channel measures; `None` for this one."""
+    return None if channel.here else channel.host
+
+
+def uuid_of(channel: Channel) -> str:
+    """Find the UUID of a GPU; without one, its channel stands for it."""
+    found = UUID.search(channel.device) if channel.scope == "gpu" else None
+    return found[0] if found else channel.name
 
 
 def _measures(sensor: Sensor) -> bool:
@@ -169,6 +213,19 @@ def _opened(name: str, load: Load) -> Look:
         reason = f"{type(error).__name__}: {error}"
         broken = absent(name, OPENS.get(name, "system"), "unsupported", reason, f"ipw doctor --sensors {name}")
         return Look(Sources([unreadable(replace(broken, note=BROKEN))]))
+
+
+def _opened_there(name: str, machine: str, prefix: str) -> Sensor:
+    """Open what is read over the network. Raises UsageError for an address that is none."""
+    begin = next(each for each in NETWORK if name.lower().startswith(each))
+    try:
+        sensor: Sensor = _load(OVER_THE_NETWORK[begin])(name, machine)
+    except UsageError:
+        raise
+    except Exception as error:  # noqa: BLE001 - as `_opened`
+        broken = absent(prefix, "system", "lost", f"{type(error).__name__}: {error}")
+        return Sources([unreadable(replace(broken, note=BROKEN, host=machine, here=False))])
+    return sensor
 
 
 def _judged(looks: Iterable[Look]) -> list[Sensor]:

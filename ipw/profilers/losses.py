@@ -9,6 +9,7 @@ from typing import Any, Literal
 from ipw.profilers.base import Channel, Scope
 from ipw.profilers.discovery import BROKEN, SUMMED, choose_basis
 from ipw.profilers.opening import STILL, ZERO
+from ipw.profilers.selection import names_of, prefixes
 from ipw.runs.readings import is_estimate
 
 AROUND: frozenset[Scope] = frozenset({"module", "soc", "system", "wall"})
@@ -48,9 +49,9 @@ def losses(channels: Sequence[Channel], selection: str = "auto") -> list[Loss]:
     told = [c for c in found if c.name in wanted or c.asked or c.note == BROKEN or _is_whole_sensor(c)]
     lost = [c for c in told if c.reason in {STILL, ZERO} or not _covered(c, total)]
     by_weight = sorted(lost, key=lambda c: c.reason not in {STILL, ZERO})
-    first = {(_device(c), c.scope): c for c in reversed(by_weight)}  # else, of a counter and a power, the counter
+    first = {(c.part, c.scope): c for c in reversed(by_weight)}  # else, of a counter and a power, the counter
     vain = _asked_in_vain(channels, selection)
-    return [*vain.values(), *(_told(c, total) for c in lost if c in first.values() and _sensor(c) not in vain)]
+    return [*vain.values(), *(_told(c, total) for c in lost if c in first.values() and c.sensor not in vain)]
 
 
 def _told(lost: Channel, total: Sequence[Channel]) -> Loss:
@@ -61,15 +62,15 @@ def _told(lost: Channel, total: Sequence[Channel]) -> Loss:
 
 def _covered(lost: Channel, total: Sequence[Channel]) -> bool:
     """Whether the same joules are in the total by another way."""
-    if any(_device(c) == _device(lost) and c.scope == lost.scope for c in total):
+    if any(c.part == lost.part and c.scope == lost.scope for c in total):
         return True
-    return lost.scope != "gpu" and any(c.scope == lost.scope and _sensor(c) != _sensor(lost) for c in total)
+    return lost.scope != "gpu" and any(c.scope == lost.scope and c.sensor != lost.sensor for c in total)
 
 
 def _level(lost: Channel, total: Sequence[Channel]) -> Literal["error", "warning", "info"]:
     if _covered(lost, total):
         return "warning"
-    siblings = {c.scope for c in total if _sensor(c) == _sensor(lost)}
+    siblings = {c.scope for c in total if c.sensor == lost.sensor}
     works = lost.scope != "gpu" or lost.reason in {STILL, ZERO}
     if lost.scope in SUMMED and works and (lost.scope in siblings or siblings == {"dram"}):
         return "error"
@@ -81,23 +82,17 @@ def _level(lost: Channel, total: Sequence[Channel]) -> Literal["error", "warning
 def _asked_in_vain(channels: Sequence[Channel], selection: str) -> dict[str, Loss]:
     """Find the sensors that were asked for and measure nothing."""
     vain = {}
-    for name in [] if selection == "auto" else [name.strip() for name in selection.split(",")]:
-        mine = [c for c in channels if _sensor(c) == name and c.kind != "gauge"]
+    names = names_of(selection)
+    there = prefixes(names)
+    for name in names:
+        machine, asked = there.get(name, (None, name))
+        mine = [c for c in channels if c.host == machine and f"{c.name}/".startswith(f"{asked}/") and c.kind != "gauge"]
         first = next((c for c in mine if c.reason), None)
         if first and not any(c.status == "ok" for c in mine):
-            vain[name] = Loss(name, f"it was asked for and measures nothing: {first.reason}", "error", first.hint)
+            vain[asked] = Loss(asked, f"it was asked for and measures nothing: {first.reason}", "error", first.hint)
     return vain
-
-
-def _sensor(channel: Channel) -> str:
-    return channel.name.partition("/")[0]
 
 
 def _is_whole_sensor(channel: Channel) -> bool:
     """Whether a sensor was there and as a whole is lost or closed, such as a plug that no longer answers."""
     return "/" not in channel.name and channel.status in {"lost", "permission"}
-
-
-def _device(channel: Channel) -> str:
-    """Of `nvml/gpu0/power`: `nvml/gpu0`."""
-    return "/".join(channel.name.split("/")[:2])

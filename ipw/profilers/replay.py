@@ -80,6 +80,8 @@ def _from_run(folder: Path) -> Log:
     """Read a run directory, finished or not; the load of its host is not that of this one."""
     import numpy as np
 
+    from ipw.runs.one_clock import on_one_clock
+
     run = RunDir(folder)
     sensors = [entry for entry in run.manifest().get("sensors", []) if "index" in entry]
     known = {field.name for field in fields(Channel)}
@@ -88,7 +90,7 @@ def _from_run(folder: Path) -> Log:
         for entry in sensors
         if not str(entry["name"]).startswith("load/")
     ]
-    readings = run.readings()
+    readings = on_one_clock(run.readings(), sensors)
     columns = ("t_ns", "value", "status", "uncertainty_ns")
     if not np.isin(readings["channel"], [entry["index"] for entry in sensors]).all():
         raise ValueError("it holds readings of a channel that its manifest does not name")

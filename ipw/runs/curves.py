@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,10 +19,11 @@ from ipw.energy.curve import Curve, counter_curve, power_curve
 from ipw.energy.knots import IMPOSSIBLE, sorted_out
 from ipw.energy.shape import shaped
 from ipw.runs.directory import RunDir
+from ipw.runs.one_clock import clock_error, on_one_clock
 from ipw.shapes import finite
 
 Readings = npt.NDArray[np.void]
-"""As RunDir.readings() gives them."""
+"""As RunDir.readings() gives them, all on the run's clock (one_clock.py)."""
 NEVER_NOTHING = {"gpu", "module", "package", "soc", "system", "wall"}
 """Scopes of what always draws something."""
 COUNTED = {"counter", "power"}
@@ -37,14 +39,19 @@ def of_channel(readings: Readings, channel: Mapping[str, Any]) -> Readings:
 
 
 def with_shapes(channels: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Put in place of each name of a shaping channel the channel itself, and say what adds up beside a part of a whole.
+    """Put in place of each name of a shaping channel or a clock the channel itself; say what adds up beside a part.
 
     For `channel_curve`.
     """
     by_name = {channel.get("name"): channel for channel in channels}
     summed = Counter(_whole(channel) for channel in channels if channel.get("in_total"))
     return [
-        dict(channel) | {"shape": by_name.get(channel.get("shape")), "beside": summed[_whole(channel)] - 1}
+        dict(channel)
+        | {
+            "shape": by_name.get(channel.get("shape")),
+            "clock": by_name.get(channel.get("clock")),
+            "beside": summed[_whole(channel)] - 1,
+        }
         for channel in channels
     ]
 
@@ -57,8 +64,11 @@ def _whole(channel: Mapping[str, Any]) -> tuple[str, str]:
 def channel_curve(readings: Readings, channel: Mapping[str, Any]) -> Curve:
     """Cumulative energy of one channel that counts joules or tells watts, shaped where one of `with_shapes` says so."""
     curve = _own_curve(readings, channel)
-    shape = channel.get("shape")
-    return shaped(curve, _own_curve(readings, shape)) if isinstance(shape, Mapping) else curve
+    shape, clock = channel.get("shape"), channel.get("clock")
+    if isinstance(shape, Mapping):
+        curve = shaped(curve, _own_curve(readings, shape))
+    known = clock_error(readings, clock, curve.t_ns) if isinstance(clock, Mapping) else None
+    return curve if known is None else replace(curve, t_err_ns=curve.t_err_ns + known.error_ns)
 
 
 def _own_curve(readings: Readings, channel: Mapping[str, Any]) -> Curve:
@@ -150,11 +160,12 @@ def _may_rest(channel: Mapping[str, Any]) -> bool:
 
 def curves(run: RunDir) -> dict[str, Curve]:
     """Curves by channel name, of every channel in joules or watts that was read."""
-    return curves_of(run.readings(), run.manifest().get("sensors", []))
+    channels = run.manifest().get("sensors", [])
+    return curves_of(on_one_clock(run.readings(), channels), channels)
 
 
 def curves_of(readings: Readings, channels: Sequence[Mapping[str, Any]]) -> dict[str, Curve]:
-    """Curves by channel name, of those channels in joules or watts that were read."""
+    """Curves by channel name, of those channels in joules or watts that were read, on one clock."""
     read = [channel for channel in with_shapes(channels) if "index" in channel and channel.get("kind") in COUNTED]
     return {channel["name"]: channel_curve(readings, channel) for channel in read}
 

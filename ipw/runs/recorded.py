@@ -190,8 +190,10 @@ class Recorded(Facts):
 
     @cached_property
     def readings(self) -> Readings:
-        """All raw readings. Raises UsageError where they are damaged."""
-        return self.folder.readings()
+        """All readings, on the run's clock. Raises UsageError where they are damaged."""
+        from ipw.runs.one_clock import on_one_clock
+
+        return on_one_clock(self.folder.readings(), self.sensors)
 
     @cached_property
     def curves(self) -> Mapping[str, Curve]:

@@ -18,7 +18,7 @@ CHANNEL = {
     "driver?": str, "unit?": str, "included_in?": str, "shape?": str, "range_j?": float, "max_power_w?": float,
     "resolution_j?": float, "update_period_s?": float, "ticks?": bool, "poll_s?": float, "gain_rel?": float,
     "status?": str, "reason?": str, "hint?": str, "asked?": bool, "note?": str,
-    "index": range(2**16), "in_total?": bool,
+    "host?": str, "here?": bool, "clock?": str, "index": range(2**16), "in_total?": bool,
 }  # fmt: skip
 """As profilers/base.py has it."""
 READ_CHANNEL = {"kind": {"counter", "power", "gauge"}}

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from math import ceil, isfinite, nan
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from ipw.clock import now_ns as clock_ns
 from ipw.profilers.base import Channel, Reading, SensorError
@@ -25,6 +25,25 @@ MOST_FAILURES = 256
 MOST_UNCERTAINTY_NS = 2**32 - 1
 
 
+class Sink(Protocol):
+    """Where records go: a file, or what others read."""
+
+    records: int
+
+    def add(self, t_ns: int, value: float, index: int, code: int, uncertainty_ns: int) -> None:
+        """Take one record."""
+
+    def flush(self) -> None:
+        """Hand on what was taken. Raises OSError where a disk is full."""
+
+
+def packed(t_ns: int, value: float, index: int, code: int, uncertainty_ns: int) -> bytes:
+    """Make a record; its uncertainty is as large as fits."""
+    if not 0 <= uncertainty_ns <= MOST_UNCERTAINTY_NS:
+        uncertainty_ns = MOST_UNCERTAINTY_NS if uncertainty_ns > 0 else 0
+    return RECORD.pack(t_ns, value, index, code, uncertainty_ns)
+
+
 class PowerFile:
     """Appends records in blocks; whatever happens, the file ends with a whole record."""
 
@@ -36,9 +55,7 @@ class PowerFile:
 
     def add(self, t_ns: int, value: float, index: int, code: int, uncertainty_ns: int) -> None:
         """Take one record into the block."""
-        if not 0 <= uncertainty_ns <= MOST_UNCERTAINTY_NS:
-            uncertainty_ns = MOST_UNCERTAINTY_NS if uncertainty_ns > 0 else 0
-        self._block += RECORD.pack(t_ns, value, index, code, uncertainty_ns)
+        self._block += packed(t_ns, value, index, code, uncertainty_ns)
         self.records += 1
 
     def flush(self) -> None:
@@ -70,7 +87,7 @@ class Lane:
         index: int,
         channel: Channel,
         read: Callable[[], Reading | None],
-        file: PowerFile,
+        file: Sink,
         failures: deque[dict[str, Any]],
     ) -> None:
         self.channel = channel

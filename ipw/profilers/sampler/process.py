@@ -29,7 +29,8 @@ from ipw.profilers.base import Channel, Sensor
 from ipw.profilers.discovery import close, find
 from ipw.profilers.host_load import open_load
 from ipw.profilers.nvidia.gpu_load import open_gpu_load
-from ipw.profilers.sampler.lane import MOST_FAILURES, Lane, PowerFile
+from ipw.profilers.sampler.lane import MOST_FAILURES, Lane, PowerFile, Sink
+from ipw.profilers.sampler.relay import Relay, Teller
 from ipw.profilers.sampler.ticks import MS, Cadence, TickFollower
 from ipw.profilers.sampler.turns import Turns
 from ipw.profilers.sources import Sources
@@ -48,6 +49,8 @@ ASK_AGAIN_NS = 30 * MS
 """Meanwhile, what had nothing new to tell is asked again so soon."""
 QUIET_NS = 3 * MS // 2
 """What can wait keeps so far away from the next read that cannot."""
+RELAY_NS, RELAY_SETTLE_NS = 50 * MS, 6_000 * MS
+"""How often what other machines told is taken, and how long it is waited for at either end, at most."""
 LATE_NS = MS
 """Waking later than this after the time that was asked for is counted."""
 
@@ -55,14 +58,14 @@ LATE_NS = MS
 class SamplerLoop:
     """The loop: sleep until a read is due, read all that is due by then, and hand it to the file now and then."""
 
-    def __init__(self, sensors: Sequence[Sensor], file: PowerFile, start_ns: int) -> None:
+    def __init__(self, sensors: Sequence[Sensor], file: Sink, start_ns: int) -> None:
         self.channels: list[dict[str, Any]] = []
         """For the greeting: every channel, with its index in the file where it is read."""
         self._file = file
         self._failures: deque[dict[str, Any]] = deque(maxlen=MOST_FAILURES)
-        self._lanes: list[Lane] = []
+        self._lanes: list[Lane | Relay] = []
         self._followed: list[tuple[TickFollower, Lane]] = []
-        polled: dict[int, list[Lane]] = {}
+        polled: dict[int, list[Lane | Relay]] = {}
         for sensor in sensors:
             for number, channel in enumerate(sensor.channels):
                 if channel.status != "ok":
@@ -70,6 +73,11 @@ class SamplerLoop:
                     continue
                 index = len(self._lanes)
                 self.channels.append(channel.as_dict() | {"index": index})
+                if isinstance(sensor, Teller):
+                    relay = Relay(index, channel, number, sensor, file, self._failures)
+                    self._lanes.append(relay)
+                    polled.setdefault(RELAY_NS, []).append(relay)
+                    continue
                 read = sensor.reads[number] if isinstance(sensor, Sources) else partial(sensor.read, number)
                 lane = Lane(index, channel, read, file, self._failures)
                 self._lanes.append(lane)
@@ -110,7 +118,9 @@ class SamplerLoop:
         batched = untold if first else [lane for lane in untold if lane.changed_ns >= 0 and _wait_ns(lane) > BATCHED_NS]
         periods_s = [lane.channel.update_period_s or 0.0 for _, lanes in self._polled for lane in lanes]
         waits_ns = [*(int(1.2e9 * each) for each in periods_s), *map(_wait_ns, batched)]
+        relays = [lane for lane in self._lanes if isinstance(lane, Relay)]
         limit_ns = max([SETTLE_NS, *(min(each, LONGEST_SETTLE_NS) for each in waits_ns)])
+        limit_ns = max(limit_ns, RELAY_SETTLE_NS) if relays else limit_ns
         for follower, _ in self._followed:
             follower.watch_now(start_ns)
         self._plan_followed()
@@ -124,13 +134,16 @@ class SamplerLoop:
             moved = all(lane.failing or not late(lane) for lane in batched)
             return (moved and self._settled(start_ns, since_ns)) or now - start_ns > limit_ns
 
-        def late(lane: Lane) -> bool:
+        def late(lane: Lane | Relay) -> bool:
             return lane in batched and lane.changed_ns < since_ns
 
         for cadence, _ in self._polled:
             cadence.due_ns = start_ns
         self._plan_polls()
         self.run(settled)
+        for relay in relays:
+            relay.give_up(since_ns)
+        self._file.flush()
 
     def read(self, now: int) -> int:
         """Read what is due or soon will be, and where nothing else is for a while, what may be read by now.
@@ -158,6 +171,11 @@ class SamplerLoop:
         self._polled_due_ns = min([each.due_ns for each, _ in self._polled], default=sys.maxsize)
         self._soonest_ns = min([each.due_ns - each.slack_ns for each, _ in self._polled], default=sys.maxsize)
 
+    @property
+    def failures(self) -> list[dict[str, Any]]:
+        """What could not be read of late, and why."""
+        return list(self._failures.copy())  # at once: a thread may ask while one is added
+
     def stats(self) -> dict[str, Any]:
         """What was read, what was missed, and why."""
         return {
@@ -174,7 +192,7 @@ class SamplerLoop:
                 for follower, lane in self._followed
                 if follower.period_ns is not None
             },
-            "failures": list(self._failures),
+            "failures": self.failures,
         }
 
     def _sleep(self, due_ns: int) -> int:
@@ -219,10 +237,12 @@ class SamplerLoop:
 def _may_be_batched(channel: Channel) -> bool:
     """Whether a counter of the whole is renewed seldom, or does not say how often."""
     whole = channel.kind == "counter" and channel.included_in is None
-    return whole and (channel.update_period_s is None or channel.update_period_s * 1e9 > BATCHED_NS)
+    return (
+        whole and not channel.ticks and (channel.update_period_s is None or channel.update_period_s * 1e9 > BATCHED_NS)
+    )
 
 
-def _wait_ns(lane: Lane) -> int:
+def _wait_ns(lane: Lane | Relay) -> int:
     """How long to wait for a counter's next move, by how long it took it so far, or as it says."""
     told_ns = int(1e9 * (lane.channel.update_period_s or 0.0))
     return max(lane.longest_ns, told_ns) * 6 // 5 or UNTOLD_NS

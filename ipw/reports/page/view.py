@@ -93,12 +93,13 @@ def _read(run: RunDir, stretches: int) -> dict[str, Any]:
     summary = derived or {"run_id": run.path.name, "metrics": {}, "valid": False}
     no_answers: list[Answer] = []
     queries = attempt("queries", lambda: load_queries(run), from_records([]))
+    recorded = Recorded(manifest, run)
     return {
         "manifest": manifest,
         "summary": summary,
         "queries": queries.drawn(),
         "wrong": attempt("answers", lambda: wrong_answers(run, queries), no_answers),
-        "timeline": attempt("power", lambda: timeline(manifest, run.readings(), load_spans(run), stretches), None),
+        "timeline": attempt("power", lambda: timeline(manifest, recorded.readings, load_spans(run), stretches), None),
         "charged": attempt("costs", lambda: charged(run, manifest), None),
         "problems": list(dict.fromkeys(problems)),
     }

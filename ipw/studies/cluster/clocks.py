@@ -95,7 +95,7 @@ def join(run: RunDir, main: tuple[Offset, Offset], recordings: Sequence[Recordin
 
 def _renamed(channel: Mapping[str, Any], place: int, first: int) -> dict[str, Any]:
     prefix = f"node{place}/"
-    others = {key: prefix + channel[key] for key in ("included_in", "shape") if channel.get(key)}
+    others = {key: prefix + channel[key] for key in ("included_in", "shape", "clock") if channel.get(key)}
     return {**channel, "name": prefix + channel["name"], "index": first + channel["index"], **others}
 
 

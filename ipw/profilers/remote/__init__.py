@@ -1,0 +1,1 @@
+"""Sensors of other machines: served by ipw there, or by exporters that are there already."""
