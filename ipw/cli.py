@@ -47,12 +47,23 @@ CHECK = {
 }
 
 
+def _install_completion(context: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted and not context.resilient_parsing:
+        from ipw.verbs.common.completion import install
+
+        install(context)
+
+
 @click.group(
     cls=LazyGroup,
     table={"Measure": MEASURE, "Look": LOOK, "Check a change": CHECK},
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(__version__, prog_name="ipw")
+@click.option(
+    "--install-completion", is_flag=True, is_eager=True, expose_value=False, callback=_install_completion,
+    help="Let the Tab key complete verbs and options in this shell, and exit.",
+)  # fmt: skip
 def cli() -> None:
     """Intelligence per watt: how much a local model gets right for the power that it draws."""
 

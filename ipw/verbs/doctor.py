@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ipw.errors import OK, install_hint
+from ipw.host import host_facts, software_versions
 from ipw.profilers.base import Channel
 from ipw.profilers.discovery import choose_basis, close, find, known
 from ipw.profilers.losses import Loss, losses
@@ -42,6 +43,8 @@ def doctor(sensors: str, *, probe: bool, seconds: float, as_json: bool) -> int:
             "channels": [channel.as_dict() | {"in_total": channel.name in in_total} for channel in channels],
             "extras": extras,
             "warnings": warnings(),
+            "host": host_facts(),
+            "software": software_versions(),
         }
         click.echo(json.dumps(answer | probed))
     else:
@@ -85,6 +88,9 @@ def _tell(
             out.print(f"extra {extra} (absent)\n    try: {install_hint(extra)}", markup=False)
     for warning in warnings():
         out.print(f"warning: {warning}", markup=False)
+    out.print(
+        "\nFor a report of a bug: attach what `ipw doctor --json` prints (this, the host and versions).", markup=False
+    )
 
 
 def _tell_basis(basis: str | None, in_total: frozenset[str], left_out: Sequence[Loss]) -> None:
