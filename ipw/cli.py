@@ -30,6 +30,7 @@ MEASURE = {
 }
 LOOK = {
     "report": Verb("report", "Tables, charts and a page, for one run or several side by side."),
+    "site": Verb("site", "A static site of many runs, to publish: ranking, filters, a page a run, the data."),
     "compare": Verb("compare", "Two stored runs, metric by metric, over the questions that both were asked."),
     "experts": Verb(
         "ipw.verbs.experts:group", "Which experts of a mixture to keep in fast memory, and how many: experts advise."
