@@ -22,7 +22,8 @@ UNWRITABLE = UNWRITTEN | {errno.EROFS, errno.EACCES, errno.EPERM, errno.ELOOP, e
 MEASURE = {
     "doctor": Verb("doctor", "Which sensors this machine has, and what to run for those that cannot be read."),
     "quickstart": Verb("quickstart", "Measure the bundled models and write a report: no network, no server, no GPU."),
-    "run": Verb("run", "Measure a workload (lm, routing, train, diffusion), or every cell of a suite file."),
+    "run": Verb("run", "Measure a workload (lm, routing, train, diffusion, agent), or every cell of a suite file."),
+    "gateway": Verb("gateway", "Measure any program that speaks to a model, by request, turn, tool and task."),
     "measure": Verb("measure", "Measure any command: ipw measure -- CMD ARGS."),
     "resume": Verb("resume", "Finish an interrupted run of a language model, where it was cut off."),
     "sensors": Verb("ipw.verbs.sensors:group", "Let another machine read this one's sensors: sensors serve."),

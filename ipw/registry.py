@@ -100,6 +100,20 @@ DIFFUSION = Workload(
     sections=("ipw.reports.page.diffusion:diffusion",),
     named_by="method",
 )
+AGENT = Workload(
+    name="agent",
+    about="An agent: joules by request, turn, tool and task.",
+    command="ipw.verbs.gateway:command",
+    measure="ipw.workloads.agents.entry:measure",
+    derive="ipw.workloads.agents.derive:derive_agent",
+    answers=True,
+    table="queries",
+    definitions="ipw.workloads.agents.definitions:DEFINITIONS",
+    metrics="ipw.metrics.serving:serving_metrics",
+    columns="ipw.reports.tables.columns:AGENT",
+)
+"""One kind of run for `ipw gateway` and for a loop of our own: both journal requests with an entry `agent`
+(`workloads/agents/asked.py`), and everything behind that is the same. `by` in the parameters says which it was."""
 COMMAND = Workload(
     name="command",
     about="Any command.",
@@ -109,7 +123,7 @@ COMMAND = Workload(
     works=False,
     table="spans",
 )
-BUILT_IN = {entry.name: entry for entry in (LM, ROUTING, TRAIN, DIFFUSION, COMMAND)}
+BUILT_IN = {entry.name: entry for entry in (LM, ROUTING, TRAIN, DIFFUSION, AGENT, COMMAND)}
 """In the order in which tables and pages show them."""
 
 

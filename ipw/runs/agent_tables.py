@@ -22,3 +22,8 @@ TOOLS = {
     "start_ns": WHOLE, "end_ns": WHOLE, "at_once": WHOLE, "repeated": TRUTH, "failed": TRUTH,
     "energy_j": REAL, "energy_low_j": REAL, "energy_high_j": REAL, "net_energy_j": REAL,
 }  # fmt: skip
+COSTS = {
+    "by": TEXT, "name": TEXT, "count": WHOLE, "seconds": REAL,
+    "energy_j": REAL, "energy_low_j": REAL, "energy_high_j": REAL, "net_energy_j": REAL,
+    "prompt_tokens": WHOLE, "cached_tokens": WHOLE, "completion_tokens": WHOLE,
+}  # fmt: skip

@@ -13,6 +13,7 @@ FILES = {
     "queries.parquet": "a row for each question, or sequence, with its joules",
     "tasks.parquet": "of agents: a row for each task, with its joules",
     "tools.parquet": "of agents: a row for each call of a tool, with its joules",
+    "costs.parquet": "of agents: sums by task, turn, tool, model and role",
     "task-scores.jsonl": "scores of tasks, as they were given",
     "steps.parquet": "a row for each training step, with its joules",
     "diffusion_steps.parquet": "a row for each step of decoding, by its number, as means over the answers",
@@ -163,6 +164,13 @@ COLUMNS = {
         "first_prompt_tokens, most_prompt_tokens": "of the first turn, and of the longest",
         "alike": "digest of what the task began with: equal for repeats of one task",
         "score": "from 0 to 1, where it was given",
+    },
+    "costs": {
+        "by, name": "`task`, `turn`, `tool`, `model` or `role`, and which",
+        "count": "requests, or calls of the tool",
+        "seconds": "sum of their times; of a task, from its start to its end; calls at once share theirs",
+        **JOULES,
+        "prompt_tokens, cached_tokens, completion_tokens": "",
     },
     "tools": {
         "task, conversation, turn": "of the answer that asks for it",

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ipw.errors import UsageError
-from ipw.runs.agent_tables import OF_QUERIES, TASKS, TOOLS
+from ipw.runs.agent_tables import COSTS, OF_QUERIES, TASKS, TOOLS
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -41,6 +41,7 @@ TABLES: Mapping[str, Mapping[str, str]] = {
     },
     "tasks": TASKS,
     "tools": TOOLS,
+    "costs": COSTS,
     "spans": {"name": TEXT, "phase!": TEXT, "start_ns!": WHOLE, "end_ns!": WHOLE, "span_id": WHOLE, "parent_id": WHOLE,
               "tokens": WHOLE, "status": TEXT, "error": TEXT, "rank": WHOLE, **ENERGY},
     "steps": {"method!": TEXT, "step": WHOLE, "start_ns": WHOLE, "end_ns": WHOLE, **ENERGY, "loss!?": REAL,

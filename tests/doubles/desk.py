@@ -82,6 +82,8 @@ class Desk:
         words = shlex.split(filled)[1:]
         if words[0] == "measure":
             return ["measure", "--idle", "0", *words[1:]]
+        if words[0] == "gateway":
+            return ["gateway", "--idle", "0", *words[1:]]
         verb = next((name for name in SHORT if words[: len(name.split())] == name.split()), None)
         words += shlex.split(SHORT[verb]) if verb else []
         if verb == "run lm" and "--sweep" in words:
@@ -122,6 +124,9 @@ def desk_in(folder: Path) -> Iterator[Desk]:
 def _lay_out(desk: Desk) -> None:
     rows = [{"prompt": f"{i} plus {4 - i}", "answer": "4", "subject": "sums"} for i in range(4)]
     Path("questions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    Path("agent.py").write_text(
+        "import os, urllib.request as u\nu.urlopen(os.environ['OPENAI_BASE_URL'] + '/models')\n"
+    )
     Path("fragen.csv").write_text("Frage;Antwort\n2 plus 2;4\n")
     Path("some.gguf").symlink_to(str(files("ipw") / "data" / "dense-q8_0.gguf"))
     run_file, gate = (text for _, text in blocks("toml", "gate.md")[:2])

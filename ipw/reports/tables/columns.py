@@ -53,6 +53,17 @@ TRAIN = (
     ("final_loss", "Held-out"),
     ("energy_to_target_loss_j", "To loss"),
 )
+AGENT = (
+    ("tasks", "Tasks"),
+    ("energy_per_task_j", "Task"),
+    ("energy_per_solved_task_j", "Solved"),
+    ("turns_per_task", "Turns"),
+    ("tool_energy_share", "Tools"),
+    ("energy_per_turn_j", "Turn"),
+    ("energy_per_output_token_j", "Token"),
+    ("mean_power_w", "Power"),
+    ("task_s", "Time"),
+)
 WINDOW = (
     ("energy_j", "Energy"),
     ("net_energy_j", "Above idle"),

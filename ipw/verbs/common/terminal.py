@@ -54,17 +54,19 @@ def say(text: str, *, err: bool = False) -> None:
     click.echo(printable(text), err=err)
 
 
-def show(summaries: Sequence[dict[str, Any]], page: Path, runs: Sequence[RunDir] = ()) -> None:
+def show(
+    summaries: Sequence[dict[str, Any]], page: Path, runs: Sequence[RunDir] = (), out: Console | None = None
+) -> None:
     """Print what must be known first, the ranking table, what is not valid, and where the page is.
 
-    `runs` are those of the `summaries`, for the command that goes on with one.
+    `runs` are those of the `summaries`, for the command that goes on with one. Without `out` it is the answer.
     """
     from ipw.metrics.validity.questions import TOLD_FIRST
     from ipw.reports.names import row_names
     from ipw.reports.tables.minds import minds
     from ipw.reports.tables.runs import terminal
 
-    out = output()
+    out = out or output()
     names = row_names(summaries) if len(summaries) > 1 else [""]
     for index, (name, summary) in enumerate(zip(names, summaries, strict=True)):
         for line in _first(summary, runs[index] if runs else None):

@@ -8,20 +8,25 @@ import numpy as np
 
 from ipw.attribution.queries.tables import JOULES, derive_queries, read_finished
 from ipw.errors import UsageError
-from ipw.runs.agent_tables import TASKS, TOOLS
+from ipw.metrics.metric import energy_facts
+from ipw.metrics.summary import seed_of
+from ipw.runs.agent_tables import COSTS, TASKS, TOOLS
 from ipw.runs.directory import RunDir
 from ipw.runs.tries import counted
 from ipw.workloads.agents.asked import Asked
+from ipw.workloads.agents.costs import cost_rows
 from ipw.workloads.agents.joules import Drew, beside, each_call, gaps_and_pauses
+from ipw.workloads.agents.metrics import task_metrics
 from ipw.workloads.agents.structure import structure
 from ipw.workloads.agents.tables import COUNTS, columns_of_queries, table, task_rows, tool_rows
 from ipw.workloads.agents.task_scores import read_task_scores
 
 
-def derive_agent(run: RunDir) -> dict[str, Any] | None:
-    """Write `queries.parquet`, `spans.parquet`, `tasks.parquet` and `tools.parquet`, and totals to the manifest.
+def derive_agent(run: RunDir) -> dict[str, Any]:
+    """Write `queries.parquet`, `spans.parquet`, `tasks.parquet`, `tools.parquet` and `costs.parquet`.
 
     What the devices drew is divided among requests, calls of tools, and pauses of tasks; the rest is idle, or nobody's.
+     Returns the metrics of tasks.
     """
     finished = read_finished(run)
     found = structure([Asked.from_record(record) for record in counted(run)])
@@ -37,5 +42,8 @@ def derive_agent(run: RunDir) -> dict[str, Any] | None:
     scores = read_task_scores(run)
     rows = task_rows(found, of_queries, of_gaps, of_pauses, numbers, scores)
     run.write_table("tasks", table(rows, TASKS))
-    run.write_table("tools", table(tool_rows(found, each_call(found, of_gaps), query_id), TOOLS))
-    return None
+    of_calls = each_call(found, of_gaps)
+    run.write_table("tools", table(tool_rows(found, of_calls, query_id), TOOLS))
+    run.write_table("costs", table(cost_rows(found, of_queries, of_calls, numbers, rows), COSTS))
+    manifest = run.manifest()
+    return {"metrics": task_metrics(rows, energy_facts(manifest), seed_of(str(manifest.get("run_id"))))}

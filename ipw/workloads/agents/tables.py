@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ipw.runs.agent_tables import OF_QUERIES
-from ipw.workloads.agents.asked import ASSISTANT, Asked
+from ipw.workloads.agents.asked import Asked, Message
+from ipw.workloads.agents.conversations import chains
 from ipw.workloads.agents.joules import Drew, summed
 from ipw.workloads.agents.structure import Structure
 
@@ -77,13 +78,14 @@ def task_rows(
     retried, once_more = found.retried(), repeated_share(found)
     rows = []
     for name, mine in sorted(members.items(), key=lambda item: min(found.asked[i].start_ns for i in item[1])):
-        turns, tools, rest = _rows(of_queries, mine), _rows(of_gaps, gaps[name]), _rows(of_pauses, waits[name])
+        turns, tools, rest = rows_of(of_queries, mine), rows_of(of_gaps, gaps[name]), rows_of(of_pauses, waits[name])
         whole = summed([turns, tools, rest])
         bad = [i for i in mine if not found.asked[i].ok]
         at = [found.places[i] for i in mine]
         ends = [found.asked[i].end_ns for i in mine] + [found.gaps[i].end_ns for i in gaps[name]]
         prompts = [tokens["prompt_tokens"][i] for i in mine if found.places[i].turn]
         first = min(mine, key=lambda i: found.asked[i].start_ns)
+        begins = beginning_of(found.asked[first].messages)
         rows.append(
             {
                 "task": name,
@@ -102,12 +104,12 @@ def task_rows(
                 "failed_energy_j": known(of_queries.energy_j[bad].sum()),
                 "repeated_tool_energy_j": known((of_gaps.energy_j * once_more)[gaps[name]].sum()),
                 "tool_s": sum(found.gaps[i].end_ns - found.gaps[i].start_ns for i in gaps[name]) / 1e9,
-                **{column: _sum(tokens[column][mine]) for column in COUNTS},
+                **{column: sum_of(tokens[column][mine]) for column in COUNTS},
                 "resent_tokens": _resent(found, mine, tokens),
                 "first_prompt_tokens": _whole(prompts[0] if prompts else np.nan),
                 "most_prompt_tokens": _whole(np.nanmax(prompts) if np.isfinite(prompts).any() else np.nan),
-                "alike": beginning(found.asked[first]),
-                "score": scores.get(name),
+                "alike": begins,
+                "score": score_of(name, begins, scores),
             }
         )
     return rows
@@ -146,12 +148,14 @@ def table(rows: Sequence[Mapping[str, Any]], schema: Mapping[str, str]) -> pa.Ta
     return pa.table({name: pa.array([row[name] for row in rows], kind) for name, kind in kinds.items()})
 
 
-def beginning(one: Asked) -> str | None:
+def beginning_of(messages: Sequence[Message]) -> str | None:
     """Digest what a task begins with, so that repeats of one task are known as such."""
-    from ipw.workloads.agents.conversations import chains
+    return chains(messages)[-1] if messages else None
 
-    start = [message for message in one.messages if message.role != ASSISTANT]
-    return chains(start)[-1] if start else None
+
+def score_of(name: str, begins: str | None, scores: Mapping[str, float]) -> float | None:
+    """Give a task's score: by its name, or else by what it began with."""
+    return scores.get(name, scores.get(f"begins:{begins}"))
 
 
 def repeated_share(found: Structure) -> Floats:
@@ -169,11 +173,12 @@ def known(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
-def _rows(drew: Drew, numbers: Sequence[int]) -> Drew:
+def rows_of(drew: Drew, numbers: Sequence[int]) -> Drew:
+    """Take some owners."""
     return Drew(*(column[np.array(numbers, np.int64)] for column in drew))
 
 
-def _sum(values: Floats) -> int | None:
+def sum_of(values: Floats) -> int | None:
     """Sum what is known; `None` where nothing is."""
     return int(np.nansum(values)) if np.isfinite(values).any() else None
 
@@ -200,4 +205,4 @@ def _resent(found: Structure, mine: Sequence[int], tokens: Mapping[str, Floats])
             else tokens["prompt_tokens"][parent] + np.nan_to_num(tokens["completion_tokens"][parent])
         )
         before.append(both)
-    return _sum(np.minimum(sent, np.array(before)))
+    return sum_of(np.minimum(sent, np.array(before)))

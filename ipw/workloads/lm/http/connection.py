@@ -109,6 +109,11 @@ class Connection(asyncio.BufferedProtocol):
         return not self._transport.is_closing()
 
     @property
+    def transport(self) -> asyncio.Transport:
+        """The socket, to hold up what comes from it."""
+        return self._transport
+
+    @property
     def waiting(self) -> bool:
         """Whether somebody waits for an answer."""
         return self._exchange is not None and not self._exchange.finished.done()

@@ -68,9 +68,10 @@ class Answer(NamedTuple):
 class Reply:
     """Receives one response, streamed or not, and whatever a server sends in the place of one."""
 
-    def __init__(self) -> None:
+    def __init__(self, stream: CompletionStream | None = None) -> None:
+        """Read the response by `stream`, or as a completion."""
         self.start_ns = now_ns()
-        self._stream = CompletionStream()
+        self._stream = stream or CompletionStream()
         self._http_status = 0
         self._refused = False
         self._location: str | None = None

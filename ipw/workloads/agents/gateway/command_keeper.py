@@ -1,0 +1,94 @@
+"""Runs the command of a gateway, and ends all that it started: `python -m … PIPE COMMAND…`.
+
+The command has our standard input, output and error, and our place in the terminal. When the other end of the pipe
+closes, which the end of the gateway brings about however it ends, the command and all of its descendants are asked to
+end and, where they do not, killed. So is what a command leaves behind that ends by itself, or is killed. This process
+then exits with the command's code.
+
+On Linux, processes whose parents have ended become children of this one (prctl(2), PR_SET_CHILD_SUBREAPER), so that
+none is lost; and the kernel ends the command when this process dies.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from ipw.workloads.lm.servers.parent_death import at_death_of_parent
+
+if TYPE_CHECKING:
+    import psutil
+
+GRACE_S, ORPHANS_S = 5.0, 1.0
+PR_SET_CHILD_SUBREAPER = 36
+"""From linux/prctl.h."""
+NOT_FOUND, NOT_RUN = 127, 126
+"""Exit codes of a command that cannot be started, as shells have them."""
+
+
+def main(pipe: int, command: Sequence[str]) -> int:
+    """Run `command` to its end, or to that of the pipe. Returns its exit code, 128 + n for signal n."""
+    os.set_inheritable(pipe, False)
+    if sys.platform.startswith("linux"):
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    try:
+        child = subprocess.Popen(command, preexec_fn=at_death_of_parent(signal.SIGTERM))  # noqa: PLW1509 - no thread yet
+    except OSError as error:
+        print(f"ipw: cannot start {command[0]}: {error.strerror}", file=sys.stderr)  # noqa: T201 - the user's terminal
+        return NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_RUN
+
+    def forward(number: int, _frame: Any) -> None:
+        # A terminal's Ctrl-C reaches the whole foreground group already; sending it again would look like two.
+        if not (number == signal.SIGINT and os.isatty(0)):
+            child.send_signal(number)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, forward)
+    threading.Thread(target=_end_with_pipe, args=(pipe,), daemon=True).start()
+    code = child.wait()
+    end_all(ORPHANS_S)
+    return code if code >= 0 else 128 - code
+
+
+def _end_with_pipe(pipe: int) -> None:
+    with contextlib.suppress(OSError):
+        while os.read(pipe, 4096):
+            pass
+    end_all(GRACE_S)
+    os._exit(1)
+
+
+def end_all(grace_s: float) -> None:
+    """Ask all descendants of this process to end, and kill those that have not after `grace_s`."""
+    import psutil
+
+    for number, wait_s in ((signal.SIGTERM, grace_s), (signal.SIGKILL, 1.0)):
+        left = _alive(psutil.Process().children(recursive=True))
+        if not left:
+            return
+        for each in left:
+            with contextlib.suppress(psutil.Error):
+                each.send_signal(number)
+        psutil.wait_procs(left, wait_s)
+
+
+def _alive(found: Sequence[psutil.Process]) -> list[psutil.Process]:
+    import psutil
+
+    alive = []
+    for each in found:
+        with contextlib.suppress(psutil.Error):
+            if each.status() != psutil.STATUS_ZOMBIE:
+                alive.append(each)
+    return alive
+
+
+if __name__ == "__main__":
+    sys.exit(main(int(sys.argv[1]), sys.argv[2:]))

@@ -1,0 +1,62 @@
+"""Heads of requests and answers on their way through: what is passed on as it is, and what belongs to one hop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+Header = tuple[bytes, bytes]
+"""Name and value, as they were sent."""
+OF_ONE_HOP = {
+    b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization", b"proxy-connection", b"te", b"trailer",
+    b"transfer-encoding", b"upgrade",
+}  # fmt: skip
+"""RFC 9110, section 7.6.1."""
+OURS = b"x-ipw-"
+KEYS = (b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key", b"cookie", b"proxy-authorization")
+"""Headers whose values are kept out of what is written."""
+
+
+def passed_on(headers: Iterable[Header]) -> list[Header]:
+    """Leave out what belongs to one hop: also what `Connection` names, and the length, since bodies go whole."""
+    listed = list(headers)
+    named = {
+        word.strip().lower() for name, value in listed if name.lower() == b"connection" for word in value.split(b",")
+    }
+    dropped = OF_ONE_HOP | named | {b"content-length"}
+    return [(name, value) for name, value in listed if name.lower() not in dropped]
+
+
+def request_head(method: str, target: str, authority: str, headers: Iterable[Header], length: int | None) -> bytes:
+    """Make the head of a request to the server; without a `length` it has no body."""
+    kept = [(n, v) for n, v in passed_on(headers) if n.lower() not in {b"host", b"expect"} and not _ours(n)]
+    lines = [f"{method} {target} HTTP/1.1".encode(), b"Host: " + authority.encode()]
+    lines += [name + b": " + value for name, value in kept]
+    if length is not None:
+        lines.append(b"Content-Length: %d" % length)
+    return b"\r\n".join(lines) + b"\r\n\r\n"
+
+
+def answer_head(status_line: bytes, headers: Sequence[Header], framing: Sequence[Header]) -> bytes:
+    """Make the head of an answer to the client: the server's own lines in their order, with the framing of this hop."""
+    lines = [status_line, *(name + b": " + value for name, value in [*passed_on(headers), *framing])]
+    return b"\r\n".join(lines) + b"\r\n\r\n"
+
+
+def value_of(headers: Iterable[Header], name: bytes) -> str | None:
+    """Give the first header of that name, in lower case, as text; `None` where there is none or it is empty."""
+    found = next((value for key, value in headers if key.lower() == name), b"")
+    return found.decode("latin-1").strip() or None
+
+
+def secrets_of(headers: Iterable[Header]) -> list[str]:
+    """List what of a request's headers may be a key: whole values, and what follows a scheme such as `Bearer`."""
+    found: list[str] = []
+    for name, value in headers:
+        if name.lower() in KEYS:
+            text = value.decode("latin-1").strip()
+            found += [text, text.partition(" ")[2].strip()]
+    return sorted({each for each in found if len(each) >= 8}, key=len, reverse=True)
+
+
+def _ours(name: bytes) -> bool:
+    return name.lower().startswith(OURS)

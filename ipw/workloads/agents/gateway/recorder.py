@@ -1,0 +1,159 @@
+"""Keeps every request that has ended: a line in the journal, with the moments at which its answer came."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ipw.clock import now_ns
+from ipw.errors import OutageError
+from ipw.foreign_json import parsed
+from ipw.secrets_out import BLOT, shown_url, without_secrets
+from ipw.workloads.agents.asked import Asked
+from ipw.workloads.agents.gateway.heads import Header, secrets_of, value_of
+from ipw.workloads.agents.gateway.names import (
+    TaskFile,
+    clean_name,
+    named_by_words,
+    session_of,
+    task_in_header,
+    trace_of,
+)
+from ipw.workloads.agents.reading.apis import Api
+from ipw.workloads.agents.reading.sent import Sent
+from ipw.workloads.base import ArrivalsBook, Counters, Progress
+from ipw.workloads.lm.http.content_coding import ContentCoding
+from ipw.workloads.lm.http.parser import HttpError
+from ipw.workloads.lm.http.reply import Reply
+
+LEFT = "the client left before the answer was whole"
+
+
+class Watched:
+    """One request on its way, as the recorder sees it."""
+
+    def __init__(self, api: Api, headers: Sequence[Header], client: int | None) -> None:
+        self.api, self.headers, self.client = api, headers, client
+        self.task: str | None = None
+        self.sent_body = Sent()
+        self.in_flight = 1
+        self.stream = api.said()
+        self.reply = Reply(self.stream)
+        self._coding: ContentCoding | None = None
+
+    def read(self, body: bytes) -> None:
+        """Read what the request sends; a body that is no JSON object says nothing."""
+        try:
+            found = parsed(body)
+        except (ValueError, RecursionError):
+            return
+        if isinstance(found, dict):
+            self.sent_body = self.api.sent(found)
+
+    def head(self, status: int, headers: dict[str, str]) -> None:
+        """Take the head of the answer."""
+        self.reply.head(status, headers)
+        self._coding = ContentCoding(headers)
+
+    def block(self, data: bytes, t_ns: int) -> None:
+        """Take bytes of the answer, which may be compressed."""
+        coding = self._coding
+        if coding is not None:
+            try:
+                data = coding.feed(data)
+            except HttpError as error:
+                self.reply.fail("error", str(error))
+                return
+            if coding.plain:
+                self._coding = None
+        if data:
+            self.reply.block(data, t_ns)
+
+
+class Recorder:
+    """Writes what was asked and answered."""
+
+    def __init__(
+        self,
+        journal: Any,
+        arrivals: ArrivalsBook,
+        progress: Progress,
+        task_file: TaskFile | None = None,
+        by_words: Mapping[str, str] | None = None,
+    ) -> None:
+        self._journal, self._arrivals, self._progress = journal, arrivals, progress
+        self._task_file, self._by_words = task_file, by_words or {}
+        self.counters = Counters(total=0)
+        self.models: dict[str, int] = {}
+        """How often each model was asked for."""
+        self.lost: OutageError | None = None
+        """Why nothing more can be written; requests are passed on all the same."""
+        self._in_flight = 0
+        self._number = 0
+
+    def begin(self, watched: Watched, named: str | None) -> None:
+        """Note that a request is on its way; `named` is what its URL says of its task."""
+        self._in_flight += 1
+        watched.in_flight = self._in_flight
+        watched.task = task_in_header(watched.headers) or named
+        if watched.task is None and self._task_file is not None:
+            watched.task = self._task_file.name()
+
+    def end(self, watched: Watched, failed: str | None = None) -> None:
+        """Keep a request that has ended, or why it has `failed`."""
+        self._in_flight -= 1
+        reply = watched.reply
+        reply.close()
+        if failed:
+            reply.fail("error", failed, "transport")
+        answer = reply.answer(None)
+        sent, stream = watched.sent_body, watched.stream
+        if watched.task is None and self._by_words and sent.text:
+            watched.task = named_by_words(sent.text, self._by_words)
+        asked = Asked(
+            start_ns=answer.start_ns, end_ns=answer.end_ns, ok=answer.status == "ok", messages=sent.messages,
+            said=stream.message(), task=watched.task, trace=trace_of(watched.headers),
+            session=session_of(watched.headers) or sent.session, client=watched.client,
+            response_id=stream.response_id, previous_id=sent.previous_id, api=watched.api.name, model=sent.model,
+            role=_role(watched.headers), tells=watched.api.tells,
+        )  # fmt: skip
+        self._number += 1
+        record = {"query_id": str(self._number), "subject": None, **answer._asdict(), "answer": None}
+        record["error"] = record["error"] and without_secrets(record["error"])
+        record |= {"score": None, "parsed": None, "concurrency": watched.in_flight, "agent": asked.as_record()}
+        if answer.timings is None:
+            del record["timings"]
+        self._write("query", record, reply.arrivals(), secrets_of(watched.headers))
+        if sent.model:
+            self.models[sent.model] = self.models.get(sent.model, 0) + 1
+        self.counters.done += 1
+        self.counters.tokens += answer.completion_tokens or 0
+        self.counters.errors += answer.status != "ok"
+        self._progress(self.counters)
+
+    def passed(self, method: str, target: str, headers: Sequence[Header], start_ns: int) -> None:
+        """Keep when a request was on its way that nothing else is known of."""
+        name = f"{clean_name(method)} {shown_url(target.partition('?')[0])[:200]}"
+        span = {"name": name, "phase": "passed", "start_ns": start_ns, "end_ns": now_ns(), "status": "ok"}
+        self._write("span", span, b"", secrets_of(headers))
+
+    def _write(self, kind: str, record: dict[str, Any], came: bytes, secrets: Sequence[str]) -> None:
+        """Keep a record without the keys that came with its request, whatever an answer holds of them."""
+        if self.lost is not None:
+            return
+        try:
+            if came:
+                record["arrivals"] = self._arrivals.append(came)
+            fields = json.dumps(record, separators=(",", ":"))
+            for secret in secrets:
+                for form in {secret, json.dumps(secret)[1:-1]}:
+                    fields = fields.replace(form, BLOT)
+            self._journal.append_fields(kind, fields[1:-1])
+        except OutageError as error:
+            self.lost = error
+
+
+def _role(headers: Sequence[Header]) -> str | None:
+    told = value_of(headers, b"x-ipw-role")
+    return clean_name(told) if told else None

@@ -1,0 +1,158 @@
+"""Scores of tasks from files: JSON lines, JSON, CSV; reports of SWE-bench, logs of inspect_ai, samples of lm-eval.
+
+Where a file knows no names of tasks but what they were asked, a task is known by the digest of its beginning: the key
+is then `begins:` and that digest.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ipw.errors import UsageError
+from ipw.shapes import finite
+from ipw.workloads.agents.reading.sent import read_chat
+from ipw.workloads.agents.tables import beginning_of
+
+BEGINS = "begins:"
+HINT = "JSON lines or CSV with task and score, a report of SWE-bench, a log of inspect_ai, or samples of lm-eval"
+NAMES = ("task", "task_id", "instance_id", "id", "sample_id")
+SCORES = ("score", "reward", "resolved", "correct", "passed", "success", "acc", "exact_match", "accuracy")
+GRADES = {"C": 1.0, "I": 0.0, "P": 0.5, "N": 0.0, "true": 1.0, "false": 0.0, "yes": 1.0, "no": 0.0}
+"""Grades of inspect_ai, and words for a score."""
+RESOLVED, ASKED = "resolved_ids", ("submitted_ids", "completed_ids", "unresolved_ids", "error_ids", "empty_patch_ids")
+"""Of a report of SWE-bench."""
+
+
+def read_scores(path: Path) -> dict[str, float]:
+    """Read scores by task, the mean where a task has several. Raises UsageError where the file holds none."""
+    found: dict[str, list[float]] = {}
+    for name, score in _scores(path):
+        found.setdefault(name, []).append(score)
+    if not found:
+        raise UsageError(f"{path} holds no score of a task", HINT)
+    return {name: sum(scores) / len(scores) for name, scores in found.items()}
+
+
+def _scores(path: Path) -> Iterator[tuple[str, float]]:
+    try:
+        if zipfile.is_zipfile(path):
+            yield from _inspect_archive(path)
+            return
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError, zipfile.BadZipFile) as error:
+        raise UsageError(f"{path} cannot be read: {error}", HINT) from None
+    if path.suffix.lower() in {".csv", ".tsv"}:
+        yield from _rows(csv.DictReader(text.splitlines(), delimiter="\t" if path.suffix.lower() == ".tsv" else ","))
+        return
+    document = _json(text)
+    if document is not None:
+        yield from _document(document)
+    else:
+        yield from _rows(row for line in text.splitlines() if (row := _json(line)) is not None)
+
+
+def _document(document: Any) -> Iterator[tuple[str, float]]:
+    """Read one JSON document, whichever of the known forms it has."""
+    if isinstance(document, list):
+        yield from _rows(document)
+    elif not isinstance(document, Mapping):
+        return
+    elif isinstance(document.get(RESOLVED), list):
+        resolved = set(map(str, document[RESOLVED]))
+        asked = {str(name) for key in ASKED for name in document.get(key) or ()}
+        yield from ((name, float(name in resolved)) for name in sorted(asked | resolved))
+    elif isinstance(document.get("samples"), list):
+        yield from _rows(document["samples"])
+    elif any(name in document for name in NAMES):
+        yield from _rows([document])
+    else:
+        for name, told in document.items():
+            score = _score(told) if isinstance(told, Mapping) else _number(told)
+            if score is not None:
+                yield str(name), score
+
+
+def _rows(rows: Iterable[Any]) -> Iterator[tuple[str, float]]:
+    for row in rows:
+        if isinstance(row, Mapping):
+            score = _score(row)
+            if score is None:
+                continue
+            name = next((str(row[each]) for each in NAMES if row.get(each) not in (None, "")), None)
+            begins = _begins(row)
+            for key in (name, begins):
+                if key is not None:
+                    yield key, score
+
+
+def _score(row: Mapping[str, Any]) -> float | None:
+    """Give the score of a row: in a column of a known name, or under `scores` as inspect_ai has them."""
+    for name in SCORES:
+        if (score := _number(row.get(name))) is not None:
+            return score
+    scores = row.get("scores")
+    if isinstance(scores, Mapping):
+        values = [_number(each.get("value") if isinstance(each, Mapping) else each) for each in scores.values()]
+        return next((value for value in values if value is not None), None)
+    told = [_number(row[str(name)]) for name in row.get("metrics") or () if isinstance(name, str) and name in row]
+    return next((value for value in told if value is not None), None)
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, bool):
+        return float(value)
+    if isinstance(value, str):
+        if value in GRADES or value.lower() in GRADES:
+            return GRADES.get(value, GRADES.get(value.lower()))
+        try:
+            value = float(value)
+        except ValueError:
+            return None
+    number = finite(value)
+    return None if number is None else min(max(number, 0.0), 1.0)
+
+
+def _begins(row: Mapping[str, Any]) -> str | None:
+    """Give the digest of what a task began with, where the row holds the messages that it was asked."""
+    asked = row.get("messages") or row.get("input")
+    given = row.get("arguments")
+    if isinstance(given, Mapping):  # lm-eval's samples
+        first = next(iter(given.values()), None)
+        asked = next(iter(first.values()), None) if isinstance(first, Mapping) else first
+    elif isinstance(given, list) and given:
+        asked = given[0][0] if isinstance(given[0], list) and given[0] else given[0]
+    asked = asked[0] if isinstance(asked, list) and asked and isinstance(asked[0], str) else asked
+    if isinstance(asked, str):
+        document = _json(asked)
+        asked = document if isinstance(document, list) else [{"role": "user", "content": asked}]
+    if not isinstance(asked, list):
+        return None
+    first_answer = next((i for i, m in enumerate(asked) if isinstance(m, Mapping) and _answers(asked, i)), len(asked))
+    digest = beginning_of(read_chat({"messages": asked[:first_answer]}).messages)
+    return BEGINS + digest if digest else None
+
+
+def _answers(asked: list[Any], place: int) -> bool:
+    """Whether a message is the model's first answer, after which nothing is what the task began with."""
+    return asked[place].get("role") == "assistant" and asked[place].get("source") in {None, "generate"}
+
+
+def _inspect_archive(path: Path) -> Iterator[tuple[str, float]]:
+    """Read a log of inspect_ai (`.eval`): an archive with a document for each sample."""
+    with zipfile.ZipFile(path) as archive:
+        for name in archive.namelist():
+            if name.startswith("samples/") and name.endswith(".json"):
+                document = _json(archive.read(name).decode(errors="replace"))
+                yield from _rows([document] if document is not None else [])
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
