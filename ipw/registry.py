@@ -12,8 +12,8 @@ from importlib import import_module
 from typing import Any
 
 ENTRY_POINTS = "ipw.workloads"
-ALSO_CALLED = {"measure": "command"}
-"""In run files a command is asked for by the verb that measures it."""
+ALSO_CALLED = {"measure": "command", "gateway": "agent"}
+"""In run files a command is asked for by the verb that measures it, which is no verb of `ipw run`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

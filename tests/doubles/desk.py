@@ -31,6 +31,13 @@ SHORT = {
     "calibrate": "--pairs 2 --starts 1 --settle 0",
 }
 """Added to what is typed, by the words of the verb, so that it takes a second or two: of equals the last counts."""
+AGENT = """
+import os, urllib.request
+body = b'{"messages": [{"role": "user", "content": "2 plus 2"}], "stream": true, "max_tokens": 4}'
+where = os.environ["OPENAI_BASE_URL"] + "/chat/completions"
+urllib.request.urlopen(urllib.request.Request(where, body, {"Content-Type": "application/json"})).read()
+"""
+"""A program that speaks to a model."""
 ANSWER = Behaviour(["4"], prefill_s=0.1)
 """Of the server at the desk: slow enough for three of them to be seen by an estimate."""
 
@@ -124,9 +131,7 @@ def desk_in(folder: Path) -> Iterator[Desk]:
 def _lay_out(desk: Desk) -> None:
     rows = [{"prompt": f"{i} plus {4 - i}", "answer": "4", "subject": "sums"} for i in range(4)]
     Path("questions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    Path("agent.py").write_text(
-        "import os, urllib.request as u\nu.urlopen(os.environ['OPENAI_BASE_URL'] + '/models')\n"
-    )
+    Path("agent.py").write_text(AGENT)
     Path("fragen.csv").write_text("Frage;Antwort\n2 plus 2;4\n")
     Path("some.gguf").symlink_to(str(files("ipw") / "data" / "dense-q8_0.gguf"))
     run_file, gate = (text for _, text in blocks("toml", "gate.md")[:2])

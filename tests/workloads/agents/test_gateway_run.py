@@ -173,7 +173,7 @@ def written(path: Path) -> str:
 
 def gone(pid: int) -> bool:
     try:
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+        return bool(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return True
 
@@ -218,7 +218,7 @@ def test_a_death_loses_nothing_that_was_finished_and_leaves_nobody_behind(who: s
 
 def _words(pid: int) -> list[str]:
     with contextlib.suppress(psutil.Error):
-        return psutil.Process(pid).cmdline()
+        return list(psutil.Process(pid).cmdline())
     return []
 
 

@@ -16,7 +16,7 @@ from ipw.workloads.agents.reading.sent import item_call
 from ipw.workloads.lm.http.completion import CompletionStream
 
 Chunk = dict[str, Any]
-NAME, MOST_CALLS = 200, 1000
+NAME = 200
 STOPS = {
     "end_turn": "stop", "stop_sequence": "stop", "max_tokens": "length", "tool_use": "tool_calls",
     "refusal": "content_filter", "max_output_tokens": "length",
@@ -43,48 +43,31 @@ class ToolStream(CompletionStream):
     def __init__(self) -> None:
         super().__init__()
         self.response_id: str | None = None
-        self._asked: dict[int, list[str]] = {}
-        """By number: id, name and arguments so far."""
 
     def message(self) -> Message | None:
         """Give what was said, once all has come."""
-        calls = [Call(_name(i), _name(name), arguments(given)) for i, name, given in self._asked.values()]
-        return message(ASSISTANT, "".join(self.content), calls) if self.said or calls else None
+        known = [call for _, call in sorted(self.calls.items())]
+        calls = [Call(_name(call.id), _name(call.name), arguments(call.arguments)) for call in known]
+        return message(ASSISTANT, "".join(self.content), calls) if self.said else None
 
     def _message(self, message: Chunk, content: list[str], reasoning: list[str]) -> bool:
-        if message.get("tool_calls") or message.get("function_call"):
-            self._calls(message)
+        pieces = message.get("tool_calls")
+        if isinstance(pieces, list):
+            numbered = [self._numbered(piece, place) for place, piece in enumerate(pieces) if isinstance(piece, dict)]
+            message = message | {"tool_calls": numbered}
         return super()._message(message, content, reasoning)
 
-    def _whole_message(self, message: Chunk, t_ns: int) -> bool:
-        self._asked.clear()  # some stream a whole message again and again
-        return super()._whole_message(message, t_ns)
-
-    def _calls(self, message: Chunk) -> None:
-        listed = message.get("tool_calls")
-        if not isinstance(listed, list):
-            listed = [{"function": message.get("function_call")}]
-        for place, piece in enumerate(listed[:MOST_CALLS]):
-            if not isinstance(piece, dict):
-                continue
-            told = piece.get("function") or piece.get("custom")
-            told = told if isinstance(told, dict) else {}
-            known = self._asked.setdefault(self._number(piece, place), ["", "", ""])
-            known[0] = known[0] or str(piece.get("id") or "")
-            known[1] = known[1] or str(told.get("name") or "")
-            given = told.get("arguments", told.get("input"))
-            known[2] = str(given and _text(given)) if isinstance(given, dict) else known[2] + str(given or "")
-
-    def _number(self, piece: Chunk, place: int) -> int:
-        """Give the number of the call that a piece is of; some servers number none, and begin each with a new id."""
-        index, name = piece.get("index"), piece.get("id")
-        if isinstance(index, int):
-            return index
-        for number, known in self._asked.items():
-            if name and known[0] == name:
-                return number
-        begins = bool(name) or place >= len(self._asked)
-        return len(self._asked) if begins else max(self._asked)
+    def _numbered(self, piece: Chunk, place: int) -> Chunk:
+        """Give a piece of a call its number; some servers number none, and begin each call with a new id."""
+        if "custom" in piece:
+            told = piece["custom"] if isinstance(piece["custom"], dict) else {}
+            piece = piece | {"function": {"name": told.get("name"), "arguments": told.get("input")}}
+        name = piece.get("id")
+        if isinstance(piece.get("index"), int) or not self.calls:
+            return piece
+        same = [number for number, call in self.calls.items() if name and call.id == name]
+        last = max(self.calls)
+        return piece | {"index": same[0] if same else last + 1 + place if name else last}
 
 
 class EmbeddingStream(ToolStream):
@@ -188,7 +171,7 @@ class AnthropicStream(EventedStream):
             super().take(_delta({"content": delta.get("text")}), t_ns)
         elif kind == "thinking_delta":
             super().take(_delta({"thinking": delta.get("thinking")}), t_ns)
-        elif kind == "input_json_delta" and index in self._asked:  # else it is of a tool that the server runs
+        elif kind == "input_json_delta" and index in self.calls:  # else it is of a tool that the server runs
             call = {"index": index, "function": {"arguments": delta.get("partial_json")}}
             super().take(_delta({"tool_calls": [call]}), t_ns)
 
@@ -284,12 +267,6 @@ def _called(item: Chunk, index: Any) -> Chunk:
     assert call is not None
     given = item.get("arguments", item.get("input", item.get("action"))) or ""
     return {"index": index, "id": call.id, "function": {"name": call.name, "arguments": given}}
-
-
-def _text(given: Any) -> str:
-    import json
-
-    return json.dumps(given)
 
 
 def _name(value: str) -> str:
