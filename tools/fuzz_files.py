@@ -248,7 +248,7 @@ def _documents() -> Iterator[Case]:
     yield comparison._replace(needs=("lm", "scored"))
     cell = {"key": "a", "cell": "b", "status": "done", "attempts": 1, "run": "r", "energy_j": 2.0, "marks": []}
     study = json.dumps({"schema_version": 1, "name": "s", "cells": [cell, cell | {"key": "c", "status": "failed"}]})
-    yield _file("study", study, lambda path: drawn("s", read_study(path.parent)["cells"]).renderables, "study.json")
+    yield _file("study", study, lambda path: drawn("s", read_study(path.parent)["cells"], 80).renderables, "study.json")
 
 
 def _compared(path: Path) -> None:

@@ -11,7 +11,8 @@ import numpy as np
 from ipw.attribution.run import covered, summed_energy
 from ipw.clock import now_ns
 from ipw.energy.curve import Curve
-from ipw.metrics.metric import BELOW_RESOLUTION
+from ipw.metrics.metric import BELOW_RESOLUTION, energy_facts
+from ipw.metrics.stats import in_quadrature
 from ipw.runs.curves import Readings, curves_of
 from ipw.runs.directory import RunDir
 from ipw.runs.one_clock import on_one_clock
@@ -45,6 +46,8 @@ class Joules:
         """`channels` are those of the manifest."""
         self._run, self._channels = run, channels
         self._total = [str(channel["name"]) for channel in channels if channel.get("in_total")]
+        self._widening = energy_facts({"sensors": list(channels)}).widening
+        """By how much of the joules an estimate may be off beside what its readings leave open."""
         self._whole: dict[str, Curve] | None = None
 
     def between(self, start_ns: int, end_ns: int, parts: Mapping[str, float] | None = None) -> Energy | None:
@@ -64,9 +67,11 @@ class Joules:
 
         value, low, high = joules(self._total)
         each = {name: joules([name])[0] for name in found}
-        if high - low > value:
-            return Energy(None, None, high, BELOW_RESOLUTION, each)
-        return Energy(value, low, high, None, each)
+        below_resolution = high - low > value
+        least, most = in_quadrature(value, value - low, high - value, self._widening)
+        if below_resolution:
+            return Energy(None, None, most, BELOW_RESOLUTION, each)
+        return Energy(value, max(least or 0.0, 0.0), most, None, each)
 
     def awaited(self, start_ns: int, end_ns: int, parts: Mapping[str, float] | None = None) -> Energy:
         """The same, waiting for the readings as long as any can be expected."""

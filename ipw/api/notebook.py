@@ -30,8 +30,9 @@ def block_text(block: Measurement) -> str:
 
 def block_html(block: Measurement) -> Markup:
     """A table of one row."""
+    mark = " (estimated)" if _estimated(_facts(block)) else ""
     power = block.energy_j and block.duration_s and block.energy_j / block.duration_s
-    row = (block.name, block.status, _seconds(block.duration_s), _block_joules(block), _watts(power))
+    row = (block.name, block.status, _seconds(block.duration_s), _block_joules(block), _watts(power) + mark)
     return _table(("block", "status", "time", "energy", "power"), [row], _source(_facts(block)))
 
 

@@ -39,9 +39,11 @@ MEANS = (
 )
 COMPARED = (*RATIOS, *MEANS)
 UNSEEN = "one run each: what differs between starts of the same server is not seen; `ipw calibrate` measures it"
+GUESSED = "joules are estimated from load, good to ±50 % at best on either side: their differences are as wide"
 Row = dict[str, Any]
 """`metric`, `label`, `unit`, `better`; `base` and `candidate`; `change` with `low` and `high` (95 %): a fraction, for
-accuracy a difference; `kind` says which (`ratio`, `difference`); `n` questions; `reason` where something is absent."""
+accuracy a difference; `kind` says which (`ratio`, `difference`); `n` questions; `estimated`; `reason` where something
+is absent."""
 
 
 class Both(NamedTuple):
@@ -79,9 +81,14 @@ def compare(base: RunDir, candidate: RunDir, start_sd: Mapping[str, float] | Non
         "notes": [
             *(f"{arm}: {doubt}" for arm, each in zip(ARMS, summaries, strict=True) for doubt in _doubts(each)),
             *([] if known else [UNSEEN]),
+            *([GUESSED] if any(facts.is_estimated for facts in map(Recorded, manifests)) else []),
             *([] if devices[0] == devices[1] else ["different devices: the gain of their sensors does not cancel"]),
         ],
-        "rows": [compare_metric(definition, both, known.get(definition.name), absent) for definition in COMPARED],
+        "estimated": any(facts.is_estimated for facts in map(Recorded, manifests)),
+        "rows": [
+            _with_estimates(compare_metric(each, both, known.get(each.name), absent), each, manifests)
+            for each in COMPARED
+        ],
     }
 
 
@@ -153,6 +160,20 @@ def compare_metric(
     return row | {
         "change": math.expm1(log_ratio), "low": math.expm1(log_ratio - half), "high": math.expm1(log_ratio + half),
     }  # fmt: skip
+
+
+def _with_estimates(row: Row, definition: Definition, manifests: list[dict[str, Any]]) -> Row:
+    """Widen the change of estimated joules by what each side may be off: their difference is no better known."""
+    widening = [facts.widening for facts in map(energy_facts, manifests)]
+    row = row | {"estimated": definition.is_energy and any(widening)}
+    if not row["estimated"] or row["low"] is None:
+        return row
+    change, off = math.log1p(row["change"]), math.hypot(*map(math.log1p, widening))
+    below, above = change - math.log1p(row["low"]), math.log1p(row["high"]) - change
+    return row | {
+        "low": math.expm1(change - math.hypot(below, off)),
+        "high": math.expm1(change + math.hypot(above, off)),
+    }
 
 
 def _check_alike(manifests: list[dict[str, Any]]) -> None:

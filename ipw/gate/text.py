@@ -12,6 +12,7 @@ from ipw.reports.text import MISSING, quantity
 
 MOST_BYTES = 1_000_000
 """GitHub drops a summary of more than 1 MiB."""
+HEADS = ("metric", "base", "candidate", "change", "margin", "verdict")
 HEADINGS = {
     "ok": "ok: no metric is worse than its margin",
     "regressed": "regressed",
@@ -27,18 +28,22 @@ def markdown(document: Document) -> str:
     lines += [_escaped(document["error"]), ""] if document["error"] else []
     if document["estimated"]:
         lines += ["**Estimated.** No sensor measures energy here; every joule is guessed from load.", ""]
-    lines += ["| metric | base | candidate | change | margin | verdict |", "|---|--:|--:|--:|--:|---|"]
+    lines += [f"| {' | '.join(HEADS)} |", "|---|--:|--:|--:|--:|---|"]
     lines += [f"| {' | '.join(_escaped(cell) for cell in _cells(entry))} |" for entry in document["metrics"]]
     lines += ["", *(f"- {_escaped(text)}" for text in remarks(document)), "", _escaped(method(document)), ""]
     text = "\n".join(lines)
     return text if len(text.encode()) <= MOST_BYTES else text.encode()[:MOST_BYTES].decode(errors="ignore")
 
 
-def terminal(document: Document) -> list[str]:
-    """Write the same as plain lines."""
-    rows = [_cells(entry) for entry in document["metrics"]]
-    widths = [max(len(row[i]) for row in rows) for i in range(6)] if rows else []
-    table = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+def terminal(document: Document, width: int = 10_000) -> list[str]:
+    """Write the same as plain lines, the table in at most `width` columns."""
+    from rich.text import Text
+
+    from ipw.reports.tables.fitted import fitted
+
+    rows = [[Text(cell) for cell in _cells(entry)] for entry in document["metrics"]]
+    heads = [Text(head) for head in HEADS]
+    table = [line.plain for line in fitted(heads, rows, width, left=range(1, len(HEADS)))] if rows else []
     heading = f"gate: {HEADINGS[document['verdict']]}"
     return [*table, *remarks(document), method(document), *([document["error"]] if document["error"] else []), heading]
 

@@ -16,7 +16,13 @@ LEFT, RIGHT, TOP, BOTTOM = 64, 740, 24.0, 280.0
 
 
 def trend_chart(
-    definition: Definition, values: Sequence[Value], found: Sequence[Step], expected: Prediction | None, key: str
+    definition: Definition,
+    values: Sequence[Value],
+    found: Sequence[Step],
+    expected: Prediction | None,
+    key: str,
+    *,
+    estimated: bool = False,
 ) -> Markup:
     """Draw one metric over runs in order of time."""
     scale = scale_for(definition.unit, [each.value for each in values])
@@ -24,6 +30,7 @@ def trend_chart(
     x = WholeAxis(0.5, len(values) + 0.5, LEFT, RIGHT)
     y = axis_over([scale.factor * end for end in ends], BOTTOM, TOP)
     name = f"{definition.label}, {scale.unit}" if scale.unit else definition.label
+    name, digits = (f"{name}, estimated", 0) if estimated else (name, 1)
     parts: list[Markup | None] = [frame(x, y, "run", name)]
     if expected:
         high, low = y.at(scale.factor * expected.high), y.at(scale.factor * expected.low)
@@ -38,9 +45,22 @@ def trend_chart(
         parts.append(line(x.at(first + 0.5), at, x.at(past + 0.5), at, MUTED, 1.5, "5 4"))
     for step in found:
         at = x.at(step.at + 0.5)
-        parts += [line(at, TOP, at, BOTTOM, MUTED, 1, "2 3"), label(at + 4, TOP + 10, f"{100 * step.change:+.1f} %")]
+        parts += [
+            line(at, TOP, at, BOTTOM, MUTED, 1, "2 3"),
+            label(at + 4, TOP + 10, f"{100 * step.change:+.{digits}f} %"),
+        ]
     for index, each in enumerate(values, start=1):
         at, low, high = x.at(index), y.at(scale.factor * each.low), y.at(scale.factor * each.high)
         parts += [line(at, low, at, high, SERIES[0][0], 1.5), marker(at, y.at(scale.factor * each.value), SERIES[0])]
-    told = f"{len(values)} runs; " + ("; ".join(f"{100 * s.change:+.1f} % at run {s.at + 1}" for s in found) or "level")
-    return figure(WIDE, 330, f"{definition.label} over time", told, parts, key, xmlns="http://www.w3.org/2000/svg")
+    told = f"{len(values)} runs; " + (
+        "; ".join(f"{100 * s.change:+.{digits}f} % at run {s.at + 1}" for s in found) or "level"
+    )
+    return figure(
+        WIDE,
+        330,
+        f"{definition.label}{' (estimated)' if estimated else ''} over time",
+        told,
+        parts,
+        key,
+        xmlns="http://www.w3.org/2000/svg",
+    )

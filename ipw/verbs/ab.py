@@ -100,7 +100,7 @@ def ab(
         click.echo(json.dumps(found | {"out": str(out)}))
     else:
         shown = output()
-        for line in [*terminal(found), f"written to {out}"]:
+        for line in [*terminal(found, shown.width), f"written to {out}"]:
             shown.print(line, markup=False, soft_wrap=True)
     return OK if shadow else int(found["exit_code"])
 

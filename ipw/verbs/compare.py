@@ -44,34 +44,35 @@ def _start_sd(path: Path, run: RunDir) -> dict[str, float]:
 
 
 def _show(found: dict[str, Any]) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.markup import escape
-    from rich.table import Table
     from rich.text import Text
 
     from ipw.printable import clean
+    from ipw.reports.tables.fitted import fitted
     from ipw.verbs.common.terminal import output
 
     out = output()
     arms = [found[arm] for arm in ("base", "candidate")]
-    names = ["\n".join([clean(arm["name"], 28), *arm["marks"]]) for arm in arms]
+    names = ["\n".join([clean(arm["name"], 60), *arm["marks"]]) for arm in arms]
     basis = f"basis {found['basis']}" if found["basis"] else "no energy"
     title = f"{found['questions']} questions that both were asked, {basis}"
-    table = Table("", *map(escape, names), "change [95 %]", box=SIMPLE_HEAD, pad_edge=False)
-    table.columns[0].no_wrap = True
+    heads = [Text("metric"), *map(Text, names), Text("change [95 %]")]
+    rows = []
     for row in found["rows"]:
-        table.add_row(row["label"], *_values(row), Text(_change(row)))
-    out.print(title, markup=False, soft_wrap=True)
-    out.print(table)
+        label = f"{row['label']} (estimated)" if row["estimated"] else row["label"]
+        rows.append([Text(cell) for cell in (label, *_values(row), _change(row))])
+    out.print(f"{title}\n", markup=False)
+    for line in fitted(heads, rows, out.width, left=[1, 2, 3]):
+        out.print(line)
+    out.print()
     left_out = [f"{found['left_out']} questions were asked of one run only"] if found["left_out"] else []
     for note in [*left_out, *found["notes"]]:
-        out.print(f"mind: {note}", markup=False, soft_wrap=True)
+        out.print(f"mind: {note}", markup=False)
 
 
 def _values(row: Row) -> list[str]:
-    from ipw.reports.text import MISSING, scale_for
+    from ipw.reports.text import MISSING, table_scale
 
-    scale = scale_for(row["unit"], [row["base"], row["candidate"]])
+    scale = table_scale(row["metric"], row["unit"], [row["base"], row["candidate"]])
     if not row["unit"] and row["metric"] != "accuracy":
         return [MISSING if row[arm] is None else f"{row[arm]:.4g}" for arm in ("base", "candidate")]
     known = [row[arm] for arm in ("base", "candidate")]
@@ -82,8 +83,9 @@ def _change(row: Row) -> str:
     if row["change"] is None:
         return str(row["reason"])
     unit = "pt" if row["kind"] == "difference" else "%"
-    spread = row["reason"] if row["low"] is None else f"{100 * row['low']:+.2f}, {100 * row['high']:+.2f}"
-    return f"{100 * row['change']:+.2f} {unit} [{spread}]"
+    digits = 0 if row["estimated"] else 2
+    low, high, change = (None if row[k] is None else f"{100 * row[k]:+.{digits}f}" for k in ("low", "high", "change"))
+    return f"{change} {unit} [{row['reason'] if low is None else f'{low}, {high}'}]"
 
 
 @click.command("compare")

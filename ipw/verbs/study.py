@@ -51,7 +51,8 @@ def run_suite(
     if as_json:
         click.echo(json.dumps({"study": str(book.folder), "page": page and str(page), "cells": book.entries}))
     else:
-        output().print(drawn(study.name, book.entries))
+        shown = output()
+        shown.print(drawn(study.name, book.entries, shown.width))
         if page:
             show([summary for run in runs if (summary := stored_summary(run))], page)
     return INTERRUPTED if interrupted else FAILURE if counts["failed"] else code

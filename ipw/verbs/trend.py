@@ -50,6 +50,7 @@ def trend(*, runs: Sequence[Path], metric: str | None, chart: Path | None, as_js
         raise UsageError("none of the runs has ended", "ipw watch")
     _check_alike([summary for _, summary in summaries])
     definition = _definition(metric, summaries[-1][1])
+    estimated = definition.is_energy and any(Derived(summary).is_estimated for _, summary in summaries)
     entries, left_out = _entries(summaries, definition.name)
     left_out += busy
     if len(entries) < 2:
@@ -60,11 +61,12 @@ def trend(*, runs: Sequence[Path], metric: str | None, chart: Path | None, as_js
     since = earlier[-1].at if earlier else 0
     expected, found = predict(values[since:-1], ALPHA), steps(values)
     if chart is not None:
-        _draw(chart, definition, entries, found, expected)
+        _draw(chart, definition, entries, found, expected, estimated=estimated)
     if as_json:
-        click.echo(json.dumps(_document(definition, summaries[-1][1], entries, left_out, found, expected)))
+        told = _document(definition, summaries[-1][1], entries, left_out, found, expected)
+        click.echo(json.dumps(told | {"estimated": estimated}))
     else:
-        _show(definition, entries, left_out, found, expected)
+        _show(definition, entries, left_out, found, expected, estimated=estimated)
     return code
 
 
@@ -138,7 +140,13 @@ def _document(
 
 
 def _draw(
-    chart: Path, definition: Definition, entries: Sequence[Entry], found: Sequence[Step], expected: Prediction | None
+    chart: Path,
+    definition: Definition,
+    entries: Sequence[Entry],
+    found: Sequence[Step],
+    expected: Prediction | None,
+    *,
+    estimated: bool,
 ) -> None:
     from ipw.gate.trend_chart import trend_chart
     from ipw.runs.files import replacing
@@ -148,7 +156,7 @@ def _draw(
         for e in entries
     ]
     with replacing(chart, "is there such a folder?") as file:
-        file.write(str(trend_chart(definition, values, found, expected, "trend")).encode())
+        file.write(str(trend_chart(definition, values, found, expected, "trend", estimated=estimated)).encode())
 
 
 def _show(
@@ -157,30 +165,36 @@ def _show(
     left_out: Sequence[Entry],
     found: Sequence[Step],
     expected: Prediction | None,
+    *,
+    estimated: bool,
 ) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
     from rich.text import Text
 
     from ipw.printable import clean
+    from ipw.reports.tables.fitted import fitted
     from ipw.reports.text import quantity, scale_for
     from ipw.verbs.common.terminal import output
 
     out = output()
     scale = scale_for(definition.unit, [entry["value"] for entry in entries])
     at = {step.at: step for step in found}
-    table = Table("run", "started", definition.label, "step", box=SIMPLE_HEAD)
+    label, digits = (f"{definition.label} (estimated)", 0) if estimated else (definition.label, 1)
+    rows = []
     for index, entry in enumerate(entries):
-        step = f"{100 * at[index].change:+.1f} % (p = {at[index].p:.2g})" if index in at else ""
+        step = f"{100 * at[index].change:+.{digits}f} % (p = {at[index].p:.2g})" if index in at else ""
         shown = "\n".join([quantity(entry | {"unit": definition.unit}, scale), *entry["marks"]])
-        table.add_row(*map(Text, (clean(entry["run_id"], 40), clean(entry["started"] or "", 20), shown, step)))
-    out.print(definition.formula, markup=False, soft_wrap=True)
-    out.print(table)
+        rows.append([*map(Text, (clean(entry["run_id"], 60), clean(entry["started"] or "", 20), shown, step))])
+    out.print(definition.formula, markup=False)
+    heads = [Text(head) for head in ("run", "started", label, "step")]
+    for line in fitted(heads, rows, out.width, drop=[1], left=[1, 2, 3]):
+        out.print(line)
     for entry in left_out:
         out.print(f"left out: {clean(entry['run_id'], 60)}: {clean(entry['reason'])}", markup=False, soft_wrap=True)
     if expected is None:
         out.print("too few runs at this level to expect anything of the last one", markup=False)
         return
+    if estimated:
+        out.print("mind: estimated from load, not measured: a step may be the load of the machine", markup=False)
     bounds = [f"{scale.factor * end:.4g}" for end in (expected.low, expected.high)]
     judged = _outside(entries, expected)
     told = f"the last run is {judged} than expected" if judged else "the last run is as expected"

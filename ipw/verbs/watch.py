@@ -64,7 +64,11 @@ def _of_study(path: Path) -> Watched:
     def goes_on(state: dict[str, Any]) -> bool:
         return any(cell["status"] in {"waiting", "running"} for cell in state["cells"])
 
-    return lambda: read_study(path), lambda state: drawn_study(str(state.get("name")), state["cells"]), goes_on
+    return (
+        lambda: read_study(path),
+        lambda state: drawn_study(str(state.get("name")), state["cells"], output().width),
+        goes_on,
+    )
 
 
 def running(path: Path) -> RunDir:

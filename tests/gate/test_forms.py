@@ -204,8 +204,10 @@ def test_the_terminal_shows_columns_of_one_width_then_remarks_method_error_and_v
     short = entry("b", "regressed", label="E", base=None, candidate=None, change=None, gates=False)
     found = document(entry(estimated=True), short, validity=[failed_check()], error="it broke", verdict="failed")
     assert gate_summary.terminal(found) == [
-        "Energy (estimated)  10.0 J  10.5 J  +5.00 % [+4.00, +6.00]  +3 %  ok",
-        f"E (shown only)      {MISSING}       {MISSING}       {MISSING}                       +3 %  regressed",
+        "metric              base    candidate  change                  margin  verdict",
+        "\N{BOX DRAWINGS LIGHT HORIZONTAL}" * 80,
+        "Energy (estimated)  10.0 J  10.5 J     +5.00 % [+4.00, +6.00]  +3 %    ok",
+        f"E (shown only)      {MISSING}       {MISSING}          {MISSING}                       +3 %    regressed",
         "not valid: basis: gpu and package",
         "new against old: 10 pairs in 3 starts, 2 gating metrics at alpha 0.05, basis gpu",
         "it broke",

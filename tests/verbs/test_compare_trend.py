@@ -87,6 +87,37 @@ def test_people_see_the_runs_and_the_judgement(history: list[Path]) -> None:
     assert "left out: run-03" in result.stdout
 
 
+def test_estimates_are_told_as_such_and_their_change_is_as_wide_as_both_may_be_off(tmp_path: Path) -> None:
+    runs = []
+    for index, power_w in enumerate((20.0, 18.0)):
+        run = make_run(tmp_path, f"run-{index}", readings=False, power_w=power_w, method="model_estimate")
+        run.write_summary(summarize(run) | {"valid": True})
+        runs.append(run.path)
+    found = json.loads(ipw("compare", *runs, "--json").stdout)
+    energy, latency = (
+        next(r for r in found["rows"] if r["metric"] == m) for m in ("energy_per_query_j", "latency_mean_s")
+    )
+    assert (found["estimated"], energy["estimated"], latency["estimated"]) == (True, True, False)
+    assert energy["change"] == pytest.approx(-0.1)
+    assert energy["low"] < -0.45
+    assert energy["high"] > 0.55
+    shown = ipw("compare", *runs).stdout
+    assert "Energy per query (estimated)" in shown
+    assert "-10 % [" in shown
+    assert "estimated from load" in shown
+    chart = tmp_path / "trend.svg"
+    assert "estimated" in ipw("trend", *runs, "--chart", chart).stdout
+    assert "estimated" in chart.read_text()
+    assert json.loads(ipw("trend", *runs, "--json").stdout)["estimated"] is True
+
+
+def test_runs_are_compared_under_the_names_that_are_given(history: list[Path]) -> None:
+    shown = ipw("compare", f"ours={history[0]}", f"theirs={history[12]}").stdout
+    assert "ours" in shown.splitlines()[2]
+    assert "theirs" in shown.splitlines()[2]
+    assert "no name and run" in refusal(ipw("compare", f"={history[0]}", history[1]))
+
+
 def test_an_unknown_metric_is_refused(history: list[Path]) -> None:
     assert "there is no metric 'happiness'" in refusal(ipw("trend", *history[:3], "--metric", "happiness"))
 

@@ -10,6 +10,7 @@ from ipw.metrics.definitions import DEFINITIONS
 from ipw.metrics.derived import Derived
 from ipw.metrics.metric import number
 from ipw.reports.text import scale_for, value_text
+from ipw.runs.readings import is_estimate
 from ipw.runs.recorded import part_of
 
 FAR = 1.25
@@ -67,7 +68,8 @@ def _compared(name: str, repeats: Sequence[Repeat]) -> list[str]:
     scale = scale_for(definition.unit, [number(each.metric.get("value")) for each in repeats])
 
     def text(each: Repeat) -> str:
-        return f"{value_text(each.metric, scale)} {scale.unit}"
+        mark = " (estimated)" if is_estimate(each.metric.get("method")) else ""
+        return f"{value_text(each.metric, scale)} {scale.unit}{mark}"
 
     what = definition.label[:1].lower() + definition.label[1:]
     others = [each for each in repeats if each not in far]

@@ -64,8 +64,9 @@ def method_notes(rows: Sequence[tuple[str, Summary]]) -> Iterator[str]:
     targets = {number(e.get("target_loss")) for _, s in rows for e in Derived(s).by_method.values()} - {None}
     if len(targets) == 1:
         yield f"To loss: down to a training loss of {targets.pop():.3g}."
-    wholes = {str(summary.get("run_id")): summary["whole_run"] for _, summary in rows if "whole_run" in summary}
-    for run_id, metrics in wholes.items():
+    wholes = {str(summary.get("run_id")): summary for _, summary in rows if "whole_run" in summary}
+    for run_id, summary in wholes.items():
+        metrics, mark = summary["whole_run"], " (estimated)" if Derived(summary).is_estimated else ""
         total, seconds = (quantity(part_of(metrics, name)) for name in ("energy_j", "duration_s"))
         of = f"The whole of {clean(run_id, 60)}" if len(wholes) > 1 else "The whole run"
-        yield f"{of}, with what is in no step: {total} in {seconds}."
+        yield f"{of}, with what is in no step: {total}{mark} in {seconds}."
