@@ -105,6 +105,12 @@ DEFAULTS = defaults_of(Parameters)
     "--dtype", default=DEFAULTS["dtype"], show_default=True, help="auto is the model's own; bfloat16, float32, …"
 )
 @click.option("--mask-token", "mask_id", type=int, help="The mask token's id, where config.json does not say it.")
+@click.option("--revision", help="Of a model on the hub: a branch, a tag or a commit.")
+@click.option(
+    "--trust-remote-code",
+    is_flag=True,
+    help="Run the code that comes with a model which is no LLaDA or Dream, and no Llama, Qwen … without a causal mask.",
+)
 @SENSORS
 @IDLE
 @LABEL

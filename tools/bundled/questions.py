@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 HELD_OUT_SHARE = 0.10
+TRIES = 200
+"""Draws for each question that is wanted, before a task is taken to have no more."""
 
 
 class Question(NamedTuple):
@@ -115,3 +117,22 @@ def held_out_questions(each: int, seed: int) -> list[Question]:
                 chosen.setdefault(question.key, question)
         columns.append(list(chosen.values()))
     return [question for row in zip(*columns, strict=True) for question in row]
+
+
+def validation_questions(each: int, seed: int, asked: Iterable[Question]) -> list[Question]:
+    """Up to `each` held-out questions a task, none of a key that is in `asked`: to look at while a model is trained.
+
+    A task that has too few of them, as `mul` has, has what there is.
+    """
+    rng = random.Random(seed)
+    known = {(question.subject, question.key) for question in asked}
+    chosen: dict[tuple[str, str], Question] = {}
+    for name, (make, _) in TASKS.items():
+        found = 0
+        for _ in range(TRIES * each):
+            question = make(rng)
+            mine = (name, question.key)
+            if found < each and held_out(question) and mine not in known and mine not in chosen:
+                chosen[mine] = question
+                found += 1
+    return list(chosen.values())

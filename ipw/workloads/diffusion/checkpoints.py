@@ -62,7 +62,9 @@ def open_checkpoint(folder: Path, config: Mapping[str, Any], dtype: str, device:
             transformers.Qwen2ForCausalLM, transformers.Qwen2Config.from_dict(known), folder, str, dtype, device
         )
     try:
-        model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, attn_implementation=ATTENTION)
+        model = transformers.AutoModelForCausalLM.from_pretrained(
+            folder, dtype=dtype, attn_implementation=ATTENTION, trust_remote_code=False
+        )
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise UsageError(f"cannot load {folder}: {_first_line(error)}", "was the folder copied whole?") from None
     return model.to(device).eval()

@@ -13,7 +13,7 @@ from ipw.clock import now_ns
 from ipw.errors import UsageError
 from ipw.workloads.diffusion.answer import DecodedAnswer, Predicted, Steps, Wanted
 from ipw.workloads.diffusion.selection import Ints
-from ipw.workloads.diffusion.settings import Settings, settings_of
+from ipw.workloads.diffusion.settings import Settings, check_whole, settings_of
 from ipw.workloads.diffusion.subject import Subject
 
 if TYPE_CHECKING:
@@ -98,6 +98,7 @@ def decode_batch(
     """
     import torch
 
+    check_whole(model.whole, s)
     running, done = [], {}
     for number, prompt in enumerate(prompts):
         answer = DecodedAnswer(prompt, model.mask, s)
@@ -192,8 +193,7 @@ class Passes:
             buffers = DynamicCache()
             buffers.update = self._update
             options = {"use_cache": True, "past_key_values": buffers}
-        hidden = self.model.model.get_decoder()(input_ids=ids, position_ids=at, **options).last_hidden_state
-        return hidden, filled
+        return self.model.states(ids, at, options), filled
 
     def only(self, rows: Sequence[int]) -> None:
         """Go on with these sequences alone."""

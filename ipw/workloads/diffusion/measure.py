@@ -18,8 +18,8 @@ from ipw.workloads.diffusion.methods import Method, methods_of
 from ipw.workloads.diffusion.parameters import Parameters
 from ipw.workloads.diffusion.run import Arm, Asked, asked_of
 from ipw.workloads.diffusion.run import run_diffusion as run_workload
-from ipw.workloads.diffusion.settings import SCHEDULED, Settings
-from ipw.workloads.diffusion.subject import BUNDLED, Subject, find, opened
+from ipw.workloads.diffusion.settings import SCHEDULED, Settings, check_whole
+from ipw.workloads.diffusion.subject import BUNDLED, Found, Subject, find, opened
 from ipw.workloads.lm.parameters import Parameters as Questions
 from ipw.workloads.lm.plan import Plan, plan
 from ipw.workloads.lm.scoring.answers import DEFERRED
@@ -50,13 +50,18 @@ def measure_diffusion(
 ) -> tuple[list[RunDir], list[str], bool]:
     """Measure; returns a run for each method and repetition, what failed in words, and whether it was interrupted."""
     planned = _planned(parameters)
-    found = find(parameters.model, parameters.mask_id)
+    found = find(
+        parameters.model, parameters.mask_id,
+        trust_remote_code=parameters.trust_remote_code, revision=parameters.revision,
+    )  # fmt: skip
     one_block = found.name == BUNDLED or found.shift
     settings = [parameters.settings(method, one_block=one_block) for method in methods]
+    for numbers in settings:
+        check_whole(bool(found.own_code), numbers)
     subject = opened(found, dtype=parameters.dtype, device=parameters.device)
     if subject.tokenizer is None:
         raise UsageError(f"{found.folder} has no tokenizer, so no question can be asked", "copy tokenizer.json there")
-    _tell(planned, methods, settings, parameters, audience)
+    _tell(found, planned, methods, settings, parameters, audience)
     asked = asked_of(planned.dataset.questions, subject, parameters.seed)
     series = {"id": secrets.token_hex(4), "levels": [], "repeat": repeat} if repeat > 1 else None
     runs: list[RunDir] = []
@@ -124,19 +129,28 @@ def _planned(parameters: Parameters) -> Plan:
 
 
 def _tell(
-    planned: Plan, methods: Sequence[Method], settings: Sequence[Settings], parameters: Parameters, audience: Audience
-) -> None:
+    found: Found, planned: Plan, methods: Sequence[Method], settings: Sequence[Settings], parameters: Parameters,
+    audience: Audience,
+) -> None:  # fmt: skip
     """Say what will be asked and how; and what was given in vain."""
     dataset, numbers = planned.dataset, settings[0]
     count = len(dataset.questions)
     named = ", ".join(method.name for method in methods)
-    told = [
+    own = found.own_code
+    told = (
+        [f"mind: code that comes with {found.name} runs here: {own['digest']} ({', '.join(own['files'])})"]
+        if own
+        else []
+    )
+    told += [
         f"{count:,} question{'s'[: count != 1]} of {dataset.name}, scored by {planned.scorer}: {planned.scorer_reason}",
         f"answers of {numbers.length} tokens in blocks of {numbers.block_length}, by {named}",
         *dataset.notes,
     ]
     if parameters.steps is not None and not any(method.sampler in SCHEDULED for method in methods):
         told.append("mind: --steps says nothing here: these methods take as many steps as they need")
+    if parameters.trust_remote_code and not own:
+        told.append("mind: --trust-remote-code says nothing here: no code of this model is needed, and none runs")
     for line in told:
         audience.say(line)
 

@@ -56,6 +56,10 @@ class Parameters:
     device: str = "auto"
     dtype: str = "auto"
     mask_id: int | None = None
+    trust_remote_code: bool = False
+    """Whether code that comes with the model may run, where nothing else can read it."""
+    revision: str | None = None
+    """Of a model on the hub."""
 
     @property
     def length(self) -> int:

@@ -111,6 +111,15 @@ def check_relaxed(relaxed: float, threshold: float) -> None:
         )
 
 
+def check_whole(whole: bool, s: Settings) -> None:
+    """Raise UsageError where a cache wants parts of passes of a model that gives only whole ones."""
+    if whole and s.cache != "none":
+        raise UsageError(
+            "a model that runs by code of its own gives only whole passes, and a cache needs parts of them",
+            "--method greedy,threshold,local-leap",
+        )
+
+
 def _check_geometry(s: Settings) -> None:
     if s.length < 1:
         raise UsageError(f"an answer of {s.length} tokens has no room", "--answer-length must be 1 or more")

@@ -13,6 +13,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ipw.errors import MissingExtraError, UsageError
 from ipw.workloads.diffusion.checkpoints import open_checkpoint, read_config
+from ipw.workloads.diffusion.own_code import (
+    KNOWN,
+    check_own_code,
+    check_pinned,
+    needs_own_code,
+    open_own_code,
+    own_code,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -43,14 +51,26 @@ class Subject:
     """`None` where the folder has none: then token ids can be decoded, and no questions asked."""
     facts: dict[str, Any]
     """For the manifest."""
+    whole: bool = False
+    """Whether only whole passes can be asked for: the model runs by code of its own."""
 
     @property
     def device(self) -> torch.device:
         """Where it runs."""
         return self.model.device
 
+    def states(self, ids: torch.Tensor, at: torch.Tensor, options: Mapping[str, Any]) -> torch.Tensor:
+        """Last hidden states of tokens [sequences, positions] at places `at`; the logits of a model of its own code."""
+        if self.whole:
+            logits: torch.Tensor = self.model(input_ids=ids).logits
+            return logits
+        hidden: torch.Tensor = self.model.get_decoder()(input_ids=ids, position_ids=at, **options).last_hidden_state
+        return hidden
+
     def head(self, hidden: torch.Tensor) -> torch.Tensor:
         """Logits of hidden states."""
+        if self.whole:
+            return hidden
         found: torch.Tensor = self.model.get_output_embeddings()(hidden)
         return found
 
@@ -92,6 +112,8 @@ class Found(NamedTuple):
     folder: Path
     config: dict[str, Any]
     mask: int
+    own_code: dict[str, Any] | None = None
+    """Files and digest of the code that comes with the model, where that is what runs it."""
 
     @property
     def shift(self) -> bool:
@@ -99,18 +121,36 @@ class Found(NamedTuple):
         return self.config.get("model_type") == "Dream" or bool(self.config.get("ipw_shift"))
 
 
-def load(name: str | Path, *, dtype: str = "auto", device: str = "auto", mask_id: int | None = None) -> Subject:
-    """Load the bundled `diffusion`, a folder, or a model of the Hugging Face hub. Raises UsageError."""
-    return opened(find(name, mask_id), dtype=dtype, device=device)
+def load(
+    name: str | Path,
+    *,
+    dtype: str = "auto",
+    device: str = "auto",
+    mask_id: int | None = None,
+    trust_remote_code: bool = False,
+    revision: str | None = None,
+) -> Subject:
+    """Load the bundled `diffusion`, a folder, or a model of the Hugging Face hub. Raises UsageError.
+
+    Code that comes with a model is run where `trust_remote_code` says so, and only if nothing else can read it.
+    """
+    found = find(name, mask_id, trust_remote_code=trust_remote_code, revision=revision)
+    return opened(found, dtype=dtype, device=device)
 
 
-def find(name: str | Path, mask_id: int | None = None) -> Found:
+def find(
+    name: str | Path, mask_id: int | None = None, *, trust_remote_code: bool = False, revision: str | None = None
+) -> Found:
     """Find a model and refuse what is no masked diffusion model. Raises UsageError."""
     if not (find_spec("torch") and find_spec("transformers")):
         raise MissingExtraError("decoding a masked diffusion model", "torch")
-    folder = _folder(name)
+    folder = _folder(name, revision, trusted=trust_remote_code)
     config = read_config(folder)
-    return Found(str(name), folder, config, _mask(folder, config, str(name), mask_id))
+    own = None
+    if needs_own_code(config):
+        check_own_code(str(name), folder, config, trusted=trust_remote_code)
+        own = own_code(folder) | ({"revision": revision} if revision else {})
+    return Found(str(name), folder, config, _mask(folder, config, str(name), mask_id, own_code=own is not None), own)
 
 
 def opened(found: Found, *, dtype: str = "auto", device: str = "auto") -> Subject:
@@ -120,8 +160,9 @@ def opened(found: Found, *, dtype: str = "auto", device: str = "auto") -> Subjec
 
     logging.disable_progress_bar()
     folder, config = found.folder, found.config
-    model = open_checkpoint(folder, config, _known_dtype(dtype), _known_device(device))
-    tokenizer = _tokenizer(folder, config)
+    load_weights = open_own_code if found.own_code else open_checkpoint
+    model = load_weights(folder, config, _known_dtype(dtype), _known_device(device))
+    tokenizer = _tokenizer(folder, config, trusted=bool(found.own_code))
     parameters = sum(weight.numel() for weight in model.parameters())
     if parameters < SMALL:
         torch.set_num_threads(1)
@@ -139,11 +180,15 @@ def opened(found: Found, *, dtype: str = "auto", device: str = "auto") -> Subjec
             "device": str(model.device),
             "predicts": "the next position" if found.shift else "its own position",
             "digest": _digest(folder),
+            **({"own_code": found.own_code} if found.own_code else {}),
         },
+        whole=bool(found.own_code),
     )
 
 
-def _folder(name: str | Path) -> Path:
+def _folder(name: str | Path, revision: str | None, *, trusted: bool) -> Path:
+    hub = name != BUNDLED and not Path(name).is_dir() and str(name).count("/") == 1
+    check_pinned(str(name), revision, hub=hub, trusted=trusted)
     if name == BUNDLED:
         return Path(str(files("ipw") / "data" / "diffusion"))
     if Path(name).is_dir():
@@ -159,8 +204,9 @@ def _folder(name: str | Path) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
+    wanted = ["*.json", "*.safetensors", "*.txt", "*.jinja", *(["*.py"] if trusted else [])]
     try:
-        return Path(snapshot_download(str(name), allow_patterns=["*.json", "*.safetensors", "*.txt", "*.jinja"]))
+        return Path(snapshot_download(str(name), revision=revision, allow_patterns=wanted))
     except (OSError, ValueError, HfHubHTTPError, LocalEntryNotFoundError) as error:
         reason = str(error).strip().splitlines()
         raise UsageError(
@@ -202,18 +248,14 @@ def _digest(folder: Path) -> str | None:
     return f"sha256:{whole.hexdigest()}"
 
 
-def _mask(folder: Path, config: dict[str, Any], name: str, given: int | None) -> int:
+def _mask(folder: Path, config: dict[str, Any], name: str, given: int | None, *, own_code: bool) -> int:
     """Find the mask token's number, and refuse what is no masked diffusion model."""
     kind, mask = config.get("model_type"), config.get("mask_token_id") if given is None else given
     if kind == "diffusion_gemma":
         raise UsageError(
             f"{name} starts from noise, not from masks: the methods here do not apply", "give a LLaDA or a Dream"
         )
-    if kind not in ("llada", "Dream") and config.get("is_causal") is not False:
-        if config.get("auto_map"):
-            raise UsageError(
-                f"{name} comes with code of its own, which is never run here", "give a LLaDA or a Dream, or convert it"
-            )
+    if kind not in KNOWN and config.get("is_causal") is not False and not own_code:
         raise UsageError(
             f"{name} predicts the next token: it is no masked diffusion model", f"ipw run lm --model {folder}"
         )
@@ -224,14 +266,17 @@ def _mask(folder: Path, config: dict[str, Any], name: str, given: int | None) ->
     return mask
 
 
-def _tokenizer(folder: Path, config: dict[str, Any]) -> Any:
+def _tokenizer(folder: Path, config: dict[str, Any], *, trusted: bool) -> Any:
     import transformers
 
     if not (folder / "tokenizer_config.json").is_file() and not (folder / "tokenizer.json").is_file():
         return None
     kinds = {"llada": transformers.PreTrainedTokenizerFast, "Dream": transformers.Qwen2TokenizerFast}
     try:
-        return kinds.get(str(config.get("model_type")), transformers.AutoTokenizer).from_pretrained(folder)
+        kind = kinds.get(str(config.get("model_type")))
+        if kind is not None:
+            return kind.from_pretrained(folder)
+        return transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=trusted)
     except (OSError, ValueError, KeyError) as error:
         raise UsageError(f"the tokenizer of {folder} cannot be read: {error}", "was the folder copied whole?") from None
 
