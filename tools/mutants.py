@@ -19,7 +19,7 @@ import tempfile
 import time
 import tomllib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mutation import Mutant, mutants_of
@@ -27,12 +27,31 @@ from mutation_tests import Known, Learning, Tests, asked
 from mutation_trial import Trial, Trials, forked, run_pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-FILES: tuple[str, ...] = ("ipw/energy/**/*.py", "ipw/runs/**/*.py", "ipw/gate/*.py")
+FILES: dict[str, tuple[str, ...]] = {
+    "energy": ("ipw/energy/**/*.py",),
+    "runs": ("ipw/runs/**/*.py",),
+    "gate": ("ipw/gate/*.py",),
+    "profilers": ("ipw/profilers/**/*.py",),
+    "client": ("ipw/workloads/lm/http/*.py",),
+}
+"""By part of the code."""
 PICTURES = {"trend_chart.py"}
 """Whose numbers are places on a page."""
-TESTS: tuple[str, ...] = tuple(f"tests/{folder}/test_*.py" for folder in ("energy", "runs", "gate"))
-TESTS += ("tests/test_gate*.py", "tests/test_merge.py", "tests/verbs/test_compare_trend.py")
-TESTS += ("tests/metrics/test_*.py", *(f"tests/workloads/lm/test_{name}.py" for name in ("arrivals", "score_run")))
+DECIDES = (
+    *(f"tests/{folder}/test_*.py" for folder in ("energy", "runs", "gate", "metrics")),
+    *("tests/test_gate*.py", "tests/test_merge.py", "tests/verbs/test_compare_trend.py"),
+    *(f"tests/workloads/lm/test_{name}.py" for name in ("arrivals", "score_run")),
+)
+CLIENT = (
+    *("any_stream", "client", "completion", "content_coding", "dialects", "http_*", "refusals", "reply_limits"),
+    *("server_url", "sse", "timings"),
+)
+TESTS: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("energy", "runs", "gate"), DECIDES),
+    "profilers": ("tests/profilers/test_*.py",),
+    "client": tuple(f"tests/workloads/lm/test_{name}.py" for name in CLIENT),
+}
+"""Which are asked."""
 EQUIVALENT = "equivalent"
 Equivalent = dict[tuple[str, str], str]
 """By file and line as changed: why that changes nothing."""
@@ -54,17 +73,19 @@ def files_of(patterns: Sequence[str], copy: Path) -> list[Path]:
     return list(dict.fromkeys(path for path in found if path.name not in PICTURES))
 
 
-def learnt(path: Path, copy: Path, only: Sequence[str]) -> Tests:
+def learnt(path: Path, copy: Path, rooms: Sequence[str], only: Sequence[str], until: float) -> Tests:
     """Learn what is not known yet, a test file at a time, each in a fork: no more is lost than one when it is ended."""
     known = Known(path, copy)
-    test_files = [file for file in files_of(TESTS, copy) if any(part in str(file) for part in only)]
+    patterns = [pattern for room in rooms for pattern in TESTS[room]]
+    test_files = [file for file in files_of(patterns, copy) if any(part in str(file) for part in only)]
+    every = [pattern for patterns in FILES.values() for pattern in patterns]
     stale = known.stale(test_files)
     for count, test_file in enumerate(stale, 1):
         began, found = time.monotonic(), copy / "learnt.json"
         found.unlink(missing_ok=True)
 
         def job(test_file: Path = test_file, found: Path = found) -> int:
-            plugin = Learning(copy, files_of(FILES, copy))
+            plugin = Learning(copy, files_of(every, copy))
             code = run_pytest([str(test_file.relative_to(copy))], plugin)
             plugin.keep(found)
             return code
@@ -73,6 +94,8 @@ def learnt(path: Path, copy: Path, only: Sequence[str]) -> Tests:
         if code not in {0, 1, 5}:
             sys.exit(f"{test_file.relative_to(copy)} does not run: pytest ends with {code}")
         known.learn(test_file, Learning.kept(found))
+        if time.monotonic() > until and count < len(stale):
+            sys.exit(f"learnt {count} of {len(stale)} files of tests; the next call learns the rest")
         print(f"learnt {count} of {len(stale)} files of tests: {test_file.name}, {time.monotonic() - began:.0f} s")
     return known.tests(test_files)
 
@@ -88,7 +111,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Samples mutants of the code that decides, and lists the survivors.")
     parser.add_argument("--n", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--minutes", type=float, default=600.0, help="begin no further one after so long")
+    parser.add_argument("--minutes", type=float, default=600.0, help="begin nothing further after so long")
+    parser.add_argument("--rooms", default="energy,runs,gate", help=f"parts of the code, of {', '.join(FILES)}")
     parser.add_argument("--only", default="", help="files whose path holds one of these, with commas between")
     parser.add_argument("--tests", default="", help="the same, of tests: ask no others")
     parser.add_argument("--unchanged", action="store_true", help="change nothing: all must survive, or tests are shaky")
@@ -98,6 +122,7 @@ def main() -> None:
     )
     options = parser.parse_args()
     os.nice(3)
+    until = time.monotonic() + 60 * options.minutes
     os.environ |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     import numpy as np  # noqa: F401 - the forks share them
@@ -108,24 +133,26 @@ def main() -> None:
         os.chdir(copy)
         sys.path.insert(0, str(copy))
         os.environ["PYTHONPATH"] = str(copy)
-        every = [mutant for path in files_of(FILES, copy) for mutant in mutants_of(path, copy)]
-        every = [mutant for mutant in every if any(part in mutant.file for part in options.only.split(","))]
-        tests = learnt(options.learned.absolute(), copy, options.tests.split(","))
+        rooms = options.rooms.split(",")
+        room_of = {path: room for room in rooms for path in files_of(FILES[room], copy)}
+        places = [mutant for path in room_of for mutant in mutants_of(path, copy)]
+        every = [mutant for mutant in places if any(part in mutant.file for part in options.only.split(","))]
+        tests = learnt(options.learned.absolute(), copy, rooms, options.tests.split(","), until)
         failed = [test for test, told in tests.items() if not told["ok"]]
         print(f"{len(tests)} tests; not asked, since they fail or skip unchanged: {len(failed)}")
         sample = random.Random(options.seed).sample(every, min(options.n, len(every)))
         same = equivalents(ROOT / "tools/equivalent_mutants.toml")
-        places = {(mutant.file, mutant.becomes) for path in files_of(FILES, copy) for mutant in mutants_of(path, copy)}
-        for file, becomes in same.keys() - places:
+        mine = {(file, becomes) for file, becomes in same if copy / file in room_of}
+        for file, becomes in mine - {(mutant.file, mutant.becomes) for mutant in places}:
             print(f"no longer a change that could be made, take it out of the table: {file}: {becomes}")
         if options.doubt:
             sample, same = [mutant for mutant in every if (mutant.file, mutant.becomes) in same], {}
         if options.unchanged:
             sample = [mutant._replace(new=mutant.old) for mutant in sample]
-        ends = tried(copy, sample, tests, same, 60 * options.minutes)
+        ends = tried(copy, sample, room_of, tests, same, until)
         print(f"seed {options.seed}, {sum(map(Counter.total, ends.values()))} of {len(every)} places")
         for room, counts in [*sorted(ends.items()), ("all", sum(ends.values(), Counter()))]:
-            print(f"{room:6} {score(counts)}  {dict(counts)}")
+            print(f"{room:9} {score(counts)}  {dict(counts)}")
 
 
 def score(counts: Counter[str]) -> str:
@@ -136,15 +163,18 @@ def score(counts: Counter[str]) -> str:
 
 
 def tried(
-    copy: Path, sample: Sequence[Mutant], tests: Tests, same: Equivalent, seconds: float
+    copy: Path,
+    sample: Sequence[Mutant],
+    room_of: Mapping[Path, str],
+    tests: Tests,
+    same: Equivalent,
+    until: float,
 ) -> dict[str, Counter[str]]:
     """Try each, print who survives, and count the ends by part of the code."""
     ends: dict[str, Counter[str]] = {}
-    until = time.monotonic() + seconds
 
     def tell(mutant: Mutant, end: str) -> bool:
-        room = mutant.file.split("/")[1]
-        ends.setdefault(room if room in {"energy", "runs"} else "gate", Counter())[end] += 1  # verbs: the gate's
+        ends.setdefault(room_of[copy / mutant.file], Counter())[end] += 1
         count, change = sum(map(Counter.total, ends.values())), f"{mutant.old!r} -> {mutant.new!r}"
         if end in {"SURVIVED", "NO TEST", "broke"}:
             print(f"{count:4} {end} {mutant.file}:{mutant.line}: {change}: {mutant.becomes}")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from ipw.energy.arrays import Floats
 from ipw.energy.curve import Z95, Curve
 from ipw.energy.steps import by_work
-from ipw.energy.steps.by_work import measured
-from ipw.energy.steps.step_costs import in_ticks
+from ipw.energy.steps.by_work import TickDrawn, measured
+from ipw.energy.steps.step_costs import Costs, in_ticks
 from ipw.energy.steps.steps import Steps
-from ipw.energy.steps.work import COSTS
+from ipw.energy.steps.work import COSTS, Work
 from ipw.energy.timeline import Spans
 
 SECOND = 1_000_000_000
@@ -91,6 +92,103 @@ def test_what_steps_have_is_spread_evenly_over_their_time_and_summed_by_tick() -
     found = in_ticks(steps((0.5, 1.5), (1.5, 3.5)), np.array([[10.0, 20.0], [1.0, 0.0]]), np.arange(5) * SECOND)
     assert found[0].tolist() == pytest.approx([5, 5 + 5, 10, 5])
     assert found[1].tolist() == pytest.approx([0.5, 0.5, 0, 0])
+
+
+VAR = np.array([1.0, 2.0, 4.0, 8.0])
+"""J², of the energy up to each knot of three ticks."""
+
+
+def done(*rows: tuple[int, int, float], n: int) -> Work:
+    """(step, unit, joules of a step's cost) of each entry."""
+    step, unit = (np.array([row[k] for row in rows]) for k in (0, 1))
+    entry = np.zeros((4, len(rows)))
+    entry[0] = [row[2] for row in rows]
+    sums = np.stack([np.bincount(step, each, n) for each in entry])
+    ones = np.ones(n)
+    return Work(unit, step, entry, np.zeros(len(rows), bool), sums, ones, ones, 0 * ones)
+
+
+def timing(made: Steps, work: Work, *, own: float = 0.0, apart: tuple[float, float, float] = (1, 1, 1)) -> list[float]:
+    """Variance of each owner's energy from timing, where a step departs by `own` of its cost squared."""
+    where = curve(10, 10, 10)
+    costs = Costs(np.array([1.0, 0, 0, 0]), np.zeros((4, 4)), 0.0, 0.0, np.array(apart, float), 0.0)
+    per_step, n = work.step[0], made.end_ns.size
+    own_j2 = in_ticks(made, own * per_step**2, where.t_ns)[0]
+    drawn = TickDrawn(np.ones(3), np.zeros(3), np.full(n, own), VAR, np.full(3, 10.0), own_j2)
+    owners = int(work.entry_unit.max()) + 1
+    return by_work._timing_variance(where, made, work, costs, drawn, work.entry[0], per_step, owners).tolist()
+
+
+def test_an_owner_is_as_vague_as_the_knots_at_which_its_share_changes() -> None:
+    each = steps((0, 1), (1, 2), (2, 3))
+    one_after_the_other = done((0, 0, 10), (1, 0, 10), (2, 1, 10), n=3)
+    assert timing(each, one_after_the_other) == pytest.approx([1 + 4, 4 + 8])
+    with_a_pause = done((0, 0, 10), (1, 1, 10), (2, 0, 10), n=3)
+    assert timing(each, with_a_pause) == pytest.approx([1 + 2 + 4 + 8, 2 + 4])
+    halves = done((0, 0, 5), (0, 1, 5), (1, 0, 10), (2, 0, 5), (2, 1, 5), n=3)
+    assert timing(each, halves) == pytest.approx([(1 + 2 + 4 + 8) / 4, (1 + 2 + 4 + 8) / 4])
+    turned = done((2, 0, 10), (0, 1, 10), (1, 1, 10), n=3)
+    assert timing(each, turned) == pytest.approx([4 + 8, 1 + 4])
+
+
+def test_of_two_steps_in_a_tick_each_is_as_vague_as_half_of_their_difference() -> None:
+    made = steps((0, 0.5), (0.5, 1), (1, 2), (2, 3))
+    work = done((0, 0, 4), (1, 1, 4), (2, 2, 9), (3, 2, 9), n=4)
+    knots = [(1 + 2) / 4, (1 + 2) / 4, 2 + 8]
+    own = 0.01 * 4**2 / 2  # the variance of one, given their sum
+    assert timing(made, work, own=0.01) == pytest.approx([knots[0] + own, knots[1] + own, knots[2]])
+    assert timing(made, work, own=0.01, apart=(3, 1, 1)) == pytest.approx([knots[0] + 3 * own, knots[1] + 3 * own, 10])
+    # those who share one step share its departure, which their tick has told
+    shared = done((0, 0, 3), (0, 1, 1), (1, 0, 3), (1, 1, 1), (2, 2, 9), (3, 2, 9), n=4)
+    assert timing(made, shared, own=0.01) == pytest.approx([9 / 16 * 3, 1 / 16 * 3, 10])
+
+
+def test_what_costs_leave_open_is_how_an_owner_changes_with_them_while_each_step_keeps_its_joules() -> None:
+    rng = np.random.default_rng(1)
+    step, unit = np.repeat(np.arange(6), 3), np.tile(np.arange(3), 6)
+    entry = rng.uniform(1, 5, (4, 18))
+    sums = np.stack([np.bincount(step, row, 6) for row in entry])
+    ones = np.ones(6)
+    work = Work(unit, step, entry, np.zeros(18, bool), sums, ones, ones, 0 * ones)
+    joules, drew = np.array([3.0, 1.0, 0.5, 0.2]), rng.uniform(0.8, 1.2, 6)
+    root = rng.uniform(-0.1, 0.1, (4, 4))
+    costs = Costs(joules, root @ root.T, 0.0, 0.0, ones, 0.0)
+    kept_j = (joules @ sums) * drew
+
+    def owned(having: Floats) -> Floats:
+        return np.bincount(unit, (having @ entry) * (kept_j / (having @ sums))[step], 3)
+
+    small = 1e-6
+    slopes = np.array([(owned(joules + small * one) - owned(joules - small * one)) / (2 * small) for one in np.eye(4)])
+    expected = np.einsum("dn,de,en->n", slopes, costs.cov, slopes)
+    found = by_work._variance(work, costs, (joules @ entry) * drew[step], joules @ sums, drew, 3)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_units_of_others_are_as_likely_none_as_twice_as_many() -> None:
+    work = done((0, 0, 1), (0, 1, 1), (1, 0, 1), (1, 1, 1), n=2)
+    # beside two in each step, two others bear half: from none to all of that, uniform
+    assert by_work._vague(2.0, work) == pytest.approx(0.5 / np.sqrt(3))
+    assert by_work._vague(0.0, work) == 0
+
+
+def test_knots_closer_together_than_steps_end_are_left_out_but_for_gaps_edges_and_the_last() -> None:
+    made = curve(*range(1, 13), gaps=((5, 7),))
+    coarse = by_work._coarse(made, steps((0, 4), (4, 8), (8, 12)), (round(1.5 * SECOND), 10 * SECOND))
+    assert (coarse.t_ns / SECOND).tolist() == [0, 1, 2, 4, 5, 7, 8, 9, 10, 12]
+    np.testing.assert_array_equal(coarse.energy_j, made.energy_j[np.isin(made.t_ns, coarse.t_ns)])
+    assert coarse.t_err_ns.size == coarse.t_ns.size
+    assert by_work._coarse(made, steps((0, 1), (1, 2)), (0, 12 * SECOND)) is made
+    every_other = by_work._coarse(curve(*range(1, 13)), steps((0, 1.1), (2, 3.1)), (0, 12 * SECOND))
+    assert (every_other.t_ns / SECOND).tolist() == [0, 2, 4, 6, 8, 10, 11, 12]
+
+
+def test_costs_are_told_with_intervals_that_never_begin_below_nothing() -> None:
+    cov = np.diag([0.01, 4.0, 0.0, 0.0])
+    told = by_work._told(Costs(np.array([2.0, 1.0, 3.0, 0.0]), cov, 0.0, 0.0, np.ones(1), 0.0))
+    assert told.keys() == {"step", "token"}  # the others were not looked for
+    assert told["step"] == pytest.approx((2, 2 - 0.1 * Z95, 2 + 0.1 * Z95))
+    assert told["token"] == pytest.approx((1, 0, 1 + 2 * Z95))
 
 
 def test_context_is_the_last_of_the_costs() -> None:
