@@ -80,7 +80,13 @@ def test_a_tick_has_what_its_steps_did_what_was_drawn_above_idle_and_how_vague_t
     curve = Curve(t, np.array([0.0, 10, 30, 60, 100]), err, 0.0, np.zeros((0, 2), np.int64), ())
     none, small = np.zeros(2, np.int64), np.zeros(2, np.int32)
     steps = Steps(
-        np.array([0, 2]) * SECOND, np.array([1, 3]) * SECOND + 250_000_000, small, small, none * 1.0, none, none
+        np.array([0, 2]) * SECOND,
+        np.array([1, 3]) * SECOND + 250_000_000,
+        small,
+        small,
+        none.astype(np.float64),
+        none,
+        none,
     )
     done = work([1, 4], [0, 0])._replace(step=np.array([[1.0, 2], [4, 8], [0, 0], [100, 200]]))
     usable = np.array([True, True, True, False])

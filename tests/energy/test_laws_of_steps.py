@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from ipw.energy.arrays import sums
 from ipw.energy.steps.laws import EXACT, HELD_UP, NOTICED, Law, likeliest, others, under
 from ipw.energy.steps.step_costs import ASKED_FOR, Costs
 from ipw.energy.steps.steps import Steps
@@ -21,16 +22,18 @@ def work(*, unseen: float = 0.0) -> Work:
     step = np.repeat(np.arange(N), 2)
     entry = np.zeros((len(COSTS), 2 * N))
     entry[STEP], entry[TOKEN], entry[PROMPT, 0] = 0.5, 1.0, 100.0
-    sums = np.stack([np.bincount(step, row, N) for row in entry])
+    per_step = np.stack([sums(step, row, N) for row in entry])
     longer = np.array([1.0, 1, 1, 3])
     more = np.array([0, unseen, 0, 0])
-    return Work(np.tile([0, 1], N), step, entry, np.zeros(2 * N, bool), sums, longer, longer, more)
+    return Work(np.tile([0, 1], N), step, entry, np.zeros(2 * N, bool), per_step, longer, longer, more)
 
 
 def steps(*seconds: float) -> Steps:
     end = (np.cumsum(seconds) * SECOND).astype(np.int64)
     small, none = np.zeros(0, np.int32), np.zeros(0, np.int64)
-    return Steps(end - (np.array(seconds) * SECOND).astype(np.int64), end, small, small, none * 1.0, none, none)
+    return Steps(
+        end - (np.array(seconds) * SECOND).astype(np.int64), end, small, small, none.astype(np.float64), none, none
+    )
 
 
 def costs(misfit: float, joules: tuple[float, ...] = (1, 0, 0, 0), scatter: float = 0.1) -> Costs:

@@ -112,8 +112,8 @@ def test_where_work_always_waits_the_shortest_steps_are_those_that_only_go_on() 
 
 def test_how_long_a_token_takes_is_a_line_through_steps_whose_work_is_known() -> None:
     n = prompts.FEW_SURE
-    tokens = np.arange(n + 2) * 10.0
-    seconds = 0.02 + 0.0003 * tokens
+    tokens = 10 * np.arange(n + 2, dtype=np.float64)
+    seconds: Floats = 0.02 + 0.0003 * tokens
     longer = np.ones(n + 2, bool)
     surely = longer & (np.arange(n + 2) < n)
     assert prompts._speed(seconds, tokens, surely, longer) == pytest.approx((0.02, 0.0003))
@@ -122,9 +122,9 @@ def test_how_long_a_token_takes_is_a_line_through_steps_whose_work_is_known() ->
         assert prompts._speed(seconds, tokens, few, longer) == pytest.approx(mean)
     alike = np.full(n + 2, 50.0)
     assert prompts._speed(seconds, alike, surely, longer) == pytest.approx((0.0, seconds.sum() / alike.sum()))
-    falling = 0.05 - 0.0003 * tokens
+    falling: Floats = 0.05 - 0.0003 * tokens
     assert prompts._speed(falling, tokens, surely, longer) == pytest.approx((0.0, falling.sum() / tokens.sum()))
-    below = 0.0003 * (tokens + 10) - 0.001  # no step takes less than no time without work
+    below: Floats = 0.0003 * (tokens + 10) - 0.001  # no step takes less than no time without work
     assert prompts._speed(below, tokens + 10, surely, longer)[0] == 0
     # only those that lasted longer tell the mean, and nothing does where they did nothing
     assert prompts._speed(seconds, tokens, bools(of=n + 2), tokens == 50) == pytest.approx((0, seconds[5] / 50))

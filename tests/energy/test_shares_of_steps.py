@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ipw.energy.arrays import Floats
+from ipw.energy.arrays import Floats, sums
 from ipw.energy.curve import Z95, Curve
 from ipw.energy.steps import by_work
 from ipw.energy.steps.by_work import TickDrawn, measured
@@ -103,9 +103,9 @@ def done(*rows: tuple[int, int, float], n: int) -> Work:
     step, unit = (np.array([row[k] for row in rows]) for k in (0, 1))
     entry = np.zeros((4, len(rows)))
     entry[0] = [row[2] for row in rows]
-    sums = np.stack([np.bincount(step, each, n) for each in entry])
+    per_step = np.stack([sums(step, each, n) for each in entry])
     ones = np.ones(n)
-    return Work(unit, step, entry, np.zeros(len(rows), bool), sums, ones, ones, 0 * ones)
+    return Work(unit, step, entry, np.zeros(len(rows), bool), per_step, ones, ones, 0 * ones)
 
 
 def timing(made: Steps, work: Work, *, own: float = 0.0, apart: tuple[float, float, float] = (1, 1, 1)) -> list[float]:
@@ -116,7 +116,8 @@ def timing(made: Steps, work: Work, *, own: float = 0.0, apart: tuple[float, flo
     own_j2 = in_ticks(made, own * per_step**2, where.t_ns)[0]
     drawn = TickDrawn(np.ones(3), np.zeros(3), np.full(n, own), VAR, np.full(3, 10.0), own_j2)
     owners = int(work.entry_unit.max()) + 1
-    return by_work._timing_variance(where, made, work, costs, drawn, work.entry[0], per_step, owners).tolist()
+    found = by_work._timing_variance(where, made, work, costs, drawn, work.entry[0], per_step, owners)
+    return [float(each) for each in found]
 
 
 def test_an_owner_is_as_vague_as_the_knots_at_which_its_share_changes() -> None:
@@ -147,21 +148,21 @@ def test_what_costs_leave_open_is_how_an_owner_changes_with_them_while_each_step
     rng = np.random.default_rng(1)
     step, unit = np.repeat(np.arange(6), 3), np.tile(np.arange(3), 6)
     entry = rng.uniform(1, 5, (4, 18))
-    sums = np.stack([np.bincount(step, row, 6) for row in entry])
+    per_step = np.stack([sums(step, row, 6) for row in entry])
     ones = np.ones(6)
-    work = Work(unit, step, entry, np.zeros(18, bool), sums, ones, ones, 0 * ones)
+    work = Work(unit, step, entry, np.zeros(18, bool), per_step, ones, ones, 0 * ones)
     joules, drew = np.array([3.0, 1.0, 0.5, 0.2]), rng.uniform(0.8, 1.2, 6)
     root = rng.uniform(-0.1, 0.1, (4, 4))
     costs = Costs(joules, root @ root.T, 0.0, 0.0, ones, 0.0)
-    kept_j = (joules @ sums) * drew
+    kept_j = (joules @ per_step) * drew
 
     def owned(having: Floats) -> Floats:
-        return np.bincount(unit, (having @ entry) * (kept_j / (having @ sums))[step], 3)
+        return sums(unit, (having @ entry) * (kept_j / (having @ per_step))[step], 3)
 
     small = 1e-6
     slopes = np.array([(owned(joules + small * one) - owned(joules - small * one)) / (2 * small) for one in np.eye(4)])
     expected = np.einsum("dn,de,en->n", slopes, costs.cov, slopes)
-    found = by_work._variance(work, costs, (joules @ entry) * drew[step], joules @ sums, drew, 3)
+    found = by_work._variance(work, costs, (joules @ entry) * drew[step], joules @ per_step, drew, 3)
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
