@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from fuzz_peers import peers
 from fuzz_runs import ROOT, Case, verb, whole
 
 RECORDINGS = ROOT / "tests" / "recordings"
@@ -269,6 +270,8 @@ def _imports() -> Iterator[Case]:
         verb("import", path, "--out", out)
         verb("report", *out.iterdir(), "--page", path.parent / "page.html")
 
+    for name, (file, content) in peers().items():
+        yield _file(name, content, imported, file)
     bench = {"model_filename": "a", "model_type": "b", "n_prompt": 8, "n_gen": 4, "avg_ns": 5, "avg_ts": 1.5,
              "samples_ns": [5, 6], "samples_ts": [1.5, 1.6], "test_time": "2026-04-24T11:58:51Z"}  # fmt: skip
     yield _file("llama-bench", json.dumps([bench, bench]), imported, "bench.json")
