@@ -1,5 +1,6 @@
 """`ipw watch` and `ipw list runs` read run directories, whole or half written."""
 
+# ruff: noqa: RUF001 - the sign between a model and its load is a multiplication sign
 from __future__ import annotations
 
 import json
@@ -12,11 +13,12 @@ from reports.made_runs import make_run
 from rich.console import Console
 
 from ipw.errors import UsageError
+from ipw.metrics.summary import summarize
 from ipw.runs.directory import RunDir
 from ipw.runs.journal import JOURNAL, Journal
 from ipw.runs.live.journal import LiveJournal
 from ipw.runs.readings import READINGS, RECORD
-from ipw.verbs.list_runs import runs_in
+from ipw.verbs.list_runs import list_runs, runs_in
 from ipw.verbs.watch import Watcher, drawn, running
 
 SENSORS = [
@@ -53,6 +55,15 @@ def test_power_gauges_and_progress_of_a_running_run(tmp_path: Path) -> None:
     assert snapshot["gauges"] == {"nvml/gpu0/temperature": {"value": 62.0, "unit": "C"}}
     assert (snapshot["done"], snapshot["errors"], snapshot["accuracy"]) == (5, 1, 0.4)
     assert snapshot["tokens_per_s"] == pytest.approx(10)
+
+
+def test_what_goes_on_and_how_much_is_ahead_is_told(tmp_path: Path) -> None:
+    snapshot = Watcher(going(tmp_path, dataset={"questions": 25}, model={"name": "m"})).snapshot()
+    assert (snapshot["name"], snapshot["phase"], snapshot["of"]) == ("m", "measure", 25)
+    assert snapshot["left_s"] == pytest.approx(20 / snapshot["units_per_s"])
+    console = Console(width=100, force_terminal=False, record=True)
+    console.print(drawn(snapshot))
+    assert "5 of 25, about" in console.export_text()
 
 
 def test_a_journal_is_followed_from_where_it_was_and_a_torn_line_waits(tmp_path: Path) -> None:
@@ -97,4 +108,25 @@ def test_runs_are_listed_with_those_that_cannot_be_read(tmp_path: Path) -> None:
     assert found["a"]["what"] == "one"
     assert found["z"]["status"] == "unreadable"
     assert [run["what"] for run in found.values() if run["status"] == "running"] == ["two"]
+    assert found["a"]["accuracy"] is None
     assert json.dumps(list(found.values()))
+
+
+def test_runs_of_studies_are_listed_under_names_that_tell_them_apart(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = tmp_path / "a-study"
+    for level in (1, 8):
+        parameters = {"dataset": "bundled", "concurrency": level}
+        told = {"model": {"name": "m"}, "workload": {"kind": "lm", "parameters": parameters}}
+        run = make_run(study, f"run-{level}", readings=False, manifest=told)
+        run.write_summary(summarize(run))
+    cells = [{"key": f"{n}", "status": "done", "run": f"run-{n}"} for n in (1, 8)]
+    (study / "study.json").write_text(json.dumps({"schema_version": 1, "cells": cells}))
+    names = {Path(run["path"]).name: run["what"] for run in runs_in(tmp_path)}
+    assert names == {"run-1": "m ×1", "run-8": "m ×8"}
+    assert list_runs(out=tmp_path, as_json=False) == 0
+    shown = capsys.readouterr().out
+    assert f"{study / 'run-8'}" in shown
+    assert "75.0 %" in shown
+    assert "J a query" in shown

@@ -53,7 +53,10 @@ def runs_below(folder: Path) -> list[Chosen]:
         if (path / MANIFEST).is_file():
             found.append(Chosen(path))
         elif (path / STUDY).is_file():
-            found += of_study(path)
+            try:
+                found += of_study(path)
+            except UsageError:
+                found.append(Chosen(path))  # whoever opens it is told
     return found
 
 

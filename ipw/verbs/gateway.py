@@ -11,7 +11,7 @@ import click
 from ipw.errors import INVALID, OK
 from ipw.pipeline import finish
 from ipw.runs.directory import PAGE, RunDir
-from ipw.verbs.common.options import IDLE, JSON, OUT, SENSORS, STRICT, defaults_of
+from ipw.verbs.common.options import IDLE, JSON, LABEL, OUT, SENSORS, STRICT, defaults_of
 from ipw.verbs.common.progress import TERMINAL
 from ipw.verbs.common.terminal import console, show
 from ipw.workloads.agents.gateway.measure import GatewayParameters, measure_gateway
@@ -25,11 +25,12 @@ def gateway(
     out: Path,
     as_json: bool,
     strict: bool,
+    label: str | None = None,
     **options: Any,
 ) -> int:
     """Measure what speaks through the gateway, derive, show. Returns the command's exit code."""
     parameters = GatewayParameters(command=tuple(command), **options)
-    run, code = measure_gateway(parameters, sensors, idle_s, out, TERMINAL, quiet=as_json)
+    run, code = measure_gateway(parameters, sensors, idle_s, out, TERMINAL, quiet=as_json, label=label)
     summary = finish(run)
     if as_json:
         import json
@@ -87,6 +88,7 @@ DEFAULTS = defaults_of(GatewayParameters)
 )
 @SENSORS
 @IDLE
+@LABEL
 @OUT
 @JSON
 @STRICT

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,14 @@ from ipw.runs.journal import JOURNAL
 from ipw.runs.live.journal import LiveJournal, Standing
 from ipw.runs.live.power import LivePower
 from ipw.runs.readings import READINGS, is_estimate
+from ipw.runs.recorded import Recorded
 from ipw.studies.book import STUDY, read_study
 from ipw.verbs.common.options import JSON, RUNS
 from ipw.verbs.common.terminal import output
 
 REDRAW_S = 0.5
+PATIENCE_S = 10.0
+"""For a run to begin: its model is loaded first."""
 Watched = tuple[
     Callable[[], dict[str, Any]], Callable[[dict[str, Any]], RenderableType], Callable[[dict[str, Any]], bool]
 ]
@@ -38,6 +41,8 @@ def watch(*, path: Path, once: bool, as_json: bool) -> int:
 
     Of a study: its cells, until none waits or runs.
     """
+    if not once and not as_json:
+        _await(path)
     look, draw, goes_on = _of_study(path) if (path / STUDY).is_file() else _of_run(path)
     if as_json:
         click.echo(json.dumps(look()))
@@ -81,6 +86,15 @@ def running(path: Path) -> RunDir:
     return RunDir.open(found[0].parent)
 
 
+def _await(path: Path) -> None:
+    """Give a run that is started at this moment the time to begin."""
+    if any((path / name).is_file() for name in (STUDY, MANIFEST)):
+        return
+    until = time.monotonic() + PATIENCE_S
+    while time.monotonic() < until and not any(_status(each) == "running" for each in path.glob(f"*/{MANIFEST}")):
+        time.sleep(REDRAW_S)
+
+
 def _status(manifest: Path) -> str | None:
     try:
         return RunDir(manifest.parent).manifest().get("status")
@@ -115,7 +129,16 @@ class Watcher:
                 self._names[i]: {"value": values[i], "unit": unit} for i, unit in self._gauges.items() if i in values
             },
             **standing._asdict(),
+            **_ahead(manifest, standing),
         }
+
+
+def _ahead(manifest: Mapping[str, Any], standing: Standing) -> dict[str, Any]:
+    """Say of how many units the run is, and how long the others may take; `None` where that is not known."""
+    planned = Recorded(manifest).dataset.get("questions")
+    per_s = standing.units_per_s
+    left_s = (planned - standing.done) / per_s if planned and per_s and planned >= standing.done else None
+    return {"of": planned, "left_s": left_s}
 
 
 def drawn(snapshot: dict[str, Any]) -> Group:
@@ -131,7 +154,7 @@ def drawn(snapshot: dict[str, Any]) -> Group:
         table.add_row(Text(clean(name, 60)), Text(f"{gauge['value']:.6g} {clean(gauge['unit'], 10)}"))
     facts = {
         "phase": snapshot["phase"] and clean(snapshot["phase"], 40),
-        "finished": snapshot["done"] or None,
+        "finished": _finished(snapshot),
         "failed": snapshot["errors"] or None,
         "accuracy": _formatted(snapshot["accuracy"], "{:.1%}"),
         "loss": _formatted(snapshot["loss"], "{:.4g}"),
@@ -142,6 +165,15 @@ def drawn(snapshot: dict[str, Any]) -> Group:
         if fact is not None:
             table.add_row(name, Text(str(fact)))
     return Group(head, table)
+
+
+def _finished(snapshot: dict[str, Any]) -> str | None:
+    if not snapshot["done"]:
+        return None
+    of = f" of {snapshot['of']:,}" if snapshot["of"] else ""
+    left_s = snapshot["left_s"]
+    left = f", about {left_s:.0f} s left" if left_s and snapshot["status"] == "running" else ""
+    return f"{snapshot['done']:,}{of}{left}"
 
 
 def _formatted(value: float | None, form: str) -> str | None:

@@ -91,5 +91,5 @@ def labelled(label: str | None) -> dict[str, str]:
 
 def split(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Part a workload's own options from those of every measurement."""
-    common = {name: options.get(name) for name in ("sensors", "idle_s", "label")}
+    common = {name: options[name] for name in ("sensors", "idle_s", "label") if name in options}
     return {name: value for name, value in options.items() if name not in common}, common

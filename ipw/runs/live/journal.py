@@ -10,6 +10,8 @@ from ipw.clock import now_ns
 from ipw.runs.run_shapes import record_of
 
 UNITS = ("query", "step")
+MEASURED = "measure"
+"""What goes on when units finish, although the span that ended last is the warm-up."""
 RECENT_NS = 10_000_000_000
 
 
@@ -26,7 +28,7 @@ class Standing(NamedTuple):
     """Over the last ten seconds of the journal; `None` before two units."""
     tokens_per_s: float | None
     phase: str | None
-    """Of the span that ended last."""
+    """What goes on, or else the phase of the span that ended last."""
 
 
 class LiveJournal:
@@ -68,6 +70,7 @@ class LiveJournal:
             self._phase = str(record.get("phase"))
         if record.get("kind") not in UNITS:
             return
+        self._phase = MEASURED
         self._done += 1
         failed = record.get("status") not in {"ok", None}
         self._errors += failed

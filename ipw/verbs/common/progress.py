@@ -12,6 +12,7 @@ from ipw.verbs.common.terminal import console
 from ipw.workloads.base import Audience
 
 REDRAW_S = 0.25
+BEFORE, AFTER = "measuring idle, then warming up", "measuring idle"
 
 
 class Counts(Protocol):
@@ -28,36 +29,43 @@ class Bar:
     """Draws `Counts` a few times a second, however often it is told."""
 
     def __init__(self, label: str, live: LivePower, *, estimated: bool) -> None:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
         out = console()
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
-            MofNCompleteColumn(),
             TextColumn("{task.fields[facts]}"),
             TimeRemainingColumn(),
             console=out,
             transient=True,
             disable=not out.is_terminal,
         )
-        self._task = self._progress.add_task(label, total=None, facts="")
+        self._task = self._progress.add_task(label, total=None, facts=BEFORE)
         self._live = live
         self._estimated = " (estimated)" if estimated else ""
-        self._started = self._drawn = time.monotonic()
+        self._drawn = time.monotonic()
+        self._first: tuple[float, int] | None = None
+        """When the first units were told, and their tokens: what was before is idle and warm-up."""
+        self._quiet = not out.is_terminal
 
     def __call__(self, counts: Counts) -> None:
         """Note where the workload is."""
         now = time.monotonic()
+        self._first = self._first or (now, counts.tokens)
         if now - self._drawn < REDRAW_S and counts.done < counts.total:
             return
         self._drawn = now
         watts = self._live.total()
+        began, tokens = self._first
+        per_s = (counts.tokens - tokens) / (now - began) if now > began else 0.0
         facts = [
+            f"{counts.done}/{counts.total}",
             f"{counts.right / counts.done:.0%} right" if counts.right else "",
-            f"{counts.tokens / max(now - self._started, 1e-3):.0f} tok/s",
+            f"{per_s:.0f} tok/s" if per_s else "",
             f"{watts:.1f} W{self._estimated}" if watts is not None else "",
             f"{counts.errors} failed" if counts.errors else "",
+            AFTER if counts.done >= counts.total else "",
         ]
         self._progress.update(
             self._task, completed=counts.done, total=counts.total, facts="  ".join(fact for fact in facts if fact)
@@ -66,6 +74,9 @@ class Bar:
     @contextmanager
     def shown(self) -> Iterator[None]:
         """Show the bar inside the block."""
+        if self._quiet:  # rich would leave an empty line for each bar that it does not draw
+            yield
+            return
         with self._progress:
             yield
 

@@ -18,6 +18,7 @@ from ipw.errors import IpwError, UsageError
 from ipw.workloads.lm.parameters import Parameters
 from ipw.workloads.lm.servers import endpoint as endpoints
 from ipw.workloads.lm.servers.engines import serve
+from ipw.workloads.lm.servers.served import model_of_command
 
 TESTS = Path(__file__).parents[2]
 HELPER = "import time; time.sleep(600)"
@@ -210,3 +211,23 @@ def test_a_server_that_ends_by_itself_is_told_with_its_exit_code_and_its_last_wo
     assert outage.told.startswith("the server died: exit code 3: ")
     assert outage.told.endswith("CUDA error: out of  [31mmemory")
     assert outage.told.isprintable()
+
+
+@pytest.mark.parametrize(
+    ("command", "model"),
+    [
+        ("transformers serve /models/tiny --port {port}", "/models/tiny"),
+        ("vllm serve Qwen/Qwen3-8B --port {port}", "Qwen/Qwen3-8B"),
+        ("python -m sglang.launch_server --model-path Qwen/Qwen3-8B --port {port}", "Qwen/Qwen3-8B"),
+        ("llama-server -m 'a b.gguf' --port {port}", "a b.gguf"),
+        ("serve-it --model=x --port {port}", "x"),
+        ("serve-it --port {port} --model=x", "x"),
+        ("serve --port {port}", None),
+        ("serve {port}", None),
+        ("go --model --port {port}", None),
+        ("'", None),
+        (None, None),
+    ],
+)
+def test_a_server_that_lists_no_model_is_named_by_its_command(command: str | None, model: str | None) -> None:
+    assert model_of_command(command) == model

@@ -23,7 +23,7 @@ from ipw.workloads.agents.gateway.names import TaskFile, tasks_by_words
 from ipw.workloads.agents.gateway.recorder import Recorder
 from ipw.workloads.agents.scores import read_scores
 from ipw.workloads.agents.task_scores import write_task_scores
-from ipw.workloads.base import NOBODY, Audience, Progress
+from ipw.workloads.base import NOBODY, Audience, Progress, labelled
 from ipw.workloads.lm.http.url import server_url
 from ipw.workloads.lm.measure import process_facts
 from ipw.workloads.lm.parameters import Parameters
@@ -61,7 +61,14 @@ class GatewayParameters:
 
 
 def measure_gateway(
-    parameters: GatewayParameters, sensors: str, idle_s: float, out: Path, audience: Audience = NOBODY, *, quiet: bool
+    parameters: GatewayParameters,
+    sensors: str,
+    idle_s: float,
+    out: Path,
+    audience: Audience = NOBODY,
+    *,
+    quiet: bool,
+    label: str | None = None,
 ) -> tuple[RunDir, int | None]:
     """Measure; returns the run and the command's exit code, `None` without a command.
 
@@ -83,6 +90,7 @@ def measure_gateway(
         run = RunDir.create(out, _label(parameters, endpoint))
         theirs = server_processes(endpoint.url.host, endpoint.url.port) if endpoint.place.local else Found()
         manifest = describe(parameters, endpoint, idle_s) | {"sensors_asked": sensors} | process_facts()
+        manifest |= labelled(label)
         with (
             tempfile.TemporaryDirectory(prefix="ipw-") as folder,
             Meter(run, manifest, sensors, own=theirs.pids) as meter,

@@ -17,7 +17,7 @@ from ipw.workloads.lm.servers.endpoint import URL_VARIABLE, Endpoint, api_key, f
 from ipw.workloads.lm.servers.gguf import gguf_facts, is_gguf
 from ipw.workloads.lm.servers.model_folder import folder_facts
 from ipw.workloads.lm.servers.place import place
-from ipw.workloads.lm.servers.served import Served, started
+from ipw.workloads.lm.servers.served import Served, model_of_command, started
 
 BUNDLED = ("dense", "moe")
 MAX_SLOTS = 256
@@ -61,7 +61,7 @@ def _openai(parameters: Parameters) -> Iterator[Endpoint]:
     with up as served:
         url = served.url if served else server_url(given or "")
         model = find_model(url, parameters.model, key)
-        facts = {"name": model or "unnamed"}
+        facts = {"name": model or model_of_command(parameters.serve) or f"{url.host}:{url.port}"}
         if served is None:
             yield Endpoint(url, model, facts, key=key, place=place(url.host, here=parameters.server_here))
         else:

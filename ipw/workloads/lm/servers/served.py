@@ -14,6 +14,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
 from typing import IO
 
 from ipw.errors import IpwError, UsageError
@@ -30,6 +32,10 @@ from ipw.workloads.lm.servers.server_keeper import GRACE_S, ORPHANS_S, end_group
 PORT, WHAT = "{port}", "the server"
 ASK_EVERY_S, ASK_S = 0.1, 5.0
 TAIL_BYTES, TAIL_LINES, MOST_TAIL = 4096, 3, 400
+
+
+MODEL_OPTIONS = {"--model", "-m", "--model-path", "--model_path", "--served-model-name", "--hf-repo", "-hf"}
+"""By which vLLM, SGLang, llama.cpp and their kin are told what to serve."""
 
 
 @dataclass(slots=True)
@@ -61,6 +67,22 @@ class Served:
         death = death_of(WHAT, int(json.loads(told)["exit_code"]))
         # One that others have ended had no time to say why.
         return death if death.signal in {signal.SIGKILL, signal.SIGTERM} else death._replace(said=self.last_words())
+
+
+def model_of_command(command: str | None) -> str | None:
+    """Tell which model a command serves that lists none: what --model names, or else what stands behind `serve`."""
+    try:
+        words = shlex.split(command or "")
+    except ValueError:
+        return None
+    if words and Path(words[0]).name.startswith("python") and "-m" in words:
+        words = words[words.index("-m") + 2 :]  # that names a module
+    for word, follows in pairwise([*words, ""]):
+        name, sign, value = word.partition("=")
+        if name in MODEL_OPTIONS and (value or (follows and follows[0] not in "-{")):
+            return value if sign else follows
+    behind = words[words.index("serve") + 1 :] if "serve" in words else []
+    return behind[0] if behind and not behind[0].startswith(("-", "{")) else None
 
 
 @contextmanager
