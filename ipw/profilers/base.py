@@ -64,6 +64,8 @@ class Channel:
     """The machine that it is read from over the network, with which its name begins."""
     here: bool = True
     """Whether it is a quantity of this machine."""
+    age_periods: float = 0.0
+    """So many of its updates a value may be old when it comes: others read it before us, at times of their own."""
     clock: str | None = None
     """The channel that tells how far the clock is ahead that its readings are told on, where that is not ours."""
 

@@ -28,7 +28,7 @@ HUB_FOLDER = re.compile(r"models--([^/\\]+?)--([^/\\]+)")
 """How the hub's cache calls the folder of a model `owner/name`."""
 SHARD = re.compile(r"-\d{5}-of-\d{5}$")
 DIGEST = re.compile(r"^(sha256[-:])?[0-9a-f]{32,}$")
-NEVER_TELLING = {"model", "idle_s", "repetition", "serve_timeout_s", "server_here", "command", "block"}
+NEVER_TELLING = {"model", "idle_s", "repetition", "serve_timeout_s", "server_here", "sensors_of", "command", "block"}
 """Parameters that are named elsewhere, or do not change what is measured."""
 BY_THEMSELVES = {"concurrency", "rate", "base_url", "serve", "methods", "dataset", "engine", "device"}
 """Parameters with a facet of their own."""

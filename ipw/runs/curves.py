@@ -13,6 +13,7 @@ import numpy.typing as npt
 from ipw.energy.arrays import Floats, Ints
 from ipw.energy.belief.believed import counter_doubt, power_doubt
 from ipw.energy.belief.limits import most_power_w
+from ipw.energy.belief.renewal import UNTOLD_PERIOD_S, learnt_period_s
 from ipw.energy.belief.stillness import Stretch, stood_still
 from ipw.energy.belief.told_limits import is_no_limit, power_of_steps
 from ipw.energy.curve import Curve, counter_curve, power_curve
@@ -67,8 +68,19 @@ def channel_curve(readings: Readings, channel: Mapping[str, Any]) -> Curve:
     shape, clock = channel.get("shape"), channel.get("clock")
     if isinstance(shape, Mapping):
         curve = shaped(curve, _own_curve(readings, shape))
+    if age_ns := _age_ns(readings, channel):
+        curve = replace(curve, t_err_ns=curve.t_err_ns + age_ns)
     known = clock_error(readings, clock, curve.t_ns) if isinstance(clock, Mapping) else None
     return curve if known is None else replace(curve, t_err_ns=curve.t_err_ns + known.error_ns)
+
+
+def _age_ns(readings: Readings, channel: Mapping[str, Any]) -> float:
+    """How old the values of a channel may be when they come, by how often they are seen to change."""
+    periods = finite(channel.get("age_periods")) or 0.0
+    if periods <= 0:
+        return 0.0
+    learnt_s = learnt_period_s(*believed(readings, channel))
+    return periods * 1e9 * (learnt_s or finite(channel.get("update_period_s")) or UNTOLD_PERIOD_S)
 
 
 def _own_curve(readings: Readings, channel: Mapping[str, Any]) -> Curve:

@@ -18,7 +18,8 @@ CHANNEL = {
     "driver?": str, "unit?": str, "included_in?": str, "shape?": str, "range_j?": float, "max_power_w?": float,
     "resolution_j?": float, "update_period_s?": float, "ticks?": bool, "poll_s?": float, "gain_rel?": float,
     "status?": str, "reason?": str, "hint?": str, "asked?": bool, "note?": str,
-    "host?": str, "here?": bool, "clock?": str, "index": range(2**16), "in_total?": bool,
+    "host?": str, "here?": bool, "clock?": str, "age_periods?": float,
+    "index": range(2**16), "in_total?": bool,
 }  # fmt: skip
 """As profilers/base.py has it."""
 READ_CHANNEL = {"kind": {"counter", "power", "gauge"}}
@@ -40,7 +41,7 @@ MANIFEST: Shape = {
     "workload?": {"kind?": str, "parameters?": {}, "digest?": str, "seal?": str,
                   "slo?": {"*": float}, "series?": {"id?": str, "levels?": [int], "repeat?": int, "channels?": [str]}},
     "model?": {"name?": str, "device?": str, "expert_bytes?": COUNT},
-    "server?": {"url?": str, "local?": bool, "told_by?": str, "ended?": str, "processes_unseen?": str},
+    "server?": {"url?": str, "local?": bool, "told_by?": str, "machine?": str, "ended?": str, "processes_unseen?": str},
     "turns?": bool,
     "dataset?": {"name?": str, "digest?": str, "questions?": COUNT, "questions_digest?": str, "ids_digest?": str,
                  "scorer?": str, "notes?": [str]},

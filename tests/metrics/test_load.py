@@ -125,7 +125,7 @@ def test_a_server_elsewhere_leaves_no_joule_of_the_client_in_any_ratio(tmp_path:
     summary = summarize(make_run(tmp_path, manifest={"server": server}))
     said = (
         "the server runs on another machine: these sensors saw only the client's energy (if it runs on this one: "
-        "--server-here)"
+        "--server-here; else to measure that one: ipw sensors serve there, --sensors http://HOST:9321 here)"
     )
     for name in ("accuracy_per_watt", "accuracy_per_joule", "energy_per_query_j", "energy_j", "steady_mean_power_w"):
         assert summary["metrics"][name]["value"] is None

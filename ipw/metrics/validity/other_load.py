@@ -160,7 +160,7 @@ def _looks_around(t: Any, start: int, end: int) -> Window:
 def _cpu_basis(manifest: Mapping[str, Any]) -> bool:
     """Whether this host's CPUs are in the joules; where the server is elsewhere, so is what measures it."""
     here = Recorded(manifest).server.get("local") is not False
-    return here and any(channel.get("scope") in CPU_SCOPES for channel in total_channels(manifest))
+    return here and any(c.get("scope") in CPU_SCOPES and c.get("here", True) for c in total_channels(manifest))
 
 
 def _power_w(manifest: Mapping[str, Any], windows: Sequence[Window]) -> float | None:

@@ -109,7 +109,7 @@ class Link:
                 block = response.read1(65536)
             except BROKEN as error:
                 self.close()
-                raise SensorError("lost", f"{self._where.shown}: {_told(error)}") from None
+                raise SensorError("lost", f"{self._where.shown}: {told_of(error)}") from None
             if not block:
                 self.close()
                 return
@@ -140,7 +140,7 @@ class Link:
             self._response = response = self._connection.getresponse()
         except BROKEN as error:
             self.close()
-            raise SensorError("lost", f"{self._where.shown}: {_told(error)}") from None
+            raise SensorError("lost", f"{self._where.shown}: {told_of(error)}") from None
         if response.status != 200:
             self.close()
             refused = response.status in (401, 403)
@@ -155,7 +155,7 @@ class Link:
         return HTTPConnection(where.host, where.port, timeout=CONNECT_S)
 
 
-def _told(error: Exception) -> str:
+def told_of(error: Exception) -> str:
     """Say in a few words what went wrong."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not trusted here ({error.verify_message}): SSL_CERT_FILE names one that is"

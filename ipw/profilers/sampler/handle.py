@@ -80,10 +80,15 @@ class Sampler:
         """
         if self._stats is None:
             self._process.terminate()
-            stats = self._hear(STOP_TIMEOUT_S)
+            stats = self._hear(STOP_TIMEOUT_S + self._longest_wait_s())
             code = self._end()
             self._stats = {"died": _cause(code) + self._last_words()} if stats is None else stats
         return self._stats
+
+    def _longest_wait_s(self) -> float:
+        """How long it waits for the next news of an exporter."""
+        waits = [2 * (c.get("update_period_s") or 0.0) for c in self.channels if c.get("age_periods")]
+        return float(max(waits, default=0.0))
 
     def _hang_up(self) -> None:
         assert self._process.stdin is not None

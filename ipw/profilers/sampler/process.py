@@ -120,6 +120,7 @@ class SamplerLoop:
         waits_ns = [*(int(1.2e9 * each) for each in periods_s), *map(_wait_ns, batched)]
         relays = [lane for lane in self._lanes if isinstance(lane, Relay)]
         limit_ns = max([SETTLE_NS, *(min(each, LONGEST_SETTLE_NS) for each in waits_ns)])
+        limit_ns = max([limit_ns, *(_wait_ns(lane) for lane in batched if lane.channel.age_periods)])
         limit_ns = max(limit_ns, RELAY_SETTLE_NS) if relays else limit_ns
         for follower, _ in self._followed:
             follower.watch_now(start_ns)

@@ -30,6 +30,7 @@ from ipw.workloads.lm.servers.endpoint import Endpoint
 from ipw.workloads.lm.servers.engines import serve
 from ipw.workloads.lm.servers.metrics import server_metrics
 from ipw.workloads.lm.servers.processes import Found, server_processes
+from ipw.workloads.lm.servers.whose import whose
 from ipw.workloads.texts.identity import digest, questions_digest
 
 SETTLED_S = 0.2
@@ -106,6 +107,8 @@ def measure_into(
             audience.show(named(endpoint), meter.live, estimated=meter.basis == "estimate") as shown,
             noted(meter, planned, shown, finished) as progress,
         ):
+            server |= whose(endpoint.url.host, endpoint.place, meter.channels, planned.parameters.sensors_of)
+            meter.note(server=server)
             if arrivals.cut_bytes:
                 meter.note(arrivals={"cut_bytes": arrivals.cut_bytes})
             meter.idle("idle before", idle_s)

@@ -32,6 +32,8 @@ class Parameters:
     """From its start until it is ready."""
     server_here: bool = False
     """The server runs on this machine, whatever its address looks like."""
+    sensors_of: str | None = None
+    """The host whose sensors are read, which is the server's: by its name, or by that of the sensors."""
     api: Api = "chat"
     dataset: str = BUNDLED
     scorer: str | None = None
