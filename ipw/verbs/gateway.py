@@ -56,6 +56,7 @@ DEFAULTS = defaults_of(GatewayParameters)
     show_default=True,
 )
 @click.option("--server-here", is_flag=True, help="The server is on this machine, whatever its address looks like.")
+@click.option("--sensors-of", metavar="HOST", help="These sensors are those of the server's machine, which is HOST.")
 @click.option("--model", help="Serve a GGUF file, a model's folder, or the bundled 'dense' or 'moe'.")
 @click.option(
     "--slots",

@@ -61,9 +61,7 @@ DEFAULTS = defaults_of(Parameters)
     show_default=True,
 )
 @click.option("--server-here", is_flag=True, help="The server is on this machine, whatever its address looks like.")
-@click.option(
-    "--sensors-of", metavar="HOST", help="These sensors are those of the server's machine: of this host, that is."
-)
+@click.option("--sensors-of", metavar="HOST", help="These sensors are those of the server's machine, which is HOST.")
 @click.option("--api", type=click.Choice(["chat", "completions"]), default=DEFAULTS["api"], show_default=True)
 @click.option(
     "--dataset",

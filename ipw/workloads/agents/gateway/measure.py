@@ -32,6 +32,7 @@ from ipw.workloads.lm.servers.engines import serve
 from ipw.workloads.lm.servers.place import place
 from ipw.workloads.lm.servers.processes import Found, server_processes
 from ipw.workloads.lm.servers.served import started
+from ipw.workloads.lm.servers.whose import whose
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -46,6 +47,8 @@ class GatewayParameters:
     serve: str | None = None
     serve_timeout_s: float = 600.0
     server_here: bool = False
+    sensors_of: str | None = None
+    """The host whose sensors are read, which is the server's: by its name, or by that of the sensors."""
     model: str | None = None
     """A GGUF file, a model's folder or a bundled model, which is served for the run."""
     slots: int = 4
@@ -97,6 +100,8 @@ def measure_gateway(
             ArrivalsFile(run, meter.journal) as arrivals,
             audience.show(_label(parameters, endpoint), meter.live, estimated=meter.basis == "estimate") as shown,
         ):
+            manifest["server"] |= whose(endpoint.url.host, endpoint.place, meter.channels, parameters.sensors_of)
+            meter.note(server=manifest["server"])
             task_file = Path(folder) / "task"
             task_file.touch()
             recorder = Recorder(meter.journal, arrivals, _open_ended(shown), TaskFile(task_file), by_words)
