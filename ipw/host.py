@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import platform
+import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from ipw import power_supplies, system
+from ipw.secrets_out import command_without_secrets
 from ipw.sysfs import read_text
 
 GOVERNOR = "/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"
@@ -38,6 +40,15 @@ def power_source() -> str | None:
     if sys.platform == "linux" or power_supplies.folder().is_dir():
         return power_supplies.power_source(power_supplies.folder())
     return {True: "mains", False: "battery", None: None}[system.on_mains()]
+
+
+def command_line(words: Sequence[str] | None = None) -> str | None:
+    """What was typed to start `ipw`, without what may be a secret; `None` where another program measures."""
+    words = sys.argv if words is None else words
+    name = Path(words[0]).name if words else ""
+    if name not in {"ipw", "ipw.exe"}:
+        return None
+    return shlex.join(["ipw", *command_without_secrets(words[1:])])
 
 
 def software_versions() -> dict[str, str]:

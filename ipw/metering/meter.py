@@ -128,7 +128,7 @@ class Meter:
         return self
 
     def _begin(self) -> None:
-        from ipw.host import host_facts, software_versions
+        from ipw.host import command_line, host_facts, software_versions
         from ipw.profilers.base import Channel
         from ipw.profilers.discovery import choose_basis
         from ipw.profilers.losses import losses
@@ -163,6 +163,7 @@ class Meter:
             "sensors": greeted,
             "host": host_facts(),
             "software": software_versions(),
+            "command_line": command_line(),
             "neighbours": {"start": _neighbours(greeted, self._own)},
             # A run that is resumed keeps what it began with.
             "anchors": [*self._manifest.get("anchors", []), list(started)],

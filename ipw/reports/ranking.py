@@ -86,8 +86,7 @@ def groups(summaries: Sequence[Summary]) -> list[Group]:
         estimated, kind, dataset, basis = key
         across = len({str(summaries[i].get("devices")) for i in members[key]}) > 1
         rows = [Row(i, names[i], summaries[i], _metrics(summaries[i], across=across), None) for i in members[key]]
-        if not estimated and not basis.startswith(IMPORTED):
-            rows = _ranked(rows)
+        rows = _ranked(rows) if not estimated and not basis.startswith(IMPORTED) else _by_level(rows)
         found.append(Group(kind, dataset, basis, estimated, across, _with_questions(rows)))
     return found
 
@@ -107,6 +106,23 @@ def _with_questions(rows: Sequence[Row]) -> list[Row]:
         return (*([] if n is None else [f"n {n:,}"]), *([OTHER_QUESTIONS] if other else []))
 
     return [row._replace(apart=apart(n, digest)) for row, n, digest in zip(rows, asked, digests, strict=True)]
+
+
+def _by_level(rows: Sequence[Row]) -> list[Row]:
+    """Put the runs of one sweep in the order of their requests in flight; all else stays as it was given."""
+    firsts: dict[str, int] = {}
+    for row in rows:
+        identity = Derived(row.summary).series.get("id")
+        firsts.setdefault(str(identity) if isinstance(identity, str) else f"{row.position}", row.position)
+
+    def place(row: Row) -> tuple[int, float]:
+        run = Derived(row.summary)
+        identity = run.series.get("id")
+        if not isinstance(identity, str):
+            return row.position, 0.0
+        return firsts[identity], number(run.parameters.get("concurrency")) or 1.0
+
+    return sorted(rows, key=place)
 
 
 def clearly_ahead(first: Row, second: Row, name: str = RANKED_BY) -> bool:

@@ -48,7 +48,8 @@ MANIFEST: Shape = {
     "sensors_asked?": str, "process?": PROCESS, "basis?": str, "basis_reason?": str, "method?": str,
     "sensors": [CHANNEL],
     "host?": {"name?": str, "cpu?": str, "threads?": COUNT, "memory_bytes?": COUNT, "power_source?": str},
-    "software?": {}, "neighbours?": {"start?": [NEIGHBOUR], "end?": [NEIGHBOUR]}, "anchors": ANCHORS,
+    "software?": {}, "command_line?": str,
+    "neighbours?": {"start?": [NEIGHBOUR], "end?": [NEIGHBOUR]}, "anchors": ANCHORS,
     "ranks": {"on_this_host!": range(1, 2**16)}, "progress?": {"finished?": COUNT, "of?": COUNT},
     "sampler?": {"died?": str, "cpu_s?": float, "wall_s?": float, "records?": COUNT,
                  "failures?": [{"channel?": str, "status?": str, "reason?": str}]},
@@ -81,7 +82,8 @@ SUMMARY: Shape = {
 
 ASKED = {
     "query_id?": str, "subject?": str, "status?": str, "error?": str, "failure?": str, "finish_reason?": str,
-    "tokens_source?": str, "usage_doubt?": str, "response?": str, "reasoning?": str, "answer?": str,
+    "tokens_source?": str, "usage_doubt?": str, "question?": str, "response?": str,
+    "reasoning?": str, "answer?": str,
     "prompt_tokens?": COUNT, "completion_tokens?": COUNT, "cached_tokens?": COUNT, "start_ns?": MOMENT,
     "first_token_ns?": MOMENT, "end_ns?": MOMENT, "concurrency?": COUNT, "logprob_tokens?": COUNT,
     "last_token_ns?": MOMENT, "scheduled_ns?": MOMENT, "http_status?": COUNT, "chunks?": COUNT, "tool_calls?": COUNT,

@@ -31,7 +31,7 @@ TABLES: Mapping[str, Mapping[str, str]] = {
     "power": {"t_ns!": WHOLE, "channel!": TEXT, "value!": REAL, "status!": "uint16", "uncertainty_ns!": "uint32"},
     "queries": {
         **dict.fromkeys(("query_id", "subject", "status", "error", "failure", "finish_reason", "tokens_source",
-                         "usage_doubt", "response", "reasoning", "answer"), TEXT),
+                         "usage_doubt", "question", "response", "reasoning", "answer"), TEXT),
         **dict.fromkeys(("prompt_tokens", "completion_tokens", "cached_tokens", "start_ns", "first_token_ns", "end_ns",
                          "concurrency", "logprob_tokens", "last_token_ns", "scheduled_ns", "http_status", "chunks",
                          "tool_calls"), WHOLE),

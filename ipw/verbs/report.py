@@ -97,13 +97,13 @@ def _write(table: str | bytes) -> None:
 
 
 def _tables() -> Mapping[str, Callable[[Sequence[Summary]], str | bytes]]:
+    from ipw.reports.tables import latex, written
     from ipw.reports.tables import runs as tables
-    from ipw.reports.tables import written
 
     return {
         "markdown": tables.markdown,
         "csv": written.as_csv,
-        "latex": written.as_latex,
+        "latex": latex.as_latex,
         "json": written.as_json,
         "parquet": written.as_parquet,
     }

@@ -26,6 +26,7 @@ from ipw.reports.ranking import groups
 from ipw.reports.tables import runs as tables
 from ipw.reports.tables import written
 from ipw.reports.tables.asked_for import asked_for
+from ipw.reports.tables.latex import as_latex
 from ipw.reports.text import shortened
 from ipw.runs.directory import RunDir
 
@@ -53,7 +54,7 @@ MARKS = {
 def test_every_table_marks_the_runs_that_lack_answers_and_tells_of_all(summaries: list[dict[str, Any]]) -> None:
     out = io.StringIO()
     tables.terminal(summaries, Console(file=out, width=120, force_terminal=False))
-    texts = [out.getvalue(), tables.markdown(summaries), written.as_latex(summaries)]
+    texts = [out.getvalue(), tables.markdown(summaries), as_latex(summaries)]
     for text in texts:
         plain = re.sub(r"\\textperiodcentered\{\}|·", "·", text).replace("\\", "")
         for mark in (mark for each in MARKS.values() for mark in each):

@@ -103,6 +103,11 @@ def test_labels_of_crowded_points_do_not_overlap_and_no_name_is_lost(width: int)
         assert all(abs(y - b) >= 14 or x + wide <= a or a + w <= x for a, b, w in beside[:i])
 
 
+def test_the_lines_of_a_distribution_are_named_and_the_median_has_its_unit() -> None:
+    svg = distributions([Sample("a", np.linspace(0.01, 1.0, 500), SERIES[0])], "latency", "k")
+    assert re.findall(r">(p\d+[^<]*)<", svg) == ["p50 505 ms", "p90", "p99"]
+
+
 def test_36_runs_have_looks_of_their_own() -> None:
     assert len({series_of(i) for i in range(36)}) == 36
     assert [series_of(i) for i in range(6)] == list(SERIES)

@@ -18,7 +18,9 @@ from reports.made_runs import make_run, write_journal
 from ipw.errors import IpwError
 from ipw.metrics.summary import summarize
 from ipw.reports.markup import VOID, tag
+from ipw.reports.page.banners import banners
 from ipw.reports.page.page import CSP, SCRIPT, write_page
+from ipw.reports.page.view import View, load_views
 from ipw.runs.directory import RunDir
 
 HOSTILE = "</td></table><script>alert(1)</script><img src=x onerror=alert(1)>\x00\x1b[2J\u202e\ud800&quot;'\""
@@ -40,6 +42,8 @@ KNOWN = SHAPES | {
         "dt",
         "dd",
         "span",
+        "nav",
+        "a",
         "small",
         "b",
         "em",
@@ -108,7 +112,10 @@ def test_a_page_is_one_file_that_asks_nothing_of_the_network(tmp_path: Path) -> 
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     assert ("content", CSP.format(digest)) in reader.attributes  # no script runs but this one
     assert page.count("<script>") == page.count(f"<script>{script}</script>") == 1
-    assert not [name for name, _ in reader.attributes if name.startswith("on") or name in {"src", "href"}]
+    assert not [name for name, _ in reader.attributes if name.startswith("on") or name == "src"]
+    links = [str(value) for name, value in reader.attributes if name == "href"]
+    assert len(links) > 3
+    assert all(("id", link.removeprefix("#")) in reader.attributes for link in links), "within the page"
     assert not re.findall(r"(?i)https?://|@import|url\(", page)
     assert len(page) < 250_000
 
@@ -233,3 +240,66 @@ def test_any_command_has_a_page_too(tmp_path: Path) -> None:
 def test_a_place_that_cannot_be_written_is_told_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(IpwError, match="cannot write"):
         write_page([make_run(tmp_path)], tmp_path / "missing" / "report.html")
+
+
+def noted(detail: str) -> dict[str, Any]:
+    """A run whose sampler left gaps, as a check that warns tells it."""
+    return {"check": "other load", "ok": False, "level": "warning", "detail": detail}
+
+
+def views_with(folder: Path, details: list[str]) -> list[View]:
+    views = load_views([make_run(folder, f"run-{i}") for i in range(len(details))])
+    for view, detail in zip(views, details, strict=True):
+        view.summary["validity"] = [noted(detail)]
+    return views
+
+
+def test_a_warning_that_all_runs_share_is_said_once(tmp_path: Path) -> None:
+    (box,) = banners(views_with(tmp_path, ["others used 1 of 2 CPUs"] * 4))
+    assert Reader(box).text == "Mind: all runs. other load: others used 1 of 2 CPUs"
+
+
+def test_a_warning_that_differs_from_run_to_run_is_one_box_that_opens(tmp_path: Path) -> None:
+    (box,) = banners(views_with(tmp_path, [f"others used {i} of 9 CPUs" for i in range(5)]))
+    told = Reader(box).text
+    assert told.startswith("Mind: other load, all 5 runs. 0: others used 0 of 9 CPUs")
+    assert "and of 4 more" in told
+    assert told.count("of 9 CPUs") == 5
+
+
+def test_what_makes_a_run_not_valid_comes_before_what_is_to_be_minded(tmp_path: Path) -> None:
+    views = views_with(tmp_path, ["others"] * 2)
+    views[1].summary["validity"] = [noted("others"), {"check": "record", "ok": False, "level": "error", "detail": "no"}]
+    assert [Reader(box).text for box in banners(views)] == [
+        "Not valid: 1. record: no",
+        "Mind: all runs. other load: others",
+    ]
+
+
+def test_a_wrong_answer_stands_beside_its_question_and_beside_its_id_where_that_is_not_known(tmp_path: Path) -> None:
+    asked = make_run(tmp_path, "asked", scores=[0.0], columns={"question": ["What is 2 + 2?"]})
+    assert "What is 2 + 2?" in page_of(asked)[1].text
+    assert "q0" in page_of(make_run(tmp_path, "older", scores=[0.0]))[1].text
+
+
+def test_the_command_line_and_the_label_are_told(tmp_path: Path) -> None:
+    _, reader = page_of(make_run(tmp_path, manifest={"label": "my label", "command_line": "ipw run lm --model x"}))
+    assert "Commandipw run lm --model x" in reader.text
+    assert "Labelmy label" in reader.text
+
+
+def test_every_chart_of_the_page_is_there_for_a_window_and_for_a_phone(tmp_path: Path) -> None:
+    page, _ = page_of(make_run(tmp_path, "a"), make_run(tmp_path, "b", power_w=30.0))
+    wide, narrow = (re.findall(rf'class="scroll {size}" tabindex="0"><svg viewBox="0 0 (\d+)', page) for size in SIZES)
+    assert len(wide) == len(narrow) >= 8
+    assert set(wide) == {"760"}
+    assert set(narrow) == {"350"}
+
+
+SIZES = ("wide", "narrow")
+
+
+def test_cells_name_their_columns_for_a_phone(tmp_path: Path) -> None:
+    page, _ = page_of(make_run(tmp_path))
+    for name in ("IPW", "IPJ", "Query", "Latency"):
+        assert re.search(rf'data-label="{name} \([^"]*\)"', page)

@@ -15,8 +15,9 @@ from ipw.reports.charts.plot import AxisPlan, Bar, Bars, CurveLine, Mark, Plot, 
 from ipw.reports.charts.routing_map import routing_map
 from ipw.reports.charts.svg import bars_svg, plot_svg
 from ipw.reports.page.routing import routing_part
+from ipw.reports.tables.latex import as_latex
 from ipw.reports.tables.runs import markdown, terminal
-from ipw.reports.tables.written import as_latex, records
+from ipw.reports.tables.written import records
 from ipw.runs.directory import RunDir
 
 METRICS = {"cache_knee_experts": {"value": 3}}

@@ -16,6 +16,7 @@ from ipw.reports.page.training import training_part
 from ipw.reports.ranking import groups
 from ipw.reports.tables import written
 from ipw.reports.tables.by_method import by_method
+from ipw.reports.tables.latex import as_latex
 from ipw.reports.tables.runs import columns, markdown, terminal
 from ipw.runs.directory import RunDir
 
@@ -143,7 +144,7 @@ def test_every_written_table_has_a_row_a_method_with_joules_and_losses(summary: 
     assert rows["text zeroth-order"]["energy_per_step_j"] == 6.0
     assert rows["text backprop"]["final_loss"] == 2.5
     assert rows["text <i>own</i>"]["status"] == "out of memory"
-    for table in (markdown([summary]), written.as_latex([summary])):
+    for table in (markdown([summary]), as_latex([summary])):
         assert re.search(r"text backprop\D+2\.00", table)
         assert "Held-out" in table
 

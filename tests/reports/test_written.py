@@ -14,7 +14,8 @@ import pytest
 from reports.made_runs import make_run
 
 from ipw.metrics.summary import summarize
-from ipw.reports.tables.written import as_csv, as_json, as_latex, as_parquet, records
+from ipw.reports.tables.latex import as_latex
+from ipw.reports.tables.written import as_csv, as_json, as_parquet, records
 
 HOSTILE = r"=cmd|' /C calc'!A0 & 50 % of {x}_y ~^\end{document} $#"
 
@@ -104,6 +105,15 @@ def test_latex_escapes_what_it_would_run(tmp_path: Path) -> None:
     assert r"\end{document}" not in text
     assert r"50 \% of \{x\}\_y" in text
     assert text.count(r"\toprule") == text.count(r"\bottomrule") == 1
+
+
+def test_a_latex_table_floats_with_caption_and_label_and_says_what_it_needs(tmp_path: Path) -> None:
+    text = as_latex(two(tmp_path))
+    assert r"\usepackage{booktabs}" in text.splitlines()[0]
+    assert r"\caption{2 runs on bundled. Joules are measured (basis gpu). Brackets hold 95 \% intervals.}" in text
+    assert text.count(r"\label{tab:ipw-lm}") == text.count(r"\begin{table}") == text.count(r"\end{table}") == 1
+    estimated = as_latex([summarize(make_run(tmp_path, method="model_estimate", manifest={"basis": "estimate"}))])
+    assert "Joules are estimated" in estimated
 
 
 @pytest.mark.skipif(not shutil.which("pdflatex"), reason="no LaTeX on this machine")

@@ -21,8 +21,8 @@ PARSED_BYTES = 1 << 20
 """Of a block, parsed by one thread: the other cores have the others."""
 
 TEXTS = (
-    "query_id", "subject", "status", "error", "failure", "finish_reason", "tokens_source", "usage_doubt", "response",
-    "reasoning", "answer", "task",
+    "query_id", "subject", "status", "error", "failure", "finish_reason", "tokens_source", "usage_doubt", "question",
+    "response", "reasoning", "answer", "task",
 )  # fmt: skip
 WHOLES = (
     "prompt_tokens", "completion_tokens", "cached_tokens", "start_ns", "first_token_ns", "end_ns", "concurrency",

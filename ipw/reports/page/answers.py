@@ -12,7 +12,7 @@ from ipw.runs.queries import Queries
 from ipw.runs.tries import counted
 
 MOST_WRONG = 5
-SHOWN = ("query_id", "subject", "status", "error", "response", "answer")
+SHOWN = ("query_id", "question", "subject", "status", "error", "response", "answer")
 Answer = dict[str, str]
 """The columns `SHOWN` of one query; '' where there is none."""
 

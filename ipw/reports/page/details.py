@@ -83,6 +83,8 @@ def _facts(view: View) -> Markup:
     machine = [host.get("cpu"), threads, size, host.get("system"), host.get("virtualisation")]
     facts = [
         ("Run", manifest.get("run_id") or view.path),
+        ("Label", manifest.get("label")),
+        ("Command", manifest.get("command_line")),
         ("Started", manifest.get("started")),
         ("Status", " ".join(str(manifest[k]) for k in ("status", "status_reason") if manifest.get(k))),
         ("Model", _pairs(model) if isinstance(model, dict) else model),

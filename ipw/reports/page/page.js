@@ -43,7 +43,7 @@ function order(a, b, down) {
 
 function filterable(table) {
   const rows = [...table.tBodies[0].rows];
-  if (rows.length < 2) return;
+  if (rows.length < 3) return;
   const shown = make("output", {});
   const field = make("input", { type: "search" });
   field.addEventListener("input", () => {

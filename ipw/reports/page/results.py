@@ -291,7 +291,7 @@ def wrong_answers(views: Sequence[View], _found: Sequence[Group]) -> Markup | No
         for answer in view.wrong:
             text = {name: clean(value, LONGEST_ANSWER) for name, value in answer.items()}
             said = text["response"] or f"no answer: {text['error'] or text['status']}"
-            cells = (text["query_id"], text["subject"], text["answer"], said)
+            cells = (text["question"] or text["query_id"], text["subject"], text["answer"], said)
             rows.append([view.name, *(tag("bdi", cell) for cell in cells)])
     if not rows:
         return None

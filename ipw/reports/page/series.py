@@ -33,6 +33,8 @@ SWEPT = (
     "latency_p50_s",
     "goodput_per_s",
 )
+FEWEST = 3
+"""Runs from which on their spread says something."""
 REPEATED = ("accuracy", "accuracy_per_joule", "accuracy_per_watt", "energy_per_query_j", JOULES, RATE, "ttft_p50_s")
 
 
@@ -102,28 +104,53 @@ def _repetitions(places: Sequence[Place]) -> list[Markup]:
         for name in REPEATED:
             values = [value for place in alike if (value := _value(place, name)) is not None]
             if len(values) > 1:
-                rows.append(_mean_row(level, name, values))
+                estimated = any(place.view.estimated for place in alike)
+                rows.append(_mean_row(level, name, values, estimated=estimated))
     if not rows:
         return []
     title = tag("h3", "Repetitions: ", tag("bdi", _model(places[0])))
     bad = sum(not place.view.valid for place in places)
     left_out = f" {bad} not valid {'run is' if bad == 1 else 'runs are'} left out." if bad else ""
-    note = "Mean over the runs with its 95 % interval by Student's t; the spread is their standard deviation."
+    note = """Mean over the runs, with the 95 % interval of runs like these by Student's t, of logarithms, so that no \
+end lies below zero; of two runs both values, since two tell nothing of how far a third may lie. The spread is their \
+standard deviation. All asked the same questions: what others would change is in the intervals of the results."""
     heads = ["In flight", "Metric", "Mean", "95 % interval", "Spread", "Runs"]
     minds = [tag("p", f"Mind: {told}.", class_="note") for told in apart([place.view.summary for place in places])]
     return [title, grid(heads, rows, "numbers plain"), tag("p", note + left_out, class_="note"), *minds]
 
 
-def _mean_row(level: int, name: str, values: Sequence[float]) -> list[object]:
+def _mean_row(level: int, name: str, values: Sequence[float], *, estimated: bool) -> list[object]:
     definition, n = DEFINITIONS[name], len(values)
     mean, sd = float(np.mean(values)), float(np.std(values, ddof=1))
-    half = student_t975(n - 1) * sd / n**0.5
     scale = scale_for(definition.unit, [mean])
-    metric = {"value": mean, "low": mean - half, "high": mean + half}
+    low, high = (min(values), max(values)) if n < FEWEST or not sd else interval(values)
+    metric = {"value": mean, "low": low, "high": high}
     unit = f" {scale.unit}" if scale.unit else ""
-    spread = f"{100 * sd / abs(mean):.2g} %" if mean else MISSING
-    shown = f"{value_text(metric, scale)}{unit}"
-    return [f"{level}", tag("th", definition.label, scope="row"), shown, interval_text(metric, scale), spread, f"{n}"]
+    mark = " (estimated)" if estimated and definition.is_energy else ""
+    between = "the same in all" if not sd else interval_text(metric, scale)
+    told = f"{between} (lowest, highest)" if n < FEWEST and sd else between
+    shown = f"{value_text(metric, scale)}{unit}{mark}"
+    return [f"{level}", tag("th", definition.label, scope="row"), shown, told, _share(sd, mean), f"{n}"]
+
+
+def interval(values: Sequence[float]) -> tuple[float, float]:
+    """95 % interval of what runs like these come to, by Student's t.
+
+    Of quantities above zero it is taken of their logarithms, so that no end lies below zero.
+    """
+    n, known = len(values), np.asarray(values, np.float64)
+    logs = bool((known > 0).all())
+    taken = np.log(known) if logs else known
+    middle, half = float(taken.mean()), student_t975(n - 1) * float(taken.std(ddof=1)) / n**0.5
+    ends = (middle - half, middle + half)
+    return (float(np.exp(ends[0])), float(np.exp(ends[1]))) if logs else ends
+
+
+def _share(sd: float, mean: float) -> str:
+    if not mean:
+        return MISSING
+    percent = 100 * sd / abs(mean)
+    return f"{percent:.0f} %" if percent >= 9.95 else f"{percent:.2g} %"
 
 
 def _model(place: Place) -> str:

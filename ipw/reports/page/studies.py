@@ -82,7 +82,12 @@ def _solved(panel: Panel, facts: Facts) -> Markup:
     reference = _reference(panel, facts)
     duels = [duel(row, panel.asked.scores[reference]) for row in panel.asked.scores]
     rows = [
-        [_named(view), percent(solves), f"{only:,}", *_duel(one, same=i == reference)]
+        [
+            _named(view, "the others stand against this" if i == reference and len(panel.views) > 1 else None),
+            percent(solves),
+            f"{only:,}",
+            *_duel(one, same=i == reference),
+        ]
         for i, (view, solves, only, one) in enumerate(zip(panel.views, each, alone, duels, strict=True))
     ]
     rows.append([tag("th", "any of them (an oracle's choice)", scope="row"), percent(union), MISSING, *[MISSING] * 4])
@@ -116,12 +121,18 @@ def _levels(panel: Panel, facts: Facts) -> Iterator[Markup | None]:
     level = difficulty(solved, known)
     steps = np.unique(known).tolist()
     rows = []
-    for number_, name in enumerate([f"by {_size(size)}" for size in steps] + ["by none"]):
+    for number_, name in enumerate([f"by {_of_size(panel, known, size)}" for size in steps] + ["by none"]):
         mine = level == number_
         accuracy = [percent(float(row[mine].mean())) if mine.any() else MISSING for row in solved]
         rows.append([name, percent(float(mine.mean())), *accuracy])
     yield tag("h4", "Difficulty: the smallest model that solves a question")
     yield grid(["First solved", "Questions", *(view.name for view in panel.views)], rows, "numbers plain")
+
+
+def _of_size(panel: Panel, sizes: Sequence[float], size: float) -> str:
+    """Name the models of one size."""
+    names = [model_name(view.summary) for view, own in zip(panel.views, sizes, strict=True) if own == size]
+    return f"{' or '.join(dict.fromkeys(names))} ({_size(size)} parameters)"
 
 
 def _size(parameters: float) -> str:
@@ -160,7 +171,8 @@ def _routing(panel: Panel, facts: Facts) -> Iterator[Markup | None]:
             energy=energy, cost=cost, compute=compute, false_local=false_local, false_cloud=false_cloud,
         )  # fmt: skip
         rows.append([name, *_saving(saving)])
-    heads = ["Router", "Energy saved", "Cost saved", "Compute saved", "Local", "Accuracy", "Accuracy lost"]
+    mark = " (estimated)" if energy and panel.views[cloud[0]].estimated else ""
+    heads = ["Router", f"Energy saved{mark}", "Cost saved", "Compute saved", "Local", "Accuracy", "Accuracy lost"]
     yield tag("h4", f"Local models with {panel.views[cloud[0]].name} behind them")
     yield grid(heads, rows, "numbers plain")
     yield tag("p", f"Against sending every question to {panel.views[cloud[0]].name}. {why}".strip(), class_="note")
@@ -219,7 +231,18 @@ def _years(panel: Panel, facts: Facts) -> Iterator[Markup | None]:
         for expense in ("mean_query_power_w", "energy_per_query_j"):
             cells += _gain(before, view, expense)
         rows.append(cells)
-    heads = ["Run", "Released", "Against", "Per watt", "model", "hardware", "Per joule", "model", "hardware"]
+    mark = " (estimated)" if any(view.estimated for _, view in dated) else ""
+    heads = [
+        "Run",
+        "Released",
+        "Against",
+        f"Per watt{mark}",
+        "model",
+        "hardware",
+        f"Per joule{mark}",
+        "model",
+        "hardware",
+    ]
     yield tag("h4", "Gains from release to release: in all, by better answers, by less power or energy")
     yield grid(heads, rows, "numbers plain")
     metrics = [Derived(view.summary).metric("accuracy_per_watt") for _, view in dated]
@@ -244,8 +267,8 @@ def _value(view: View, name: str) -> float | None:
     return number(Derived(view.summary).metric(name).get("value"))
 
 
-def _named(view: View) -> Markup:
-    return tag("th", swatch(view), tag("bdi", view.name), scope="row")
+def _named(view: View, more: str | None = None) -> Markup:
+    return tag("th", swatch(view), tag("bdi", view.name), tag("small", more) if more else None, scope="row")
 
 
 def _model(view: View) -> str:

@@ -1,35 +1,22 @@
-"""The comparison as a table for other programs and for papers: CSV, JSON, Parquet, LaTeX. Markdown is in `tables`."""
+"""The comparison as a table for other programs: CSV, JSON and Parquet."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from ipw.metrics.accounting import questions_of
 from ipw.metrics.definitions import definitions_of
 from ipw.printable import cell
-from ipw.registry import answers_questions
 from ipw.reports.names import model_name, quantisation
 from ipw.reports.ranking import Group, Row, Summary, groups
 from ipw.reports.tables.by_method import by_method
-from ipw.reports.tables.runs import columns, notes
 from ipw.reports.tables.settings import QUESTIONS, in_order, settings
-from ipw.reports.text import MISSING, interval_text
 
 ENDS = ("value", "low", "high")
-LATEX = str.maketrans(
-    {c: f"\\{c}" for c in "&%$#_{}"}
-    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}"}
-    | {">": r"\textgreater{}", MISSING: "--", "\N{MULTIPLICATION SIGN}": r"$\times$", "\N{MICRO SIGN}": r"\textmu{}"}
-    | {
-        "\N{PLUS-MINUS SIGN}": r"$\pm$",
-        "\N{HORIZONTAL ELLIPSIS}": r"\dots{}",
-        "\N{MIDDLE DOT}": r"\textperiodcentered{}",
-    }
-)
 
 
 def records(summaries: Sequence[Summary]) -> list[dict[str, Any]]:
@@ -78,11 +65,6 @@ def _one_type(values: list[Any]) -> list[Any]:
     return values if len(kinds) == 1 else [None if value is None else str(value) for value in values]
 
 
-def as_latex(summaries: Sequence[Summary]) -> str:
-    """Write one booktabs table a group, each value with its 95 % interval below in small type."""
-    return "\n".join("\n".join(_latex_table(group)) for group in groups(by_method(summaries)))
-
-
 def _record(group: Group, row: Row) -> dict[str, Any]:
     summary = row.summary
     about = {
@@ -100,32 +82,3 @@ def _record(group: Group, row: Row) -> dict[str, Any]:
         if name in definitions_of(group.kind) or metric.get("value") is not None:
             numbers |= {name if end == "value" else f"{name}_{end}": metric.get(end) for end in ENDS}
     return about | numbers
-
-
-def _latex_table(group: Group) -> Iterator[str]:
-    shown = columns(group)
-    heads = ["Model" if answers_questions(group.kind) else "Run", *(c.label for c in shown)]
-    units = ["", *(f"{c.unit}{', est.' if c.estimated else ''}" for c in shown)]
-    yield f"% {group.title}".replace("\n", " ")
-    yield rf"\begin{{tabular}}{{l{'r' * len(shown)}}}"
-    yield r"\toprule"
-    yield _latex_row(heads)
-    yield _latex_row(units)
-    yield r"\midrule"
-    for row in group.rows:
-        yield _latex_row([row.marked, *(c.value(row) for c in shown)])
-        ends = [interval_text(c.metric(row), c.scale) for c in shown]
-        if any(ends):
-            yield (
-                " & ".join(["", *(rf"{{\footnotesize {end.translate(LATEX)}}}" if end else "" for end in ends)])
-                + r" \\"
-            )
-    yield r"\bottomrule"
-    yield r"\end{tabular}"
-    for note in notes(group):
-        yield f"\n{{\\footnotesize {note.translate(LATEX)}}}"
-    yield ""
-
-
-def _latex_row(cells: Sequence[str]) -> str:
-    return " & ".join(cell.translate(LATEX) for cell in cells) + r" \\"

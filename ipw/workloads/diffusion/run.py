@@ -207,6 +207,7 @@ def _record(subject: Subject, asked: Asked, decoded: Decoded, start_ns: int, sco
         "completion_tokens": len(written) if ok else 0,
         "cached_tokens": 0,
         "tokens_source": "counted",
+        "question": question.shown,
         "finish_reason": None if not ok else "length" if len(written) == len(answer) else "stop",
         "response": response,
         "answer": question.answer,

@@ -153,6 +153,7 @@ class Asker:
         return {
             "query_id": question.id,
             "subject": question.subject,
+            "question": question.shown,
             **told,
             "answer": question.answer if question.graded else None,
             **(_place(question) if question.conversation else {}),

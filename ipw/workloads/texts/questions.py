@@ -39,6 +39,10 @@ TAKES = {
 }
 
 
+SHOWN = 400
+"""Characters of a question that a run keeps."""
+
+
 @dataclass(frozen=True, slots=True)
 class Question:
     """One question. With `choices`, the prompt lists them by letter and the answer is a letter."""
@@ -65,6 +69,11 @@ class Question:
     def sent(self) -> str | tuple[Message, ...]:
         """What a server is sent."""
         return self.messages or self.prompt
+
+    @property
+    def shown(self) -> str:
+        """What is asked, as long as people read it beside a wrong answer."""
+        return self.prompt if len(self.prompt) <= SHOWN else f"{self.prompt[: SHOWN - 1]}…"
 
     @property
     def answers(self) -> tuple[str, ...]:

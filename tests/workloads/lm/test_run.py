@@ -120,7 +120,9 @@ def test_a_record_holds_what_the_tables_need(run: RunDir, tmp_path: Path) -> Non
         "completion_tokens", "cached_tokens", "tokens_source", "finish_reason", "response", "reasoning", "answer",
         "failure", "http_status", "retry_after_s", "score", "parsed", "concurrency", "last_token_ns", "itl_us",
         "itl_counts", "scheduled_ns", "logprob_sum", "logprob_tokens", "usage_doubt", "chunks", "tool_calls",
+        "question",
     }  # fmt: skip
+    assert record["question"] == "0+1"
 
 
 def test_the_warm_up_is_kept_apart_and_outside_the_measured_window(run: RunDir, tmp_path: Path) -> None:
