@@ -15,7 +15,7 @@ from ipw.runs.directory import PAGE, RunDir
 from ipw.secrets_out import blotted
 from ipw.studies.book import Outcome, StudyBook, study_folder
 from ipw.studies.chosen import Chosen, of_study
-from ipw.studies.local import one_after_another
+from ipw.studies.local import check_files, one_after_another
 from ipw.studies.runfile import Commands
 from ipw.studies.suite import Placement, Suite, read_suite
 from ipw.verbs.common.lazy import WORKLOADS
@@ -33,6 +33,8 @@ def run_suite(
     """Run what is not done yet, and report over all that is. Exits with 5 where a cell failed."""
     study = read_suite(suite, commands)
     if dry_run:
+        if engine_cluster in {None, "none"}:
+            check_files(study.cells)
         return _list(study, as_json=as_json)
     if engine_cluster in {None, "none"} and any(planned.placement.nodes > 1 for planned in study.cells):
         raise UsageError(f"{suite}: a model over several nodes needs a cluster", "--engine-cluster ray://HOST:10001")
@@ -63,6 +65,7 @@ def _outcomes(study: Suite, book: StudyBook, cluster: str | None, storage: str |
     if cluster in {None, "none"}:
         if any(planned.placement != Placement(shards=planned.placement.shards) for planned in waiting):
             console().print("mind: cells run on this machine; what [placement] asks for is not looked at", markup=False)
+        check_files(waiting)
         return one_after_another(waiting, book, TERMINAL.say)
     from ipw.studies.cluster.driver import on_cluster
 

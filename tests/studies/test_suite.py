@@ -136,6 +136,19 @@ def start(folder: Path, path: Path, **more: Any) -> int:
     return run_suite(suite=path, commands=WORKLOADS, out=folder / "runs", **options)
 
 
+def test_a_model_that_is_not_there_is_told_before_the_first_cell_runs(tmp_path: Path) -> None:
+    models = [str(tmp_path / "there.gguf"), str(tmp_path / "gone.gguf")]
+    Path(models[0]).touch()
+    path = tmp_path / "s.toml"
+    path.write_text(f"{LM}[matrix]\nmodel = {json.dumps(models)}\n")
+    for options in ({"dry_run": True}, {}):
+        with pytest.raises(UsageError, match="is not there"):
+            start(tmp_path, path, **options)
+    assert not list(tmp_path.glob("runs/*/2*"))
+    path.write_text(f"{LM}base-url = 'http://127.0.0.1:1'\n[matrix]\nmodel = {json.dumps(models)}\n")
+    assert start(tmp_path, path, dry_run=True) == 0, "a server may call its model after a file"
+
+
 def test_a_failed_cell_does_not_stop_the_others_and_a_second_start_does_only_what_is_missing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
