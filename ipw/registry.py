@@ -6,14 +6,16 @@ package adds a workload by an entry point of the group `ipw.workloads` that name
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import import_module
 from typing import Any
 
 ENTRY_POINTS = "ipw.workloads"
-ALSO_CALLED = {"measure": "command", "gateway": "agent"}
+ALSO_CALLED = {"measure": "command"}
 """In run files a command is asked for by the verb that measures it, which is no verb of `ipw run`."""
+OWN_VERBS = ("command", "gateway")
+"""Workloads that are measured by verbs of their own, and not by `ipw run`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,9 +104,10 @@ DIFFUSION = Workload(
 )
 AGENT = Workload(
     name="agent",
-    about="An agent: joules by request, turn, tool and task.",
-    command="ipw.verbs.gateway:command",
-    measure="ipw.workloads.agents.entry:measure",
+    about="Tasks of several turns with tools: joules by turn, tool and task.",
+    command="ipw.verbs.agent:command",
+    measure="ipw.workloads.agents.loop.measure:measure",
+    stays_up="ipw.workloads.agents.loop.measure:stays_up",
     derive="ipw.workloads.agents.derive:derive_agent",
     answers=True,
     table="queries",
@@ -112,8 +115,16 @@ AGENT = Workload(
     metrics="ipw.metrics.serving:serving_metrics",
     columns="ipw.reports.tables.columns:AGENT",
 )
-"""One kind of run for `ipw gateway` and for a loop of our own: both journal requests with an entry `agent`
-(`workloads/agents/asked.py`), and everything behind that is the same. `by` in the parameters says which it was."""
+GATEWAY = replace(
+    AGENT,
+    name="gateway",
+    about="Any program that speaks to a model: joules by request, turn, tool and task.",
+    command="ipw.verbs.gateway:command",
+    measure="ipw.workloads.agents.entry:measure",
+    stays_up="",
+)
+"""Its runs are of the kind `agent`: both journal requests with an entry `agent` (`workloads/agents/asked.py`), and
+everything behind that is the same. `by` in the parameters says which it was."""
 COMMAND = Workload(
     name="command",
     about="Any command.",
@@ -123,7 +134,7 @@ COMMAND = Workload(
     works=False,
     table="spans",
 )
-BUILT_IN = {entry.name: entry for entry in (LM, ROUTING, TRAIN, DIFFUSION, AGENT, COMMAND)}
+BUILT_IN = {entry.name: entry for entry in (LM, ROUTING, TRAIN, DIFFUSION, AGENT, GATEWAY, COMMAND)}
 """In the order in which tables and pages show them."""
 
 

@@ -4,6 +4,7 @@
     python tools/train_bundled_models.py train dense --threads 1
     python tools/train_bundled_models.py train moe --threads 1
     python tools/train_bundled_models.py train diffusion --minutes 10   # goes on where it stopped; needs dense
+    python tools/train_bundled_models.py train agent --minutes 10       # likewise
     python tools/train_bundled_models.py ship        # GGUF, safetensors and cards from what was trained
 
 Needs the extra `train` (torch, transformers, gguf). Seeds and step counts are fixed; the sums of floating-point
@@ -22,20 +23,25 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
 
 from bundled.long_questions import held_out_questions as held_out_long_questions
 from bundled.questions import held_out_questions
+from bundled.tool_questions import held_out_questions as held_out_tool_questions
 
 DATA = Path(__file__).parent.parent / "ipw" / "data"
 BUILD = Path(__file__).parent.parent / "build" / "bundled"
-QUESTIONS_EACH = 90
+QUESTIONS_EACH, TOOL_QUESTIONS_EACH = 90, 60
 QUESTIONS_SEED = 7
-STEPS = {"dense": 5000, "moe": 6000, "diffusion": 8000}
+STEPS = {"dense": 5000, "moe": 6000, "diffusion": 8000, "agent": 900}
 
 
 def write_questions() -> None:
-    """Write `questions.jsonl`, what `ipw quickstart` asks, and `long-questions.jsonl`, whose answers are long."""
-    for name, made in (("questions", held_out_questions), ("long-questions", held_out_long_questions)):
+    """Write the questions of `ipw quickstart`, those with long answers, and those for which a calculator is needed."""
+    for name, made, each in (
+        ("questions", held_out_questions, QUESTIONS_EACH),
+        ("long-questions", held_out_long_questions, QUESTIONS_EACH),
+        ("tool-questions", held_out_tool_questions, TOOL_QUESTIONS_EACH),
+    ):
         lines = [
             json.dumps({"id": f"{q.subject}-{i}", "subject": q.subject, "prompt": q.prompt, "answer": q.answer})
-            for i, q in enumerate(made(QUESTIONS_EACH, QUESTIONS_SEED))
+            for i, q in enumerate(made(each, QUESTIONS_SEED))
         ]
         (DATA / f"{name}.jsonl").write_text("\n".join(lines) + "\n")
         print(f"{len(lines)} {name}")
@@ -58,6 +64,9 @@ def train_model(kind: str, threads: int, steps: int | None, minutes: float, star
             json.dumps({"steps": steps, "threads": threads, **spent, "accuracy": accuracies(folder)}, indent=1)
         )
         return
+    if kind == "agent":
+        train_agent(threads, steps or STEPS[kind], minutes)
+        return
     from bundled.training import BATCH, evaluate, train
 
     folder, started = BUILD / kind, time.monotonic()
@@ -78,6 +87,28 @@ def train_model(kind: str, threads: int, steps: int | None, minutes: float, star
     print(json.dumps(notes))
 
 
+def train_agent(threads: int, steps: int, minutes: float) -> None:
+    """Teach the dense model to call a calculator, and note how it does with it and without."""
+    from bundled.caller import train
+    from bundled.caller_accuracy import right_answers
+
+    folder = BUILD / "agent"
+    if not train(DATA / "dense-q8_0.gguf", folder, steps, threads, minutes * 60):
+        print("stopped on the way: the same command goes on")
+        return
+    questions = held_out_tool_questions(TOOL_QUESTIONS_EACH, QUESTIONS_SEED)
+    notes = {
+        "steps": steps,
+        "threads": threads,
+        **json.loads((folder / "spent.json").read_text()),
+        "questions_each": TOOL_QUESTIONS_EACH,
+        "with": dict(right_answers(folder, questions, tool=True)),
+        "without": dict(right_answers(folder, questions, tool=False)),
+    }
+    (folder / "notes.json").write_text(json.dumps(notes, indent=1))
+    print(json.dumps(notes))
+
+
 def main() -> None:
     """Parse the command line and do what it says."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
@@ -88,7 +119,7 @@ def main() -> None:
     training.add_argument("kind", choices=list(STEPS))
     training.add_argument("--threads", type=int, default=1)
     training.add_argument("--steps", type=int)
-    training.add_argument("--minutes", type=float, default=1e9, help="of the diffusion model: stop then")
+    training.add_argument("--minutes", type=float, default=1e9, help="of diffusion and agent: stop then")
     training.add_argument(
         "--start", type=Path, default=DATA / "dense-q8_0.gguf", help="of the diffusion model: weights to go on from"
     )

@@ -21,6 +21,8 @@ Texts = npt.NDArray[np.object_]
 Bools = npt.NDArray[np.bool_]
 TEXTS = ("status", "error", "failure", "finish_reason", "tokens_source", "usage_doubt")
 NUMBERS = ("score", "parsed", "logprob_tokens", "completion_tokens", "graded")
+ALSO = ("tool_calls", "final")
+"""Read for what is made of them."""
 ANSWERS = ("response", "reasoning")
 """Of these texts only this is kept: whether they are white space alone, and whether an answer is the usual one. A text
 that is not there is not known."""
@@ -33,7 +35,10 @@ ROWS = 1 << 14
 
 
 class Outcomes(NamedTuple):
-    """A row a question that was asked in the measured window. Absent text is '', an absent number NaN."""
+    """A row a question that was asked in the measured window; of a task, its last request.
+
+    Absent text is '', an absent number NaN.
+    """
 
     status: Texts
     error: Texts
@@ -51,7 +56,7 @@ class Outcomes(NamedTuple):
     graded: Array
     """0 where nothing can be right, as in a turn without an answer in the data set."""
     blank: Bools
-    """Whether the answer is there and says nothing, nor calls a tool."""
+    """Whether the answer is there and says nothing; one that calls a tool does, unless it was the last of its task."""
     thinking: Bools
     """Whether there is thinking beside it."""
     usual: Texts
@@ -73,7 +78,7 @@ def load_outcomes(run: RunDir) -> Outcomes:
 def _tables(run: RunDir) -> Iterator[pa.Table]:
     import pyarrow as pa
 
-    columns = (*TEXTS, *NUMBERS, *ANSWERS, "tool_calls")
+    columns = (*TEXTS, *NUMBERS, *ANSWERS, *ALSO)
     yield pa.table({name: pa.nulls(0) for name in columns})
     if (run.path / "queries.parquet").is_file():
         yield from run.read_parts("queries", columns, ROWS)
@@ -84,7 +89,7 @@ def _tables(run: RunDir) -> Iterator[pa.Table]:
 
 
 def _plain(x: object, name: str) -> object:
-    if name in NUMBERS or name == "tool_calls":
+    if name in NUMBERS or name in ALSO:
         return float(x) if isinstance(x, bool | int | float) else None
     if not isinstance(x, str):
         return None
@@ -109,10 +114,14 @@ def _columns(table: pa.Table, usual: str) -> list[npt.NDArray[np.generic]]:
         found = table[name] if name in table.column_names else pa.nulls(table.num_rows)
         return pa.chunked_array(found.cast(kind))
 
+    final = column("final", pa.float64())
+    table = table.filter(pc.not_equal(final, 0).fill_null(True))  # the others ask for a tool, and the task goes on
+    final = column("final", pa.float64())
     texts = [shared_texts(column(name, pa.string())) for name in TEXTS]
     numbers = [column(name, pa.float64()).to_numpy(zero_copy_only=False) for name in NUMBERS]
     response, reasoning = (pc.utf8_trim_whitespace(column(name, pa.string())) for name in ANSWERS)
-    silent = pc.and_(pc.equal(response, ""), pc.equal(column("tool_calls", pa.float64()).fill_null(0), 0))
+    calls = pc.greater(column("tool_calls", pa.float64()).fill_null(0), 0)
+    silent = pc.and_(pc.equal(response, ""), pc.or_(pc.invert(calls), pc.equal(final, 1).fill_null(False)))
     alike = pc.equal(pc.utf8_slice_codeunits(response, 0, LONGEST), usual)
     each = (silent, pc.not_equal(reasoning, ""), alike)
     blank, thinking, same = (truths.fill_null(False).to_numpy() for truths in each)

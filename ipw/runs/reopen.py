@@ -15,7 +15,7 @@ from ipw.runs.journal import Journal
 from ipw.runs.readings import READINGS, STATUS_CODES
 from ipw.system import await_end, command_line, processes
 
-DERIVED = (SUMMARY, PAGE, "queries.parquet", "spans.parquet", "power.parquet")
+DERIVED = (SUMMARY, PAGE, "queries.parquet", "spans.parquet", "tasks.parquet", "tools.parquet", "power.parquet")
 
 SAMPLER_S = 10.0
 

@@ -42,8 +42,9 @@ MANIFEST: Shape = {
                   "slo?": {"*": float}, "series?": {"id?": str, "levels?": [int], "repeat?": int, "channels?": [str]}},
     "model?": {"name?": str, "device?": str, "expert_bytes?": COUNT},
     "server?": {"url?": str, "local?": bool, "told_by?": str, "machine?": str, "ended?": str, "processes_unseen?": str},
-    "turns?": bool,
-    "dataset?": {"name?": str, "digest?": str, "questions?": COUNT, "questions_digest?": str, "ids_digest?": str,
+    "turns?": bool, "tools?": {"names?": [str], "digest?": str},
+    "dataset?": {"name?": str, "digest?": str, "questions?": COUNT, "tasks?": COUNT,
+                 "questions_digest?": str, "ids_digest?": str,
                  "scorer?": str, "notes?": [str]},
     "sensors_asked?": str, "process?": PROCESS, "basis?": str, "basis_reason?": str, "method?": str,
     "sensors": [CHANNEL],
@@ -88,7 +89,8 @@ ASKED = {
     "first_token_ns?": MOMENT, "end_ns?": MOMENT, "concurrency?": COUNT, "logprob_tokens?": COUNT,
     "last_token_ns?": MOMENT, "scheduled_ns?": MOMENT, "http_status?": COUNT, "chunks?": COUNT, "tool_calls?": COUNT,
     "score?": float, "logprob_sum?": float, "parsed?": bool, "itl_us?": [COUNT], "itl_counts?": [COUNT],
-    "arrivals?": COUNT, "timings?": {"*": float}, "task?": str, "conversation?": COUNT, "turn?": COUNT, "graded?": bool,
+    "arrivals?": COUNT, "timings?": {"*": float}, "task?": str,
+    "conversation?": COUNT, "turn?": COUNT, "graded?": bool, "final?": bool, "attempt?": COUNT, "question?": str,
     "forwards?": COUNT, "positions?": COUNT, "committed?": [COUNT], "computed?": [COUNT], "agrees?": bool,
 }  # fmt: skip
 LINES: dict[str, Shape] = {

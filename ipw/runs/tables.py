@@ -37,7 +37,7 @@ TABLES: Mapping[str, Mapping[str, str]] = {
                          "tool_calls"), WHOLE),
         **dict.fromkeys(("score", "logprob_sum", "prefill_energy_j", "decode_energy_j", "power_w"), REAL),
         **dict.fromkeys(("forwards", "committed", "computed", "computable", "answer_length", "spared", "agrees"), REAL),
-        "parsed": REAL, "graded": REAL, "itl_us": WHOLES, "itl_counts": WHOLES, **ENERGY, **OF_QUERIES,
+        "parsed": REAL, "graded": REAL, "final": REAL, "itl_us": WHOLES, "itl_counts": WHOLES, **ENERGY, **OF_QUERIES,
     },
     "tasks": TASKS,
     "tools": TOOLS,

@@ -19,8 +19,15 @@ def replaced(run: RunDir) -> frozenset[int]:
     if not run.manifest().get("resumed"):
         return frozenset()  # nobody else asks a question twice
     failed: dict[str, int] = {}
-    rows = set()
+    rows: set[int] = set()
+    begun: dict[str, tuple[int, list[int]]] = {}
     for row, record in enumerate(run.journal("query")):
+        if (attempt := record.get("attempt")) is not None:  # a task that was cut begins anew
+            task = str(record.get("task"))
+            before, mine = begun.get(task, (attempt, []))
+            rows.update(mine if attempt > before else ())
+            begun[task] = (attempt, [row] if attempt > before else [*mine, row])
+            continue
         name = str(record.get("query_id"))
         if name in failed:
             rows.add(failed.pop(name))

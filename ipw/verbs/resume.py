@@ -26,6 +26,9 @@ from ipw.verbs.common.options import JSON, STRICT
 from ipw.verbs.common.progress import TERMINAL
 from ipw.verbs.common.terminal import console
 from ipw.verbs.common.trust import check_trusted
+from ipw.workloads.agents.loop.measure import describe_agent, measure_agent_into, with_model
+from ipw.workloads.agents.loop.parameters import AgentParameters
+from ipw.workloads.agents.loop.plan import plan_agent
 from ipw.workloads.lm.length_fit import fitted
 from ipw.workloads.lm.measure import describe, measure_into, process_facts
 from ipw.workloads.lm.parameters import Parameters, from_manifest
@@ -33,6 +36,7 @@ from ipw.workloads.lm.plan import plan
 from ipw.workloads.lm.servers.engines import serve as served
 from ipw.workloads.texts.identity import digest
 
+PARAMETERS: Mapping[str, type[Parameters]] = {"lm": Parameters, "agent": AgentParameters}
 NEW_RUN = "start a new run: what had finished stays in the old one"
 
 
@@ -69,7 +73,8 @@ def _finish(opened: RunDir, run: Path, owner: Owner, retry_failed: str, paramete
     """Ask what was not asked yet; returns whether that was interrupted."""
     manifest = opened.manifest()
     _check_ended(manifest, run)
-    planned = plan(parameters)
+    tasks = plan_agent(parameters) if isinstance(parameters, AgentParameters) else None
+    planned = tasks.lm if tasks else plan(parameters)
     finished = settled(opened, retry_failed) & {question.id for question in planned.dataset.questions}
     if all(question.id in finished for question in planned.dataset.questions):
         if manifest["status"] == "complete":
@@ -80,19 +85,21 @@ def _finish(opened: RunDir, run: Path, owner: Owner, retry_failed: str, paramete
         opened.update_manifest(status="complete", recorded=recorded(opened, None))
         return False
     console().print(_asked(opened, len(planned.dataset.questions), finished), markup=False, soft_wrap=True)
-    with served(parameters) as endpoint:
-        now = describe(endpoint, planned, idle_s)
+    with served(with_model(parameters) if isinstance(parameters, AgentParameters) else parameters) as endpoint:
+        now = describe_agent(endpoint, tasks, idle_s) if tasks else describe(endpoint, planned, idle_s)
         _check_same(manifest, now, run)
         planned, _ = fitted(endpoint, planned)
         with restored_on_error(opened):
             prepare(opened)
+            if tasks:
+                return measure_agent_into(opened, _continued(manifest, now), endpoint, tasks, finished, owner, TERMINAL)
             return measure_into(opened, _continued(manifest, now), endpoint, planned, finished, owner, TERMINAL)
 
 
 def _asked(run: RunDir, questions: int, finished: Collection[str]) -> str:
     """Say what is asked now."""
     left = questions - len(finished)
-    failed = len({str(record["query_id"]) for record in run.journal("query")} - set(finished))
+    failed = len({_question_of(record) for record in run.journal("query")} - set(finished))
     again = f", {failed:,} of them again, since they failed" if failed else ""
     return f"{len(finished):,} of {questions:,} questions are done: {left:,} are asked{again}"
 
@@ -102,7 +109,9 @@ def settled(run: RunDir, retry_failed: str) -> set[str]:
     found: set[str] = set()
     answered: set[str] = set()
     for record in run.journal("query"):
-        name = str(record.get("query_id"))
+        if record.get("final") is False:
+            continue  # of a task that went on
+        name = _question_of(record)
         if record.get("status") == "ok":
             answered.add(name)
         # Of earlier versions, records do not say how they failed: asking again costs time, and no truth.
@@ -113,20 +122,27 @@ def settled(run: RunDir, retry_failed: str) -> set[str]:
     return found | answered
 
 
+def _question_of(record: Mapping[str, Any]) -> str:
+    """Name the question of a request: of a task, each request has a name of its own."""
+    return str(record.get("question", record.get("query_id")))
+
+
 def stored_parameters(manifest: Mapping[str, Any], run: Path) -> tuple[Parameters, float]:
     """Read the options with which the run began, and its seconds of idle. Raises UsageError."""
     workload = manifest.get("workload")
     kind = workload.get("kind") if isinstance(workload, dict) else None
-    if kind != "lm" or not isinstance(workload, dict):
+    known = PARAMETERS.get(str(kind))
+    if known is None or not isinstance(workload, dict):
         raise UsageError(
-            f"{run} holds the workload {kind!r}; only language-model runs can be resumed", "ipw run --help"
+            f"{run} holds the workload {kind!r}; only language-model runs and agents can be resumed",
+            "ipw run --help",
         )
     stored = workload.get("parameters") or {}
     if workload.get("digest") != digest(stored):
         raise UsageError(f"the parameters of {run} are not those that it began with", NEW_RUN)
-    if set(stored) - {"idle_s"} - {field.name for field in fields(Parameters)} or number(stored.get("idle_s")) is None:
+    if set(stored) - {"idle_s"} - {field.name for field in fields(known)} or number(stored.get("idle_s")) is None:
         raise UsageError(f"{run} was begun by another version of ipw, with other options", NEW_RUN)
-    return from_manifest(manifest, run), float(stored["idle_s"])
+    return from_manifest(manifest, run, known), float(stored["idle_s"])
 
 
 def check_no_secret(parameters: Parameters, run: Path) -> None:
@@ -161,8 +177,8 @@ def _going_on(process: Mapping[str, Any]) -> bool:
 
 def _check_same(began: Mapping[str, Any], now: Mapping[str, Any], run: Path) -> None:
     """Raise where model, data set or scorer are not those that the run began with."""
-    for part, names in (("model", None), ("dataset", ("digest", "questions_digest", "scorer"))):
-        was, are = began[part], now[part]
+    for part, names in (("model", None), ("tools", None), ("dataset", ("digest", "questions_digest", "scorer"))):
+        was, are = began.get(part, {}), now.get(part, {})
         different = [name for name in names or sorted(was.keys() & are.keys()) if was.get(name) != are.get(name)]
         if different:
             name = different[0]
@@ -199,5 +215,5 @@ def _continued(manifest: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str,
 @JSON
 @STRICT
 def command(**options: Any) -> int:
-    """Finish a run of a language model that was cut short: ask what is open, and what failed on its way."""
+    """Finish a run of a language model or an agent that was cut short: ask what is open, and what failed on its way."""
     return resume(**options)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import click
 
-from ipw.registry import ALSO_CALLED, workloads
+from ipw.registry import OWN_VERBS, workloads
 from ipw.verbs.common.lazy import LazyGroup, Verb
 
 SUITE = Verb("study", "Every cell of a suite file.")
@@ -16,7 +16,7 @@ class _RunGroup(LazyGroup):
     @property
     def table(self) -> Mapping[str, Mapping[str, Verb]]:
         """Every workload; a command is measured by a verb of its own."""
-        entries = [entry for entry in workloads().values() if entry.name not in ALSO_CALLED.values()]
+        entries = [entry for entry in workloads().values() if entry.name not in OWN_VERBS]
         return {"Workloads": {entry.name: Verb(entry.command, entry.about) for entry in entries}}
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,8 +15,11 @@ if TYPE_CHECKING:
 ARCHITECTURES = {"qwen3": "qwen3", "qwen3_moe": "qwen3moe"}
 
 
-def write_gguf(folder: Path, target: Path, name: str) -> None:
-    """Convert `folder` to `target`. Matrices become q8_0; norms and the router stay f32."""
+def write_gguf(folder: Path, target: Path, name: str, more: Sequence[str] = (), template: str = CHAT_TEMPLATE) -> None:
+    """Convert `folder` to `target`. Matrices become q8_0; norms and the router stay f32.
+
+    `more` are the tokens that the model has behind those of all bundled models.
+    """
     import gguf
     import numpy as np
     import torch
@@ -44,7 +48,7 @@ def write_gguf(folder: Path, target: Path, name: str) -> None:
         writer.add_expert_used_count(config["num_experts_per_tok"])
         writer.add_expert_feed_forward_length(config["moe_intermediate_size"])
     writer.add_file_type(gguf.LlamaFileType.MOSTLY_Q8_0)
-    _add_tokenizer(writer)
+    _add_tokenizer(writer, more, template)
 
     def put(tensor_name: str, tensor: torch.Tensor) -> None:
         array = tensor.float().numpy()
@@ -78,15 +82,16 @@ def write_gguf(folder: Path, target: Path, name: str) -> None:
     writer.close()
 
 
-def _add_tokenizer(writer: object) -> None:
+def _add_tokenizer(writer: object, more: Sequence[str], template: str) -> None:
     from gguf import GGUFWriter, TokenType
 
     assert isinstance(writer, GGUFWriter)
     kinds = [TokenType.CONTROL] * len(CONTROL) + [TokenType.USER_DEFINED] * len(ROLES) + [TokenType.NORMAL] * 256
+    kinds += [TokenType.USER_DEFINED] * len(more)
     nul = byte_characters()[0]
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("gpt-2")
-    writer.add_token_list(vocabulary())
+    writer.add_token_list([*vocabulary(), *more])
     writer.add_token_types(kinds)
     # Readers expect a list of merges; this one can never apply, since its product is not in the vocabulary.
     writer.add_token_merges([f"{nul} {nul}"])
@@ -95,7 +100,7 @@ def _add_tokenizer(writer: object) -> None:
     writer.add_pad_token_id(PAD)
     writer.add_add_bos_token(False)
     writer.add_add_eos_token(False)
-    writer.add_chat_template(CHAT_TEMPLATE)
+    writer.add_chat_template(template)
 
 
 def read_gguf(path: Path) -> dict[str, torch.Tensor]:

@@ -29,9 +29,9 @@ WHOLES = (
     "logprob_tokens", "last_token_ns", "scheduled_ns", "http_status", "chunks", "tool_calls", "conversation", "turn",
 )  # fmt: skip
 REALS = ("score", "logprob_sum")
-TRUTHS = ("parsed", "graded")
+TRUTHS = ("parsed", "graded", "final")
 LISTS = ("itl_us", "itl_counts")
-TURNS = ("task", "conversation", "turn", "graded")
+TURNS = ("task", "conversation", "turn", "graded", "final")
 """Of `queries.parquet` too, where the run holds conversations."""
 COLUMNS = tuple(name for name in (*TEXTS, *WHOLES, *REALS, *TRUTHS, *LISTS) if name not in TURNS)
 """Of `queries.parquet`."""

@@ -187,7 +187,7 @@ def query_parts(
     for whole in query_tables(run):
         mine = kept[read : read + whole.num_rows]
         part = whole if mine.all() else whole.filter(mine)
-        table = part.drop_columns([name for name in columns if name in part.column_names])
+        table = part.drop_columns([name for name in part.column_names if name in columns or name in (more or {})])
         for name, column in _rows(columns, at, at + part.num_rows).items():
             table = table.append_column(name, column)
         for name, array in (more or {}).items():

@@ -113,6 +113,8 @@ def _questions(manifest: Mapping[str, Any], found: Found) -> Iterator[str]:
     if twice:
         yield f"{_counted(len(twice), 'question')} {_are(len(twice))} there more than once: {_first(twice)}"
     planned = dataset.get("questions")
+    if "tasks" in dataset:  # of several requests each, which are called by the task and a number
+        names, planned = sorted({name.rpartition("/")[0] for name in names}), dataset["tasks"]
     if not answers_questions(Recorded(manifest).kind) or type(planned) is not int:
         return
     short = len(names) < planned and manifest.get("status") != "interrupted"

@@ -1,13 +1,15 @@
-"""Scores of tasks, as they were given: `task-scores.jsonl` in the run, a line a task."""
+"""Scores of tasks: as they were given, `task-scores.jsonl` in the run, a line a task; or as a run of our own scored."""
 
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Mapping
 
 from ipw.foreign_json import parsed
 from ipw.runs.directory import RunDir
 from ipw.runs.files import replacing
+from ipw.runs.tries import counted
 from ipw.shapes import finite
 
 TASK_SCORES = "task-scores.jsonl"
@@ -20,10 +22,21 @@ def write_task_scores(run: RunDir, scores: Mapping[str, float]) -> None:
             file.write(json.dumps({"task": name, "score": score}).encode() + b"\n")
 
 
+def own_scores(run: RunDir) -> dict[str, float]:
+    """Score tasks by the answers that end them: the mean over those in which anything can be right."""
+    scores: dict[str, list[float]] = defaultdict(list)
+    for record in counted(run):
+        if record.get("final") is True and record.get("graded") is not False and isinstance(record.get("task"), str):
+            score = 0.0 if record.get("status") != "ok" else finite(record.get("score"))
+            if score is not None:
+                scores[record["task"]].append(min(max(score, 0.0), 1.0))
+    return {task: sum(each) / len(each) for task, each in scores.items()}
+
+
 def read_task_scores(run: RunDir) -> dict[str, float]:
-    """Read them; a line that is none is left out. Without any, no task is scored."""
+    """Read them; a line that is none is left out. What was not given is as the run's own scorer has it."""
     path = run.path / TASK_SCORES
-    found: dict[str, float] = {}
+    found = own_scores(run)
     for line in path.read_bytes().splitlines() if path.is_file() else ():
         try:
             record = parsed(line)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +11,7 @@ from ipw.runs.tries import CUT_OFF, PROBE
 from ipw.workloads.base import ArrivalsBook, Book, Counters, Progress
 from ipw.workloads.lm.http.client import ask, get
 from ipw.workloads.lm.http.failure import Failure
+from ipw.workloads.lm.http.messages import ToolCall
 from ipw.workloads.lm.http.parser import HttpError
 from ipw.workloads.lm.http.refusals import hint
 from ipw.workloads.lm.http.reply import Answer, Reply
@@ -24,6 +25,9 @@ from ipw.workloads.texts.values import Message
 
 PRESENT_S = 2.0
 """For any answer at all."""
+
+
+More = Callable[[Answer, list[ToolCall]], dict[str, Any]]
 
 
 class Asker:
@@ -62,8 +66,19 @@ class Asker:
         self._write(kind, self._record(question, answer, 1), reply.arrivals())
         return answer
 
-    async def send(self, question: Question, due_ns: int | None, messages: Sequence[Message] | None = None) -> Answer:
-        """Ask inside the measured window; `messages` take the place of the question's own."""
+    async def send(
+        self,
+        question: Question,
+        due_ns: int | None,
+        messages: Sequence[Message] | None = None,
+        request: Mapping[str, Any] | None = None,
+        more: More | None = None,
+    ) -> tuple[Answer, list[ToolCall]]:
+        """Ask inside the measured window; returns the answer, and the calls of tools that it asks for.
+
+        `messages` take the place of the question's own, `request` is what the request says beside them, and `more`
+        makes further entries of the record, or others.
+        """
         open_loop = self.parameters.rate is not None
         if not open_loop:  # which goes by the clock, whatever becomes of the server
             await self.liveness.calm()
@@ -71,11 +86,12 @@ class Asker:
         in_flight = self._in_flight if open_loop else self.parameters.in_flight
         reply = Reply()
         try:
-            answer = await self._ask(question, reply, messages)
+            answer = await self._ask(question, reply, messages, request)
         except asyncio.CancelledError:
             reply.fail("error", "cut off", "transport")
             answer = reply.answer(self._endpoint.key)
             record = self._record(question, answer, in_flight) | {"scheduled_ns": due_ns}
+            record |= more(answer, reply.calls()) if more else {}
             self._write(CUT_OFF, record, reply.arrivals())
             raise
         finally:
@@ -83,23 +99,25 @@ class Asker:
         if answer.status != "ok":
             self._failed = question
         record = self._record(question, answer, in_flight) | {"scheduled_ns": due_ns}
+        record |= more(answer, reply.calls()) if more else {}
         came = reply.arrivals()
         self.liveness.take(answer, lambda counts: self._keep(question, answer, record, came, counts=counts))
-        return answer
+        return answer, reply.calls()
 
-    def leave_out(self, question: Question, error: str, failure: Failure) -> None:
+    def leave_out(self, question: Question, error: str, failure: Failure, more: More | None = None) -> None:
         """Book a question that cannot be asked, as failed by what another failed by."""
         reply = Reply()
         reply.fail("error", error, failure)
         answer = reply.answer(None)
-        self._keep(question, answer, self._record(question, answer, self.parameters.in_flight), b"", counts=True)
+        record = self._record(question, answer, self.parameters.in_flight) | (more(answer, []) if more else {})
+        self._keep(question, answer, record, b"", counts=True)
 
     def _keep(self, question: Question, answer: Answer, record: dict[str, Any], came: bytes, *, counts: bool) -> None:
         self._write("query" if counts else CUT_OFF, record, came)
         if not counts:
             return
         counters = self.counters
-        counters.done += 1
+        counters.done += record.get("final", True)
         counters.right += record["score"] or 0.0
         counters.tokens += answer.completion_tokens or 0
         if answer.status == "ok":
@@ -135,9 +153,16 @@ class Asker:
         self._write(PROBE, self._record(question, answer, 1), reply.arrivals())
         return answer
 
-    async def _ask(self, question: Question, reply: Reply, messages: Sequence[Message] | None = None) -> Answer:
+    async def _ask(
+        self,
+        question: Question,
+        reply: Reply,
+        messages: Sequence[Message] | None = None,
+        request: Mapping[str, Any] | None = None,
+    ) -> Answer:
         endpoint = self._endpoint
-        return await ask(self._transport, endpoint.model, messages or question.sent, self._limits, endpoint.key, reply)
+        limits = replace(self._limits, request={**self._limits.request, **request}) if request else self._limits
+        return await ask(self._transport, endpoint.model, messages or question.sent, limits, endpoint.key, reply)
 
     def _write(self, kind: str, record: dict[str, Any], came: bytes) -> None:
         """Keep a record, and before it when its chunks came."""

@@ -32,7 +32,7 @@ async def converse(
             asker.leave_out(turn, NOT_ASKED, failed)
             continue
         else:
-            told = await asker.send(turn, due_ns, tuple(before) if turn.conversation else None)
+            told, _ = await asker.send(turn, due_ns, tuple(before) if turn.conversation else None)
             answer, failed = told.response, told.failure
             due_ns = None
         before.append({"role": "assistant", "content": answer or ""})

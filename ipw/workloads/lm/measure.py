@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,12 @@ from ipw.runs.directory import RunDir
 from ipw.runs.owner import Owner
 from ipw.secrets_out import blotted
 from ipw.system import process_created_s
-from ipw.workloads.base import NOBODY, Audience, Counters, Progress, labelled
+from ipw.workloads.base import NOBODY, Audience, Book, Counters, Progress, labelled
 from ipw.workloads.lm.conversation import said_before
 from ipw.workloads.lm.length_fit import fitted, told
 from ipw.workloads.lm.parameters import Parameters, latency_targets
 from ipw.workloads.lm.plan import Plan, plan
+from ipw.workloads.lm.run import Doing
 from ipw.workloads.lm.run import run_lm as run_workload
 from ipw.workloads.lm.scoring.again import JUDGES, Judge, score_run, scored_later
 from ipw.workloads.lm.servers.endpoint import Endpoint
@@ -90,8 +91,11 @@ def measure_into(
     finished: Collection[str] = frozenset(),
     owner: Owner | None = None,
     audience: Audience = NOBODY,
+    doing: Callable[[Book], Doing] | None = None,
 ) -> bool:
     """Ask what is not `finished` and keep it in `run`, which `owner` has where somebody took it before.
+
+    `doing` makes what is done with the questions of a task, by default asking them, from the run's journal.
 
     Returns whether it was interrupted.
     """
@@ -113,7 +117,9 @@ def measure_into(
                 meter.note(arrivals={"cut_bytes": arrivals.cut_bytes})
             meter.idle("idle before", idle_s)
             with compared(meter, endpoint):
-                run_workload(meter, meter.journal, endpoint, planned, progress, finished, arrivals, said)
+                book = meter.journal
+                do = doing(book) if doing else None
+                run_workload(meter, book, endpoint, planned, progress, finished, arrivals, said, do)
             if endpoint.ended and (why := endpoint.ended()):
                 meter.note(server=server | {"ended": why.told})
             meter.idle("idle after", idle_s)
@@ -180,12 +186,12 @@ def named(endpoint: Endpoint) -> str:
 
 
 def describe(
-    endpoint: Endpoint, planned: Plan, idle_s: float, series: Mapping[str, Any] | None = None
+    endpoint: Endpoint, planned: Plan, idle_s: float, series: Mapping[str, Any] | None = None, kind: str = "lm"
 ) -> dict[str, Any]:
     """Say what is measured, for the manifest; a run is only ever resumed with the very same."""
     parameters = planned.parameters
     given = blotted(parameters.as_dict() | {"idle_s": idle_s})
-    workload: dict[str, Any] = {"kind": "lm", "parameters": given, "digest": digest(given), "seal": seal(given)}
+    workload: dict[str, Any] = {"kind": kind, "parameters": given, "digest": digest(given), "seal": seal(given)}
     workload |= {"slo": latency_targets(parameters.slo)} if parameters.slo else {}
     workload |= {"series": dict(series)} if series else {}
     return {

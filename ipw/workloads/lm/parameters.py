@@ -81,6 +81,11 @@ class Parameters:
     """Of the transformers engine: `auto` is the first accelerator, or else the CPU."""
 
     @property
+    def keeps_prompts(self) -> bool:
+        """Whether an engine that is started for the run may keep prompts for those that begin alike."""
+        return False  # every question pays for its own
+
+    @property
     def in_flight(self) -> int:
         """The most requests in flight."""
         return self.concurrency or (1 if self.rate is None else MOST_IN_FLIGHT)
@@ -112,16 +117,16 @@ class Parameters:
         )
 
 
-def from_manifest(manifest: Mapping[str, Any], run: object) -> Parameters:
-    """Read the options that a manifest keeps; those of other versions are left out.
+def from_manifest(manifest: Mapping[str, Any], run: object, kind: type[Parameters] = Parameters) -> Parameters:
+    """Read the options that a manifest keeps, of this kind; those of other versions are left out.
 
     Raises UsageError where they are of other types.
     """
     stored = (manifest.get("workload") or {}).get("parameters") or {}
-    if fault := misfit(stored, shape_of(Parameters)):
+    if fault := misfit(stored, shape_of(kind)):
         raise UsageError(f"the parameters of {run} cannot be read: {fault}", "was the run copied whole?")
-    names = {field.name for field in fields(Parameters)}
-    return Parameters(**{name: value for name, value in stored.items() if name in names})
+    names = {field.name for field in fields(kind)}
+    return kind(**{name: value for name, value in stored.items() if name in names})
 
 
 def latency_targets(text: str) -> dict[str, float]:

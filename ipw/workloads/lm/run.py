@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 
 from ipw.workloads.base import ArrivalsBook, Book, Marker, Progress
 from ipw.workloads.lm.asker import Asker
@@ -11,11 +12,13 @@ from ipw.workloads.lm.conversation import converse
 from ipw.workloads.lm.http.refusals import hint
 from ipw.workloads.lm.http.transport import Transport
 from ipw.workloads.lm.interrupts import run_interruptible
-from ipw.workloads.lm.load import arrivals, closed_loop, open_loop
+from ipw.workloads.lm.load import Send, arrivals, closed_loop, open_loop
 from ipw.workloads.lm.plan import Plan
 from ipw.workloads.lm.servers.endpoint import Endpoint
 from ipw.workloads.texts.datasets import Question
 from ipw.workloads.texts.questions import together
+
+Doing = Callable[[Asker], Send[Sequence[Question]]]
 
 
 def run_lm(
@@ -27,15 +30,17 @@ def run_lm(
     finished: Collection[str] = frozenset(),
     arrivals_book: ArrivalsBook | None = None,
     said: Mapping[str, str] | None = None,
+    doing: Doing | None = None,
 ) -> None:
     """Ask every question but the `finished` ones, by id, and keep every answer the moment it is whole.
 
-    `said` are the finished answers of conversations that go on, by id.
+    `said` are the finished answers of conversations that go on, by id. `doing` makes what is done with the turns of a
+    task; by default they are asked one after the other.
 
     Raises OutageError where the server is lost or answers no warm-up question, and KeyboardInterrupt after SIGINT or
     SIGTERM. Of what was in flight then, the book has only when it was.
     """
-    run_interruptible(_run(marker, book, endpoint, planned, progress, finished, arrivals_book, said or {}))
+    run_interruptible(_run(marker, book, endpoint, planned, progress, finished, arrivals_book, said or {}, doing))
 
 
 async def _run(
@@ -47,6 +52,7 @@ async def _run(
     finished: Collection[str],
     arrivals_book: ArrivalsBook | None,
     said: Mapping[str, str],
+    doing: Doing | None,
 ) -> None:
     parameters, questions = planned.parameters, planned.dataset.questions
     async with Transport(endpoint.url, endpoint.key) as transport:
@@ -57,7 +63,8 @@ async def _run(
         with marker.span("warm-up", "warmup"):
             await _warm_up(asker, warmup)
         with marker.span("measure", "measure"):
-            await _measure(asker, questions, finished, said)
+            do = doing(asker) if doing else partial(_converse, asker, finished, said)
+            await _measure(asker, questions, finished, do)
         if asker.failed and parameters.retries:
             with marker.span("retries", "retry"):
                 await _ask_again(asker, parameters.retries)
@@ -78,24 +85,26 @@ async def _warm_up(asker: Asker, questions: Sequence[Question]) -> None:
         liveness.lost("failing", errors[0], remedy or "see the server's log")
 
 
+async def _converse(
+    asker: Asker, finished: Collection[str], said: Mapping[str, str], turns: Sequence[Question], due_ns: int | None
+) -> None:
+    await converse(asker, turns, due_ns, finished, said)
+
+
 async def _measure(
-    asker: Asker, questions: Sequence[Question], finished: Collection[str], said: Mapping[str, str]
+    asker: Asker, questions: Sequence[Question], finished: Collection[str], do: Send[Sequence[Question]]
 ) -> None:
     parameters, liveness = asker.parameters, asker.liveness
     left = [each for each in together(questions) if any(question.id not in finished for question in each)]
     asker.counters.total = sum(question.id not in finished for each in left for question in each)
-
-    async def send(turns: Sequence[Question], due_ns: int | None) -> None:
-        await converse(asker, turns, due_ns, finished, said)
-
     try:
         async with asyncio.TaskGroup() as group:
             watch = group.create_task(liveness.watch())
             if parameters.rate is None:
-                await closed_loop(left, send, parameters.in_flight)
+                await closed_loop(left, do, parameters.in_flight)
             else:
                 at_s = arrivals(parameters.rate, parameters.arrival, parameters.drawn_seed)
-                await open_loop(zip(left, at_s, strict=False), send, parameters.in_flight)
+                await open_loop(zip(left, at_s, strict=False), do, parameters.in_flight)
             await liveness.settled()
             watch.cancel()
     finally:

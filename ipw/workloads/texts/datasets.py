@@ -20,8 +20,12 @@ from ipw.workloads.texts.values import LETTERS
 
 __all__ = ["BUNDLED", "BUNDLED_LONG", "LETTERS", "Dataset", "Question", "load"]
 
-BUNDLED, BUNDLED_LONG = "bundled", "bundled-long"
-BUNDLED_FILES = {BUNDLED: "questions.jsonl", BUNDLED_LONG: "long-questions.jsonl"}
+BUNDLED, BUNDLED_LONG, BUNDLED_TOOLS = "bundled", "bundled-long", "bundled-tools"
+BUNDLED_FILES = {
+    BUNDLED: "questions.jsonl",
+    BUNDLED_LONG: "long-questions.jsonl",
+    BUNDLED_TOOLS: "tool-questions.jsonl",
+}
 HUB, HARNESS, FIXED = "hf:", "lm-eval:", "fixed:"
 
 
@@ -49,7 +53,8 @@ def load(
 ) -> Dataset:
     """Read a data set, `limit` questions of it. Raises UsageError for what cannot be asked.
 
-    `source` is `bundled`, `bundled-long`, a file's path, `hf:NAME[:config][:split]`, `lm-eval:TASK` or `fixed:IN,OUT`.
+    `source` is `bundled`, `bundled-long`, `bundled-tools`, a file's path, `hf:NAME[:config][:split]`, `lm-eval:TASK` or
+    `fixed:IN,OUT`.
     `columns` says which columns of a file or a set of the hub are meant, where they have other names:
     `prompt=Question,answer=answerKey`.
     `answer_is` says what an answer beside choices is (`answer_places.FORMS`); without it, the values of the whole set

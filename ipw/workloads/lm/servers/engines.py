@@ -19,7 +19,7 @@ from ipw.workloads.lm.servers.model_folder import folder_facts
 from ipw.workloads.lm.servers.place import place
 from ipw.workloads.lm.servers.served import Served, model_of_command, started
 
-BUNDLED = ("dense", "moe")
+BUNDLED = ("dense", "moe", "agent")
 MAX_SLOTS = 256
 """llama.cpp takes no more sequences at once; further requests wait in its queue."""
 
@@ -84,6 +84,7 @@ def _llamacpp(parameters: Parameters) -> Iterator[Endpoint]:
         "context_tokens": min(parameters.context_tokens, facts["context_tokens"] or parameters.context_tokens),
         # A second thread on a tiny model only waits for the first.
         "threads": parameters.threads or (1 if model in BUNDLED else None),
+        "keeps_prompts": parameters.keeps_prompts,
     }
     with child_server("ipw.workloads.lm.servers.llamacpp_server", options, f"llama.cpp's server of {path}") as child:
         facts |= {"engine": child.greeting["version"], "device": child.greeting["device"]}

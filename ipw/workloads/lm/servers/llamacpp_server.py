@@ -1,7 +1,7 @@
 """llama.cpp's OpenAI-compatible server as a process: `python -m ipw.workloads.lm.servers.llamacpp_server OPTIONS`.
 
-OPTIONS is a JSON object: `model`, `slots`, `context_tokens`, `threads`. The process prints one line, `{"url": …}` or
-`{"error": …}`, and serves until its standard input closes, which the end of its parent brings about.
+OPTIONS is a JSON object: `model`, `slots`, `context_tokens`, `threads`, `keeps_prompts`. The process prints one line,
+`{"url": …}` or `{"error": …}`, and serves until its standard input closes, which the end of its parent brings about.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def main(options: dict[str, Any]) -> None:
     parameters.ui = False
     parameters.endpoint_metrics = True
     parameters.verbosity = 0
-    parameters.cache_prompt = False  # every question pays for its own prompt
+    parameters.cache_prompt = options["keeps_prompts"]
     try:
         server = xllamacpp.Server(parameters)
     except RuntimeError as error:

@@ -1,0 +1,66 @@
+"""What a request of the loop was, for the journal: digests of its messages, and the calls that its answer asks for."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ipw.workloads.agents.asked import ASSISTANT, TOOL, Asked, Call, Message
+from ipw.workloads.lm.http.messages import ToolCall
+from ipw.workloads.lm.http.reply import Answer
+
+FAILED = "Error: "
+
+
+def entry(
+    task: str, messages: Sequence[Mapping[str, Any]], answer: Answer, calls: Sequence[ToolCall]
+) -> dict[str, Any]:
+    """Make what the journal keeps under `agent` (asked.py)."""
+    said = message_of(assistant(answer.response, calls)) if answer.status == "ok" else None
+    asked = Asked(
+        start_ns=answer.start_ns,
+        end_ns=answer.end_ns,
+        ok=answer.status == "ok",
+        messages=tuple(map(message_of, messages)),
+        said=said,
+        task=task,
+    )
+    return asked.as_record()
+
+
+def assistant(text: str, calls: Sequence[ToolCall]) -> dict[str, Any]:
+    """Make the message of an answer, as the next request repeats it."""
+    listed = [
+        {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+        for call in calls
+    ]
+    return {"role": ASSISTANT, "content": text or None, **({"tool_calls": listed} if listed else {})}
+
+
+def with_ids(calls: Sequence[ToolCall], number: int) -> list[ToolCall]:
+    """Give calls that the server gave no id one of their own, so that each result has its call."""
+    seen: set[str] = set()
+    found = []
+    for place, call in enumerate(calls):
+        name = call.id if call.id and call.id not in seen else f"call_{number}_{place}"
+        seen.add(name)
+        found.append(ToolCall(name, call.name, call.arguments))
+    return found
+
+
+def message_of(message: Mapping[str, Any]) -> Message:
+    """Digest a message."""
+    role, content = str(message["role"]), message.get("content")
+    calls = tuple(
+        Call(str(call["id"]), str(call["function"]["name"]), _digest(call["function"]["arguments"]))
+        for call in message.get("tool_calls", ())
+    )
+    answers = (str(message["tool_call_id"]),) if role == TOOL else ()
+    failed = answers if role == TOOL and str(content).startswith(FAILED) else ()
+    return Message(role, _digest([role, content, message.get("tool_calls"), answers]), "", calls, answers, failed)
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:16]
