@@ -9,10 +9,10 @@ from typing import Any
 
 import click
 
+from ipw.registry import LM, load
 from ipw.verbs.common.conclude import conclude
 from ipw.verbs.common.options import IDLE, JSON, LABEL, OUT, SENSORS, STRICT, defaults_of
 from ipw.verbs.common.progress import TERMINAL
-from ipw.verbs.lm import command as lm
 from ipw.workloads.agents.loop.measure import measure_agent
 from ipw.workloads.agents.loop.parameters import AgentParameters
 
@@ -37,7 +37,7 @@ Command = Callable[..., Any]
 
 def like_lm(command: Command) -> Command:
     """Add the options that a language model's run has too, with the defaults of this one."""
-    known = {parameter.name: parameter for parameter in lm.params}
+    known = {parameter.name: parameter for parameter in load(LM.command).params}
     mine = []
     for name in LIKE_LM:
         option = copy(known[name])
