@@ -90,7 +90,7 @@ ASKED = {
     "last_token_ns?": MOMENT, "scheduled_ns?": MOMENT, "http_status?": COUNT, "chunks?": COUNT, "tool_calls?": COUNT,
     "score?": float, "logprob_sum?": float, "parsed?": bool, "itl_us?": [COUNT], "itl_counts?": [COUNT],
     "arrivals?": COUNT, "timings?": {"*": float}, "task?": str,
-    "conversation?": COUNT, "turn?": COUNT, "graded?": bool, "final?": bool, "attempt?": COUNT, "question?": str,
+    "conversation?": COUNT, "turn?": COUNT, "graded?": bool, "final?": bool, "attempt?": COUNT, "question_id?": str,
     "forwards?": COUNT, "positions?": COUNT, "committed?": [COUNT], "computed?": [COUNT], "agrees?": bool,
 }  # fmt: skip
 LINES: dict[str, Shape] = {

@@ -124,7 +124,7 @@ def settled(run: RunDir, retry_failed: str) -> set[str]:
 
 def _question_of(record: Mapping[str, Any]) -> str:
     """Name the question of a request: of a task, each request has a name of its own."""
-    return str(record.get("question", record.get("query_id")))
+    return str(record.get("question_id", record.get("query_id")))
 
 
 def stored_parameters(manifest: Mapping[str, Any], run: Path) -> tuple[Parameters, float]:

@@ -92,7 +92,7 @@ class Loop:
             found: dict[str, Any] = {
                 "query_id": f"{task}/{number}",
                 "task": task,
-                "question": question.id,
+                "question_id": question.id,
                 "attempt": self._attempt,
                 "final": not calls or stopped is not None,
                 "agent": entry(task, sent, answer, calls),

@@ -184,7 +184,7 @@ def test_turns_of_a_user_each_have_a_loop_of_their_own(run: RunDir, tmp_path: Pa
     with serving(uses_the_calculator) as server:
         records = execute(run, server.url, tasks(tmp_path, talk))
         assert len(server.books[-1].body["messages"]) == 7
-    assert [(r["query_id"], r["question"], r["final"], r["score"]) for r in records] == [
+    assert [(r["query_id"], r["question_id"], r["final"], r["score"]) for r in records] == [
         ("talk/1", "talk/1", False, None), ("talk/2", "talk/1", True, 1.0),
         ("talk/3", "talk/2", False, None), ("talk/4", "talk/2", True, 1.0),
     ]  # fmt: skip
