@@ -6,6 +6,7 @@ import datetime as dt
 import io
 import struct
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ RIGHT = ("accuracy", "mean", "pass_at_1")
 """Its metrics that are a share of right answers where they lie between 0 and 1, in the order in which one is taken."""
 HEADER, ZSTANDARD, LOCAL_HEADER = "header.json", 93, struct.Struct("<26xHH")
 MOST_HEADER = 64 << 20
+DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, struct.error, RuntimeError)
+"""What reading an archive may raise; the last where it is encrypted, or packed in a way that is not known here."""
 COPIED = "was the file copied whole?"
 
 
@@ -40,7 +43,7 @@ def header_of(path: Path) -> Document | None:
             if HEADER not in archive.namelist():
                 raise UsageError(f"{path} is an archive without {HEADER}: its evaluation did not end", COPIED)
             value = parsed(_member(archive, archive.getinfo(HEADER), path))
-    except (zipfile.BadZipFile, OSError, ValueError, struct.error, NotImplementedError) as error:
+    except DAMAGED as error:
         raise UsageError(f"{path} cannot be read: {str(error)[:120]}", COPIED) from None
     return value if isinstance(value, dict) else {}
 

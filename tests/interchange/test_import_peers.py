@@ -295,6 +295,17 @@ def test_logs_of_inspect_are_read_from_json_and_from_archives_of_either_kind(tmp
         assert told["valid"]
 
 
+@pytest.mark.parametrize("zstandard", [False, True])
+def test_a_damaged_archive_is_refused_in_one_line(zstandard: bool, tmp_path: Path) -> None:
+    whole = archive(tmp_path / "log.eval", inspect_log(), zstandard=zstandard).read_bytes()
+    for at in range(40, len(whole) - 100, 17):
+        (tmp_path / "log.eval").write_bytes(whole[:at] + b"\xff\x00" + whole[at + 2 :])
+        result = ipw("import", tmp_path / "log.eval", "--out", tmp_path / "runs")
+        assert result.exception is None or isinstance(result.exception, UsageError), at
+        if result.exception is not None:
+            assert "\n" not in result.exception.message
+
+
 def test_an_evaluation_that_ended_early_is_not_valid(tmp_path: Path) -> None:
     (told,) = imported(written(tmp_path / "log.json", inspect_log("cancelled", done=5)))
     assert not told["valid"]
