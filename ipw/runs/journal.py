@@ -28,6 +28,7 @@ KINDS = {
     "retry": "the same, asked again after the window because it had failed in it",
     "cut_off": "the same, on its way when the run ended: nothing is known of its answer",
     "probe": "the same, asked to find out whether a server that failed still answers",
+    "agreement": "whether an answer is that of the method that it is held against, which answered later",
     "step": "a training step: `method`, `step`, `start_ns`, `end_ns`, `loss`, `samples`, `tokens`, `status`",
     "loss": "the loss of a step that a trainer told later",
     "evaluation": "the loss on held-out data after a step",

@@ -39,7 +39,8 @@ MANIFEST: Shape = {
     "schema_version": object, "run_id": str, "label?": str, "status?": str, "status_reason?": str, "started?": str,
     "ended_ns?": MOMENT,
     "workload?": {"kind?": str, "parameters?": {}, "digest?": str, "seal?": str,
-                  "slo?": {"*": float}, "series?": {"id?": str, "levels?": [int], "repeat?": int, "channels?": [str]}},
+                  "slo?": {"*": float}, "series?": {"id?": str, "levels?": [int], "repeat?": int, "channels?": [str]},
+                  "together?": {"id?": str, "methods?": [str]}},
     "model?": {"name?": str, "device?": str, "expert_bytes?": COUNT},
     "server?": {"url?": str, "local?": bool, "told_by?": str, "machine?": str, "ended?": str, "processes_unseen?": str},
     "turns?": bool, "tools?": {"names?": [str], "digest?": str},
@@ -109,11 +110,12 @@ LINES: dict[str, Shape] = {
                 "decoded_tokens!": COUNT, "same_output?": bool, "accesses!": COUNT, "hits!": COUNT, "loads?": COUNT,
                 "loaded_bytes!": COUNT},
     "rank": {"rank!": COUNT, "devices!": [str], "ended!": bool},
+    "agreement": {"query_id!": str, "agrees!": bool},
 }  # fmt: skip
 """Of a journal, by kind. A line that does not fit is none: it is left out, and the record's check tells of it."""
 
 
-IN_ORDER = {*LINES} - {"loss", "evaluation", "method", "example", "rank"}
+IN_ORDER = {*LINES} - {"loss", "evaluation", "method", "example", "rank", "agreement"}
 """Kinds with moments, which must follow one another."""
 
 

@@ -7,15 +7,12 @@ from typing import Any
 
 import click
 
-from ipw.errors import FAILURE, OK
-from ipw.verbs.common.conclude import conclude
+from ipw.verbs.common.methods import conclude_methods
 from ipw.verbs.common.options import IDLE, JSON, LABEL, OUT, SENSORS, STRICT, defaults_of
 from ipw.verbs.common.progress import TERMINAL
-from ipw.verbs.common.series import conclude_series
-from ipw.verbs.common.terminal import console
 from ipw.workloads.diffusion.measure import diffusion_parameters, measure_diffusion
 from ipw.workloads.diffusion.parameters import Parameters
-from ipw.workloads.series import Series
+from ipw.workloads.diffusion.turns import Taken
 
 
 def run_diffusion(
@@ -34,14 +31,8 @@ def run_diffusion(
     runs, failed, interrupted = measure_diffusion(
         parameters, methods, sensors, idle_s, out, repeat=repeat, audience=TERMINAL, label=label
     )
-    if len(runs) == 1:
-        code = conclude(runs[0], interrupted=interrupted, as_json=as_json, strict=strict)
-    else:
-        measured = Series(runs, len(methods) * repeat, interrupted=interrupted)
-        code = conclude_series(measured, out, as_json=as_json, strict=strict)
-    for told in failed:
-        console().print(told, markup=False, soft_wrap=True)
-    return FAILURE if code == OK and failed else code
+    taken = Taken(runs, failed, interrupted)
+    return conclude_methods(taken, out, len(methods) * repeat, as_json=as_json, strict=strict)
 
 
 DEFAULTS = defaults_of(Parameters)

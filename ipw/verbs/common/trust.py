@@ -35,7 +35,8 @@ def check_trusted(run: Path, workload: Mapping[str, Any], *, given: bool, yes: b
         if click.confirm(f"{clean(told, 4 * MOST)}. Go on?", default=False, err=True):
             return
         raise UsageError("nothing was started or asked", "give --serve or --base-url of your own")
-    raise UsageError(told, "--yes if that is right, or --serve or --base-url of your own")
+    other = ", or --serve or --base-url of your own" if "serve" in parameters else ""
+    raise UsageError(told, f"--yes if that is right{other}")
 
 
 def _doings(parameters: Mapping[str, Any], *, given: bool) -> Iterator[str]:
@@ -47,7 +48,8 @@ def _doings(parameters: Mapping[str, Any], *, given: bool) -> Iterator[str]:
         elif server:
             yield f"ask {clean(server, MOST)}" + _with_key(KEY_VARIABLE)
         elif parameters.get("engine") != "openai" and parameters.get("model"):
-            yield f"load the model {clean(parameters['model'], MOST)}"
+            own = " and run the code that comes with it" if parameters.get("trust_remote_code") else ""
+            yield f"load the model {clean(parameters['model'], MOST)}{own}"
     if judge := parameters.get("judge_url"):
         yield f"let {clean(judge, MOST)} judge" + _with_key(JUDGE_KEY_VARIABLE)
 

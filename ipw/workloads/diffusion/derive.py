@@ -31,6 +31,8 @@ def derive_diffusion(run: RunDir) -> None:
     """Write `queries.parquet`, `spans.parquet` and `diffusion_steps.parquet`, and the totals to the manifest."""
     recorded = Recorded.of(run)
     finished, records, marked = read_finished(run), list(counted(run)), list(run.journal("span"))
+    later = {record["query_id"]: record["agrees"] for record in run.journal("agreement")}
+    records = [record | {"agrees": later.get(record.get("query_id"), record.get("agrees"))} for record in records]
     windows = measured_windows(marked, finished.timing)
     computed = np.array([sum(record.get("computed") or ()) for record in records], np.float64)
     spans = replace(query_spans(finished.timing), work=computed)

@@ -4,28 +4,26 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ipw.errors import UsageError
-from ipw.metering.meter import Meter
 from ipw.runs.checks.record import ids_digest
+from ipw.runs.checks.seal import seal
 from ipw.runs.directory import RunDir
+from ipw.runs.resuming import process_facts
 from ipw.workloads.base import NOBODY, Audience, labelled
 from ipw.workloads.diffusion.methods import Method, methods_of
 from ipw.workloads.diffusion.parameters import Parameters
-from ipw.workloads.diffusion.run import Arm, Asked, asked_of
-from ipw.workloads.diffusion.run import run_diffusion as run_workload
+from ipw.workloads.diffusion.run import asked_of
 from ipw.workloads.diffusion.settings import SCHEDULED, Settings, check_whole
-from ipw.workloads.diffusion.subject import BUNDLED, Found, Subject, find, opened
+from ipw.workloads.diffusion.subject import BUNDLED, Found, find, opened
+from ipw.workloads.diffusion.turns import Part, Ready, take_turns
 from ipw.workloads.lm.parameters import Parameters as Questions
 from ipw.workloads.lm.plan import Plan, plan
 from ipw.workloads.lm.scoring.answers import DEFERRED
-from ipw.workloads.terminable import terminable
 from ipw.workloads.texts.identity import digest, questions_digest
-from ipw.workloads.training.resonance import periods
 
 
 def diffusion_parameters(*, method: str, **options: Any) -> tuple[Parameters, tuple[Method, ...]]:
@@ -49,72 +47,53 @@ def measure_diffusion(
     label: str | None = None,
 ) -> tuple[list[RunDir], list[str], bool]:
     """Measure; returns a run for each method and repetition, what failed in words, and whether it was interrupted."""
-    planned = _planned(parameters)
-    found = find(
-        parameters.model, parameters.mask_id,
-        trust_remote_code=parameters.trust_remote_code, revision=parameters.revision,
-    )  # fmt: skip
-    one_block = found.name == BUNDLED or found.shift
-    settings = [parameters.settings(method, one_block=one_block) for method in methods]
-    for numbers in settings:
-        check_whole(bool(found.own_code), numbers)
-    subject = opened(found, dtype=parameters.dtype, device=parameters.device)
-    if subject.tokenizer is None:
-        raise UsageError(f"{found.folder} has no tokenizer, so no question can be asked", "copy tokenizer.json there")
-    _tell(found, planned, methods, settings, parameters, audience)
-    asked = asked_of(planned.dataset.questions, subject, parameters.seed)
+    ready, settings = ready_for([parameters] * len(methods), methods, audience)
     series = {"id": secrets.token_hex(4), "levels": [], "repeat": repeat} if repeat > 1 else None
     runs: list[RunDir] = []
     failed: list[str] = []
     for repetition in range(repeat):
-        mine = replace(parameters, repetition=repetition)
-        arms, interrupted = _round(
-            mine, methods, settings, subject, planned, asked, sensors, idle_s, out, runs, series, audience, label
-        )
-        failed += [f"{arm.method.name}: {arm.failed}" for arm in arms if arm.failed]
-        if interrupted:
+        mine = ready._replace(parameters=replace(parameters, repetition=repetition))
+        begun = _begun(mine, methods, settings, idle_s, out, series, {"sensors_asked": sensors} | labelled(label))
+        taken = take_turns(begun, mine, idle_s, audience)
+        runs += taken.runs
+        failed += taken.failed
+        if taken.interrupted:
             return runs, failed, True
     failed += _all_failed(runs)
     return runs, failed, False
 
 
-def _round(
-    parameters: Parameters, methods: Sequence[Method], settings: Sequence[Settings], subject: Subject, planned: Plan,
-    asked: Sequence[Asked], sensors: str, idle_s: float, out: Path, runs: list[RunDir],
-    series: Mapping[str, Any] | None, audience: Audience, label: str | None,
-) -> tuple[list[Arm], bool]:  # fmt: skip
-    """Measure every method once, each with a meter of its own; returns the methods, and whether it was interrupted."""
-    arms: list[Arm] = []
-    try:
-        with ExitStack() as stack:
-            meters = []
-            for method, numbers in zip(methods, settings, strict=True):
-                facts = _describe(parameters, method, numbers, subject, planned, idle_s, series)
-                run = RunDir.create(out, f"{subject.facts['name']}-{method.name}")
-                meter = stack.enter_context(Meter(run, facts | {"sensors_asked": sensors} | labelled(label), sensors))
-                runs.append(run)
-                meters.append(meter)
-                arms.append(Arm(method, numbers, meter, meter.journal))
-            name, estimated = str(subject.facts["name"]), meters[0].basis == "estimate"
-            with audience.show(name, meters[0].live, estimated=estimated) as progress, terminable():
-                _idle(meters, "idle before", idle_s)
-                run_workload(
-                    arms, subject, asked, planned.scorer, progress, batch_size=parameters.batch_size,
-                    warmup=parameters.warmup, period_s=max(periods(meters[0].channels).values(), default=None),
-                )  # fmt: skip
-                _idle(meters, "idle after", idle_s)
-    except KeyboardInterrupt:
-        return arms, True
-    return arms, False
+def ready_for(
+    parameters: Sequence[Parameters], methods: Sequence[Method], audience: Audience = NOBODY
+) -> tuple[Ready, list[Settings]]:
+    """Read questions and model, and the settings of methods that differ in nothing else. Raises UsageError."""
+    common = parameters[0]
+    planned = _planned(common)
+    found = find(
+        common.model, common.mask_id, trust_remote_code=common.trust_remote_code, revision=common.revision
+    )  # fmt: skip
+    one_block = found.name == BUNDLED or found.shift
+    settings = [own.settings(method, one_block=one_block) for own, method in zip(parameters, methods, strict=True)]
+    for numbers in settings:
+        check_whole(bool(found.own_code), numbers)
+    subject = opened(found, dtype=common.dtype, device=common.device)
+    if subject.tokenizer is None:
+        raise UsageError(f"{found.folder} has no tokenizer, so no question can be asked", "copy tokenizer.json there")
+    _tell(found, planned, methods, settings, common, audience)
+    return Ready(common, planned, subject, asked_of(planned.dataset.questions, subject, common.seed)), settings
 
 
-def _idle(meters: Sequence[Meter], name: str, seconds: float) -> None:
-    """Sit still once, and mark it in every run."""
-    with ExitStack() as stack:
-        for meter in meters[1:]:
-            if seconds > 0:
-                stack.enter_context(meter.span(name, "idle"))
-        meters[0].idle(name, seconds)
+def _begun(
+    ready: Ready, methods: Sequence[Method], settings: Sequence[Settings], idle_s: float, out: Path,
+    series: Mapping[str, Any] | None, more: Mapping[str, Any],
+) -> Iterator[Part]:  # fmt: skip
+    """Begin a run for each method, when it is asked for."""
+    turns = {"id": secrets.token_hex(8), "methods": [method.name for method in methods]}
+    for method, numbers in zip(methods, settings, strict=True):
+        facts = describe(ready.parameters, method, numbers, ready, idle_s, series)
+        facts["workload"]["together"] = turns
+        run = RunDir.create(out, f"{ready.subject.facts['name']}-{method.name}")
+        yield Part(run, facts | dict(more) | process_facts(), method, numbers)
 
 
 def _planned(parameters: Parameters) -> Plan:
@@ -155,25 +134,26 @@ def _tell(
         audience.say(line)
 
 
-def _describe(
-    parameters: Parameters, method: Method, settings: Settings, subject: Subject, planned: Plan, idle_s: float,
-    series: Mapping[str, Any] | None,
+def describe(
+    parameters: Parameters, method: Method, settings: Settings, ready: Ready, idle_s: float,
+    series: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:  # fmt: skip
-    """Say what is measured, for the manifest."""
+    """Say what is measured, for the manifest; a run is only ever resumed with the very same."""
     used = {
         "method": method.name, "answer_length": settings.length, "block_length": settings.block_length,
         "steps": settings.steps if method.sampler in SCHEDULED else None, "refresh": settings.refresh,
         "relaxed": settings.relaxed, "idle_s": idle_s,
     }  # fmt: skip
     given = parameters.as_dict() | used
-    workload: dict[str, Any] = {"kind": "diffusion", "parameters": given, "digest": digest(given)}
+    workload: dict[str, Any] = {"kind": "diffusion", "parameters": given, "digest": digest(given), "seal": seal(given)}
     workload |= {"held_against": method.held_against} if method.held_against else {}
     if series:
         workload["series"] = {**series, "id": f"{series['id']}-{method.name}", "repetition": parameters.repetition}
+    planned = ready.planned
     dataset = planned.dataset
     return {
         "workload": workload,
-        "model": subject.facts,
+        "model": ready.subject.facts,
         "dataset": {
             "name": dataset.name,
             "digest": dataset.digest,

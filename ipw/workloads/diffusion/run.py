@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 import hashlib
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
@@ -41,6 +41,8 @@ class Arm:
     settings: Settings
     marker: Marker
     book: Book
+    finished: Collection[str] = frozenset()
+    """Ids of the questions that are not asked: an earlier part of the run has them."""
     failed: str | None = None
     """Why it ended before its time."""
     seconds: list[float] = field(default_factory=list)
@@ -78,29 +80,37 @@ def run_diffusion(
     batch_size: int = 1,
     warmup: int = 3,
     period_s: float | None = None,
+    known: Mapping[str, Mapping[str, str]] | None = None,
 ) -> None:
     """Answer everything by every method. `period_s` is that of the slowest sensor.
+
+    `known` holds texts by question and method, of earlier parts of the run.
 
     Raises KeyboardInterrupt after SIGINT, with what was answered in the journals. A method that runs out of memory is
     marked as failed, and the others go on.
     """
+    asked = [each for each in asked if any(each.question.id not in arm.finished for arm in arms)]
     _warm_up(arms, subject, asked, batch_size, warmup)
-    counters = Counters(total=len(asked) * len(arms))
+    counters = Counters(total=sum(len(_open(asked, arm)) for arm in arms))
     for number, chunk in enumerate(chunks(asked, turn_length(arms, len(asked), batch_size, period_s))):
         turn = number % len(arms)
         found: dict[str, list[Record]] = {}
         try:
             for arm in [*arms[turn:], *arms[:turn]]:
-                if arm.failed is None:
+                if arm.failed is None and (mine := _open(chunk, arm)):
                     found[arm.method.name] = []
-                    _turn(arm, arms, subject, chunk, scorer, batch_size, found[arm.method.name])
-                    _count(counters, found[arm.method.name], len(chunk))
+                    _turn(arm, arms, subject, mine, scorer, batch_size, found[arm.method.name])
+                    _count(counters, found[arm.method.name], len(mine))
                     progress(counters)
         finally:
-            _compare(arms, found)
+            _compare(arms, found, known or {})
             for arm in arms:
                 for record in found.get(arm.method.name, ()):
                     arm.book.append("query", record)
+
+
+def _open(asked: Sequence[Asked], arm: Arm) -> list[Asked]:
+    return [each for each in asked if each.question.id not in arm.finished]
 
 
 def turn_length(arms: Sequence[Arm], questions: int, batch_size: int, period_s: float | None) -> int:
@@ -203,6 +213,7 @@ def _record(subject: Subject, asked: Asked, decoded: Decoded, start_ns: int, sco
         "end_ns": decoded.end_ns,
         "status": "ok" if ok else "error",
         "error": decoded.error,
+        **({} if ok else {"failure": "answer"}),
         "prompt_tokens": len(asked.prompt),
         "completion_tokens": len(written) if ok else 0,
         "cached_tokens": 0,
@@ -224,14 +235,17 @@ def _record(subject: Subject, asked: Asked, decoded: Decoded, start_ns: int, sco
     }
 
 
-def _compare(arms: Sequence[Arm], found: Mapping[str, Sequence[Record]]) -> None:
+def _compare(
+    arms: Sequence[Arm], found: Mapping[str, Sequence[Record]], known: Mapping[str, Mapping[str, str]]
+) -> None:
     """Note which answers are those of the method that each is held against, where that ran too."""
     texts = {
         name: {record["query_id"]: record["response"] for record in records if record["status"] == "ok"}
         for name, records in found.items()
     }
     for arm in arms:
-        reference = texts.get(arm.method.held_against or "", {})
+        named = arm.method.held_against or ""
+        reference = {**known.get(named, {}), **texts.get(named, {})}
         for record in found.get(arm.method.name, ()):
             if record["status"] == "ok" and record["query_id"] in reference:
                 record["agrees"] = record["response"] == reference[record["query_id"]]

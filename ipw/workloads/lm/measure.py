@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ipw.clock import boot_id
 from ipw.errors import IpwError, OutageError
 from ipw.metering.meter import Meter
 from ipw.runs.arrivals_file import ArrivalsFile
@@ -17,8 +15,8 @@ from ipw.runs.checks.record import ids_digest
 from ipw.runs.checks.seal import seal
 from ipw.runs.directory import RunDir
 from ipw.runs.owner import Owner
+from ipw.runs.resuming import process_facts
 from ipw.secrets_out import blotted
-from ipw.system import process_created_s
 from ipw.workloads.base import NOBODY, Audience, Book, Counters, Progress, labelled
 from ipw.workloads.lm.conversation import said_before
 from ipw.workloads.lm.length_fit import fitted, told
@@ -211,8 +209,3 @@ def describe(
             "notes": list(planned.dataset.notes),
         },
     }
-
-
-def process_facts() -> dict[str, Any]:
-    """Which process measures, so that no other takes the run for one that has ended."""
-    return {"process": {"pid": os.getpid(), "created_s": process_created_s(os.getpid()), "boot_id": boot_id()}}

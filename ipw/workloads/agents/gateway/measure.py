@@ -17,6 +17,7 @@ from ipw.errors import MissingExtraError, UsageError
 from ipw.metering.meter import Meter
 from ipw.runs.arrivals_file import ArrivalsFile
 from ipw.runs.directory import RunDir
+from ipw.runs.resuming import process_facts
 from ipw.secrets_out import command_secrets, command_without_secrets, keep_out
 from ipw.workloads.agents.gateway.command import addresses, base_url, check_command, kept
 from ipw.workloads.agents.gateway.names import TaskFile, tasks_by_words
@@ -25,7 +26,6 @@ from ipw.workloads.agents.scores import read_scores
 from ipw.workloads.agents.task_scores import write_task_scores
 from ipw.workloads.base import NOBODY, Audience, Progress, labelled
 from ipw.workloads.lm.http.url import server_url
-from ipw.workloads.lm.measure import process_facts
 from ipw.workloads.lm.parameters import Parameters
 from ipw.workloads.lm.servers.endpoint import URL_VARIABLE, Endpoint, api_key
 from ipw.workloads.lm.servers.engines import serve

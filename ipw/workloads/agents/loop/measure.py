@@ -12,12 +12,13 @@ from typing import Any
 from ipw.runs.checks.record import ids_digest
 from ipw.runs.directory import RunDir
 from ipw.runs.owner import Owner
+from ipw.runs.resuming import process_facts
 from ipw.workloads.agents.loop.loop import Loop, finished_tasks
 from ipw.workloads.agents.loop.parameters import BUNDLED_MODEL, AgentParameters
 from ipw.workloads.agents.loop.plan import AgentPlan, plan_agent, task_of
 from ipw.workloads.base import NOBODY, Audience, Book, Up, labelled, split
 from ipw.workloads.lm.asker import Asker
-from ipw.workloads.lm.measure import describe, measure_into, named, process_facts, tell
+from ipw.workloads.lm.measure import describe, measure_into, named, tell
 from ipw.workloads.lm.run import Doing
 from ipw.workloads.lm.servers.endpoint import URL_VARIABLE, Endpoint
 from ipw.workloads.lm.servers.engines import serve
