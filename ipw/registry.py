@@ -65,6 +65,7 @@ LM = Workload(
     table="queries",
     metrics="ipw.metrics.serving:serving_metrics",
     columns="ipw.reports.tables.columns:LM",
+    sections=("ipw.reports.page.turns:turns",),
 )
 ROUTING = Workload(
     name="routing",
@@ -114,6 +115,7 @@ AGENT = Workload(
     definitions="ipw.workloads.agents.definitions:DEFINITIONS",
     metrics="ipw.metrics.serving:serving_metrics",
     columns="ipw.reports.tables.columns:AGENT",
+    sections=("ipw.reports.page.agents:agents",),
 )
 GATEWAY = replace(
     AGENT,
@@ -122,6 +124,7 @@ GATEWAY = replace(
     command="ipw.verbs.gateway:command",
     measure="ipw.workloads.agents.entry:measure",
     stays_up="",
+    sections=(),
 )
 """Its runs are of the kind `agent`: both journal requests with an entry `agent` (`workloads/agents/asked.py`), and
 everything behind that is the same. `by` in the parameters says which it was."""

@@ -12,6 +12,7 @@ from ipw.reports.charts.plot import Bars, Plot
 from ipw.reports.page.view import View
 from ipw.reports.plots import energy, tokens
 from ipw.reports.plots.accuracy import accuracy_energy, spot_of
+from ipw.reports.plots.agents import by_turn, rows_of, task_split
 from ipw.reports.plots.decoding import masks
 from ipw.reports.plots.load import energy_load, sweeps
 from ipw.reports.plots.routing import consistency, consistency_plot, hits, routed
@@ -149,6 +150,14 @@ def _steps(view: View) -> Shown:
     return step_split(Derived(view.summary).by_method, estimated=view.estimated)
 
 
+def _task_split(view: View) -> Shown:
+    return task_split(rows_of(view, "tasks"), estimated=view.estimated)
+
+
+def _by_turn(views: Sequence[View]) -> Shown:
+    return by_turn([(view, rows_of(view, "costs")) for view in views if Recorded(view.manifest).kind == "agent"])
+
+
 FIGURES: Mapping[str, Callable[[Sequence[View]], Shown]] = {
     "accuracy-energy": _one_basis(_accuracy_energy),
     "energy-load": _one_basis(lambda views: energy_load(sweeps(views))),
@@ -164,6 +173,7 @@ FIGURES: Mapping[str, Callable[[Sequence[View]], Shown]] = {
     "power": _one_basis(energy.power),
     "routing-consistency": _consistency,
     "masks": _masks,
+    "energy-turn": _one_basis(_by_turn),
 }
 """Of all runs together, by the name of the file."""
 OF_ONE_RUN: Sequence[tuple[str, str, Callable[[View], Shown]]] = (
@@ -171,5 +181,6 @@ OF_ONE_RUN: Sequence[tuple[str, str, Callable[[View], Shown]]] = (
     ("training-loss-energy", "train", _loss("joules", "Loss against energy", "energy of the steps, J")),
     ("training-loss-steps", "train", _loss("steps", "Loss against steps", "steps")),
     ("training-energy-method", "train", _steps),
+    ("task-energy", "agent", _task_split),
 )
 """Of each run of a workload by itself."""

@@ -1,0 +1,66 @@
+"""Agents: what tasks cost, by turns, tools and pauses; what a turn costs, the later it comes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ipw.metrics.metric import number
+from ipw.printable import clean
+from ipw.reports.charts.plot import Bar, Bars, CurveLine, Plot, Point, plan
+from ipw.reports.page.view import View
+from ipw.reports.text import scale_for
+from ipw.runs.directory import RunDir
+
+TURNS, TOOLS, PAUSES = "var(--s1,#0072b2)", "var(--s6,#e69f00)", "var(--idle,#999)"
+PARTS = (("turns", "turn_energy_j", TURNS), ("tools", "tool_energy_j", TOOLS), ("pauses", "pause_energy_j", PAUSES))
+MOST_TASKS = 15
+Rows = Sequence[Mapping[str, Any]]
+
+
+def rows_of(view: View, table: str) -> Rows:
+    """Read a table of the run as rows; none where it is not there."""
+    found = RunDir(Path(view.path)).read_table(table)
+    return [] if found is None else found.to_pylist()
+
+
+def task_split(tasks: Rows, *, estimated: bool) -> Bars | None:
+    """Joules of the tasks that took most, between turns, tools and pauses."""
+    known = [task for task in tasks if number(task.get("energy_j")) is not None]
+    most = sorted(known, key=lambda task: -float(task["energy_j"]))[:MOST_TASKS]
+    if not most:
+        return None
+    scale = scale_for("J", [float(task["energy_j"]) for task in most])
+    bars = [
+        Bar(clean(task["task"], 40), [scale.factor * (number(task.get(column)) or 0.0) for _, column, _ in PARTS])
+        for task in most
+    ]
+    title = "Energy of the tasks" if len(known) <= MOST_TASKS else f"Energy of the {MOST_TASKS} tasks that took most"
+    unit = f"energy of a task, {scale.unit}{', estimated' if estimated else ''}"
+    told = "; ".join(f"{task['task']}: {float(task['energy_j']):.3g} J" for task in most)
+    ends = plan(unit, [sum(bar.parts) for bar in bars], zero=True)
+    return Bars(title, ends, bars, told, [(name, colour) for name, _, colour in PARTS], estimated)
+
+
+def by_turn(named: Sequence[tuple[View, Rows]]) -> Plot | None:
+    """Mean joules of a request by its turn, a line a run, from rows of `costs.parquet`."""
+    curves = []
+    for view, costs in named:
+        turns = sorted((row for row in costs if row["by"] == "turn"), key=lambda row: int(row["name"]))
+        points = [
+            Point(int(row["name"]), value / row["count"])
+            for row in turns
+            if row["count"] and (value := number(row.get("energy_j"))) is not None
+        ]
+        if len(points) > 1:
+            curves.append(CurveLine(view.name, points, view.series, estimated=view.estimated))
+    if not curves:
+        return None
+    scale = scale_for("J", [point.y for curve in curves for point in curve.points])
+    scaled = [c._replace(points=[p._replace(y=scale.factor * p.y) for p in c.points]) for c in curves]
+    estimated = ", estimated" if any(curve.estimated for curve in curves) else ""
+    x = plan("turn", [0.5, *(p.x for curve in curves for p in curve.points)])._replace(log=False, whole=True, low=0.5)
+    y = plan(f"mean energy of a request, {scale.unit}{estimated}", [p.y for c in scaled for p in c.points], zero=True)
+    told = "; ".join(f"{c.name}: {', '.join(f'turn {p.x:.0f} {p.y:.3g} J' for p in c.points[:8])}" for c in curves)
+    return Plot("Energy by turn", x, y, scaled, told)
