@@ -37,7 +37,7 @@ class Message(NamedTuple):
     """Digest of how its text begins, since programs cut and complete what a model wrote."""
     calls: tuple[Call, ...] = ()
     answers: tuple[str, ...] = ()
-    """Ids of the calls whose results it brings."""
+    """Ids of the calls whose results it brings, or that its text names."""
     failed: tuple[str, ...] = ()
     """Of these, those whose result says that the tool failed."""
 

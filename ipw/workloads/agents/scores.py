@@ -15,9 +15,12 @@ from typing import Any
 
 from ipw.errors import UsageError
 from ipw.shapes import finite
+from ipw.workloads.agents.asked import ASSISTANT
 from ipw.workloads.agents.reading.sent import read_chat
 from ipw.workloads.agents.tables import beginning_of
 
+SUFFIXES = {".jsonl", ".json", ".csv", ".eval"}
+"""Of files of a folder that are read."""
 BEGINS = "begins:"
 HINT = "JSON lines or CSV with task and score, a report of SWE-bench, a log of inspect_ai, or samples of lm-eval"
 NAMES = ("task", "task_id", "instance_id", "id", "sample_id")
@@ -29,10 +32,15 @@ RESOLVED, ASKED = "resolved_ids", ("submitted_ids", "completed_ids", "unresolved
 
 
 def read_scores(path: Path) -> dict[str, float]:
-    """Read scores by task, the mean where a task has several. Raises UsageError where the file holds none."""
+    """Read scores by task, the mean where a task has several; of a folder all files in it.
+
+    Raises UsageError where there is no score.
+    """
     found: dict[str, list[float]] = {}
-    for name, score in _scores(path):
-        found.setdefault(name, []).append(score)
+    files = sorted(each for each in path.rglob("*") if each.suffix in SUFFIXES) if path.is_dir() else [path]
+    for file in files:
+        for name, score in _scores(file):
+            found.setdefault(name, []).append(score)
     if not found:
         raise UsageError(f"{path} holds no score of a task", HINT)
     return {name: sum(scores) / len(scores) for name, scores in found.items()}
@@ -49,7 +57,7 @@ def _scores(path: Path) -> Iterator[tuple[str, float]]:
     if path.suffix.lower() in {".csv", ".tsv"}:
         yield from _rows(csv.DictReader(text.splitlines(), delimiter="\t" if path.suffix.lower() == ".tsv" else ","))
         return
-    document = _json(text)
+    document = None if path.suffix.lower() == ".jsonl" else _json(text)
     if document is not None:
         yield from _document(document)
     else:
@@ -71,10 +79,9 @@ def _document(document: Any) -> Iterator[tuple[str, float]]:
     elif any(name in document for name in NAMES):
         yield from _rows([document])
     else:
-        for name, told in document.items():
-            score = _score(told) if isinstance(told, Mapping) else _number(told)
-            if score is not None:
-                yield str(name), score
+        scores = {name: _score(told) if isinstance(told, Mapping) else _number(told) for name, told in document.items()}
+        if None not in scores.values():  # else it is a document of another kind, which has numbers too
+            yield from ((str(name), score) for name, score in scores.items() if score is not None)
 
 
 def _rows(rows: Iterable[Any]) -> Iterator[tuple[str, float]]:
@@ -119,7 +126,8 @@ def _number(value: Any) -> float | None:
 
 def _begins(row: Mapping[str, Any]) -> str | None:
     """Give the digest of what a task began with, where the row holds the messages that it was asked."""
-    asked = row.get("messages") or row.get("input")
+    transcript = isinstance(row.get("messages"), list)
+    asked: Any = row["messages"] if transcript else row.get("input")
     given = row.get("arguments")
     if isinstance(given, Mapping):  # lm-eval's samples
         first = next(iter(given.values()), None)
@@ -132,14 +140,16 @@ def _begins(row: Mapping[str, Any]) -> str | None:
         asked = document if isinstance(document, list) else [{"role": "user", "content": asked}]
     if not isinstance(asked, list):
         return None
-    first_answer = next((i for i, m in enumerate(asked) if isinstance(m, Mapping) and _answers(asked, i)), len(asked))
-    digest = beginning_of(read_chat({"messages": asked[:first_answer]}).messages)
+    if transcript and not given:  # all that was said: it began with what stands before the model's first answer
+        ends = [place for place, message in enumerate(asked) if isinstance(message, Mapping) and _answers(message)]
+        asked = asked[: min(ends, default=len(asked))]
+    digest = beginning_of(read_chat({"messages": asked}).messages)
     return BEGINS + digest if digest else None
 
 
-def _answers(asked: list[Any], place: int) -> bool:
-    """Whether a message is the model's first answer, after which nothing is what the task began with."""
-    return asked[place].get("role") == "assistant" and asked[place].get("source") in {None, "generate"}
+def _answers(message: Mapping[str, Any]) -> bool:
+    """Whether a message is the model's, and no example."""
+    return message.get("role") == ASSISTANT and message.get("source") in {None, "generate"}
 
 
 def _inspect_archive(path: Path) -> Iterator[tuple[str, float]]:

@@ -112,6 +112,16 @@ def test_a_history_that_was_cut_is_joined_by_the_call_whose_result_it_brings() -
     assert turns(script.told()) == [(0, 1), (0, 2)]
 
 
+def test_calls_that_a_program_writes_as_text_lead_to_their_next_turn() -> None:
+    script = Script()
+    script.ask([HELLO], say("assistant", "", "search:a"))
+    written = Message("assistant", "as text", "Calling", answers=("id-search:a",))
+    script.ask([HELLO, written, say("user", "Observation")], say("assistant", "", "search:b"))
+    plain = Message("assistant", "without an id", "I search")
+    script.ask([HELLO, written, say("user", "Observation"), plain, say("user", "2")], say("assistant", "x"))
+    assert turns(script.told()) == [(0, 1), (0, 2), (0, 3)]
+
+
 def test_a_call_id_that_several_answers_have_joins_nothing() -> None:
     script = Script()
     for text in ("one", "two"):

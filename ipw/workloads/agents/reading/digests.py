@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -16,6 +17,11 @@ NOT_SAID = {"cache_control", "annotations", "logprobs", "id", "status", "index"}
 HEAD = 40
 """Characters of an answer that must be the same for it to be that answer, cut or completed."""
 CLOSE = "</think>"
+MENTIONED = re.compile(
+    r"\b(?:call|toolu|fc)_[\w-]{4,80}|\bchatcmpl-tool-\w{8,80}"
+    r"|[\"']id[\"']: ?[\"']([\w-]{4,80})[\"']|\b[Cc]all id: ([\w-]{4,80})"
+)
+"""An id of a call in a text: some programs write calls and results as text, for models that know no other way."""
 FAILED = ("error", "traceback (most recent call last)", "exception:")
 """How the result of a tool begins that failed."""
 
@@ -46,7 +52,9 @@ def message(
     text, called, answered = text.strip(), tuple(calls), tuple(answers)
     whole = [text, others, [[call.name, call.given] for call in called], list(answered)]
     head = digest(text[:HEAD]) if text and role == ASSISTANT else ""
-    return Message(role, digest(whole), head, called, answered, tuple(failed))
+    mentioned = (next(filter(None, found.groups()), found[0]) for found in MENTIONED.finditer(text))
+    brought = tuple(dict.fromkeys([*answered, *mentioned]))
+    return Message(role, digest(whole), head, called, brought, tuple(failed))
 
 
 def plain_text(content: Any) -> str:

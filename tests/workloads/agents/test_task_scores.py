@@ -1,0 +1,71 @@
+"""Scores of tasks come from the files that harnesses leave."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ipw.errors import UsageError
+from ipw.workloads.agents.reading.sent import read_chat
+from ipw.workloads.agents.scores import BEGINS, read_scores
+from ipw.workloads.agents.tables import beginning_of
+
+ASKED = [{"role": "system", "content": "be brief"}, {"role": "user", "content": "1 + 1"}]
+KEY = f"{BEGINS}{beginning_of(read_chat({'messages': ASKED}).messages)}"
+SAMPLE = {
+    "id": "s1", "epoch": 1, "input": "1 + 1", "scores": {"match": {"value": "C", "answer": "2"}},
+    "messages": [*ASKED, {"role": "assistant", "content": "2", "source": "generate"}],
+}  # fmt: skip
+LM_EVAL = {"doc_id": 0, "arguments": {"gen_args_0": {"arg_0": [json.dumps(ASKED)], "arg_1": {}}},
+           "metrics": ["bleu_like"], "bleu_like": 0.25}  # fmt: skip
+
+
+def lines(*rows: Any) -> str:
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "scores"),
+    [
+        ("a.jsonl", lines({"task": "t", "score": 0.5}, {"task": "u", "score": True}), {"t": 0.5, "u": 1.0}),
+        ("a.jsonl", lines({"task": "t", "score": 1}, {"task": "t", "score": 0}), {"t": 0.5}),
+        ("one.jsonl", lines({"task_id": 7, "reward": 1}), {"7": 1.0}),
+        ("a.csv", "task,score\nt,1\nu,no\n", {"t": 1.0, "u": 0.0}),
+        ("a.tsv", "instance_id\tresolved\nx__y-1\ttrue\n", {"x__y-1": 1.0}),
+        ("a.json", json.dumps({"t": 0.25, "u": False}), {"t": 0.25, "u": 0.0}),
+        ("a.json", json.dumps([{"id": "t", "correct": True}]), {"t": 1.0}),
+        ("report.json", json.dumps({"resolved_ids": ["a"], "unresolved_ids": ["b"], "error_ids": ["c"], "total": 3}),
+         {"a": 1.0, "b": 0.0, "c": 0.0}),
+        ("report.json", json.dumps({"a": {"resolved": True}, "b": {"resolved": False}}), {"a": 1.0, "b": 0.0}),
+        ("log.json", json.dumps({"eval": {}, "samples": [SAMPLE]}), {"s1": 1.0, KEY: 1.0}),
+        ("samples_x.jsonl", lines(LM_EVAL), {KEY: 0.25}),
+    ],
+)  # fmt: skip
+def test_scores_are_read(tmp_path: Path, name: str, text: str, scores: dict[str, float]) -> None:
+    (tmp_path / name).write_text(text)
+    assert read_scores(tmp_path / name) == scores
+
+
+def test_an_archive_of_samples_and_a_folder_are_read(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "log.eval", "w") as archive:
+        archive.writestr("header.json", "{}")
+        archive.writestr("samples/s1_epoch_1.json", json.dumps(SAMPLE))
+    assert read_scores(tmp_path / "log.eval") == {"s1": 1.0, KEY: 1.0}
+    (tmp_path / "results.json").write_text(json.dumps({"results": {"t": {"acc": 1}}, "total_time": "3.5"}))
+    assert read_scores(tmp_path) == {"s1": 1.0, KEY: 1.0}
+
+
+@pytest.mark.parametrize("text", ["", "nothing", "{}", "[]", '{"a": "b"}', '{"task": "t"}\n', "\x00"])
+def test_a_file_without_scores_is_told(tmp_path: Path, text: str) -> None:
+    (tmp_path / "a.jsonl").write_text(text)
+    with pytest.raises(UsageError, match="no score"):
+        read_scores(tmp_path / "a.jsonl")
+
+
+def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot be read"):
+        read_scores(tmp_path / "a.jsonl")
