@@ -1,26 +1,26 @@
 """Runs as traces of OpenTelemetry, in OTLP's JSON: a span for the measured window, and one for each query in it.
 
+Each task of an agent is a trace of its own, with a link to the window's span.
 Names are those of its conventions for generative AI; joules, for which it has none, stand under `ipw.`. Texts of
 questions and answers are left out.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ipw.errors import UsageError
 from ipw.interchange.exports import StoredRun
+from ipw.interchange.otlp_spans import CLIENT, INTERNAL, attributes, identity, span_of
+from ipw.interchange.otlp_tasks import Traced, task_spans, traced
 from ipw.metrics.derived import Derived
 from ipw.metrics.metric import number
 from ipw.printable import clean
 from ipw.reports.names import model_name
 from ipw.runs.recorded import Recorded
 
-INTERNAL, CLIENT, FAILED = 1, 3, 2
 OPERATIONS = {"completions": "text_completion"}
 WINDOW = (
     "energy_j",
@@ -45,7 +45,8 @@ NUMBERS = {
     "ipw.score": "score",
 }
 WHOLE = {"prompt_tokens", "completion_tokens", "cached_tokens"}
-COLUMNS = ("query_id", "start_ns", "first_token_ns", "end_ns", "status", "error", "finish_reason", *NUMBERS.values())
+COLUMNS = ("query_id", "start_ns", "first_token_ns", "end_ns", "status", "error", "finish_reason", "task", "turn",
+           *NUMBERS.values())  # fmt: skip
 
 
 def as_otlp(runs: Sequence[StoredRun]) -> str:
@@ -65,13 +66,13 @@ def _resource(run: StoredRun) -> dict[str, Any]:
     }
     scope = {"name": "ipw"} | ({"version": clean(version, 40)} if version else {})
     spans = {"scope": scope, "spans": list(_spans(run))}
-    return {"resource": {"attributes": _attributes(told)}, "scopeSpans": [spans]}
+    return {"resource": {"attributes": attributes(told)}, "scopeSpans": [spans]}
 
 
 def _spans(run: StoredRun) -> Iterator[dict[str, Any]]:
     run_id = str(run.summary.get("run_id"))
     shift_ns, window = _shift_ns(run), Recorded(run.manifest).attribution.get("window_ns")
-    trace, root = _identity(run_id, 16), _identity(f"{run_id}/window", 8)
+    trace, root = identity(run_id, 16), identity(f"{run_id}/window", 8)
     queries = _queries(run)
     ends = [(each["start_ns"], each["end_ns"]) for each in queries if each.get("start_ns") and each.get("end_ns")]
     if not isinstance(window, list) and not ends:
@@ -80,7 +81,9 @@ def _spans(run: StoredRun) -> Iterator[dict[str, Any]]:
     energy = _energy(run)
     metrics = {f"ipw.{name}": run.value(name) for name in WINDOW}
     name = clean(f"{Derived(run.summary).kind} {model_name(run.summary)}")
-    yield _span(trace, root, None, name, INTERNAL, (start + shift_ns, end + shift_ns), energy | metrics)
+    yield span_of(trace, root, None, name, INTERNAL, (start + shift_ns, end + shift_ns), energy | metrics)
+    tasks = traced(run, run_id)
+    yield from task_spans(run, tasks, shift_ns, energy, (trace, root))
     operation = OPERATIONS.get(str(Derived(run.summary).parameters.get("api")), "chat")
     model = model_name(run.summary)
     common = {"gen_ai.operation.name": operation, "gen_ai.request.model": model, "gen_ai.provider.name": _provider(run)}
@@ -96,23 +99,13 @@ def _spans(run: StoredRun) -> Iterator[dict[str, Any]]:
         failed = each.get("status") not in (None, "ok")
         if failed:
             told["error.type"] = str(each.get("status"))
-        span = _identity(f"{run_id}/{place}", 8)
+        span = identity(f"{run_id}/{place}", 8)
+        mine = tasks.get(str(each.get("task")), Traced(trace, root))
+        if mine.trace != trace:
+            told |= {"gen_ai.conversation.id": each["task"], "ipw.turn": each.get("turn")}
         moments = (each["start_ns"] + shift_ns, each["end_ns"] + shift_ns)
         error = clean(each.get("error") or "failed", 200) if failed else None
-        yield _span(trace, span, root, f"{operation} {clean(model)}", CLIENT, moments, told, error)
-
-
-def _span(
-    trace: str, span: str, parent: str | None, name: str, kind: int, moments: tuple[int, int],
-    told: Mapping[str, Any], error: str | None = None,
-) -> dict[str, Any]:  # fmt: skip
-    start, end = moments
-    found: dict[str, Any] = {
-        "traceId": trace, "spanId": span, "name": name, "kind": kind, "startTimeUnixNano": str(start),
-        "endTimeUnixNano": str(end), "attributes": _attributes(told),
-        "status": {} if error is None else {"code": FAILED, "message": error},
-    }  # fmt: skip
-    return found if parent is None else found | {"parentSpanId": parent}
+        yield span_of(mine.trace, span, mine.span, f"{operation} {clean(model)}", CLIENT, moments, told, error)
 
 
 def _queries(run: StoredRun) -> list[dict[str, Any]]:
@@ -147,31 +140,6 @@ def _provider(run: StoredRun) -> str:
     return clean(told, 40) if isinstance(told, str) else "openai_compatible"
 
 
-def _identity(text: str, size: int) -> str:
-    """Make an identity that the same run has again."""
-    return hashlib.sha256(text.encode(errors="replace")).hexdigest()[: 2 * size]
-
-
 def _number(value: object, column: str) -> float | int | None:
     told = number(value)
     return None if told is None else int(told) if column in WHOLE else told
-
-
-def _attributes(told: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return [{"key": key, "value": _value(value)} for key, value in told.items() if _told(value)]
-
-
-def _told(value: object) -> bool:
-    return value is not None and not (isinstance(value, float) and not math.isfinite(value))
-
-
-def _value(value: Any) -> dict[str, Any]:
-    if isinstance(value, bool):
-        return {"boolValue": value}
-    if isinstance(value, int):
-        return {"intValue": str(value)}
-    if isinstance(value, float):
-        return {"doubleValue": value}
-    if isinstance(value, list):
-        return {"arrayValue": {"values": [_value(each) for each in value]}}
-    return {"stringValue": clean(value)}

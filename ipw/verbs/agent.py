@@ -9,20 +9,35 @@ from typing import Any
 
 import click
 
+from ipw.interchange.otlp_send import endpoint
 from ipw.registry import LM, load
 from ipw.verbs.common.conclude import conclude
-from ipw.verbs.common.options import IDLE, JSON, LABEL, OUT, SENSORS, STRICT, defaults_of
+from ipw.verbs.common.options import IDLE, JSON, LABEL, OTLP, OUT, SENSORS, STRICT, defaults_of
 from ipw.verbs.common.progress import TERMINAL
+from ipw.verbs.common.traces import trace
 from ipw.workloads.agents.loop.measure import measure_agent
 from ipw.workloads.agents.loop.parameters import AgentParameters
 
 
 def run_agent(
-    *, sensors: str, idle_s: float, out: Path, as_json: bool, strict: bool, label: str | None = None, **options: Any
+    *,
+    sensors: str,
+    idle_s: float,
+    out: Path,
+    as_json: bool,
+    strict: bool,
+    label: str | None = None,
+    otlp: str | None = None,
+    **options: Any,
 ) -> int:
     """Do the tasks, derive, show."""
+    if otlp:
+        endpoint(otlp)  # before anything is measured
     run, interrupted = measure_agent(AgentParameters(**options), sensors, idle_s, out, TERMINAL, label)
-    return conclude(run, interrupted=interrupted, as_json=as_json, strict=strict)
+    code = conclude(run, interrupted=interrupted, as_json=as_json, strict=strict)
+    if otlp:
+        trace(run, otlp)
+    return code
 
 
 DEFAULTS = defaults_of(AgentParameters)
@@ -77,6 +92,7 @@ def like_lm(command: Command) -> Command:
 @SENSORS
 @IDLE
 @LABEL
+@OTLP
 @OUT
 @JSON
 @STRICT

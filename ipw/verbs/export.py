@@ -11,6 +11,7 @@ import click
 
 from ipw.errors import UsageError
 from ipw.interchange.exports import StoredRun, as_codecarbon, as_ml_energy, as_prometheus
+from ipw.interchange.otlp_send import endpoint, send_traces
 from ipw.interchange.to_model_card import as_hub_results, as_model_card
 from ipw.interchange.to_otlp import as_otlp
 from ipw.interchange.trackers import TRACKERS, send
@@ -20,6 +21,7 @@ from ipw.reports.facts import NO_FACTS, Facts
 from ipw.runs.directory import RunDir
 from ipw.runs.files import replacing
 from ipw.verbs.common import terminal
+from ipw.verbs.common.options import OTLP
 from ipw.verbs.common.several import readable
 
 FORMATS = ("codecarbon", "ml-energy", "prometheus", "model-card", "hub-results", "otlp")
@@ -33,18 +35,27 @@ def export(
     format_: str | None,
     tracker: str | None,
     project: str,
+    otlp: str | None,
     output: Path | None,
     grid_g_co2e_per_kwh: float | None,
     grid_source: str | None,
 ) -> int:
     """Write all runs in one format, on stdout or into a file; or log them to a tracker."""
-    if (format_ is None) == (tracker is None):
-        raise UsageError("give a format or a tracker", f"--format {FORMATS[0]}, or --to {next(iter(TRACKERS))}")
+    if sum(each is not None for each in (format_, tracker, otlp)) != 1:
+        given = f"--format {FORMATS[0]}, --to {next(iter(TRACKERS))}, or --otlp URL"
+        raise UsageError("give a format or a tracker, or a collector of traces", given)
+    if otlp is not None:
+        endpoint(otlp)  # before anything is read
     if grid_g_co2e_per_kwh is not None and format_ not in WITH_CARBON:
-        raise UsageError(f"{format_ or tracker} has no place for carbon", "--format codecarbon")
+        raise UsageError(f"{format_ or tracker or 'otlp'} has no place for carbon", "--format codecarbon")
+    if otlp is not None and output is not None:
+        raise UsageError("a collector keeps what it is given by itself", "leave out -o, or take --format otlp")
     if tracker is not None and output is not None:
         raise UsageError(f"{tracker} keeps what it is given by itself", "leave out -o")
     found, code = readable(runs, lambda path: _read(RunDir.open(path)))
+    if otlp is not None:
+        terminal.say(f"{send_traces(as_otlp(found), otlp)} spans sent to {endpoint(otlp)}")
+        return code
     if tracker is not None:
         send(tracker, found, project)
         terminal.say(f"{len(found)} run{'s' * (len(found) != 1)} logged to {tracker}, project {project}")
@@ -78,6 +89,7 @@ def _read(run: RunDir) -> StoredRun:
 @click.option("--format", "format_", type=click.Choice(FORMATS))
 @click.option("--to", "tracker", type=click.Choice(list(TRACKERS)), help="Log them through its own package.")
 @click.option("--project", default=PROJECT, show_default=True, help="Of the tracker.")
+@OTLP
 @click.option("-o", "output", type=click.Path(path_type=Path, dir_okay=False), help="Default: stdout.")
 @click.option("--grid-intensity", "grid_g_co2e_per_kwh", type=click.FloatRange(0), help="Grams of CO2e per kWh.")
 @click.option("--grid-source", help="Where that number comes from.")

@@ -9,11 +9,13 @@ from typing import Any
 import click
 
 from ipw.errors import INVALID, OK
+from ipw.interchange.otlp_send import endpoint
 from ipw.pipeline import finish
 from ipw.runs.directory import PAGE, RunDir
-from ipw.verbs.common.options import IDLE, JSON, LABEL, OUT, SENSORS, STRICT, defaults_of
+from ipw.verbs.common.options import IDLE, JSON, LABEL, OTLP, OUT, SENSORS, STRICT, defaults_of
 from ipw.verbs.common.progress import TERMINAL
 from ipw.verbs.common.terminal import console, show
+from ipw.verbs.common.traces import trace
 from ipw.workloads.agents.gateway.measure import GatewayParameters, measure_gateway
 
 
@@ -26,9 +28,12 @@ def gateway(
     as_json: bool,
     strict: bool,
     label: str | None = None,
+    otlp: str | None = None,
     **options: Any,
 ) -> int:
     """Measure what speaks through the gateway, derive, show. Returns the command's exit code."""
+    if otlp:
+        endpoint(otlp)  # before anything is measured
     parameters = GatewayParameters(command=tuple(command), **options)
     run, code = measure_gateway(parameters, sensors, idle_s, out, TERMINAL, quiet=as_json, label=label)
     summary = finish(run)
@@ -38,6 +43,8 @@ def gateway(
         click.echo(json.dumps(summary | {"run": str(run), "exit_code": code}))
     else:
         _tell(run, summary)
+    if otlp:
+        trace(run, otlp)
     return code or (INVALID if strict and not summary["valid"] else OK)
 
 
@@ -90,6 +97,7 @@ DEFAULTS = defaults_of(GatewayParameters)
 @SENSORS
 @IDLE
 @LABEL
+@OTLP
 @OUT
 @JSON
 @STRICT

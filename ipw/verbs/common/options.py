@@ -51,6 +51,9 @@ IDLE = click.option(
 LABEL = click.option(
     "--label", help="What the run is called in tables and charts; may name settings: '{model} at {concurrency}'."
 )
+OTLP = click.option(
+    "--otlp", metavar="URL", help="Send the run as traces to a collector of OpenTelemetry: http://localhost:4318."
+)
 STRICT = click.option("--strict", is_flag=True, help="Exit with 4 when the measurement is not valid.")
 
 PAIRS = click.option("--pairs", type=click.IntRange(2, 1000), default=10, show_default=True, help="Runs of each arm.")
