@@ -37,6 +37,11 @@ def test_a_counter_whose_changes_are_few_of_its_steps_is_coarse_and_not_seldom_r
     assert seldom_renewed(np.arange(value.size) * S, value, resolution_j) == seldom
 
 
+def test_one_whose_changes_are_two_and_a_half_reads_apart_is_seldom_renewed() -> None:
+    t = np.cumsum([0, 2, 2, 1, 2, 2, 1, 2, 2, 1]) * S  # a read each two seconds, a change each five
+    assert seldom_renewed(t, np.array([0.0, 0, 0, 1, 1, 1, 2, 2, 2, 3]), 0.1)
+
+
 def test_two_changes_far_apart_tell_that_nothing_was_renewed_between_them() -> None:
     assert seldom_renewed(np.arange(24) * S, np.repeat([0.0, 1.0, 2.0], 8), 0.1)
 

@@ -55,6 +55,13 @@ def test_where_power_is_missing_the_counter_stays_straight() -> None:
     assert ((found.t_ns > 2000 * MS) & (found.t_ns < 3000 * MS)).sum() == 49
 
 
+def test_a_gap_of_the_power_that_begins_or_ends_with_a_reading_of_the_counter_touches_no_other_interval() -> None:
+    slow, fast_ms = curve([0, 1000, 2000, 3000], [0, 100, 200, 300]), np.arange(0, 3020, 20)
+    found = shaped(slow, curve(fast_ms, burst(fast_ms), gaps_ms=[(1000, 2000)]))
+    inside = [((found.t_ns > a * MS) & (found.t_ns < (a + 1000) * MS)).sum() for a in (0, 1000, 2000)]
+    assert inside == [49, 0, 49]
+
+
 def test_an_outage_of_the_counter_is_none_where_power_tells_when_its_joules_were_drawn() -> None:
     slow = curve([0, 1000, 4000, 5000], [0, 100, 400, 500], gaps_ms=[(1000, 4000)])
     fast_ms = np.arange(0, 5000, 20)
