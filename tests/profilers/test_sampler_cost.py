@@ -134,7 +134,7 @@ def test_a_server_wakes_once_a_tick_and_reads_all_its_counters_then(sample: Samp
     assert found.wakeups == pytest.approx(10.9, abs=0.1)
     assert found.reads == pytest.approx(126, abs=2)
     assert found.records == pytest.approx(found.reads, abs=1)
-    assert found.bracket_ms < 0.6
+    assert found.bracket_ms < 0.7
 
 
 def test_what_is_polled_wakes_nobody_who_is_awake_for_a_counter_anyway(sample: Sample) -> None:
