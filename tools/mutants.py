@@ -122,7 +122,7 @@ def main() -> None:
     )
     options = parser.parse_args()
     os.nice(3)
-    until = time.monotonic() + 60 * options.minutes
+    until, learned = time.monotonic() + 60 * options.minutes, options.learned.absolute()
     os.environ |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     import numpy as np  # noqa: F401 - the forks share them
@@ -137,7 +137,7 @@ def main() -> None:
         room_of = {path: room for room in rooms for path in files_of(FILES[room], copy)}
         places = [mutant for path in room_of for mutant in mutants_of(path, copy)]
         every = [mutant for mutant in places if any(part in mutant.file for part in options.only.split(","))]
-        tests = learnt(options.learned.absolute(), copy, rooms, options.tests.split(","), until)
+        tests = learnt(learned, copy, rooms, options.tests.split(","), until)
         failed = [test for test, told in tests.items() if not told["ok"]]
         print(f"{len(tests)} tests; not asked, since they fail or skip unchanged: {len(failed)}")
         sample = random.Random(options.seed).sample(every, min(options.n, len(every)))
