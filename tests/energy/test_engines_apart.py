@@ -5,12 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ipw.energy.steps import apart
 from ipw.energy.steps.apart import engine_of_units
 from ipw.energy.steps.arrivals import Arrivals
 
 MS = 1_000_000
-LEAST = apart.LEAST
+LEAST = 4
 
 
 def arrivals(*of_units: list[float]) -> Arrivals:
@@ -79,5 +78,5 @@ def test_a_unit_goes_to_whom_it_is_most_with(share: float) -> None:
     one, two = every(20, 40, 0), every(20, 40, 9)
     away = {k for k in range(40) if (k * 7) % 10 < 10 * share}
     mine = [at + (5 if k in away and share > 0.1 else 0) for k, at in enumerate(two[1:-1])]
-    expected = 1 if share <= 1 - apart.TOGETHER else 2
+    expected = 1 if share <= 0.15 else 2
     assert engines(one, two, mine) == [0, 1, expected]

@@ -83,7 +83,7 @@ def test_what_is_left_of_the_step_before_counts_as_done() -> None:
 
 
 def test_full_steps_tell_the_most_where_five_of_them_agree() -> None:
-    full = np.ones(prompts.FEW // 4, bool)
+    full = np.ones(5, bool)
     totals = np.array([100.0, 100, 101, 99, 100])
     assert prompts._most(totals, full) == 100
     assert prompts._most(totals, full & (totals < 101)) == INF  # four are too few
@@ -93,7 +93,7 @@ def test_full_steps_tell_the_most_where_five_of_them_agree() -> None:
 
 
 def test_where_work_always_waits_the_shortest_steps_are_those_that_only_go_on() -> None:
-    n = prompts.FEW
+    n = 20
     seconds = np.concatenate([np.full(n, 0.010), np.full(n, 0.0114), np.full(n, 0.0116), [0.001, 0.001]])
     decoding = np.concatenate([np.ones(3 * n), [0, 1]])
     finishing = np.concatenate([np.zeros(3 * n), [0, 5]])
@@ -111,7 +111,7 @@ def test_where_work_always_waits_the_shortest_steps_are_those_that_only_go_on() 
 
 
 def test_how_long_a_token_takes_is_a_line_through_steps_whose_work_is_known() -> None:
-    n = prompts.FEW_SURE
+    n = 8
     tokens = 10 * np.arange(n + 2, dtype=np.float64)
     seconds: Floats = 0.02 + 0.0003 * tokens
     longer = np.ones(n + 2, bool)

@@ -179,6 +179,8 @@ def test_knots_closer_together_than_steps_end_are_left_out_but_for_gaps_edges_an
     assert (coarse.t_ns / SECOND).tolist() == [0, 1, 2, 4, 5, 7, 8, 9, 10, 12]
     np.testing.assert_array_equal(coarse.energy_j, made.energy_j[np.isin(made.t_ns, coarse.t_ns)])
     assert coarse.t_err_ns.size == coarse.t_ns.size
+    beyond = by_work._coarse(made, steps((0, 4), (4, 8)), (-2 * SECOND, 40 * SECOND))
+    assert (beyond.t_ns / SECOND).tolist() == [0, 4, 5, 7, 8, 12]
     assert by_work._coarse(made, steps((0, 1), (1, 2)), (0, 12 * SECOND)) is made
     every_other = by_work._coarse(curve(*range(1, 13)), steps((0, 1.1), (2, 3.1)), (0, 12 * SECOND))
     assert (every_other.t_ns / SECOND).tolist() == [0, 2, 4, 6, 8, 10, 11, 12]
