@@ -22,14 +22,13 @@ from pathlib import Path
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
 
 from bundled.long_questions import held_out_questions as held_out_long_questions
-from bundled.questions import held_out_questions
+from bundled.questions import QUESTIONS_EACH, QUESTIONS_SEED, held_out_questions
 from bundled.tool_questions import held_out_questions as held_out_tool_questions
 
 DATA = Path(__file__).parent.parent / "ipw" / "data"
 BUILD = Path(__file__).parent.parent / "build" / "bundled"
-QUESTIONS_EACH, TOOL_QUESTIONS_EACH = 90, 60
-QUESTIONS_SEED = 7
-STEPS = {"dense": 5000, "moe": 6000, "diffusion": 8000, "agent": 900}
+TOOL_QUESTIONS_EACH = 60
+STEPS = {"dense": 5000, "moe": 6000, "diffusion": 20000, "agent": 900}
 
 
 def write_questions() -> None:
@@ -57,8 +56,9 @@ def train_model(kind: str, threads: int, steps: int | None, minutes: float, star
         if not adapt(start, folder, steps, threads, minutes * 60):
             print("stopped on the way: the same command goes on")
             return
-        from bundled.masked_accuracy import accuracies
+        from bundled.masked_accuracy import accuracies, validation
 
+        print(f"on questions that are not asked: {json.dumps(validation(folder))}", flush=True)
         spent = json.loads((folder / "spent.json").read_text())
         (folder / "notes.json").write_text(
             json.dumps({"steps": steps, "threads": threads, **spent, "accuracy": accuracies(folder)}, indent=1)

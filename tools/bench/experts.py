@@ -3,9 +3,10 @@
 python tools/bench/experts.py loader --joules   # tokens/s and joules, foretold and measured, on random weights
 python tools/bench/experts.py scale             # 10^8 accesses, all numbers of slots, all policies
 
-On a GPU experts wait in pinned host memory, without one in files on disk, which the system may keep in memory. Of
-several passes the fastest counts, the one that nobody disturbed. Prices come from three settings that are not foretold:
-all experts in fast memory, none of them, and none with all computed where they lie.
+On a GPU experts wait in pinned host memory, without one in files on disk, which the system may keep in memory. Prices
+come from three settings that are not foretold: all experts in fast memory, none of them, and none with all computed
+where they lie. They are measured before and after every few settings, and foretell those: what drifts, drifts for both.
+Of several passes the median counts, of measured by foretold.
 """
 
 from __future__ import annotations
@@ -40,6 +41,8 @@ Ints = npt.NDArray[np.integer[Any]]
 GPU = {"hidden_size": 4096, "moe_intermediate_size": 6144, "num_hidden_layers": 2, "experts": 16, "k": 4}
 CPU = {"hidden_size": 1024, "moe_intermediate_size": 1024, "num_hidden_layers": 4, "experts": 16, "k": 2}
 WITHIN = 0.10
+TOGETHER = 3
+"""Settings between two measurements of the prices."""
 CLOCKS = {"wall": time.perf_counter, "thread": time.thread_time}
 clock = time.perf_counter
 """`thread` is the processor time of the thread that decodes: for a machine that does other things meanwhile, and only
@@ -59,6 +62,35 @@ class Foretold(NamedTuple):
     missed: float
     fetched: float | None
     hit_rate: float
+
+
+class Judged(NamedTuple):
+    """A setting, what its routing says, and of each pass its time, the one foretold, and the transfers' share."""
+
+    setting: Setting
+    told: Foretold
+    measured_s: list[float]
+    foretold_s: list[float]
+    shares: list[float]
+
+    def bytes(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64] | None]:
+        """Bytes a token that are missed, and that are fetched ahead."""
+        return np.array([self.told.missed]), None if self.told.fetched is None else np.array([self.told.fetched])
+
+    def curve(self) -> PolicyCurve:
+        """A curve of this one point, which says how the policy deals with misses."""
+        none, plan = np.zeros((1, 1), np.int64), self.setting.plan
+        return PolicyCurve(
+            plan.policy, plan.per, plan.miss, none[0], none[0], none, none.astype(np.float64), plan.prefetch
+        )
+
+    def foretell(self, prices: Prices, measured_s: float) -> None:
+        """Keep a measured time beside the one that prices of the same moments foretell."""
+        expected_s = float(seconds(self.curve(), prices, *self.bytes())[0])
+        moved = self.told.missed if self.setting.plan.miss == "load" else 0.0
+        self.measured_s.append(measured_s)
+        self.foretold_s.append(expected_s)
+        self.shares.append(moved * (prices.link_byte_s or 0.0) / expected_s)
 
 
 def model_of(shape: dict[str, int], device: str) -> Any:
@@ -225,6 +257,8 @@ def loader(tokens: int, passes: int, *, with_joules: bool, disk: bool) -> None:
         ]
         taken: dict[str, list[float]] = {each.name: [] for each in wanted}
         energy: dict[str, list[float]] = {each.name: [] for each in wanted}
+        judged = [Judged(each, foretell(each.plan, experts, profile, offload.expert_bytes, num_experts), [], [], [])
+                  for each in wanted[3:]]  # fmt: skip
         links: list[float] = []
         blocks: list[tuple[str, Any]] = []
         meter = None
@@ -232,70 +266,74 @@ def loader(tokens: int, passes: int, *, with_joules: bool, disk: bool) -> None:
             import ipw
 
             meter = ipw.Meter("loader", out=Path(name) / "runs")
+
+        def timed(each: Setting) -> float:
+            offload.start(each.plan)
+            with meter.measure(each.name) if meter else nullcontext() as block:
+                taken[each.name].append(decode(model, texts[1]) / (tokens - 1))
+            blocks.append((each.name, block))
+            return taken[each.name][-1]
+
+        all_bytes = layers * k * offload.expert_bytes
+        decode(model, texts[1])  # memory that was never touched before is slow once
         for number in range(passes):
-            for each in sorted(wanted, key=lambda _: picks.random()):
+            turn = sorted(judged, key=lambda _: picks.random())
+            before = [timed(each) for each in wanted[:3]]
+            for first in range(0, len(turn), TOGETHER):
+                part = turn[first : first + TOGETHER]
                 links.append(link_byte_s(offload, num_experts, 18))
-                offload.start(each.plan)
-                with meter.measure(each.name) if meter else nullcontext() as block:
-                    taken[each.name].append(decode(model, texts[1]) / (tokens - 1))
-                blocks.append((each.name, block))
-                print(f"pass {number + 1}: {each.name}: {1 / taken[each.name][-1]:.2f} tokens/s", flush=True)
+                measured = [timed(each.setting) for each in part]
+                after = [timed(each) for each in wanted[:3]]
+                prices = prices_of(np.add(before, after) / 2, all_bytes)
+                for each, has in zip(part, measured, strict=True):
+                    each.foretell(prices, has)
+                before = after
+                print(f"pass {number + 1}: {first + len(part)} of {len(turn)} settings", flush=True)
         for of, block in blocks:  # asked late, when the readings behind each block are there
             if block is not None and block.energy_j is not None:
                 energy[of].append(block.energy_j / tokens)
-        token_s, all_bytes = min(taken["all in fast memory"]), layers * k * offload.expert_bytes
-        byte_s = (min(taken["none, all loaded"]) - token_s) / all_bytes
-        cpu_byte_s = max(min(taken["none, all on the CPU"]) - token_s, 0.0) / all_bytes
-        prices = Prices(token_s, byte_s, cpu_byte_s)
-        prices_told = {"token_ms": 1e3 * token_s, "link_gb_s": 1e-9 / byte_s, "link_alone_gb_s": 1e-9 / min(links)}
-        prices_told |= {"cpu_ms": 1e3 * cpu_byte_s * offload.expert_bytes, "expert_mb": offload.expert_bytes / 1e6}
-        print(json.dumps({"device": device, "torch": torch.__version__, **prices_told}), flush=True)
-        _judge(wanted[3:], taken, energy, prices, experts, profile, offload.expert_bytes, num_experts)
+        prices = prices_of(np.array([statistics.median(taken[each.name]) for each in wanted[:3]]), all_bytes)
+        told = {"token_ms": 1e3 * (prices.token_s or 0), "link_gb_s": 1e-9 / (prices.link_byte_s or 1)}
+        told |= {"link_alone_gb_s": 1e-9 / min(links), "expert_mb": offload.expert_bytes / 1e6}
+        told |= {"cpu_ms": 1e3 * (prices.cpu_byte_s or 0) * offload.expert_bytes}
+        spread = {each.name: max(taken[each.name]) / min(taken[each.name]) for each in wanted[:3]}
+        print(
+            json.dumps({"device": device, "torch": torch.__version__, **told, "slowest_by_fastest": spread}), flush=True
+        )
+        _judge(judged, energy, prices, all_bytes)
         if meter is not None:
             meter.close()
         offload.close()
 
 
-def _judge(
-    wanted: list[Setting],
-    taken: dict[str, list[float]],
-    energy: dict[str, list[float]],
-    prices: Prices,
-    experts: Ints,
-    profile: Profile,
-    expert_bytes: int,
-    num_experts: int,
-) -> None:
+def prices_of(seconds_a_token: npt.ArrayLike, all_bytes: int) -> Prices:
+    """Prices from tokens with all experts in fast memory, with none, and with none and all on the CPU."""
+    token_s, loaded_s, lying_s = np.asarray(seconds_a_token, np.float64).tolist()
+    return Prices(token_s, (loaded_s - token_s) / all_bytes, max(lying_s - token_s, 0.0) / all_bytes)
+
+
+def _judge(judged: list[Judged], energy: dict[str, list[float]], prices: Prices, all_bytes: int) -> None:
     line = None
     if energy["all in fast memory"] and energy["none, all loaded"]:
         token_j = statistics.fmean(energy["all in fast memory"])
-        all_bytes = experts.shape[1] * experts.shape[2] * expert_bytes
         line = token_j, (statistics.fmean(energy["none, all loaded"]) - token_j) / all_bytes
     close = dominated = 0
-    for each in wanted:
-        told = foretell(each.plan, experts, profile, expert_bytes, num_experts)
-        missed, beside = np.array([told.missed]), None if told.fetched is None else np.array([told.fetched])
-        none = np.zeros((1, 1), np.int64)
-        curve = PolicyCurve(
-            each.plan.policy, each.plan.per, each.plan.miss, none[0], none[0], none, none.astype(np.float64),
-            each.plan.prefetch,
-        )  # fmt: skip
-        expected = float(seconds(curve, prices, missed, beside)[0])
-        measured = min(taken[each.name])
-        moved = told.missed if each.plan.miss == "load" else 0.0
-        share = moved * (prices.link_byte_s or 0.0) / expected
-        error = measured / expected - 1
+    for each in judged:
+        plan, name = each.setting.plan, each.setting.name
+        error = statistics.median(np.divide(each.measured_s, each.foretold_s)) - 1
+        share = statistics.median(each.shares)
         if share > 0.5:
             dominated += 1
             close += abs(error) <= WITHIN
-        found = f"{each.name:36} hit rate {told.hit_rate:.3f}, transfers {share:4.0%} of the time: "
+        expected, measured = statistics.median(each.foretold_s), statistics.median(each.measured_s)
+        found = f"{name:36} hit rate {each.told.hit_rate:.3f}, transfers {share:4.0%} of the time: "
         found += f"foretold {1 / expected:7.2f}, measured {1 / measured:7.2f} tokens/s ({-error / (1 + error):+.1%})"
-        if line and energy[each.name] and each.plan.miss == "load":
+        if line and energy[name] and plan.miss == "load":
             token_j, byte_j = line
             priced = Prices(prices.token_s, prices.link_byte_s, token_j=token_j, link_byte_j=byte_j)
-            wished = joules(curve, priced, missed, beside, None)
+            wished = joules(each.curve(), priced, *each.bytes(), None)
             assert wished is not None
-            has = statistics.fmean(energy[each.name])
+            has = statistics.fmean(energy[name])
             found += f"; {wished[0]:.3f} and {has:.3f} J/token ({has / wished[0] - 1:+.1%})"
         print(found)
     print(f"within {WITHIN:.0%}: {close} of {dominated} settings where transfers take over half of the time")

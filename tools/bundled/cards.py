@@ -114,13 +114,14 @@ def _masked_card(trained: Path, weights: Path) -> str:
 
 Qwen3 architecture without a causal mask, 4 layers, hidden 128, byte-level vocabulary and a mask token; 887,168
 parameters. A masked diffusion language model: the bundled dense model, adapted as Dream was adapted from Qwen2.5, so
-that position p predicts p + 1 also where p + 1 is a mask. It answers the questions of `questions.jsonl` and, less well,
-those of `long-questions.jsonl`, whose answers follow one from another.
+that position p predicts p + 1 also where p + 1 is a mask. It answers the questions of `questions.jsonl` and of
+`long-questions.jsonl`, the parts of whose answers follow one from another.
 
 ## Held-out accuracy by method
 
-Exact match, bf16 weights; *same* is the share of answers whose text is the first method's. Answers of 8 tokens, one
-block, the 720 questions of `questions.jsonl`:
+Exact match, bf16 weights; *same* is the share of answers whose text is the first method's, *lost, won* how many answers
+are wrong that are right by the first method, and right that are wrong by it. Answers of 8 tokens, one block, the 720
+questions of `questions.jsonl`:
 
 {_methods(short)}
 
@@ -137,11 +138,14 @@ letters step by step):
 
 ## Training
 
-{notes["steps"]} steps: five of eight batches are 64 short questions with a window of 8 tokens behind the longest
-prompt, three are 32 long ones with a window of 48. Masked are all positions (30 %), all from a random place on (30 %),
-or each with a probability drawn for the sample. Cross-entropy at masked positions, weight 1 up to the first end and 0.1
-behind it; AdamW 1e-3 with cosine decay; {notes["train_s"]} s on {notes["threads"]} CPU thread that others used too.
-Held out are the questions that the other bundled models are not trained on either. To train it again:
+{notes["steps"]} steps. Batches take turns: 64 short questions with a window of 8 tokens, 32 long ones (six of ten are
+sums) with a window of 48; half of the samples end with the window, the others where the longest of the batch does.
+Masked are all positions (25 %), all from a random place on (30 %), each with a probability drawn for the sample (25 %),
+or the same with all known that stands behind the answer (20 %). Cross-entropy at masked positions, weight 1 up to the
+first end and 0.1 behind it; AdamW 1e-3, level, and down to 0 over the last 30 % of the steps; {notes["train_s"]} s on
+{notes["threads"]} CPU thread that others used too. Held out are the questions that the other bundled models are not
+trained on either; what was looked at on the way were other held-out questions than those that are asked here.
+To train it again:
 
     python tools/train_bundled_models.py train diffusion
     python tools/train_bundled_models.py ship
@@ -158,14 +162,16 @@ License: Apache-2.0, as the rest of ipw.
 
 def _methods(rows: list[dict[str, Any]]) -> str:
     tasks = list(rows[0]["right"]) if len(rows[0]["right"]) < 4 else []
-    lines = [f"| method | right | {''.join(f'{task} | ' for task in tasks)}passes | same |"]
-    lines.append("|---|" + "---:|" * (3 + len(tasks)))
+    lines = [f"| method | right | {''.join(f'{task} | ' for task in tasks)}passes | same | lost, won |"]
+    lines.append("|---|" + "---:|" * (4 + len(tasks)))
     for row in rows:
         each = row["asked"] // len(row["right"])
         by_task = "".join(f"{row['right'][task] / each:.1%} | " for task in tasks)
         right, asked = sum(row["right"].values()), row["asked"]
         passes, same = f"{row['passes'] / asked:.2f}", f"{row['same'] / asked:.1%}"
-        lines.append(f"| {row['method']} | {right / asked:.1%} | {by_task}{passes} | {same} |")
+        lines.append(
+            f"| {row['method']} | {right / asked:.1%} | {by_task}{passes} | {same} | {row['lost']}, {row['won']} |"
+        )
     return "\n".join(lines)
 
 

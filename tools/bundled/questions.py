@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 HELD_OUT_SHARE = 0.10
+QUESTIONS_EACH, QUESTIONS_SEED = 90, 7
+"""Of the questions that are asked: so many a task."""
 TRIES = 200
 """Draws for each question that is wanted, before a task is taken to have no more."""
 
