@@ -32,6 +32,7 @@ def report(
     figures: Path | None,
     style: str,
     width_mm: float | None,
+    order: str | None,
     facts: Path | None,
     as_json: bool,
     strict: bool,
@@ -61,10 +62,10 @@ def report(
     target = page or _place(runs, opened)
     write_page(opened, target, told)
     if figures:
-        from ipw.reports.figures.written import not_drawn, write_figures
+        from ipw.reports.figures.written import in_order, not_drawn, write_figures
         from ipw.reports.page.view import load_views
 
-        views = load_views(opened)
+        views = in_order(load_views(opened), order)
         for path in write_figures(views, figures, style, width_mm=width_mm):
             say(str(path), err=True)
         if why := not_drawn(views):
@@ -127,6 +128,7 @@ def _tables() -> Mapping[str, Callable[[Sequence[Summary]], str | bytes]]:
     "--style", type=click.Choice(["paper", "slide", "web"]), default="paper", show_default=True, help="Of figures."
 )
 @click.option("--width-mm", type=click.FloatRange(20, 1000), help="Of figures; default: as the style has it.")
+@click.option("--order", help="Of runs in figures: names by comma, as tables show them; default: as given.")
 @click.option("--facts", type=click.Path(path_type=Path), help="TOML file of prices, release dates, the grid's carbon.")
 @click.option("--grid-intensity", "grid_g_co2e_per_kwh", type=click.FloatRange(0), help="Grams of CO2e per kWh.")
 @click.option("--grid-source", help="Where that number comes from.")

@@ -15,7 +15,7 @@ from ipw.reports.page.view import View, load_views
 pytest.importorskip("matplotlib", reason="the extra 'figures' is not installed")
 
 from ipw.reports.figures.drawn import draw
-from ipw.reports.figures.written import FIGURES, STYLES, figures_of, not_drawn, write_figures
+from ipw.reports.figures.written import FIGURES, STYLES, figures_of, in_order, not_drawn, write_figures
 
 
 def two(folder: Path, **more: object) -> list[View]:
@@ -115,3 +115,15 @@ def test_runs_that_hold_nothing_give_no_figure(tmp_path: Path) -> None:
 def test_an_unknown_style_is_told(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no style"):
         write_figures([], tmp_path, "poster")
+
+
+def test_runs_stand_in_the_order_that_was_asked_for_with_the_looks_that_they_have_on_the_page(tmp_path: Path) -> None:
+    views = two(tmp_path)
+    turned = in_order(views, "two")
+    assert [view.name for view in turned] == ["two", "one $x$ <b>"]
+    shown = dict(figures_of(turned))["accuracy-energy"]
+    assert isinstance(shown, Plot)
+    listed = [curve for curve in shown.curves if curve.listed]
+    assert [(curve.name, curve.series) for curve in listed] == [(view.name, view.series) for view in turned]
+    with pytest.raises(UsageError, match="no run is called so"):
+        in_order(views, "three")

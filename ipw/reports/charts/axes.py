@@ -43,6 +43,8 @@ class Axis(NamedTuple):
     start_px: float
     end_px: float
     log: bool = False
+    marks: tuple[float, ...] = ()
+    """Where ticks stand; without, at round values."""
 
     def at(self, value: float) -> float:
         """Pixel of a value; what lies beyond the axis is held at its end."""
@@ -55,6 +57,8 @@ class Axis(NamedTuple):
 
     def ticks(self, most: int = 7) -> list[float]:
         """Round values from end to end, at most about `most` of them."""
+        if self.marks:
+            return list(self.marks)
         if self.log:
             return _log_ticks(self.low, self.high, most)
         step = _nice_step((self.high - self.low) / most)
@@ -66,8 +70,12 @@ class WholeAxis(Axis):
     """Counts: no ticks between whole numbers."""
 
     def ticks(self, most: int = 7) -> list[float]:
-        """Round values from end to end, at most about `most` of them."""
-        return [value for value in super().ticks(most) if value == int(value)]
+        """Whole values from end to end, at most about `most` of them."""
+        rough = max((self.high - self.low) / most, 1.0)
+        power = 10.0 ** math.floor(math.log10(rough))
+        step = next(power * step for step in (1, 2, 5, 10) if power * step >= rough * 0.999)
+        first = math.ceil(self.low / step - 1e-9)
+        return [i * step for i in range(first, math.floor(self.high / step + 1e-9) + 1)]
 
 
 def axis_over(values: Iterable[float], start_px: float, end_px: float, *, zero: bool = False) -> Axis:

@@ -17,10 +17,12 @@ class AxisPlan(NamedTuple):
     log: bool = False
     whole: bool = False
     """Counts: no ticks between whole numbers."""
+    marks: tuple[float, ...] = ()
+    """Where ticks stand; without, at round values."""
 
     def between(self, start: float, end: float) -> Axis:
         """Lay the axis from one place to another."""
-        return (WholeAxis if self.whole else Axis)(self.low, self.high, start, end, self.log)
+        return (WholeAxis if self.whole else Axis)(self.low, self.high, start, end, self.log, self.marks)
 
 
 def plan(title: str, values: Iterable[float | None], *, zero: bool = False) -> AxisPlan:

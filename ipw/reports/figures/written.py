@@ -69,6 +69,18 @@ def write_figures(
     return written
 
 
+def in_order(views: Sequence[View], order: str | None) -> list[View]:
+    """Put the runs named in `order` first, in its order; the others follow as they were given.
+
+    Raises UsageError for a name that no run has.
+    """
+    names = [name.strip() for name in order.split(",") if name.strip()] if order else []
+    places = {name: place for place, name in enumerate(names)}
+    for unknown in set(names) - {view.name for view in views}:
+        raise UsageError(f"--order names {unknown!r}, and no run is called so", ", ".join(view.name for view in views))
+    return sorted(views, key=lambda view: places.get(view.name, len(places)))
+
+
 def _sized(style: Mapping[str, Any], width_mm: float | None) -> dict[str, Any]:
     """Set the width, and the height in proportion."""
     width, height = style["figure.figsize"]

@@ -186,7 +186,13 @@ def _findings(rows: Sequence[Row]) -> Markup | None:
     lead = """Judged on texts that the experts were not chosen on; 95 % over texts. What to do about it for a memory \
 and a link: ipw experts advise, with this run."""
     cells = [
-        [row["finding"], row["domain"] or "all", f"{row['value']:.3f}", _interval(row), clean(row["text"], 300)]
+        [
+            row["finding"],
+            row["domain"] or "all",
+            f"{row['value']:.3f}",
+            _interval(row),
+            tag("td", clean(row["text"], 300), class_="words"),
+        ]
         for row in rows
     ]
     table = grid(["Finding", "Domain", "Value", "95 %", "In words"], cells, "numbers")

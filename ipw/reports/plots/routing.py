@@ -62,7 +62,7 @@ def consistency_plot(curves: Sequence[CurveLine]) -> Plot | None:
     xs = [point.x for curve in curves for point in curve.points]
     return Plot(
         "SRP against segment length",
-        AxisPlan("segment length, tokens", min(xs) / 1.15, max(xs) * 1.15, log=True),
+        AxisPlan("segment length, tokens", min(xs) / 1.15, max(xs) * 1.15, log=True, marks=tuple(sorted(set(xs)))),
         plan("SRP", _ends(curves)),
         curves,
         "; ".join(f"{p.x} tokens: {p.y:.3f}" for curve in curves for p in curve.points),

@@ -61,7 +61,8 @@ def method_notes(rows: Sequence[tuple[str, Summary]]) -> Iterator[str]:
         for entry in Derived(summary).by_method.values():
             if entry.get("reason"):
                 yield f"{name}: {clean(entry['reason'])}"
-    targets = {number(e.get("target_loss")) for _, s in rows for e in Derived(s).by_method.values()} - {None}
+    shown = [s for _, s in rows if len(Derived(s).by_method) == 1]
+    targets = {number(e.get("target_loss")) for s in shown for e in Derived(s).by_method.values()} - {None}
     if len(targets) == 1:
         yield f"To loss: down to a training loss of {targets.pop():.3g}."
     wholes = {str(summary.get("run_id")): summary for _, summary in rows if "whole_run" in summary}
