@@ -15,11 +15,12 @@ from ipw.interchange.otlp_send import endpoint, send_traces
 from ipw.interchange.to_model_card import as_hub_results, as_model_card
 from ipw.interchange.to_otlp import as_otlp
 from ipw.interchange.trackers import TRACKERS, send
-from ipw.metrics.summary import stored_summary
+from ipw.metrics.summary import called, stored_summary
 from ipw.pipeline import derive
 from ipw.reports.facts import NO_FACTS, Facts
 from ipw.runs.directory import RunDir
 from ipw.runs.files import replacing
+from ipw.studies.chosen import chosen
 from ipw.verbs.common import terminal
 from ipw.verbs.common.options import OTLP
 from ipw.verbs.common.several import readable
@@ -52,7 +53,7 @@ def export(
         raise UsageError("a collector keeps what it is given by itself", "leave out -o, or take --format otlp")
     if tracker is not None and output is not None:
         raise UsageError(f"{tracker} keeps what it is given by itself", "leave out -o")
-    found, code = readable(runs, lambda path: _read(RunDir.open(path)))
+    found, code = readable(chosen(runs), lambda one: _read(one.open()))
     if otlp is not None:
         terminal.say(f"{send_traces(as_otlp(found), otlp)} spans sent to {endpoint(otlp)}")
         return code
@@ -81,7 +82,7 @@ def _written(format_: str, runs: Sequence[StoredRun], facts: Facts) -> str:
 
 def _read(run: RunDir) -> StoredRun:
     stored = stored_summary(run)
-    return StoredRun(run.manifest(), derive(run) if stored is None else stored, run)
+    return StoredRun(run.manifest(), called(derive(run), run) if stored is None else stored, run)
 
 
 @click.command("export")
@@ -94,5 +95,8 @@ def _read(run: RunDir) -> StoredRun:
 @click.option("--grid-intensity", "grid_g_co2e_per_kwh", type=click.FloatRange(0), help="Grams of CO2e per kWh.")
 @click.option("--grid-source", help="Where that number comes from.")
 def command(**options: Any) -> int:
-    """Stored runs in the formats of other programs, or into a tracker."""
+    """Stored runs in the formats of other programs, or into a tracker.
+
+    RUN may also be the folder of a study, or a folder of runs; NAME=RUN gives a run a name.
+    """
     return export(**options)

@@ -19,6 +19,7 @@ from ipw.pipeline import derive, finish
 from ipw.profilers.power_logs import Log
 from ipw.reports.names import plain_name
 from ipw.runs.directory import RunDir
+from ipw.studies.chosen import one_run
 from ipw.verbs.common.options import JSON, OUT
 from ipw.verbs.common.terminal import output
 
@@ -35,7 +36,7 @@ def import_runs(*, paths: Sequence[Path], joules: Path | None, out: Path, as_jso
             raise UsageError(
                 "a log of power has joules of its own", "import the log first, and give its run as --joules"
             )
-        run = RunDir.open(joules)
+        run = one_run(joules)
         read = [(paths[0], with_joules(rows, stored_summary(run) or derive(run), run.path.name))]
     written = [write(each, path, out, count) for count, (path, each) in enumerate(read, start=1)]
     told = [

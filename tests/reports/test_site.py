@@ -72,6 +72,7 @@ def test_estimates_stand_apart_without_rank_and_the_data_are_those_of_the_tables
     assert "Estimated, not measured" in estimated
     assert '<span class="rank">1</span>' not in estimated
     assert "Our &lt;laboratory&gt;" in html
+    assert "1 in flight · 15 questions" in measured
     rows = json.loads((built / "data" / "runs.json").read_text())
     assert {row["run_id"] for row in rows} == {"run-a", "run-b", "run-c", "run-d"}
     assert pq.read_table(built / "data" / "runs.parquet").column("run_id").to_pylist() == [r["run_id"] for r in rows]
@@ -128,6 +129,8 @@ def test_a_run_is_found_by_what_it_is() -> None:
     told = facets(gpus | {"model": {"name": "m"}, "workload": {"kind": "lm", "parameters": {"rate": 2.5}}})
     assert told["hardware"] == "2 \N{MULTIPLICATION SIGN} NVIDIA H100"
     assert told["load"] == "2.5 a second"
+    one_by_one = {"workload": {"kind": "lm", "parameters": {"rate": None, "concurrency": None}}}
+    assert facets(one_by_one)["load"] == "1 in flight"
     guess = {"devices": ["a: estimate/cpu"], "method": "model_estimate", "host": {"cpu": "A CPU"}}
     assert facets(guess)["hardware"] == "A CPU"
     assert set(facets({}).values()) == {"\N{EN DASH}"}

@@ -32,6 +32,12 @@ def facets(summary: Summary) -> dict[str, str]:
     }
 
 
+def questions(summary: Summary) -> str:
+    """Say how many questions a run's accuracy is of."""
+    n = number(Derived(summary).metric("accuracy").get("n")) or number(Derived(summary).metric("queries").get("value"))
+    return MISSING if n is None else f"{n:,.0f} questions"
+
+
 def hardware(summary: Summary) -> str:
     """Name what drew the joules, each device once with its number; where that is an estimate, the processor."""
     devices = summary.get("devices")
@@ -52,4 +58,6 @@ def load(summary: Summary) -> str:
     rate, in_flight = number(parameters.get("rate")), number(parameters.get("concurrency"))
     if rate:
         return f"{rate:g} a second"
+    if in_flight is None and "concurrency" in parameters:
+        in_flight = 1.0  # one after another, where nothing else was asked for
     return MISSING if in_flight is None else f"{in_flight:g} in flight"

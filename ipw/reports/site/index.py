@@ -15,9 +15,9 @@ from ipw.reports.markup import Markup, tag
 from ipw.reports.page.page import CSP, STYLE
 from ipw.reports.page.results import head
 from ipw.reports.ranking import Group, Row, groups
-from ipw.reports.site.facets import facets
+from ipw.reports.site.facets import facets, questions
 from ipw.reports.tables.runs import Column, columns, notes
-from ipw.reports.text import interval_text
+from ipw.reports.text import MISSING, interval_text
 
 SITE_STYLE, SITE_SCRIPT = (Path(__file__).with_name(name) for name in ("site.css", "site.js"))
 DATA = {"data/runs.json": "JSON", "data/runs.parquet": "Parquet", "data/runs.csv": "CSV"}
@@ -78,7 +78,8 @@ def _row(row: Row, entry: Entry, shown: Sequence[Column]) -> Markup:
     rank = tag("span", f"{row.rank}", class_="rank") if row.rank else tag("span", class_="rank")
     link = tag("a", tag("bdi", row.name), href=f"runs/{quote(entry.folder)}/index.html")
     marked = [tag("small", mark, class_="bad") for mark in marks(entry.summary)]
-    about = tag("small", " · ".join(told[name] for name in ("hardware", "load")))
+    parts = [told["hardware"], told["load"], questions(entry.summary)]
+    about = tag("small", " · ".join(part for part in parts if part != MISSING))
     attributes = {f"data_{name.replace(' ', '_')}": value for name, value in told.items()}
     cells = [_cell(column, row) for column in shown]
     return tag("tr", tag("th", rank, link, *marked, about, scope="row"), *cells, **attributes)
