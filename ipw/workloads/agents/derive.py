@@ -18,7 +18,7 @@ from ipw.workloads.agents.costs import cost_rows
 from ipw.workloads.agents.joules import Drew, beside, each_call, gaps_and_pauses
 from ipw.workloads.agents.metrics import task_metrics
 from ipw.workloads.agents.structure import structure
-from ipw.workloads.agents.tables import COUNTS, columns_of_queries, table, task_rows, tool_rows
+from ipw.workloads.agents.tables import COUNTS, columns_of_queries, table, task_rows, tool_rows, tries
 from ipw.workloads.agents.task_scores import read_task_scores
 
 
@@ -26,14 +26,17 @@ def derive_agent(run: RunDir) -> dict[str, Any]:
     """Write `queries.parquet`, `spans.parquet`, `tasks.parquet`, `tools.parquet` and `costs.parquet`.
 
     What the devices drew is divided among requests, calls of tools, and pauses of tasks; the rest is idle, or nobody's.
-     Returns the metrics of tasks.
+    Returns the metrics of tasks.
     """
     finished = read_finished(run)
     found = structure([Asked.from_record(record) for record in counted(run)])
     query_id = finished.query_id.to_pylist()
     if len(query_id) != len(found.asked):
         raise UsageError(f"{run}: some lines of its journal cannot be read", "was the run copied whole?")
-    drew = derive_queries(run, finished, beside(found), columns_of_queries(found, query_id))
+    more = columns_of_queries(found, query_id)
+    if not run.manifest().get("turns"):  # nobody said at the time which requests count as questions
+        more["final"] = tries(found)
+    drew = derive_queries(run, finished, beside(found), more)
     written = run.read_table("queries", (*JOULES, *COUNTS))
     assert written is not None
     numbers = {name: written[name].cast("float64").to_numpy(zero_copy_only=False) for name in (*JOULES, *COUNTS)}

@@ -44,6 +44,14 @@ def columns_of_queries(found: Structure, query_id: Sequence[str]) -> dict[str, p
     return {name: pa.array(named[name], pa.type_for_alias(kind)) for name, kind in OF_QUERIES.items()}
 
 
+def tries(found: Structure) -> pa.Array:
+    """Say of each request that failed and was tried again that it is not what became of its question: 0, else null."""
+    import pyarrow as pa
+
+    retried = found.retried()
+    return pa.array([0.0 if number in retried else None for number in range(len(found.asked))], pa.float64())
+
+
 def tools_of(one: Asked) -> str | None:
     """Name the tools that an answer asks for, each once."""
     names = dict.fromkeys(call.name for call in one.said.calls) if one.said else {}

@@ -12,7 +12,20 @@ import pytest
 
 pytest.importorskip("aiohttp")
 
-from workloads.agents.exchanges import EXCHANGES, TOOLS, Exchange, ask, chunked, delta, head, served, sse, with_length
+from aiohttp import ClientSession, web
+from workloads.agents.exchanges import (
+    EXCHANGES,
+    TOOLS,
+    Exchange,
+    ask,
+    chunked,
+    delta,
+    head,
+    parted,
+    served,
+    sse,
+    with_length,
+)
 
 from ipw.workloads.agents.gateway.listener import Door, listening
 from ipw.workloads.agents.gateway.recorder import LEFT, Recorder
@@ -269,3 +282,55 @@ def test_progress_counts_what_was_answered() -> None:
 
     run(asked())
     assert (seen[0].done, seen[0].tokens, seen[0].errors) == (1, 7, 0)
+
+
+def test_another_protocol_goes_both_ways_as_it_is() -> None:
+    async def echo(request: web.Request) -> web.WebSocketResponse:
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        async for message in socket:
+            await socket.send_str(f"heard {message.data}")
+        return socket
+
+    async def speak() -> None:
+        app = web.Application()
+        app.router.add_get("/v1/realtime", echo)
+        runner = web.AppRunner(app, access_log=None)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        books = Books()
+        try:
+            async with (
+                gateway(runner.addresses[0][1], books) as port,
+                ClientSession() as session,
+                session.ws_connect(f"http://127.0.0.1:{port}/v1/realtime?model=m") as socket,
+            ):
+                for word in ("one", "z" * 100_000):
+                    await socket.send_str(word)
+                    assert await socket.receive_str() == f"heard {word}"
+        finally:
+            await runner.cleanup()
+        assert [(kind, record["name"]) for kind, record in books.lines] == [("span", "GET /v1/realtime")]
+
+    run(speak())
+
+
+def test_a_body_that_comes_in_chunks_and_a_client_of_old_are_served() -> None:
+    async def asked() -> None:
+        async with served(chunked(TOOLS)) as server, gateway(server.port, Books()) as port:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(
+                b"POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+                b"1\r\n{\r\n1\r\n}\r\n0\r\n\r\n"
+            )
+            await reader.readuntil(b"0\r\n\r\n")
+            writer.close()
+            assert server.heard[0].body == b"{}"
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(b"GET /v1/models HTTP/1.0\r\n\r\n")
+            _, headers, body = parted(await reader.read())
+            assert body == TOOLS
+            assert b"transfer-encoding" not in {name.lower() for name, _ in headers}
+            writer.close()
+
+    run(asked())

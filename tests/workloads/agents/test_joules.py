@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 
+from ipw.metrics.outcomes import load_outcomes
 from ipw.profilers.base import Channel
 from ipw.runs.directory import RunDir
 from ipw.runs.journal import JOURNAL
@@ -163,3 +164,16 @@ def test_a_run_without_a_request_has_empty_tables(tmp_path: Path) -> None:
     run = write(tmp_path, [], [])
     derive_agent(run)
     assert rows(run, "tasks") == rows(run, "tools") == []
+
+
+def test_a_request_that_was_tried_again_is_no_failed_question(tmp_path: Path) -> None:
+    first, again, *_ = one_agent()
+    failed = first | {"query_id": "f", "status": "error", "start_ns": SECOND * 11, "end_ns": int(SECOND * 11.5)}
+    failed |= {"first_token_ns": None, "agent": first["agent"] | {"said": None}}
+    run = write(tmp_path, [failed, first, again], TURNS[:2])
+    derive_agent(run)
+    assert [q["retries"] for q in rows(run, "queries")] == [None, "f", None]
+    assert load_outcomes(run).status.tolist() == ["ok", "ok"]
+    (task,) = rows(run, "tasks")
+    assert (task["turns"], task["requests"], task["failed"]) == (2, 3, 1)
+    assert task["failed_energy_j"] > 0

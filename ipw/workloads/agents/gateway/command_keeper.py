@@ -38,19 +38,27 @@ def main(pipe: int, command: Sequence[str]) -> int:
     os.set_inheritable(pipe, False)
     if sys.platform.startswith("linux"):
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    child: subprocess.Popen[bytes] | None = None
+    early: list[int] = []
+
+    def forward(number: int, _frame: Any) -> None:
+        # A terminal's Ctrl-C reaches the whole foreground group already; sending it again would look like two.
+        if number == signal.SIGINT and os.isatty(0):
+            return
+        if child is None:
+            early.append(number)
+        else:
+            child.send_signal(number)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, forward)  # which the command does not inherit
     try:
         child = subprocess.Popen(command, preexec_fn=at_death_of_parent(signal.SIGTERM))  # noqa: PLW1509 - no thread yet
     except OSError as error:
         print(f"ipw: cannot start {command[0]}: {error.strerror}", file=sys.stderr)  # noqa: T201 - the user's terminal
         return NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_RUN
-
-    def forward(number: int, _frame: Any) -> None:
-        # A terminal's Ctrl-C reaches the whole foreground group already; sending it again would look like two.
-        if not (number == signal.SIGINT and os.isatty(0)):
-            child.send_signal(number)
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, forward)
+    for waiting in early:
+        child.send_signal(waiting)
     threading.Thread(target=_end_with_pipe, args=(pipe,), daemon=True).start()
     code = child.wait()
     end_all(ORPHANS_S)

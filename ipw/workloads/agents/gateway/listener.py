@@ -16,11 +16,13 @@ from aiohttp.http import RawRequestMessage
 from aiohttp.streams import StreamReader
 from aiohttp.web_protocol import RequestHandler
 
+from ipw.clock import now_ns
 from ipw.errors import IpwError, UsageError
 from ipw.workloads.agents.gateway.heads import Header, request_head
 from ipw.workloads.agents.gateway.names import task_in_path
 from ipw.workloads.agents.gateway.recorder import Recorder, Watched
 from ipw.workloads.agents.gateway.relay import refusal, relay, spoken_to
+from ipw.workloads.agents.gateway.tunnel import tunnel, wants_tunnel
 from ipw.workloads.agents.gateway.upstream import Upstream
 from ipw.workloads.agents.reading.apis import api_of
 from ipw.workloads.lm.http.url import ServerUrl
@@ -114,6 +116,12 @@ async def _handle(
             return refusal(401, "ipw's gateway asks for its token, as the API key or in the header x-ipw-token")
         headers = let_in
     named, target = task_in_path(request.raw_path)
+    if wants_tunnel(headers):
+        began_ns = now_ns()
+        try:
+            return await tunnel(request, server, target, headers)
+        finally:
+            recorder.passed(request.method, target, headers, began_ns)
     api = api_of(request.method, target)
     watched = Watched(api, headers, _client(request)) if api else None
     if spoken_to(headers) and request.transport is not None:

@@ -150,7 +150,8 @@ async def _served(
         with kept(parameters.command, variables, quiet=quiet) as keeper:
             for number in SIGNALS:
                 loop.add_signal_handler(number, _forward, keeper.send_signal, number)
-            return await loop.run_in_executor(None, keeper.wait)
+            code = await loop.run_in_executor(None, keeper.wait)
+            return code if code >= 0 else 128 - code
 
 
 def _forward(send: Any, number: int) -> None:
