@@ -16,7 +16,7 @@ from ipw.errors import IpwError, UsageError
 from ipw.foreign_json import read_json
 from ipw.runs.checks.self_digest import is_whole, with_digest, without_digest
 from ipw.runs.files import absolute, folder_mode, replacing
-from ipw.runs.journal import JOURNAL, RANK_JOURNALS
+from ipw.runs.journal import JournalLines
 from ipw.runs.readings import READINGS, RECORD, RECORD_FIELDS
 from ipw.runs.run_shapes import SUMMARY as SUMMARY_SHAPE
 from ipw.runs.run_shapes import manifest_fault, record_of
@@ -41,6 +41,7 @@ class RunDir:
         self._given = path
         self.path = absolute(path)
         """Absolute: what is measured may change the working directory."""
+        self._lines = JournalLines(self.path)
         self.called: str | None = None
         """A label for this occasion, in place of the one that the run was measured with: `ipw report NAME=RUN`."""
 
@@ -122,15 +123,10 @@ class RunDir:
         A line that is torn, or does not fit its kind, is left out; the check of the record tells of it. Those of
         several ranks come one rank after the other.
         """
-        first = b'{"kind":"'  # as Journal writes it, so that a line of another kind need not be decoded
-        wanted = first + kind.encode() + b'"' if kind else first
-        for path in (self.path / JOURNAL, *sorted(self.path.glob(RANK_JOURNALS))):
-            for line in _lines(path):
-                if line.startswith(first) and not line.startswith(wanted):
-                    continue
-                record = record_of(line)
-                if record and (kind is None or record["kind"] == kind):
-                    yield record
+        for line in self._lines.of(kind):
+            record = record_of(line)
+            if record and (kind is None or record["kind"] == kind):
+                yield record
 
     # --- readings ---------------------------------------------------------------------------------------------------
 
@@ -270,9 +266,3 @@ class RunDir:
     def _replace(self, name: str, text: str) -> None:
         with replacing(self.path / name, durable=True) as file:
             file.write(text.encode())
-
-
-def _lines(path: Path) -> Iterator[bytes]:
-    if path.is_file():
-        with path.open("rb") as lines:
-            yield from lines

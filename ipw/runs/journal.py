@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
 from ipw.clock import now_ns
@@ -14,6 +14,8 @@ from ipw.runs.files import appending, unwritable
 from ipw.secrets_out import without_secrets
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ipw.runs.directory import RunDir
 
 JOURNAL = "journal.jsonl"
@@ -43,6 +45,12 @@ KINDS = {
 """Kinds of lines, each with what it says. A new one is a new version of the format."""
 
 STALL = "stall"
+
+FIRST = b'{"kind":"'
+"""How `Journal` begins a line, so that one of another kind need not be decoded."""
+ODD = b""
+"""In place of a kind: what is not written so."""
+NAMES = frozenset((ODD, *(name.encode() for name in KINDS)))
 
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
@@ -101,3 +109,44 @@ class Journal:
 
 
 os.register_at_fork(after_in_child=lambda: setattr(Journal, "_writing", threading.Lock()))
+
+
+class JournalLines:
+    """Lines of a run's journals by kind. Those of rare kinds are kept, so that a derivation scans a long file once.
+
+    A journal that grew or was replaced meanwhile is scanned anew.
+    """
+
+    KEPT, SHORT = 1000, 1 << 16
+    """A kind of more lines than this, or of one with more bytes, is not kept."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._seen: object = None
+        self._rare: dict[bytes, list[tuple[int, bytes]]] = {}
+
+    def of(self, kind: str | None) -> Iterator[bytes]:
+        """Yield the lines of one kind, or all, in their order, and those that begin with no known kind."""
+        paths = [path for path in (self._folder / JOURNAL, *sorted(self._folder.glob(RANK_JOURNALS))) if path.is_file()]
+        seen = [(path, found.st_ino, found.st_size, found.st_mtime_ns) for path in paths if (found := path.stat())]
+        wanted = {name: self._rare.get(name) for name in ((kind or "").encode(), ODD)}
+        if kind and seen == self._seen and None not in wanted.values():
+            kept = [numbered for lines in wanted.values() for numbered in lines or ()]
+            yield from (line for _, line in sorted(kept))
+            return
+        rare: dict[bytes, list[tuple[int, bytes]]] = {name: [] for name in NAMES}
+        for number, line in enumerate(line for path in paths for line in _lines(path)):
+            name = line[len(FIRST) : line.find(b'"', len(FIRST))] if line.startswith(FIRST) else ODD
+            name = name if name in NAMES else ODD
+            if name in rare:
+                rare[name].append((number, line))
+                if len(rare[name]) > self.KEPT or len(line) > self.SHORT:
+                    del rare[name]
+            if kind is None or name in wanted:
+                yield line
+        self._rare, self._seen = rare, seen
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as lines:
+        yield from lines
