@@ -51,7 +51,8 @@ def _run(report: Document, benchmark: Document, where: str) -> Imported:
     test = LoadTest(
         source=SOURCE,
         version=word(within(report, "metadata").get("guidellm_version")),
-        model=first_text([within(report, "config", "backend"), report.get("args"), benchmark], "model") or "model",
+        model=first_text([within(report, "config", "backend"), report.get("args"), benchmark], "model", "backend_model")
+        or "model",
         answered=total("successful"),
         failed=total("errored"),
         failed_because=_error(benchmark),

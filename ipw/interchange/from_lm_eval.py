@@ -15,7 +15,7 @@ SOURCE = "lm-eval"
 CAVEAT = "it tells the mean score of a task, and not what was answered or how long that took"
 RIGHT = ("acc", "exact_match", "pass@1", "em")
 """Its metrics that are a share of right answers, in the order in which one is taken."""
-NEEDED = {"results", "configs", "versions"}
+NEEDED = {"results", "versions"}
 
 
 class Told(NamedTuple):
@@ -63,13 +63,16 @@ def _task(document: Document, task: str, where: str) -> Scored:
 
 
 def _metrics(row: Mapping[str, Any], where: str) -> list[Told]:
-    """Metrics are called `name,filter`; beside each stands `name_stderr,filter`, a number or "N/A"."""
+    """Metrics are called `name,filter`; beside each stands `name_stderr,filter`, a number or "N/A".
+
+    Before version 0.4 they had no filter.
+    """
     found = []
     for key, value in row.items():
-        name, _, rest = key.partition(",")
-        if not rest or name.endswith("_stderr") or number(value) is None:
+        name, comma, rest = key.partition(",")
+        if name.endswith("_stderr") or number(value) is None or (not comma and f"{name}_stderr" not in row):
             continue
-        stderr = number(row.get(f"{name}_stderr,{rest}"))
+        stderr = number(row.get(f"{name}_stderr{comma}{rest}"))
         known = amount(value, f"{where}{key}") if name in RIGHT else float(value)
         found.append(Told(key, known or 0.0, stderr if stderr is not None and stderr >= 0 else None))
     return found

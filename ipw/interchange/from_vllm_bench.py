@@ -1,4 +1,4 @@
-"""What `vllm bench serve --save-result` leaves; with `--append-result`, a result a line. SGLang's has other names."""
+"""What `vllm bench serve --save-result` leaves; with `--append-result`, a result a line. SGLang's is much the same."""
 
 from __future__ import annotations
 
@@ -7,15 +7,19 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from ipw.interchange.documents import Document, setting
+from ipw.interchange.documents import Document, first_text, setting
 from ipw.interchange.imported import Imported, amount, word
 from ipw.interchange.load_test import QUANTILES, LoadTest, as_run, quantiles_of
 
-SOURCE = "vllm-bench"
+SOURCE, SGLANG = "vllm-bench", "sglang-bench"
 CAVEAT = "its throughput counts the answered requests, and its first request is sent before the clock starts"
-NEEDED = {"duration", "completed", "request_throughput", "model_id"}
-SECONDS = {"ttft": ("ttft", "ttfts"), "itl": ("itl", "itls"), "latency": ("e2el", "latencies")}
-"""Our name, its name, and its list of what each request took, in seconds."""
+NEEDED = {"duration", "completed", "request_throughput", "total_output_tokens"}
+SECONDS = {
+    "ttft": (("ttft",), "ttfts"),
+    "itl": (("itl",), "itls"),
+    "latency": (("e2el", "e2e_latency"), "latencies"),
+}
+"""Our name, the names of vLLM and SGLang, and the list of what each request took, in seconds."""
 NOT_ASKED = "vllm bench serve tells those of --percentile-metrics and --metric-percentiles; all with --save-detailed"
 
 
@@ -40,9 +44,9 @@ def _run(result: Document, where: str) -> Imported:
         "label": word(result.get("label")),
     }
     test = LoadTest(
-        source=SOURCE,
+        source=SOURCE if "model_id" in result else SGLANG,
         version=None,
-        model=word(result.get("model_id")) or "model",
+        model=first_text(result, "model_id", "served_model_name", "model_path", "model") or "model",
         answered=answered,
         failed=max(int(missing), 0),
         failed_because=messages.most_common(1)[0][0].splitlines()[-1] if messages else None,
@@ -61,11 +65,12 @@ def _run(result: Document, where: str) -> Imported:
 
 def _quantiles(result: Document, ours: str, where: str) -> dict[str, float | None]:
     """Quantiles as it tells them; those that it does not, from its list of every request."""
-    theirs, listed = SECONDS[ours]
+    names, listed = SECONDS[ours]
     found: dict[str, float | None] = {}
     for q in QUANTILES:
-        ms = result.get("median_" + theirs + "_ms") if q == 50 else result.get(f"p{q}_{theirs}_ms")
-        told = amount(ms, f"{where}p{q}_{theirs}_ms")
+        keys = [f"{'median' if q == 50 else f'p{q}'}_{name}_ms" for name in names]
+        key = next((key for key in keys if key in result), keys[0])
+        told = amount(result.get(key), where + key)
         found[f"{ours}_p{q}_s"] = told / 1e3 if told else None  # without streaming it tells 0
     seconds = _answered(result, listed, where)
     of_all = quantiles_of(ours, seconds) if seconds else {}

@@ -224,6 +224,14 @@ def test_results_that_vllm_appended_are_a_run_each(tmp_path: Path) -> None:
     assert values(imported(written(tmp_path / "older.json", older))[0], "errors") == [1]
 
 
+def test_a_result_of_sglang_is_told_by_its_own_names(tmp_path: Path) -> None:
+    result = {key: value for key, value in VLLM.items() if key not in {"model_id", "num_prompts", "failed"}}
+    result |= {"server_info": {"model_path": "org/one"}, "median_e2e_latency_ms": 900.0, "p99_e2e_latency_ms": 1500.0}
+    (told,) = imported(written(tmp_path / "sglang.jsonl", result))
+    assert (told["basis"], told["model"]["name"]) == ("imported:sglang-bench", "org/one")
+    assert values(told, "latency_p50_s", "latency_p99_s", "queries") == [0.9, 1.5, 4]
+
+
 # --- lm-eval and Inspect --------------------------------------------------------------------------------------------
 
 LM_EVAL: dict[str, Any] = {
@@ -250,6 +258,13 @@ def test_tasks_of_lm_eval_have_their_accuracy_and_say_what_is_none(tmp_path: Pat
     assert two["metrics"]["accuracy"]["low"] is None
     assert "word_perplexity,none, none of which is a share" in reason(words, "accuracy")
     assert "--joules RUN" in reason(one, "energy_j")
+
+
+def test_results_of_an_old_lm_eval_have_no_filters(tmp_path: Path) -> None:
+    old = {"results": {"one": {"acc": 0.25, "acc_stderr": 0.05}}, "versions": {"one": 0}, "config": {"model": "hf"}}
+    (told,) = imported(written(tmp_path / "old.json", old))
+    assert values(told, "accuracy", "queries") == [0.25, None]
+    assert told["metrics"]["accuracy"]["high"] > 0.3
 
 
 def inspect_log(status: str = "success", done: int = 20) -> dict[str, Any]:
