@@ -42,6 +42,8 @@ NOT_RUN = {
     r"ipw experts advise (trace|model)": "files of one's own; tests/verbs/test_experts.py makes some",
     r"ipw import .*(benchmarks|results_)": "files of others; tests/interchange/test_import_peers.py makes some",
     r"ipw export .*--to": "trackers' packages; tests/interchange/test_export_peers.py logs to those that are installed",
+    r"ipw sensors serve": "it serves until it is stopped; tests/test_remote.py stops it",
+    r"ipw (run lm|doctor) .*--sensors '?(http|dcgm)": "another machine; tests/test_remote.py has one",
     r"ipw watch": "a second terminal; tests/test_watch.py and tests/studies/test_suite.py watch",
     r"ipw run suite.toml --engine-cluster": "a cluster of Ray; tests/test_cluster.py has one",
 }

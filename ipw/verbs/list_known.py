@@ -39,7 +39,7 @@ def list_known(kind: str, *, as_json: bool) -> int:
 
 
 def _sensors() -> Iterator[Row]:
-    from ipw.profilers.discovery import INSTEAD_OF, NOT_AUTOMATIC, SENSORS, known
+    from ipw.profilers.discovery import ADDRESSES, INSTEAD_OF, NOT_AUTOMATIC, OVER_THE_NETWORK, SENSORS, known
 
     for name in known():
         target = SENSORS.get(name)
@@ -47,6 +47,8 @@ def _sensors() -> Iterator[Row]:
         used = used or ("only when it is named" if name in NOT_AUTOMATIC else "")
         used = used or (f"where {INSTEAD_OF[name]} is closed" if name in INSTEAD_OF else "")
         yield name, _about_module(target.partition(":")[0]) if target else "of another package", used
+    for name, target in zip(ADDRESSES, dict.fromkeys(OVER_THE_NETWORK.values()), strict=True):
+        yield name, _about_module(target.partition(":")[0]), "only when it is named"
 
 
 def _engines() -> Iterator[Row]:

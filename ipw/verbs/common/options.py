@@ -17,7 +17,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 RUNS = Path("runs")
 TOML = click.Path(path_type=Path, dir_okay=False)
 
-SENSORS = click.option("--sensors", default="auto", show_default=True, help="Which sensors: auto, or names by comma.")
+SENSORS = click.option(
+    "--sensors", default="auto", show_default=True, help="Which sensors: auto, or names and addresses by comma."
+)
 ONE_SENSORS = click.option("--sensors", help="Which sensors, in place of what the run files say.")
 
 
