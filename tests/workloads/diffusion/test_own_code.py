@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from workloads.diffusion import tiny
 
 from ipw.errors import UsageError
+from ipw.verbs.diffusion import command, run_diffusion
 from ipw.workloads.diffusion import decode, load
 from ipw.workloads.diffusion.own_code import own_code
 
@@ -52,6 +54,8 @@ def _apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Copies of such code are made in a folder of the test's own, and nobody is asked."""
     from transformers import dynamic_module_utils
 
+    for name in [name for name in sys.modules if name.partition(".")[0] == "transformers_modules"]:
+        monkeypatch.delitem(sys.modules, name)
     monkeypatch.setattr(dynamic_module_utils, "HF_MODULES_CACHE", str(tmp_path / "modules"))
     monkeypatch.syspath_prepend(str(tmp_path / "modules"))
     monkeypatch.setattr("builtins.input", lambda *_: "y")
@@ -162,3 +166,35 @@ def test_code_of_the_hub_is_taken_at_the_commit_that_was_read(tmp_path: Path) ->
             load("someone/model", trust_remote_code=True, revision=revision)
     with pytest.raises(UsageError, match="has no revisions"):
         load(tiny.llada(tmp_path / "m"), revision="a" * 40)
+
+
+def test_a_run_names_the_code_in_its_first_line_and_keeps_it(
+    tmp_path: Path, ran: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    folder = _odd(tmp_path / "odd", ran)
+    words = Tokenizer(models.WordLevel({str(k): k for k in range(tiny.VOCABULARY)}, unk_token="0"))
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    PreTrainedTokenizerFast(tokenizer_object=words, unk_token="0").save_pretrained(folder)
+    questions = tmp_path / "q.jsonl"
+    questions.write_text("".join(json.dumps({"id": f"q{k}", "prompt": f"3 {k} 5", "answer": "1"}) + "\n" for k in "67"))
+    given = ["--model", str(folder), "--dataset", str(questions), "--answer-length", "4", "--sensors", "estimate"]
+    given += ["--idle", "0", "--out", str(tmp_path / "runs"), "--json", "--device", "cpu", "--warmup", "1"]
+    asked = command.make_context("diffusion", [*given, "--trust-remote-code"]).params
+    with pytest.raises(UsageError, match="only whole passes"):
+        run_diffusion(**asked | {"method": "greedy,dkv-decode"})
+    assert not (tmp_path / "runs").exists()
+    assert run_diffusion(**asked) == 0
+    told = capsys.readouterr()
+    kept = json.loads(told.out)["summaries"][0]["model"]["own_code"]
+    assert kept == own_code(folder)
+    first = told.err.splitlines()[0]
+    assert first.startswith(f"mind: code that comes with {folder} runs here: sha256:")
+    assert first.endswith("(configuration_odd.py, modeling_odd.py)")
+    known = tiny.llada(tmp_path / "known")
+    for path in folder.glob("*token*"):
+        (known / path.name).write_bytes(path.read_bytes())
+    assert run_diffusion(**asked | {"model": str(known)}) == 0
+    assert "--trust-remote-code says nothing here" in capsys.readouterr().err
