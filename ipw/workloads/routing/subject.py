@@ -51,10 +51,10 @@ def load_subject(name: str) -> Subject:
     logging.disable_progress_bar()
     source = str(files("ipw") / "data" / "moe") if name == BUNDLED else name
     try:
-        config = transformers.AutoConfig.from_pretrained(source)
+        config = transformers.AutoConfig.from_pretrained(source, trust_remote_code=False)
         kind = transformers.AutoModelForSeq2SeqLM if config.is_encoder_decoder else transformers.AutoModelForCausalLM
-        model = kind.from_pretrained(source, dtype="auto").eval()
-        tokenizer = transformers.AutoTokenizer.from_pretrained(source)
+        model = kind.from_pretrained(source, dtype="auto", trust_remote_code=False).eval()
+        tokenizer = transformers.AutoTokenizer.from_pretrained(source, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
         reason = str(error).strip().splitlines()
         raise UsageError(

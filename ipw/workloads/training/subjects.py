@@ -169,8 +169,8 @@ def _causal_lm(name: str, parameters: Parameters, rank: int) -> Task:
     logging.disable_progress_bar()
     source = str(files("ipw") / "data" / "moe") if name == BUNDLED_MOE else name
     try:
-        model = transformers.AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32)
-        tokenizer = transformers.AutoTokenizer.from_pretrained(source)
+        model = transformers.AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32, trust_remote_code=False)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(source, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UsageError(

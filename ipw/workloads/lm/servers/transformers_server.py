@@ -78,10 +78,14 @@ class Model:
         if options["threads"]:
             torch.set_num_threads(options["threads"])
         self.device = options["device"] if options["device"] != "auto" else _first_device()
-        self.tokenizer = AutoTokenizer.from_pretrained(options["model"], padding_side="left")
+        # Nobody is asked either whether code that comes with a model may run.
+        own: dict[str, Any] = {"trust_remote_code": False}
+        self.tokenizer = AutoTokenizer.from_pretrained(options["model"], padding_side="left", **own)
         if self.tokenizer.pad_token is None:
             self.tokenizer.pad_token = self.tokenizer.eos_token
-        self.model = AutoModelForCausalLM.from_pretrained(options["model"], dtype=options["dtype"]).to(self.device)
+        self.model = AutoModelForCausalLM.from_pretrained(options["model"], dtype=options["dtype"], **own).to(
+            self.device
+        )
         self.model.eval()
         ends = self.model.generation_config.eos_token_id
         self.ends = [ends] if isinstance(ends, int) else list(ends or [])
