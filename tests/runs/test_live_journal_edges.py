@@ -90,11 +90,15 @@ def test_of_several_tries_of_a_question_the_last_one_counts(grow: Growing) -> No
     assert grow.add(grow.query("a", score=1.0)).done == 4  # of what did not fail, none is another try
 
 
-def test_the_loss_is_the_last_steps_and_the_phase_that_of_the_span_that_ended_last(grow: Growing) -> None:
+def test_the_loss_is_the_last_steps_and_the_phase_is_measured_once_units_end_and_else_that_of_the_last_span(
+    grow: Growing,
+) -> None:
     step = {"kind": "step", "method": "m", "step": 1, "start_ns": grow.now - S, "end_ns": grow.now, "tokens": 7}
     span = {"kind": "span", "name": "idle before", "phase": "idle", "start_ns": 1, "end_ns": 2}
-    found = grow.add(span, step | {"loss": 2.5}, step | {"loss": 2, "step": 2})
-    assert (found.done, found.loss, found.phase) == (2, 2.0, "idle")
+    assert grow.add(span).phase == "idle"
+    found = grow.add(step | {"loss": 2.5}, step | {"loss": 2, "step": 2})
+    assert (found.done, found.loss, found.phase) == (2, 2.0, "measure")
+    assert grow.add(span).phase == "idle"
 
 
 def test_half_a_line_waits_for_its_other_half(grow: Growing) -> None:
