@@ -44,7 +44,7 @@ DECIDES = (
 )
 CLIENT = (
     *("any_stream", "client", "completion", "content_coding", "dialects", "http_*", "refusals", "reply_limits"),
-    *("server_url", "sse", "timings"),
+    *("server_url", "server_words", "sse", "timings", "token_counts"),
 )
 TESTS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("energy", "runs", "gate"), DECIDES),
