@@ -11,6 +11,8 @@ HEAD_END = re.compile(rb"\r?\n\r?\n")
 may be read (RFC 9112, sections 2.2 and 5.2)."""
 MAX_LINE = 4096
 """Of a chunk's size line and of each trailer."""
+SIZE = re.compile(rb"[0-9A-Fa-f]{1,15}")
+"""Of a chunk; what Python takes for a number besides, such as `0x2`, is none here."""
 
 
 class HttpError(Exception):
@@ -171,9 +173,6 @@ class ResponseParser:
 
 def _chunk_size(line: bytes) -> int:
     digits = line.partition(b";")[0].strip()
-    try:
-        if digits.isalnum() and len(digits) < 16:  # int() would also take signs and underscores
-            return int(digits, 16)
-    except ValueError:
-        pass
-    raise HttpError("a chunk's size is no number")
+    if not SIZE.fullmatch(digits):
+        raise HttpError("a chunk's size is no number")
+    return int(digits, 16)
