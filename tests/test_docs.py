@@ -50,6 +50,7 @@ NOT_RUN = {
 """Commands that are only checked, and what they need that is not here."""
 NEEDS = {
     "ipw run lm --model": "xllamacpp",
+    "ipw run agent": "xllamacpp",
     "ipw gateway --model": "xllamacpp",
     "ipw run (routing|diffusion)": "torch",
     "ipw experts advise moe": "torch",

@@ -25,6 +25,7 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SKILL.md", *sorte
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 SHORT = {
     "run lm": "--limit 3 --idle 0 --warmup 1",
+    "run agent": "--limit 3 --idle 0 --warmup 0",
     "run diffusion": "--limit 2 --idle 0 --warmup 1",
     "run routing": "--limit 2 --write 2 --idle 0",
     "ab": "--pairs 2 --starts 1 --settle 0",
