@@ -101,6 +101,8 @@ def stored_parameters(manifest: Mapping[str, Any], run: Path) -> tuple[Parameter
             "ipw run --help",
         )
     stored = workload.get("parameters") or {}
+    if stored.get("by") == "gateway":
+        raise UsageError(f"{run} holds what a program asked, which cannot be asked again", "ipw gateway -- CMD")
     if workload.get("digest") != digest(stored):
         raise UsageError(f"the parameters of {run} are not those that it began with", NEW_RUN)
     if set(stored) - {"idle_s"} - {field.name for field in fields(known)} or number(stored.get("idle_s")) is None:

@@ -67,8 +67,8 @@ def _odd_answers(outcomes: Outcomes) -> Iterator[Check]:
     """Find what is seen of all answers together: one text to every question, and ends that differ."""
     ok = outcomes.status == "ok"
     answered, alike = int(ok.sum()), ok & (outcomes.usual != "")
-    right = outcomes.score[alike]
-    if answered >= FEWEST and alike.sum() >= MOST_ALIKE * answered and np.nanmean(right if right.size else [1]) < 0.5:
+    right = outcomes.score[alike & np.isfinite(outcomes.score)]
+    if answered >= FEWEST and alike.sum() >= MOST_ALIKE * answered and np.mean(right if right.size else [1]) < 0.5:
         shown = clean(outcomes.usual[alike][0], 60)
         yield made(ALIKE, ok=False, detail=f"{alike.sum()} of {answered} answers are one and the same, {shown!r}")
     bare = int((ok & (outcomes.finish_reason == "")).sum())

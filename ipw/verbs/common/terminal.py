@@ -81,6 +81,7 @@ def _first(summary: Mapping[str, Any], run: RunDir | None) -> list[str]:
     """What must be known before any number: where a run stopped, and that its questions have no answers."""
     from ipw.metrics.accounting import questions_of
     from ipw.metrics.accounting_text import unfinished
+    from ipw.metrics.derived import Derived
     from ipw.metrics.validity.questions import TOLD_FIRST
     from ipw.reports.tables.minds import judgement
 
@@ -88,7 +89,8 @@ def _first(summary: Mapping[str, Any], run: RunDir | None) -> list[str]:
     checks = [check for check in checks if not check["ok"]]
     found = [f"{judgement(check)}: {check['detail']}" for check in checks]
     stopped, told = unfinished(summary), questions_of(summary)
-    resume = f"ipw resume {quote(str(run))}" if run is not None and told is not None else None
+    ours = Derived(summary).parameters.get("by") != "gateway"  # else it is a program that asks, and not we
+    resume = f"ipw resume {quote(str(run))}" if run is not None and told is not None and ours else None
     if stopped:
         found.append(f"{stopped}: {resume}" if resume else stopped)
     elif checks and resume and told and told.failed_on_the_way:

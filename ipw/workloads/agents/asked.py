@@ -13,6 +13,8 @@ from typing import Any, NamedTuple, Self
 from ipw.shapes import misfit
 
 ASSISTANT, TOOL = "assistant", "tool"
+UNNAMED = "unnamed"
+"""Of a model that nobody named, in the manifest."""
 SYSTEM = frozenset({"system", "developer"})
 """Roles of messages that say what the model is to be. Some programs put the time of day there: they may change."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,11 @@ from ipw.metrics.summary import seed_of
 from ipw.runs.agent_tables import COSTS, TASKS, TOOLS
 from ipw.runs.directory import RunDir
 from ipw.runs.tries import counted
-from ipw.workloads.agents.asked import Asked
+from ipw.workloads.agents.asked import UNNAMED, Asked
 from ipw.workloads.agents.costs import cost_rows
 from ipw.workloads.agents.joules import Drew, beside, each_call, gaps_and_pauses
 from ipw.workloads.agents.metrics import task_metrics
-from ipw.workloads.agents.structure import structure
+from ipw.workloads.agents.structure import Structure, structure
 from ipw.workloads.agents.tables import COUNTS, columns_of_queries, table, task_rows, tool_rows, tries
 from ipw.workloads.agents.task_scores import read_task_scores
 
@@ -33,6 +34,7 @@ def derive_agent(run: RunDir) -> dict[str, Any]:
     query_id = finished.query_id.to_pylist()
     if len(query_id) != len(found.asked):
         raise UsageError(f"{run}: some lines of its journal cannot be read", "was the run copied whole?")
+    _name_model(run, found)
     more = columns_of_queries(found, query_id)
     if not run.manifest().get("turns"):  # nobody said at the time which requests count as questions
         more["final"] = tries(found)
@@ -50,3 +52,11 @@ def derive_agent(run: RunDir) -> dict[str, Any]:
     run.write_table("costs", table(cost_rows(found, of_queries, of_calls, numbers, rows), COSTS))
     manifest = run.manifest()
     return {"metrics": task_metrics(rows, energy_facts(manifest), seed_of(str(manifest.get("run_id"))))}
+
+
+def _name_model(run: RunDir, found: Structure) -> None:
+    """Give a model that nobody named the name that was asked for most."""
+    model = run.manifest().get("model")
+    asked = Counter(one.model for one in found.asked if one.model)
+    if isinstance(model, dict) and model.get("name") == UNNAMED and asked:
+        run.update_manifest(model=model | {"name": asked.most_common(1)[0][0]})

@@ -21,8 +21,10 @@ pytest.importorskip("aiohttp")
 from doubles.machines import NOTHING
 from doubles.openai_server import Behaviour, serving
 
+from ipw.errors import UsageError
 from ipw.runs.directory import RunDir
 from ipw.runs.journal import JOURNAL
+from ipw.verbs.resume import stored_parameters
 
 ASK = """
 import json, os, sys, time, urllib.request
@@ -249,3 +251,9 @@ def test_without_a_command_it_serves_until_it_is_stopped(answering: str, tmp_pat
     assert process.returncode == 0
     run = only_run(tmp_path / "runs")
     assert (run.manifest()["status"], len(rows(run, "queries"))) == ("complete", 2)
+
+
+def test_what_a_program_asked_is_not_resumed() -> None:
+    manifest = {"workload": {"kind": "agent", "parameters": {"by": "gateway", "idle_s": 1.0}}}
+    with pytest.raises(UsageError, match="cannot be asked again"):
+        stored_parameters(manifest, Path("run"))

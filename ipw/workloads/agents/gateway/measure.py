@@ -19,6 +19,7 @@ from ipw.runs.arrivals_file import ArrivalsFile
 from ipw.runs.directory import RunDir
 from ipw.runs.resuming import process_facts
 from ipw.secrets_out import command_secrets, command_without_secrets, keep_out
+from ipw.workloads.agents.asked import UNNAMED
 from ipw.workloads.agents.gateway.command import addresses, base_url, check_command, kept
 from ipw.workloads.agents.gateway.names import TaskFile, tasks_by_words
 from ipw.workloads.agents.gateway.recorder import Recorder
@@ -172,12 +173,12 @@ def endpoint_of(parameters: GatewayParameters) -> Iterator[Endpoint]:
             yield endpoint
     elif parameters.serve:
         with started(parameters.serve, parameters.base_url, parameters.serve_timeout_s, api_key()) as served:
-            facts = {"name": parameters.model or "unnamed"}
+            facts = {"name": parameters.model or UNNAMED}
             yield Endpoint(served.url, parameters.model, facts, pid=served.pid, ended=served.ended)
     elif given:
         url = server_url(given)
         where = place(url.host, here=parameters.server_here)
-        yield Endpoint(url, parameters.model, {"name": parameters.model or "unnamed"}, place=where)
+        yield Endpoint(url, parameters.model, {"name": parameters.model or UNNAMED}, place=where)
     else:
         raise UsageError(
             "no server and no model file is named",
@@ -208,11 +209,8 @@ def take_scores(run: RunDir, path: Path, audience: Audience) -> None:
 
 
 def _after(recorder: Recorder, endpoint: Endpoint, manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """What is known when nothing more is asked: which model it was, and whether its server has ended."""
+    """What is known when nothing more is asked: how much was, and whether the server has ended."""
     found: dict[str, Any] = {"progress": {"finished": recorder.counters.done, "of": recorder.counters.done}}
-    facts = dict(endpoint.facts)
-    if facts.get("name") == "unnamed" and recorder.models:
-        found["model"] = facts | {"name": max(recorder.models, key=lambda name: recorder.models[name])}
     if endpoint.ended and (why := endpoint.ended()):
         found["server"] = dict(manifest["server"]) | {"ended": why.told}
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from ipw.errors import OutageError
 from ipw.foreign_json import parsed
 from ipw.secrets_out import BLOT, shown_url, without_secrets
 from ipw.workloads.agents.asked import Asked
+from ipw.workloads.agents.conversations import chains
 from ipw.workloads.agents.gateway.heads import Header, secrets_of, value_of
 from ipw.workloads.agents.gateway.names import (
     TaskFile,
@@ -85,12 +87,10 @@ class Recorder:
         self._journal, self._arrivals, self._progress = journal, arrivals, progress
         self._task_file, self._by_words = task_file, by_words or {}
         self.counters = Counters(total=0)
-        self.models: dict[str, int] = {}
-        """How often each model was asked for."""
         self.lost: OutageError | None = None
         """Why nothing more can be written; requests are passed on all the same."""
         self._in_flight = 0
-        self._number = 0
+        self._asked_before: Counter[str] = Counter()
 
     def begin(self, watched: Watched, named: str | None) -> None:
         """Note that a request is on its way; `named` is what its URL says of its task."""
@@ -118,19 +118,23 @@ class Recorder:
             response_id=stream.response_id, previous_id=sent.previous_id, api=watched.api.name, model=sent.model,
             role=_role(watched.headers), tells=watched.api.tells,
         )  # fmt: skip
-        self._number += 1
-        record = {"query_id": str(self._number), "subject": None, **answer._asdict(), "answer": None}
+        record = {"query_id": self._query_id(sent), "subject": None, **answer._asdict(), "answer": None}
         record["error"] = record["error"] and without_secrets(record["error"])
         record |= {"score": None, "parsed": None, "concurrency": watched.in_flight, "agent": asked.as_record()}
         if answer.timings is None:
             del record["timings"]
         self._write("query", record, reply.arrivals(), secrets_of(watched.headers))
-        if sent.model:
-            self.models[sent.model] = self.models.get(sent.model, 0) + 1
         self.counters.done += 1
         self.counters.tokens += answer.completion_tokens or 0
         self.counters.errors += answer.status != "ok"
         self._progress(self.counters)
+
+    def _query_id(self, sent: Sent) -> str:
+        """Name a request by what it asks, so that those of two runs that ask the same have the same name."""
+        name = chains(sent.messages)[-1][:12] if sent.messages else "other"
+        self._asked_before[name] += 1
+        count = self._asked_before[name]
+        return name if count == 1 else f"{name}-{count}"
 
     def passed(self, method: str, target: str, headers: Sequence[Header], start_ns: int) -> None:
         """Keep when a request was on its way that nothing else is known of."""
