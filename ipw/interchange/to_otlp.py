@@ -44,7 +44,7 @@ NUMBERS = {
     "ipw.power_w": "power_w",
     "ipw.score": "score",
 }
-WHOLE = {"prompt_tokens", "completion_tokens", "cached_tokens"}
+WHOLE = {"prompt_tokens", "completion_tokens", "cached_tokens", "max_tokens"}
 COLUMNS = ("query_id", "start_ns", "first_token_ns", "end_ns", "status", "error", "finish_reason", "task", "turn",
            *NUMBERS.values())  # fmt: skip
 
@@ -84,9 +84,15 @@ def _spans(run: StoredRun) -> Iterator[dict[str, Any]]:
     yield span_of(trace, root, None, name, INTERNAL, (start + shift_ns, end + shift_ns), energy | metrics)
     tasks = traced(run, run_id)
     yield from task_spans(run, tasks, shift_ns, energy, (trace, root))
-    operation = OPERATIONS.get(str(Derived(run.summary).parameters.get("api")), "chat")
+    parameters = Derived(run.summary).parameters
+    operation = OPERATIONS.get(str(parameters.get("api")), "chat")
     model = model_name(run.summary)
-    common = {"gen_ai.operation.name": operation, "gen_ai.request.model": model, "gen_ai.provider.name": _provider(run)}
+    common: dict[str, Any] = {
+        "gen_ai.operation.name": operation,
+        "gen_ai.request.model": model,
+        "gen_ai.provider.name": _provider(run),
+        **{f"gen_ai.request.{name}": _number(parameters.get(name), name) for name in ("max_tokens", "temperature")},
+    }
     for place, each in enumerate(queries):
         if not each.get("start_ns") or not each.get("end_ns"):
             continue
@@ -94,7 +100,7 @@ def _spans(run: StoredRun) -> Iterator[dict[str, Any]]:
         if reason := each.get("finish_reason"):
             told["gen_ai.response.finish_reasons"] = [clean(reason, 40)]
         if first := each.get("first_token_ns"):
-            told["ipw.time_to_first_token_s"] = (first - each["start_ns"]) / 1e9
+            told["gen_ai.response.time_to_first_chunk"] = (first - each["start_ns"]) / 1e9
         told["ipw.query.id"] = each.get("query_id")
         failed = each.get("status") not in (None, "ok")
         if failed:

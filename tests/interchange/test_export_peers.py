@@ -103,6 +103,7 @@ def test_traces_have_a_span_for_the_window_and_one_for_each_query_with_its_joule
     assert (first["gen_ai.operation.name"], first["gen_ai.request.model"]) == ("chat", "a")
     assert (first["gen_ai.usage.input_tokens"], first["gen_ai.usage.output_tokens"]) == ("10", "5")
     assert (first["ipw.energy_j"], first["ipw.energy.basis"], first["ipw.energy.estimated"]) == (10.0, "gpu", False)
+    assert (first["gen_ai.response.time_to_first_chunk"], first["gen_ai.request.temperature"]) == (0.1, 0.0)
     assert attributes(queries[1])["error.type"] == "error"
     assert queries[1]["status"] == {"code": 2, "message": "the server hung up"}
     assert "answer" not in json.dumps(document), "no text of an answer"
