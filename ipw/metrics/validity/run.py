@@ -15,6 +15,7 @@ from ipw.metrics.readings import total_channels
 from ipw.metrics.validity.against_power import against_power
 from ipw.metrics.validity.check import Check, made
 from ipw.metrics.validity.failed_reads import failed_reads
+from ipw.metrics.validity.far import far_checks
 from ipw.metrics.validity.left_out import left_out, other_basis
 from ipw.metrics.validity.noise import noise_check
 from ipw.metrics.validity.server_counts import server_counts_checks
@@ -122,6 +123,7 @@ def _readings(recorded: Recorded) -> Iterator[Check]:
         yield made(check, not told, _first(told) or "none")
     yield from failed_reads(readings, total, windows)
     yield stillness(manifest, readings, curves, windows)
+    yield from far_checks(manifest, readings, windows)
     yield noise_check(manifest, readings, windows)
     window = max(windows, key=lambda each: each[1] - each[0])
     for channel in total:

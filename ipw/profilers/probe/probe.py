@@ -63,7 +63,7 @@ def probe(
     seconds: float,
     tell: Callable[[str], None] = lambda _: None,
 ) -> Probed:
-    """Probe every readable channel in joules or watts, except estimates.
+    """Probe every readable channel of this machine in joules or watts, except estimates.
 
     At rest all channels are watched together for `seconds`; then each for which `load_for` has a load, and not the
     reason why there is none, alone, for about three times as long. `tell` hears what is going on.
@@ -72,7 +72,7 @@ def probe(
         channel: read
         for sensor in sensors
         for channel, read in _readers(sensor)
-        if channel.kind != "gauge" and not is_estimate(channel.method)
+        if channel.kind != "gauge" and not is_estimate(channel.method) and channel.host is None
     }
     bursts = [watch([read], BURST_S, 0.0)[0] for read in reads.values()]
     tell(f"{len(reads)} channels at rest, {seconds:g} s")
