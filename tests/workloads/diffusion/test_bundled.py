@@ -49,8 +49,7 @@ def test_it_is_a_plain_checkpoint_of_transformers_that_says_what_it_is(bundled: 
 def test_it_answers_and_local_leap_needs_less_than_half_of_the_passes(bundled: Subject) -> None:
     _, plain_passes, plain = _answers(bundled, BUNDLED, 24, 8)
     _, leap_passes, leap = _answers(bundled, BUNDLED, 24, 8, sampler="local-leap")
-    assert plain >= 0.8 * 24
-    assert leap >= 0.8 * 24
+    assert min(plain, leap) >= 0.9 * 24
     assert leap_passes < plain_passes / 4
 
 
@@ -59,8 +58,8 @@ def test_a_cache_that_is_renewed_at_every_step_agrees_in_all_answers(bundled: Su
     assert _answers(bundled, BUNDLED, 24, 8, cache="decode", refresh=1)[0] == plain
 
 
-def test_on_long_answers_methods_differ(bundled: Subject) -> None:
-    plain, _, _ = _answers(bundled, BUNDLED_LONG, 6, 48, steps=12)
-    other, passes, _ = _answers(bundled, BUNDLED_LONG, 6, 48, sampler="local-leap")
-    assert plain != other
-    assert passes < 24
+def test_long_answers_are_right_too_and_most_passes_are_spared(bundled: Subject) -> None:
+    _, plain_passes, plain = _answers(bundled, BUNDLED_LONG, 12, 48, steps=12)
+    _, leap_passes, leap = _answers(bundled, BUNDLED_LONG, 12, 48, sampler="local-leap")
+    assert min(plain, leap) >= 0.8 * 12
+    assert leap_passes < plain_passes / 2
