@@ -74,6 +74,8 @@ def _of(argument: Path) -> Iterator[Chosen]:
     several = of_study(path) if (path / STUDY).is_file() else runs_below(path)
     if name is not None and several:
         raise UsageError(f"{path} holds {len(several)} runs, which cannot all be called {name!r}", "NAME=RUN for each")
+    if not several and (path / STUDY).is_file():
+        raise UsageError(f"the study {path} has no run that is done", f"ipw watch {path}")
     yield from several or [Chosen(path, name)]
 
 

@@ -82,7 +82,9 @@ def _tell(
     for channel in channels:
         if channel.status != "ok":
             told = f"{channel.name} ({channel.status}): {channel.reason}"
-            out.print(Text(told + (f"\n    try: {channel.hint}" if channel.hint else "")), soft_wrap=True)
+            out.print(Text(told))
+            if channel.hint:  # whole, so that it can be copied
+                out.print(Text(f"    try: {channel.hint}"), soft_wrap=True)
     for extra, installed in extras.items():
         if not installed:
             out.print(f"extra {extra} (absent)\n    try: {install_hint(extra)}", markup=False)
@@ -101,7 +103,7 @@ def _tell_basis(basis: str | None, in_total: frozenset[str], left_out: Sequence[
         out.print(f"\nEnergy of a run: [bold]{basis}[/] = {' + '.join(sorted(in_total))}")
     for loss in left_out:
         level = {"error": "not valid: ", "warning": "mind: ", "info": "another channel holds its joules: "}[loss.level]
-        out.print(Text(f"{level}{loss.channel} is left out: {loss.reason}"), soft_wrap=True)
+        out.print(Text(f"{level}{loss.channel} is left out: {loss.reason}"))
 
 
 @click.command("doctor")

@@ -13,7 +13,7 @@ from ipw.reports.tables.minds import minds
 from ipw.runs.directory import RunDir
 from ipw.runs.readings import is_estimate
 from ipw.verbs.common.options import IDLE, JSON, LABEL, OUT, SENSORS
-from ipw.verbs.common.terminal import say
+from ipw.verbs.common.terminal import console, say
 from ipw.workloads.command import measure_command
 
 
@@ -67,7 +67,7 @@ def _tell(run: RunDir, summary: dict[str, Any]) -> None:
     ):
         say(f"{label:>12}  {quantity(summary['metrics'][name])}{estimated if name != 'duration_s' else ''}", err=True)
     for told in minds([summary], [""]):
-        say(told, err=True)
+        console().print(told, markup=False)
     say(f"         run  {run}", err=True)
 
 

@@ -127,5 +127,5 @@ def _diffusion(sensors: str, out: Path, limit: int | None) -> tuple[list[RunDir]
 @click.option("--limit", type=click.IntRange(1), help="Ask only so many questions.")
 @JSON
 def command(**options: Any) -> int:
-    """Measure the bundled models and open a report: no network, no server, no GPU needed."""
+    """Measure the bundled models and write a report: no network, no server, no GPU needed."""
     return quickstart(**options)

@@ -60,6 +60,7 @@ def report(
     read_runs, code = readable(asked, read)
     opened, summaries = [run for run, _ in read_runs], [summary for _, summary in read_runs]
     target = page or _place(runs, opened)
+    replaced = target.is_file() and len(opened) > 1 and not page
     write_page(opened, target, told)
     if figures:
         from ipw.reports.figures.written import in_order, not_drawn, write_figures
@@ -76,6 +77,8 @@ def report(
         _write(_tables()[table](summaries))
     else:
         show(summaries, target, opened)
+    if replaced and not (as_json or table):
+        output().print("It replaces the one that was there; --page FILE writes another.", markup=False)
     if lost := unmatched(told, list(dict.fromkeys(map(model_name, summaries)))):
         out = console() if as_json or table else output()
         out.print(f"mind: {facts}: {clean(lost, 500)}", markup=False, soft_wrap=True)

@@ -15,6 +15,7 @@ from rich.segment import Segment
 from ipw.printable import printable
 from ipw.runs.directory import RunDir
 
+RESUME = "ipw resume"
 UNBROKEN = 10_000
 """Columns where nobody looks at a terminal: a line that goes into a file or a pipe is found and copied whole."""
 
@@ -70,7 +71,8 @@ def show(
     names = row_names(summaries) if len(summaries) > 1 else [""]
     for index, (name, summary) in enumerate(zip(names, summaries, strict=True)):
         for line in _first(summary, runs[index] if runs else None):
-            out.print(f"{name}: {line}" if name else line, markup=False, soft_wrap=True, style="bold yellow")
+            whole = RESUME in line  # a command is copied
+            out.print(f"{name}: {line}" if name else line, markup=False, soft_wrap=whole, style="bold yellow")
     terminal(summaries, out)
     for told in minds(summaries, row_names(summaries), TOLD_FIRST):
         out.print(told, markup=False)
@@ -90,7 +92,7 @@ def _first(summary: Mapping[str, Any], run: RunDir | None) -> list[str]:
     found = [f"{judgement(check)}: {check['detail']}" for check in checks]
     stopped, told = unfinished(summary), questions_of(summary)
     ours = Derived(summary).parameters.get("by") != "gateway"  # else it is a program that asks, and not we
-    resume = f"ipw resume {quote(str(run))}" if run is not None and told is not None and ours else None
+    resume = f"{RESUME} {quote(str(run))}" if run is not None and told is not None and ours else None
     if stopped:
         found.append(f"{stopped}: {resume}" if resume else stopped)
     elif checks and resume and told and told.failed_on_the_way:
