@@ -16,7 +16,7 @@ from ipw.gate.family import Decision
 from ipw.gate.judging import log_ratios, values
 from ipw.gate.policy import ACCURACY, Rule
 from ipw.gate.verdict import Verdict
-from ipw.metrics.definitions import DEFINITIONS
+from ipw.metrics.definitions import definition_of
 from ipw.metrics.validity.check import Check
 from ipw.runs.recorded import Recorded
 
@@ -72,7 +72,7 @@ def _metric(
     rule: Rule, observed: Sequence[Observed], decision: Decision[str] | None, *, estimated: bool
 ) -> dict[str, Any]:
     name = rule.metric
-    definition = DEFINITIONS.get(name)
+    definition = definition_of(name)
     points = name == ACCURACY
     verdict = decision.verdicts.get(name) if decision else None
     ratios = None if points else log_ratios(observed, name)

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 from ipw.errors import UsageError, near
-from ipw.metrics.definitions import DEFINITIONS, Definition, definitions_of
+from ipw.metrics.definitions import Definition, definition_of, definitions_of
 from ipw.metrics.metric import number
 
 Harm = Literal["higher", "lower"]
@@ -128,7 +128,7 @@ def _rule(name: str, table: Any, where: str, known: Mapping[str, Definition]) ->
 
 def _not_ipw_alone(metrics: set[str], where: str) -> None:
     """Refuse IPW without its parts: it can rise because answers come slower, or hide a loss of accuracy."""
-    joules = {name for name in metrics if (d := DEFINITIONS.get(name)) and d.is_energy and d.unit in {"J", "1/J"}}
+    joules = {name for name in metrics if (d := definition_of(name)) and d.is_energy and d.unit in {"J", "1/J"}}
     if IPW in metrics and not (ACCURACY in metrics and joules):
         raise UsageError(
             f"{where}: never {IPW} alone: it rewards slowness and can hide a loss of accuracy",

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ipw.metrics.accounting_text import short_mark
-from ipw.metrics.definitions import DEFINITIONS
+from ipw.metrics.definitions import definition_of
 from ipw.metrics.derived import Derived
 from ipw.metrics.metric import mappings, number
 from ipw.printable import cell, clean
@@ -195,7 +195,7 @@ def prometheus_name(name: str) -> str:
 
 
 def _family(name: str, runs: Sequence[StoredRun], labels: Sequence[str]) -> Iterator[str]:
-    definition = DEFINITIONS.get(name)
+    definition = definition_of(name)
     says = f"{definition.label}: {definition.formula}" if definition else name.replace("_", " ")
     for end, prefix in (("value", ""), ("low", "lower end of the 95 % interval, "), ("high", "upper end of it, ")):
         rows = [(label, number(Derived(run.summary).metric(name).get(end)))

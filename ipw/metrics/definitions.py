@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Literal, NamedTuple
 
-from ipw.registry import load, workload
+from ipw.registry import load, workload, workloads
 
 
 class Definition(NamedTuple):
@@ -380,3 +380,11 @@ def definitions_of(kind: object) -> Mapping[str, Definition]:
     own = load(entry.definitions) if entry and entry.definitions else ()
     common = DEFINITIONS if entry is None or entry.answers or not own else {d.name: d for d in (*WINDOW, *COUNTS)}
     return {**common, **{d.name: d for d in own}}
+
+
+@cache
+def definition_of(name: str) -> Definition | None:
+    """Find what a metric is, whichever workload has it; `None` where none has."""
+    return DEFINITIONS.get(name) or next(
+        (found[name] for kind in workloads() if name in (found := definitions_of(kind))), None
+    )

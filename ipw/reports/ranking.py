@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from ipw.metrics.accounting import questions_of
 from ipw.metrics.accounting_text import marks
-from ipw.metrics.definitions import DEFINITIONS
+from ipw.metrics.definitions import definition_of
 from ipw.metrics.derived import Derived
 from ipw.metrics.metric import IMPORTED, Metric, number
 from ipw.metrics.stats import in_quadrature
@@ -159,7 +159,7 @@ def _metrics(summary: Summary, *, across: bool) -> dict[str, Metric]:
 def _with_gain(name: str, entry: Metric) -> Metric:
     """Put the sensor's gain into an interval of joules; an estimate's holds it already."""
     value, low, high, gain = (number(entry.get(key)) for key in ("value", "low", "high", "gain_rel"))
-    definition = DEFINITIONS.get(name)
+    definition = definition_of(name)
     if definition is None or not definition.is_energy or is_estimate(entry.get("method")):
         return entry
     if value is None or low is None or high is None or gain is None:

@@ -22,7 +22,7 @@ from ipw.foreign_toml import read_toml
 
 Commands = Mapping[str, click.Command]
 """The command of each workload; `ipw.verbs.common.lazy.WORKLOADS`."""
-NOT_IN_FILES = {"out", "as_json", "strict", "help", "sweep", "repeat", "restart"}
+NOT_IN_FILES = {"out", "as_json", "strict", "help", "sweep", "repeat", "restart", "otlp"}
 """A run file says what is measured. Where results go, how often, and how they are told, is said on the command line."""
 
 

@@ -59,12 +59,13 @@ def _engines() -> Iterator[Row]:
 
 
 def _datasets() -> Iterator[Row]:
-    from ipw.workloads.texts.datasets import BUNDLED, BUNDLED_LONG, FIXED, HARNESS, HUB
+    from ipw.workloads.texts.datasets import BUNDLED, BUNDLED_LONG, BUNDLED_TOOLS, FIXED, HARNESS, HUB
     from ipw.workloads.texts.files import READERS
     from ipw.workloads.texts.hub import KNOWN
 
     yield BUNDLED, "Questions that come with ipw.", ""
     yield BUNDLED_LONG, "The same, with answers that are worked out step by step.", ""
+    yield BUNDLED_TOOLS, "Tasks for which a tiny model needs a calculator: ipw run agent.", ""
     for suffix in READERS:
         yield f"FILE{suffix}", "A file of questions.", ""
     for prefix, takes, module in (

@@ -12,7 +12,7 @@ import click
 from ipw.errors import UsageError
 from ipw.gate.trend import Prediction, Step, predict, steps
 from ipw.metrics.accounting_text import marks
-from ipw.metrics.definitions import DEFINITIONS, Definition
+from ipw.metrics.definitions import Definition, definition_of, definitions_of
 from ipw.metrics.derived import Derived
 from ipw.metrics.metric import number
 from ipw.reports.plots.accuracy import Value
@@ -89,9 +89,10 @@ def _check_alike(summaries: Sequence[Summary]) -> None:
 def _definition(metric: str | None, summary: Summary) -> Definition:
     has = Derived(summary).metrics
     name = metric or ("energy_per_query_j" if "energy_per_query_j" in has else "energy_j")
-    if name not in DEFINITIONS:
-        raise UsageError(f"there is no metric {name!r}", f"one of {', '.join(DEFINITIONS)}")
-    return DEFINITIONS[name]
+    found = definition_of(name)
+    if found is None:
+        raise UsageError(f"there is no metric {name!r}", f"one of {', '.join(definitions_of(Derived(summary).kind))}")
+    return found
 
 
 def _entries(summaries: Sequence[tuple[str, Summary]], name: str) -> tuple[list[Entry], list[Entry]]:
