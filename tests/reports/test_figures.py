@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from reports.made_runs import make_run
 
@@ -33,7 +34,7 @@ def few(folder: Path) -> list[View]:
     return load_views([make_run(folder, name, scores=[1.0] * 9, manifest={"basis": name}) for name in ("gpu", "soc")])
 
 
-OF_OTHERS = {"masks", "energy-method", "routing-consistency", "energy-load"}
+OF_OTHERS = {"masks", "energy-method", "energy-turn", "routing-consistency", "energy-load"}
 """Figures of other workloads, and of sweeps."""
 
 
@@ -127,3 +128,22 @@ def test_runs_stand_in_the_order_that_was_asked_for_with_the_looks_that_they_hav
     assert [(curve.name, curve.series) for curve in listed] == [(view.name, view.series) for view in turned]
     with pytest.raises(UsageError, match="no run is called so"):
         in_order(views, "three")
+
+
+def test_energy_by_turn_is_drawn_of_agents_and_of_conversations(tmp_path: Path) -> None:
+    agent = make_run(tmp_path, "agent", manifest={"workload": {"kind": "agent", "parameters": {}}})
+    rows = [{"by": "turn", "name": str(turn), "count": 4, "energy_j": 8.0 * turn} for turn in (1, 2, 3)]
+    agent.write_table("costs", pa.Table.from_pylist(rows))
+    tasks = [{"task": "t", "energy_j": 3.0, "turn_energy_j": 2.0, "tool_energy_j": 1.0, "pause_energy_j": 0.0}]
+    agent.write_table("tasks", pa.Table.from_pylist(tasks))
+    found = dict(figures_of(load_views([agent])))
+    assert isinstance(found["energy-turn"], Plot)
+    assert [(p.x, p.y) for p in found["energy-turn"].curves[0].points] == [(1, 2.0), (2, 4.0), (3, 6.0)]
+    assert "energy-tasks" in found
+    (view,) = load_views([make_run(tmp_path, "talk")])
+    joules = {"value": 2.0, "low": 1.0, "high": 3.0, "unit": "J"}
+    view.summary["by_turn"] = {turn: {"energy_per_query_j": joules} for turn in ("10", "9", "1")}
+    shown = dict(figures_of([view]))["energy-turn"]
+    assert isinstance(shown, Plot)
+    assert [p.x for p in shown.curves[0].points] == [1, 9, 10]
+    assert shown.curves[0].points[0].high == 3.0

@@ -12,7 +12,7 @@ from ipw.reports.charts.plot import Bars, Plot
 from ipw.reports.page.view import View
 from ipw.reports.plots import energy, tokens
 from ipw.reports.plots.accuracy import accuracy_energy, spot_of
-from ipw.reports.plots.agents import by_turn, rows_of, task_split
+from ipw.reports.plots.agents import by_turn, by_turn_of_conversations, rows_of, task_split
 from ipw.reports.plots.decoding import masks
 from ipw.reports.plots.load import energy_load, sweeps
 from ipw.reports.plots.routing import consistency, consistency_plot, hits, routed
@@ -132,6 +132,17 @@ def _energy_method(views: Sequence[View]) -> Shown:
     return energy.per_answer(decoded, "energy_per_query_j", "energy per answer")
 
 
+def _energy_turn(views: Sequence[View]) -> Shown:
+    """Joules of a request by its turn: of agents, or else of conversations of a data set."""
+    agents = [view for view in views if Recorded(view.manifest).kind == "agent"]
+    found = by_turn([(view, rows_of(view, "costs")) for view in agents])
+    return found or by_turn_of_conversations(views)
+
+
+def _tasks(view: View) -> Shown:
+    return task_split(rows_of(view, "tasks"), estimated=view.estimated)
+
+
 def _masks(views: Sequence[View]) -> Shown:
     return masks([(view.name, view) for view in views])
 
@@ -166,15 +177,12 @@ def _task_split(view: View) -> Shown:
     return task_split(rows_of(view, "tasks"), estimated=view.estimated)
 
 
-def _by_turn(views: Sequence[View]) -> Shown:
-    return by_turn([(view, rows_of(view, "costs")) for view in views if Recorded(view.manifest).kind == "agent"])
-
-
 FIGURES: Mapping[str, Callable[[Sequence[View]], Shown]] = {
     "accuracy-energy": _one_basis(_accuracy_energy),
     "energy-load": _one_basis(lambda views: energy_load(sweeps(views))),
     "energy-phases": _one_basis(energy.phases),
     "energy-method": _one_basis(_energy_method),
+    "energy-turn": _one_basis(_energy_turn),
     "energy-tokens": _one_basis(
         lambda views: tokens.against_tokens(tokens.clouds_of(views, "energy_j"), "J", "energy of a query")
     ),
@@ -185,7 +193,6 @@ FIGURES: Mapping[str, Callable[[Sequence[View]], Shown]] = {
     "power": _one_basis(energy.power),
     "routing-consistency": _consistency,
     "masks": _masks,
-    "energy-turn": _one_basis(_by_turn),
 }
 """Of all runs together, by the name of the file."""
 OF_ONE_RUN: Sequence[tuple[str, str, Callable[[View], Shown]]] = (
@@ -193,6 +200,7 @@ OF_ONE_RUN: Sequence[tuple[str, str, Callable[[View], Shown]]] = (
     ("training-loss-energy", "train", _loss("joules", "Loss against energy", "energy of the steps, J")),
     ("training-loss-steps", "train", _loss("steps", "Loss against steps", "steps")),
     ("training-energy-method", "train", _steps),
+    ("energy-tasks", "agent", _tasks),
     ("task-energy", "agent", _task_split),
 )
 """Of each run of a workload by itself."""

@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ipw.metrics.derived import objects
 from ipw.metrics.metric import number
 from ipw.printable import clean
 from ipw.reports.charts.plot import Bar, Bars, CurveLine, Plot, Point, plan
 from ipw.reports.page.view import View
 from ipw.reports.text import scale_for
 from ipw.runs.directory import RunDir
+from ipw.runs.recorded import part_of
 
 TURNS, TOOLS, PAUSES = "var(--s1,#0072b2)", "var(--s6,#e69f00)", "var(--idle,#999)"
 PARTS = (("turns", "turn_energy_j", TURNS), ("tools", "tool_energy_j", TOOLS), ("pauses", "pause_energy_j", PAUSES))
@@ -55,12 +57,38 @@ def by_turn(named: Sequence[tuple[View, Rows]]) -> Plot | None:
         ]
         if len(points) > 1:
             curves.append(CurveLine(view.name, points, view.series, estimated=view.estimated))
+    return _turns(curves)
+
+
+def by_turn_of_conversations(views: Sequence[View]) -> Plot | None:
+    """Show the same of the conversations of a data set, with intervals, from what the summary says of each turn."""
+    curves = []
+    for view in views:
+        found = objects(view.summary, "by_turn")
+        metrics = {turn: part_of(found[turn], "energy_per_query_j") for turn in found if turn.isdigit()}
+        points = [
+            Point(int(turn), value, number(metric.get("low")), number(metric.get("high")))
+            for turn, metric in sorted(metrics.items(), key=lambda pair: int(pair[0]))
+            if (value := number(metric.get("value"))) is not None
+        ]
+        if len(points) > 1:
+            curves.append(CurveLine(view.name, points, view.series, estimated=view.estimated))
+    return _turns(curves)
+
+
+def _turns(curves: Sequence[CurveLine]) -> Plot | None:
     if not curves:
         return None
     scale = scale_for("J", [point.y for curve in curves for point in curve.points])
-    scaled = [c._replace(points=[p._replace(y=scale.factor * p.y) for p in c.points]) for c in curves]
+
+    def scaled_point(p: Point) -> Point:
+        low, high = (None if end is None else scale.factor * end for end in (p.low, p.high))
+        return p._replace(y=scale.factor * p.y, low=low, high=high)
+
+    scaled = [curve._replace(points=[scaled_point(p) for p in curve.points]) for curve in curves]
     estimated = ", estimated" if any(curve.estimated for curve in curves) else ""
     x = plan("turn", [0.5, *(p.x for curve in curves for p in curve.points)])._replace(log=False, whole=True, low=0.5)
-    y = plan(f"mean energy of a request, {scale.unit}{estimated}", [p.y for c in scaled for p in c.points], zero=True)
+    ends = [end for c in scaled for p in c.points for end in (p.y, p.high)]
+    y = plan(f"mean energy of a request, {scale.unit}{estimated}", ends, zero=True)
     told = "; ".join(f"{c.name}: {', '.join(f'turn {p.x:.0f} {p.y:.3g} J' for p in c.points[:8])}" for c in curves)
     return Plot("Energy by turn", x, y, scaled, told)
