@@ -164,3 +164,39 @@ def test_a_part_that_lost_its_server_makes_the_whole_not_valid(tmp_path: Path) -
     assert not summary["valid"]
     (check,) = (check for check in summary["validity"] if check["check"] == "outage")
     assert check["detail"] == "the server died: exit code 1"
+
+
+def test_a_minute_lies_between_the_last_moment_of_a_part_and_the_first_of_the_next(tmp_path: Path) -> None:
+    parts = [part(tmp_path, name, [name], 20.0, start_s) for name, start_s in (("a", 100), ("b", 7), ("c", 3000))]
+    with Journal(parts[0]) as journal:  # the mark of the first outlasts its readings by ten seconds
+        journal.append("span", {"name": "idle", "phase": "idle", "start_ns": 107 * SECOND, "end_ns": 117 * SECOND})
+    merged = merge_runs(parts, tmp_path / "out")
+    asked = [query["start_ns"] / SECOND for query in merged.journal("query")]
+    assert asked == [103, 117 + 60 + 3, 117 + 60 + 7 + 60 + 3]
+    t = merged.readings()["t_ns"] / SECOND
+    pauses = np.diff(t)[np.diff(t) > 1]
+    assert pauses.tolist() == pytest.approx([10 + 60, 60])
+    assert t[0] == 100
+
+
+def test_each_channel_is_lost_where_its_part_ends(tmp_path: Path) -> None:
+    merged = merge_runs(two(tmp_path), tmp_path / "out")
+    readings = merged.readings()
+    lost = np.flatnonzero(readings["status"])
+    assert readings["t_ns"][lost].tolist() == (readings["t_ns"][lost - 1] + 1).tolist()
+    assert np.isnan(readings["value"][lost]).all()
+    assert lost.tolist() == [readings.size - 361 - 2, readings.size - 1]
+
+
+def test_parts_are_put_one_behind_the_other_in_the_order_given(tmp_path: Path) -> None:
+    one, two_ = two(tmp_path)
+    for order, first in (([one, two_], "a0"), ([two_, one], "b0")):
+        merged = merge_runs(order, tmp_path / first)
+        assert next(iter(merged.journal("query")))["query_id"] == first
+        assert "-merged-" in merged.path.name
+
+
+def test_one_run_alone_is_nothing_to_merge(tmp_path: Path) -> None:
+    one, _ = two(tmp_path)
+    with pytest.raises(UsageError, match="nothing to merge"):
+        merge_runs([one], tmp_path / "out")

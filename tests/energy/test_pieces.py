@@ -83,6 +83,17 @@ def test_a_piece_has_every_span_that_touches_it_or_its_margins_and_knows_which_t
         assert piece.owner[piece.owner_inside].tolist() == sorted(of_inside)
 
 
+def test_a_window_that_begins_or_ends_at_a_cut_has_no_piece_of_no_length(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(5)
+    world = closed_loop(rng, 60)
+    curve, spans = Sampler().curve(world, rng), world.spans
+    monkeypatch.setattr(pieces, "EVENTS", 100)
+    whole = list(pieces.pieces(curve, spans, (int(curve.t_ns[0]), int(curve.t_ns[-1]))))
+    first, last = whole[1].window_ns[0], whole[-2].window_ns[1]
+    found = [piece.window_ns for piece in pieces.pieces(curve, spans, (first, last))]
+    assert found == [piece.window_ns for piece in whole[1:-1]]
+
+
 def test_a_part_of_a_curve_starts_at_no_energy_and_has_the_gaps_that_lie_in_it() -> None:
     t = np.arange(8, dtype=np.int64) * 10
     gaps = np.array([[0, 10], [20, 30], [50, 60], [60, 70]])

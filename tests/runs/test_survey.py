@@ -16,7 +16,7 @@ from ipw.errors import UsageError
 from ipw.metrics.validity.record import record_faults
 from ipw.pipeline import derive
 from ipw.runs.checks.record import NO_DIGESTS
-from ipw.runs.checks.survey import recorded
+from ipw.runs.checks.survey import recorded, survey_raw
 from ipw.runs.directory import RunDir
 from ipw.runs.journal import JOURNAL
 from ipw.runs.readings import RECORD
@@ -296,6 +296,15 @@ def test_a_question_without_a_moment_is_told_and_left_out(run: RunDir, kind: byt
     other = name.replace(b"_ns", b"_sn")
     alter(run, lambda lines: [line.replace(name, other, 1) if kind in line else line for line in lines])
     assert any("the journal is not as the run left it" in fault for fault in record_faults(derive(run)))
+
+
+@pytest.mark.parametrize("name", [b"query_id", b"start_ns", b"end_ns"])
+def test_of_what_was_read_raw_a_question_without_a_name_or_a_moment_is_none(run: RunDir, name: bytes) -> None:
+    whole = survey_raw(run)
+    first = next(line for line in (run.path / JOURNAL).read_bytes().splitlines() if b'"kind":"query"' in line)
+    alter(run, lambda lines: [line.replace(name, b"another", 1) if line.rstrip() == first else line for line in lines])
+    found = survey_raw(run)
+    assert len(found.query_id) == len(found.start_ns) == len(found.end_ns) == len(whole.query_id) - 1
 
 
 def test_journals_of_other_ranks_are_looked_at_and_are_not_the_runs_own(run: RunDir) -> None:

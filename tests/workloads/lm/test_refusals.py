@@ -58,6 +58,20 @@ def test_a_prompt_that_is_too_long_by_itself_needs_another_server(words: str) ->
     assert told == "a prompt of 9412 tokens needs a model or a server with a context of more than 8192 tokens"
 
 
+def test_with_one_number_alone_the_room_is_not_told() -> None:
+    context = hint("HTTP 400: This model's maximum context length is 8192 tokens.", URL, key=True)
+    assert (
+        context == "--max-tokens N, so that it fits into 8192 tokens with the prompt; or a server with a longer context"
+    )
+    prompt = hint("HTTP 400: exceeds the available context size: your request has 9412 input tokens", URL, key=True)
+    assert prompt == "--max-tokens N, smaller than it is; or a server with a longer context"
+
+
+def test_a_prompt_that_fills_the_context_to_the_last_token_leaves_no_room() -> None:
+    told = hint("HTTP 400: the request (8192 tokens) exceeds the available context size (8192 tokens)", URL, key=True)
+    assert told == "a prompt of 8192 tokens needs a model or a server with a context of more than 8192 tokens"
+
+
 def test_without_numbers_the_option_is_named_still() -> None:
     for words in ("the request exceeds the available context size", "max_tokens must be at least 1, got -186."):
         assert "--max-tokens" in (hint(f"HTTP 400: {words}", URL, key=True) or "")
