@@ -15,6 +15,7 @@ from ipw.printable import clean
 from ipw.runs.checks.seal import is_sealed
 from ipw.workloads.lm.servers.endpoint import JUDGE_KEY_VARIABLE, KEY_VARIABLE
 
+HARMLESS_TOOLS = (None, "none", "calculator")
 MOST = 500
 """Characters of each line that people are shown."""
 
@@ -50,6 +51,11 @@ def _doings(parameters: Mapping[str, Any], *, given: bool) -> Iterator[str]:
         elif parameters.get("engine") != "openai" and parameters.get("model"):
             own = " and run the code that comes with it" if parameters.get("trust_remote_code") else ""
             yield f"load the model {clean(parameters['model'], MOST)}{own}"
+    tools = parameters.get("tools")
+    if tools not in HARMLESS_TOOLS:
+        yield f"run the tools {clean(tools, MOST)}"
+    if "max_turns" in parameters and Path(str(parameters.get("dataset"))).suffix:  # of an agent: tasks name tools too
+        yield f"run the tools that {clean(parameters['dataset'], MOST)} names"
     if judge := parameters.get("judge_url"):
         yield f"let {clean(judge, MOST)} judge" + _with_key(JUDGE_KEY_VARIABLE)
 

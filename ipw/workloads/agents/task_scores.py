@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from ipw.foreign_json import parsed
 from ipw.runs.directory import RunDir
 from ipw.runs.files import replacing
-from ipw.runs.tries import counted
+from ipw.runs.scores import newest_scores
+from ipw.runs.tries import replaced
 from ipw.shapes import finite
 
 TASK_SCORES = "task-scores.jsonl"
@@ -23,11 +24,20 @@ def write_task_scores(run: RunDir, scores: Mapping[str, float]) -> None:
 
 
 def own_scores(run: RunDir) -> dict[str, float]:
-    """Score tasks by the answers that end them: the mean over those in which anything can be right."""
+    """Score tasks by the answers that end them: the mean over those in which anything can be right.
+
+    What was scored after the run (`ipw score`, a judge) counts.
+    """
     scores: dict[str, list[float]] = defaultdict(list)
-    for record in counted(run):
+    gone = replaced(run)
+    records = list(enumerate(run.journal("query")))
+    later = newest_scores(run, len(records))
+    for row, record in records:
+        if row in gone:
+            continue
         if record.get("final") is True and record.get("graded") is not False and isinstance(record.get("task"), str):
-            score = 0.0 if record.get("status") != "ok" else finite(record.get("score"))
+            told = float(later[0].score[row]) if later else record.get("score")
+            score = 0.0 if record.get("status") != "ok" else finite(told)
             if score is not None:
                 scores[record["task"]].append(min(max(score, 0.0), 1.0))
     return {task: sum(each) / len(each) for task, each in scores.items()}

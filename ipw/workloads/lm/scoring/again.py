@@ -94,7 +94,7 @@ def _scorer(run: RunDir, scorer: str, stack: ExitStack) -> Callable[[Record], Sc
     known = asked(run) if scorer == "choice" else {}
 
     def one(record: Record) -> Scored:
-        question = known.get(str(record.get("query_id"))) or _question(record)
+        question = known.get(_name(record)) or _question(record)
         return scored(scorer, _text(record, "response"), question)
 
     for record in run.journal("query"):
@@ -124,7 +124,7 @@ async def _judge(run: RunDir, scorer: str, by: Judge, told: Told) -> None:
     async def one(transport: Transport, record: Record) -> tuple[Record, Scored, dict[str, Any]]:
         if nothing := _worth_nothing(record):
             return record, nothing, {}
-        question = questions.get(str(record.get("query_id")))
+        question = questions.get(_name(record))
         if question is None:
             raise UsageError(f"{run} asked {record.get('query_id')!r}, which its data set does not have", BRING_BACK)
         reference = question.answer if scorer == "judge-pair" else "\nor: ".join(question.answers)
@@ -146,10 +146,17 @@ async def _judge(run: RunDir, scorer: str, by: Judge, told: Told) -> None:
     keep_digest(run, scores.path)
 
 
+def _name(record: Record) -> str:
+    """Name the question of a request: of a task, each request has a name of its own."""
+    return str(record.get("question_id", record.get("query_id")))
+
+
 def _worth_nothing(record: Record) -> Scored | None:
     """Score what no scorer looks at: a turn in which nothing can be right, and a query that failed."""
     if record.get("graded") is False:
         return Scored(None)
+    if record.get("stopped"):  # a task that ended at a limit
+        return Scored(0.0)
     return None if record.get("status") == "ok" else Scored(0.0)
 
 

@@ -25,7 +25,9 @@ from ipw.workloads.agents.loop.loop import Loop
 from ipw.workloads.agents.loop.parameters import AgentParameters
 from ipw.workloads.agents.loop.plan import plan_agent
 from ipw.workloads.agents.structure import structure
+from ipw.workloads.agents.task_scores import read_task_scores
 from ipw.workloads.lm.run import run_lm
+from ipw.workloads.lm.scoring.again import score_run
 from ipw.workloads.lm.servers.engines import serve
 
 
@@ -277,3 +279,19 @@ def test_no_key_of_the_server_stands_in_a_run(tmp_path: Path) -> None:
     files = [file for file in (tmp_path / "runs").rglob("*") if file.is_file()]
     assert files
     assert not [file for file in files if key.encode() in file.read_bytes()]
+
+
+def test_a_task_has_the_score_that_was_given_later(run: RunDir, tmp_path: Path) -> None:
+    def behave(request: Request) -> Behaviour:
+        answer = uses_the_calculator(request)
+        return Behaviour(["it is ", request.body["messages"][-1]["content"]]) if answer.body is None else answer
+
+    dataset = tasks(tmp_path, *PRODUCTS[:2])
+    with serving(behave) as server:
+        records = execute(run, server.url, dataset)
+        parameters = AgentParameters(base_url=server.url, dataset=dataset).as_dict()
+    run.write_manifest({"workload": {"kind": "agent", "parameters": parameters}})
+    assert [record["score"] for record in records] == [None, 0.0, None, 0.0]
+    assert read_task_scores(run) == {"p1": 0.0, "p2": 0.0}
+    score_run(run, "number")
+    assert read_task_scores(run) == {"p1": 1.0, "p2": 1.0}
