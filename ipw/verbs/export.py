@@ -18,6 +18,7 @@ from ipw.interchange.trackers import TRACKERS, send
 from ipw.metrics.summary import called, stored_summary
 from ipw.pipeline import derive
 from ipw.reports.facts import NO_FACTS, Facts
+from ipw.reports.names import row_names
 from ipw.runs.directory import RunDir
 from ipw.runs.files import replacing
 from ipw.studies.chosen import chosen
@@ -54,6 +55,7 @@ def export(
     if tracker is not None and output is not None:
         raise UsageError(f"{tracker} keeps what it is given by itself", "leave out -o")
     found, code = readable(chosen(runs), lambda one: _read(one.open()))
+    found = _named(found)
     if otlp is not None:
         terminal.say(f"{send_traces(as_otlp(found), otlp)} spans sent to {endpoint(otlp)}")
         return code
@@ -78,6 +80,12 @@ def _written(format_: str, runs: Sequence[StoredRun], facts: Facts) -> str:
         return as_model_card(runs, facts)
     write = {"ml-energy": as_ml_energy, "prometheus": as_prometheus, "hub-results": as_hub_results, "otlp": as_otlp}
     return write[format_](runs)
+
+
+def _named(runs: Sequence[StoredRun]) -> list[StoredRun]:
+    """Give each run the name that it has beside the others, as tables do."""
+    names = row_names([run.summary for run in runs])
+    return [run._replace(summary={**run.summary, "label": name}) for run, name in zip(runs, names, strict=True)]
 
 
 def _read(run: RunDir) -> StoredRun:

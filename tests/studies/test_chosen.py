@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 
@@ -9,14 +10,17 @@ import pytest
 from reports.made_runs import make_run
 
 from ipw.errors import UsageError
+from ipw.metrics.summary import summarize
 from ipw.studies.chosen import chosen, one_run
+from ipw.verbs.export import export
 
 
 @pytest.fixture
 def runs(tmp_path: Path) -> Path:
     """Two runs, the page of a series, and a study of two cells of which one is done."""
     for name in ("run-a", "run-b"):
-        make_run(tmp_path, name, readings=False)
+        run = make_run(tmp_path, name, readings=False)
+        run.write_summary(summarize(run) | {"valid": True})
     (tmp_path / "x-series.html").write_text("<!doctype html>")
     make_run(tmp_path / "study", "run-c", readings=False)
     cells = [{"key": "1", "status": "done", "run": "run-c", "label": "first"}, {"key": "2", "status": "waiting"}]
@@ -63,3 +67,12 @@ def test_a_study_without_a_run_says_so(runs: Path) -> None:
     with pytest.raises(UsageError, match="no run that is done"):
         chosen([runs / "study"])
     assert told(runs) == [("run-a", None), ("run-b", None)]
+
+
+def test_exports_name_runs_as_tables_do(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = runs / "out.csv"
+    given = [runs / "run-a", Path(f"ours={runs}/run-b")]
+    export(runs=given, format_="codecarbon", tracker=None, project="ipw", otlp=None, output=out,
+           grid_g_co2e_per_kwh=None, grid_source=None)  # fmt: skip
+    rows = list(csv.DictReader(out.read_text().splitlines()))
+    assert [row["project_name"] for row in rows] == ["a", "ours"]

@@ -78,7 +78,8 @@ def terminal(summaries: Sequence[Summary], console: Console) -> None:
         rows = []
         for row in group.rows:
             name = f"{row.rank}. {row.name}" if ranked and row.rank else row.name
-            shown_name = Text("\n".join([name, *row.told]), style="yellow" if marks(row.summary) else "")
+            told = [", ".join(row.told)] if row.told else []
+            shown_name = Text("\n".join([name, *told]), style="yellow" if marks(row.summary) else "")
             rows.append([shown_name, *(_cell(column, row, write) for column in shown)])
         drop = [1 + i for name in LEFT_OUT_WHEN_NARROW for i, column in enumerate(shown) if column.name == name]
         console.print(Text(group.title, style="bold"), soft_wrap=True)
