@@ -30,10 +30,11 @@ def far_checks(manifest: Mapping[str, Any], readings: Readings, windows: Sequenc
     for name in wanted:
         yield from _clock(by_name.get(name) or {}, readings, windows)
     seconds = sum(end - start for start, end in windows) / 1e9
-    for channel in total:
-        periods = number(channel.get("age_periods")) or 0.0
-        if periods > 0 and seconds > 0:
-            yield _age(channel, readings, periods, seconds)
+    aged = [_age(channel, readings, seconds) for channel in total if (number(channel.get("age_periods")) or 0.0) > 0]
+    if aged and seconds > 0:
+        share, told = max(aged)
+        more = f" (and {len(aged) - 1} more)" if len(aged) > 1 else ""
+        yield made("renewal", share <= MOST_AGE, f"{told}{more}: its joules of the window are ±{100 * share:.2g} %")
 
 
 def _clock(clock: Mapping[str, Any], readings: Readings, windows: Sequence[tuple[int, int]]) -> Iterator[Check]:
@@ -54,8 +55,8 @@ def _clock(clock: Mapping[str, Any], readings: Readings, windows: Sequence[tuple
     yield made("clock", error_s <= MOST_ERROR_S, f"{told}; it drifted by {drift_ppm:+.3g} ppm")
 
 
-def _age(channel: Mapping[str, Any], readings: Readings, periods: float, seconds: float) -> Check:
+def _age(channel: Mapping[str, Any], readings: Readings, seconds: float) -> tuple[float, str]:
+    """Tell which share of the joules of so many seconds the age of a channel's values leaves open, and why."""
     period_s = learnt_period_s(*believed(readings, channel)) or number(channel.get("update_period_s")) or seconds
-    share = EDGES * periods * period_s / seconds
-    told = f"{channel.get('name')} is renewed every {period_s:.3g} s and read by others before us"
-    return made("renewal", share <= MOST_AGE, f"{told}: the joules of the window are known to ±{100 * share:.2g} %")
+    share = EDGES * (number(channel.get("age_periods")) or 0.0) * period_s / max(seconds, 1e-9)
+    return share, f"{channel.get('name')} is renewed every {period_s:.3g} s, and others read it before us"
