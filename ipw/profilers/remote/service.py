@@ -13,8 +13,10 @@ import ssl
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from ipaddress import ip_address
 from socketserver import BaseRequestHandler, TCPServer, ThreadingMixIn
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 from ipw.clock import now_ns
 from ipw.profilers.remote.requests import BadRequestError, Incoming, Request
@@ -29,8 +31,8 @@ nothing of what it is sent."""
 BEAT_S = 1.0
 """Where nothing is read for so long, the reader is told that the machine is there, by a record of no channel."""
 NO_CHANNEL = 2**16 - 1
-REASONS = {200: "OK", 400: "Bad Request", 401: "Unauthorized", 404: "Not Found", 405: "Method Not Allowed",
-           413: "Content Too Large", 431: "Request Header Fields Too Large"}  # fmt: skip
+REASONS = {200: "OK", 400: "Bad Request", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found",
+           405: "Method Not Allowed", 413: "Content Too Large", 431: "Request Header Fields Too Large"}  # fmt: skip
 
 
 class Served(NamedTuple):
@@ -126,6 +128,8 @@ class Reader(BaseRequestHandler):
         served = self.server.served
         if not _may(request, served.token):
             return self._send(401, {"error": "the token is missing or wrong"}, goes_on=False)
+        if served.token is None and not _to_loopback(request):
+            return self._send(403, {"error": "without a token, this is asked by its address alone"}, goes_on=False)
         if request.method != "GET":
             return self._send(405, {"error": "there is nothing here but to GET"}, goes_on=False)
         goes_on = request.headers.get("connection", "").lower() != "close"
@@ -174,6 +178,15 @@ class Reader(BaseRequestHandler):
 def _head(status: int, kind: str, headers: dict[str, str]) -> bytes:
     lines = [f"HTTP/1.1 {status} {REASONS[status]}", f"Content-Type: {kind}", "Cache-Control: no-store"]
     return "\r\n".join([*lines, *(f"{name}: {value}" for name, value in headers.items()), "", ""]).encode()
+
+
+def _to_loopback(request: Request) -> bool:
+    """Whether a request names what it asks by address, or not at all: a page in a browser names its own site."""
+    try:
+        host = urlsplit(f"//{request.headers.get('host') or 'localhost'}").hostname or ""
+        return host.lower() == "localhost" or bool(ip_address(host))
+    except ValueError:
+        return False
 
 
 def _may(request: Request, token: str | None) -> bool:

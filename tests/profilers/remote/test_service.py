@@ -111,6 +111,24 @@ def test_without_the_token_nothing_is_told(machine: Any, headers: dict[str, str]
     assert told == {"error": "the token is missing or wrong"}
 
 
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("127.0.0.1:9", 200),
+        ("LOCALHOST", 200),
+        ("[::1]:9", 200),
+        ("evil.test", 403),
+        ("localhost.evil.test:9321", 403),
+        ("[", 403),
+    ],
+)
+def test_without_a_token_a_page_in_a_browser_is_told_nothing(machine: Any, url: str, host: str, status: int) -> None:
+    """A site whose name was made to lead to this machine sends its own name along."""
+    assert ask(url, "/v1/channels", Host=host)[0] == status
+    with machine.up(token=TOKEN) as other:
+        assert ask(other, "/v1/channels", Host=host, Authorization=f"Bearer {TOKEN}")[0] == 200
+
+
 def test_with_the_token_all_is_told(machine: Any) -> None:
     with machine.up(token=TOKEN) as url:
         assert ask(url, "/v1/channels", Authorization=f"Bearer {TOKEN}")[0] == 200
@@ -149,7 +167,7 @@ HEADS: list[bytes] = [
 @pytest.mark.parametrize("head", HEADS)
 def test_what_is_no_request_is_refused_and_the_next_is_answered(url: str, head: bytes) -> None:
     told = raw(url, head)
-    assert told == b"" or told.split()[1] in {b"400", b"404", b"405", b"413", b"431", b"200"}
+    assert told == b"" or told.split()[1] in {b"400", b"404", b"405", b"413", b"431", b"200", b"403"}
     if b"hello" in head or b"chunked" in head:
         assert told.startswith(b"HTTP/1.1 413")
     assert ask(url, "/v1/channels")[0] == 200
