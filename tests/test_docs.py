@@ -143,7 +143,9 @@ def test_the_files_of_the_guides_are_read_as_they_stand(desk: Desk, tmp_path: Pa
     assert set(read_facts(written(facts)).models) == {"qwen3-8b", "a-large-one"}
     ((_, decoding),) = blocks("toml", "diffusion.md")
     assert [cell.cell.options["method"] for cell in read_suite(written(decoding), WORKLOADS).cells][1] == "local-leap"
-    assert len(blocks("toml")) == 7, "a new block is read here too"
+    ((_, program),) = blocks("toml", "agents.md")
+    assert load_run_file(written(program), WORKLOADS).options["command"] == ("python", "agent.py")
+    assert len(blocks("toml")) == 8, "a new block is read here too"
 
 
 def test_the_gate_of_the_guide_passes_where_nothing_has_changed() -> None:

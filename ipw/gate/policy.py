@@ -38,7 +38,11 @@ CHECKS = (
 """Names of the checks that runs of two arms must pass; all but MUST may be told only."""
 MUST = ("nothing", "host", "basis", "sensors", "data set")
 ACCURACY = "accuracy"
-IPW = "accuracy_per_watt"
+IPW_AND_PARTS = (
+    ("accuracy_per_watt", ACCURACY, "energy_per_query_j"),
+    ("task_accuracy_per_watt", "task_accuracy", "energy_per_task_j"),
+)
+"""Intelligence per watt, the accuracy that must be gated beside it, and joules that may be."""
 TABLES: dict[str, set[str] | None] = {"gate": {"alpha"}, "metrics": None, "validity": {"equal", "allow"}}
 LEAST_ALPHA, MOST_ALPHA = 1e-6, 0.5
 
@@ -129,11 +133,12 @@ def _rule(name: str, table: Any, where: str, known: Mapping[str, Definition]) ->
 def _not_ipw_alone(metrics: set[str], where: str) -> None:
     """Refuse IPW without its parts: it can rise because answers come slower, or hide a loss of accuracy."""
     joules = {name for name in metrics if (d := definition_of(name)) and d.is_energy and d.unit in {"J", "1/J"}}
-    if IPW in metrics and not (ACCURACY in metrics and joules):
-        raise UsageError(
-            f"{where}: never {IPW} alone: it rewards slowness and can hide a loss of accuracy",
-            f"gate {ACCURACY} and energy_per_query_j beside it",
-        )
+    for ipw, accuracy, energy in IPW_AND_PARTS:
+        if ipw in metrics and not (accuracy in metrics and joules):
+            raise UsageError(
+                f"{where}: never {ipw} alone: it rewards slowness and can hide a loss of accuracy",
+                f"gate {accuracy} and {energy} beside it",
+            )
 
 
 def _names(table: Mapping[str, Any], key: str, where: str) -> frozenset[str]:

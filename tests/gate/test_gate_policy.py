@@ -87,3 +87,11 @@ def test_each_workloads_metrics_are_known_with_their_direction() -> None:
     for workload in ("routing", "train", "lm", "measure"):
         with pytest.raises(UsageError, match="no metric 'lru_hit_rat'"):
             read("[metrics.lru_hit_rat]\nmargin = 0.1\n", workload)
+
+
+def test_intelligence_per_watt_of_tasks_never_gates_alone_either() -> None:
+    alone = "[metrics.task_accuracy_per_watt]\nmargin = 0.03\n"
+    beside = "[metrics.task_accuracy]\nmargin = 0.03\n[metrics.energy_per_task_j]\nmargin = 0.03\n"
+    with pytest.raises(UsageError, match="never task_accuracy_per_watt alone"):
+        read(alone, "agent")
+    assert len(read(alone + beside, "agent").rules) == 3

@@ -35,6 +35,8 @@ from ipw.workloads.lm.servers.processes import Found, server_processes
 from ipw.workloads.lm.servers.served import started
 from ipw.workloads.lm.servers.whose import whose
 
+EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - nothing is bound here
+"""Addresses that nobody can be reached at, and where this machine reaches what listens there."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -136,8 +138,8 @@ async def _served(
 
     loop = asyncio.get_running_loop()
     async with listening(door, endpoint.url, recorder) as (host, port):
-        shown = f"[{host}]" if ":" in host else host
-        address = f"{shown}:{port}"
+        reached = EVERYWHERE.get(host, host)
+        address = f"[{reached}]:{port}" if ":" in reached else f"{reached}:{port}"
         if not parameters.command:
             stopped = asyncio.Event()
             for number in SIGNALS:
