@@ -181,8 +181,9 @@ def _compare(config: pytest.Config, name: str, result: dict[str, Any]) -> None:
     if before is None:
         told.append(f"{name}: nothing was kept to compare with")
         return
-    if min(len(before["duration_s"]), len(result["duration_s"])) < FEWEST_ROUNDS:
-        whose = "kept" if len(before["duration_s"]) < FEWEST_ROUNDS else "measured"
+    kept = before.get("duration_s") or []
+    if min(len(kept), len(result["duration_s"])) < FEWEST_ROUNDS:
+        whose = "kept" if len(kept) < FEWEST_ROUNDS else "measured"
         told.append(f"{name}: {whose}: {ONE_ROUND}")
     for metric, margin in (margins or {"energy_j": 0.05}).items():
         verdict, text = _judged(metric, before, result, margin)
