@@ -9,14 +9,11 @@ closes, as the end of its parent brings about however that ends, it kills all th
 from __future__ import annotations
 
 import importlib
-import inspect
 import json
 import os
 import signal
-import subprocess
 import sys
 import threading
-import typing
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -64,6 +61,8 @@ def _work(task: dict[str, Any]) -> int:
 
 
 def _command(words: list[str], given: str) -> int:
+    import subprocess
+
     try:
         return subprocess.run(words, input=given.encode(), check=False).returncode % 256
     except OSError as error:
@@ -86,6 +85,9 @@ def described(function: Callable[..., Any]) -> dict[str, Any]:
 
     Raises TypeError for a parameter that cannot be given by name, or has another type than JSON has.
     """
+    import inspect  # a call needs none of these, and it starts a process each time
+    import typing
+
     hints = typing.get_type_hints(function)
     properties: dict[str, Any] = {}
     required = []
