@@ -11,7 +11,7 @@ from ipw.runs.directory import MANIFEST, RunDir
 from ipw.studies.book import STUDY, read_study
 
 PAGES = {".html", ".htm"}
-"""`runs/*` holds the pages of series beside the runs."""
+"""`runs/*` holds the pages of series beside the runs, and a study's folder its state."""
 
 
 class Chosen(NamedTuple):
@@ -34,7 +34,7 @@ def chosen(arguments: Sequence[Path]) -> list[Chosen]:
     Raises UsageError for a name without a run, or for one name of several runs.
     """
     found = {each.path: each for argument in arguments for each in _of(argument)}
-    pages = [path for path in found if path.suffix in PAGES and path.is_file()]
+    pages = [path for path in found if (path.suffix in PAGES or path.name == STUDY) and path.is_file()]
     return [each for path, each in found.items() if path not in pages or len(pages) == len(found)]
 
 

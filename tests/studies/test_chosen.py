@@ -40,6 +40,7 @@ def test_a_run_may_have_a_name_for_the_occasion(runs: Path) -> None:
 def test_what_a_shell_makes_of_a_star_is_the_runs_and_those_of_studies(runs: Path) -> None:
     assert told(*sorted(runs.iterdir())) == [("run-a", None), ("run-b", None), ("run-c", "first")]
     assert told(runs) == [("run-a", None), ("run-b", None), ("run-c", "first")]
+    assert told(*sorted((runs / "study").iterdir())) == [("run-c", None)]
 
 
 def test_a_run_that_is_named_twice_is_there_once(runs: Path) -> None:
