@@ -61,6 +61,16 @@ class Run:
         """Every step of a training run."""
         return self._frame("steps")
 
+    @property
+    def tasks(self) -> pd.DataFrame:
+        """Every task of an agent's run, with its turns, tools, tokens, joules and score."""
+        return self._frame("tasks")
+
+    @property
+    def tools(self) -> pd.DataFrame:
+        """Every call of a tool in an agent's run, with its joules."""
+        return self._frame("tools")
+
     def _frame(self, name: str) -> pd.DataFrame:
         _pandas()
         table = self._run.read_table(name)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from workloads.agents.test_joules import one_agent, write
 
+from ipw.api.run import Run
 from ipw.pipeline import finish
 from ipw.reports.figures.written import figures_of
 from ipw.reports.page.page import write_page
@@ -65,6 +66,13 @@ def test_figures_show_the_energy_of_tasks_and_turns(run: RunDir) -> None:
     unit = 1000 if "mJ" in bars.x.title else 1 / 1000 if "kJ" in bars.x.title else 1
     assert [sum(bar.parts) for bar in bars.bars] == pytest.approx([unit * value for value in joules])  # type: ignore[union-attr]
     assert "energy-turn" in shown
+
+
+def test_tasks_and_tools_are_data_frames(run: RunDir) -> None:
+    pytest.importorskip("pandas", reason="data frames need it")
+    found = Run(run.path)
+    assert list(found.tasks.columns) == list(TASKS)
+    assert found.tools["energy_j"].sum() == pytest.approx(found.tasks["tool_energy_j"].sum())
 
 
 def test_names_that_a_program_gives_are_text_on_the_page(tmp_path: Path) -> None:
