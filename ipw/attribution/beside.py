@@ -20,6 +20,9 @@ from ipw.energy.timeline import Spans
 SERVES_REQUESTS = frozenset({"gpu", "memory"})
 """Scopes of channels that computing answers is what draws."""
 
+BETWEEN = "between requests"
+"""The phase of them all on such a channel."""
+
 
 class Beside(NamedTuple):
     """Activities as columns of one length, in order of their owners."""
@@ -43,15 +46,19 @@ class Joined(NamedTuple):
 
 def joined(spans: Spans, engine: Engine | None, beside: Beside, scope: object) -> Joined:
     """Put behind the requests' spans what goes on beside them, as far as it counts on a channel of this `scope`."""
-    pieces = _outside(beside, spans)
-    if scope in SERVES_REQUESTS or not _overlap(beside, spans):
-        return Joined(_behind(spans, pieces), engine and _with_more_units(engine, beside.owners))
-    return Joined(_behind(spans, beside), None)
+    if scope in SERVES_REQUESTS:  # one level for all of them: each more would ask for more readings
+        pieces = _outside(beside, spans)
+        alike = pieces._replace(phase=np.zeros_like(pieces.phase), phases=(BETWEEN,))
+        return Joined(_behind(spans, alike), engine and _with_more_units(engine, beside.owners))
+    if engine is None or _overlap(beside, spans):  # steps cannot tell what else draws meanwhile
+        return Joined(_behind(spans, beside), None)
+    return Joined(_behind(spans, beside), _with_more_units(engine, beside.owners))
 
 
 def _overlap(beside: Beside, spans: Spans) -> bool:
     """Whether any activity goes on while a request is in flight."""
-    starts, ends = np.sort(spans.start_ns), np.sort(spans.end_ns)
+    lasting = spans.end_ns > spans.start_ns
+    starts, ends = np.sort(spans.start_ns[lasting]), np.sort(spans.end_ns[lasting])
     begun = np.searchsorted(starts, beside.end_ns, "left")
     over = np.searchsorted(ends, beside.start_ns, "right")
     return bool(((begun > over) & (beside.end_ns > beside.start_ns)).any())
