@@ -86,7 +86,7 @@ def _from_run(folder: Path) -> Log:
     sensors = [entry for entry in run.manifest().get("sensors", []) if "index" in entry]
     known = {field.name for field in fields(Channel)}
     channels = [
-        Channel(**{key: value for key, value in entry.items() if key in known})
+        Channel(**{key: value for key, value in entry.items() if key in known} | {"clock": None})
         for entry in sensors
         if not str(entry["name"]).startswith("load/")
     ]

@@ -22,6 +22,7 @@ def checked(channel: dict[str, Any], *, drift: float = 0.0, half_ns: int = 10**6
         t = int(step * every_s * S)
         rows += [(t + int(drift * t) + k * int(every_s * S / 5), 100.0 * step * every_s, 1, 0, 0) for k in range(5)]
     channels = [CLOCK, channel]
+    rows.append((61 * S, float("nan"), 0, 4, 0))  # a run that is resumed says that every channel was lost meanwhile
     readings = on_one_clock(np.array(rows, np.dtype(RECORD_FIELDS)), channels)
     return list(far_checks({"sensors": channels}, readings, [(5 * S, 55 * S)]))
 

@@ -232,3 +232,22 @@ def test_the_load_of_the_host_of_a_run_is_not_replayed_as_this_ones(
     monkeypatch.setenv("IPW_REPLAY", str(tmp_path))
     with opened(open_replay()) as sensor:
         assert [channel.name for channel in sensor.channels] == ["rapl/package-0"]
+
+
+def test_what_another_machine_read_is_replayed_on_one_clock_and_not_moved_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    far = {"kind": "counter", "scope": "gpu", "method": "counter", "host": "far", "clock": "far/clock"}
+    clock = {"name": "far/clock", "kind": "gauge", "scope": "system", "method": "external_meter", "unit": "s"}
+    sensors = [clock | {"host": "far", "index": 0}, far | {"name": "far/nvml/gpu0", "index": 1}]
+    (tmp_path / "manifest.json").write_text(json.dumps({"sensors": sensors}))
+    ahead_ns = 47_000_000
+    rows = [(1_000_000_000 + 20_000_000 * i, ahead_ns / 1e9, 0, 0, 1000) for i in range(4)]
+    rows += [(t + ahead_ns, 5.0 * i, 1, 0, 1000) for i, (t, *_) in enumerate(rows)]
+    (tmp_path / "power.bin").write_bytes(b"".join(RECORD.pack(*each) for each in rows))
+    monkeypatch.setenv("IPW_REPLAY", str(tmp_path))
+    with opened(open_replay()) as sensor:
+        assert [channel.clock for channel in sensor.channels] == [None, None]
+        first, second = (reading(sensor, channel.name) for channel in sensor.channels)
+    apart_ns = (second.t_ns - first.t_ns) % 20_000_000
+    assert min(apart_ns, 20_000_000 - apart_ns) < 100_000

@@ -48,6 +48,7 @@ def _clock(clock: Mapping[str, Any], readings: Readings, windows: Sequence[tuple
     error_s = float(known.error_ns.max()) / 1e9
     drift_ppm = 1e6 * float(known.ahead_ns[-1] - known.ahead_ns[0]) / max(end - start, 1)
     exchanges = of_channel(readings, clock)
+    exchanges = exchanges[exchanges["status"] == 0]
     trip_s = 2e-9 * float(exchanges["uncertainty_ns"].min())
     told = (
         f"{name}: known to ±{1e3 * error_s:.3g} ms by {exchanges.size} exchanges, the quickest in {1e3 * trip_s:.3g} ms"
