@@ -203,6 +203,20 @@ def test_a_key_goes_through_and_is_in_no_record_even_if_the_server_says_it(heade
     assert "def0123456789" not in books.text
 
 
+def test_a_key_in_the_address_is_in_no_record_either() -> None:
+    books = Books()
+
+    async def asked() -> None:
+        answer = with_length(b'{"choices": [{"message": {"content": "it was abcdefgh-1"}}]}')
+        async with served(answer) as server, gateway(server.port, books) as port:
+            await ask(port, Exchange("", [], target="/v1/chat/completions?api_key=abcdefgh-1&key=zyxwvuts9"))
+            assert "abcdefgh-1" in server.heard[0].line
+
+    run(asked())
+    assert "abcdefgh-1" not in books.text
+    assert books.only["response"] == "it was [secret]"
+
+
 def test_what_is_not_understood_is_timed_without_what_its_address_holds() -> None:
     books = Books()
 

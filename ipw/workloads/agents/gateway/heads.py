@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from urllib.parse import parse_qsl
+
+from ipw.secrets_out import PLAIN, is_secret_name
 
 Header = tuple[bytes, bytes]
 """Name and value, as they were sent."""
@@ -48,9 +51,10 @@ def value_of(headers: Iterable[Header], name: bytes) -> str | None:
     return found.decode("latin-1").strip() or None
 
 
-def secrets_of(headers: Iterable[Header]) -> list[str]:
-    """List what of a request's headers may be a key: whole values, and what follows a scheme such as `Bearer`."""
-    found: list[str] = []
+def secrets_of(headers: Iterable[Header], target: str) -> list[str]:
+    """List what of a request may be a key: values of headers, what follows a scheme such as `Bearer`, parameters."""
+    query = parse_qsl(target.partition("?")[2], keep_blank_values=True)
+    found = [value for name, value in query if is_secret_name(name) or name.lower() in PLAIN]
     for name, value in headers:
         if name.lower() in KEYS:
             text = value.decode("latin-1").strip()

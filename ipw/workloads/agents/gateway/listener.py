@@ -123,7 +123,7 @@ async def _handle(
         finally:
             recorder.passed(request.method, target, headers, began_ns)
     api = api_of(request.method, target)
-    watched = Watched(api, headers, _client(request)) if api else None
+    watched = Watched(api, target, headers, _client(request)) if api else None
     if spoken_to(headers) and request.transport is not None:
         request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     body = await request.read()

@@ -92,6 +92,7 @@ def measure_gateway(
         keep_out(command_secrets(parameters.command))
     by_words = tasks_by_words(Path(parameters.tasks)) if parameters.tasks else {}
     keep_out([token] if token else [])
+    shows = NOBODY if parameters.command else audience  # the terminal is the command's
     with endpoint_of(parameters) as endpoint:
         run = RunDir.create(out, _label(parameters, endpoint))
         theirs = server_processes(endpoint.url.host, endpoint.url.port) if endpoint.place.local else Found()
@@ -101,7 +102,7 @@ def measure_gateway(
             tempfile.TemporaryDirectory(prefix="ipw-") as folder,
             Meter(run, manifest, sensors, own=theirs.pids) as meter,
             ArrivalsFile(run, meter.journal) as arrivals,
-            audience.show(_label(parameters, endpoint), meter.live, estimated=meter.basis == "estimate") as shown,
+            shows.show(_label(parameters, endpoint), meter.live, estimated=meter.basis == "estimate") as shown,
         ):
             manifest["server"] |= whose(endpoint.url.host, endpoint.place, meter.channels, parameters.sensors_of)
             meter.note(server=manifest["server"])

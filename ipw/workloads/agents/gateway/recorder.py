@@ -35,8 +35,9 @@ LEFT = "the client left before the answer was whole"
 class Watched:
     """One request on its way, as the recorder sees it."""
 
-    def __init__(self, api: Api, headers: Sequence[Header], client: int | None) -> None:
+    def __init__(self, api: Api, target: str, headers: Sequence[Header], client: int | None) -> None:
         self.api, self.headers, self.client = api, headers, client
+        self.secrets = secrets_of(headers, target)
         self.task: str | None = None
         self.sent_body = Sent()
         self.in_flight = 1
@@ -123,7 +124,7 @@ class Recorder:
         record |= {"score": None, "parsed": None, "concurrency": watched.in_flight, "agent": asked.as_record()}
         if answer.timings is None:
             del record["timings"]
-        self._write("query", record, reply.arrivals(), secrets_of(watched.headers))
+        self._write("query", record, reply.arrivals(), watched.secrets)
         self.counters.done += 1
         self.counters.tokens += answer.completion_tokens or 0
         self.counters.errors += answer.status != "ok"
@@ -140,7 +141,7 @@ class Recorder:
         """Keep when a request was on its way that nothing else is known of."""
         name = f"{clean_name(method)} {shown_url(target.partition('?')[0])[:200]}"
         span = {"name": name, "phase": "passed", "start_ns": start_ns, "end_ns": now_ns(), "status": "ok"}
-        self._write("span", span, b"", secrets_of(headers))
+        self._write("span", span, b"", secrets_of(headers, target))
 
     def _write(self, kind: str, record: dict[str, Any], came: bytes, secrets: Sequence[str]) -> None:
         """Keep a record without the keys that came with its request, whatever an answer holds of them."""
