@@ -135,6 +135,13 @@ def lopsided(metric: Mapping[str, Any]) -> bool:
 
 
 def shortened(name: str, most: int) -> str:
-    """Cut a run's name to about `most` characters, but never its mark, which stands in brackets at the end."""
+    """Cut a run's name to about `most` characters in its middle: what tells runs apart stands at the end.
+
+    Its mark, which stands there in brackets, is never cut.
+    """
     head, opened, mark = name.rpartition(" (") if name.endswith(")") else (name, "", "")
-    return clean(head, max(most - len(mark) - len(opened), 8)) + opened + clean(mark)
+    head, room = clean(head), max(most - len(mark) - len(opened), 8)
+    if len(head) > room:
+        behind = min(room // 2, 14)
+        head = f"{head[: room - 1 - behind].rstrip()}…{head[-behind:].lstrip()}"
+    return head + opened + clean(mark)

@@ -105,8 +105,12 @@ def test_a_page_marks_the_run_wherever_it_names_it(summaries: list[dict[str, Any
 
 
 def test_a_mark_is_never_cut_off_behind_a_long_name() -> None:
-    assert shortened("a" * 60 + " (not valid)", 28) == "a" * 16 + "… (not valid)"
-    assert shortened("a" * 60, 28) == "a" * 28 + "…"
+    assert shortened("a" * 60 + " (not valid)", 28) == "a" * 7 + "…" + "a" * 8 + " (not valid)"
+    assert shortened("a" * 60, 28) == "a" * 13 + "…" + "a" * 14
+    long = "a-model-of-some-laboratory-14B-instruct"
+    assert len({shortened(f"{long} q4 \N{MULTIPLICATION SIGN}{n}", 28) for n in (1, 2, 16)}) == 3, (
+        "what tells apart stands at the end"
+    )
     assert shortened("short (not valid)", 28) == "short (not valid)"
 
 

@@ -59,8 +59,10 @@ def _bars(chart: Bars) -> Figure:
     width, height = figure.get_size_inches()
     font = float(_setting("font.size")) / POINTS_PER_INCH
     letters = int(NAMES * width / (0.55 * font))
-    wrapped = ["\n".join(textwrap.wrap(shortened(bar.name, LONGEST_NAME), letters)) for bar in chart.bars]
-    lines = sum(2.2 + name.count("\n") for name in wrapped)
+    wrapped = [
+        "\n".join(textwrap.wrap(shortened(bar.name, min(LONGEST_NAME, 2 * letters - 4)), letters)) for bar in chart.bars
+    ]
+    lines = len(wrapped) * (2.2 + max(name.count("\n") for name in wrapped))
     figure.set_size_inches(width, max(0.45 * height, font * (6 + lines)))
     _axis(axes, chart.x, "x", room=1 - min(NAMES, 0.55 * font * max(map(len, wrapped)) / width))
     colours = [colour_of(colour) for _, colour in chart.parts] or [colour_of(SERIES[0][0])]

@@ -60,7 +60,7 @@ def routing_part(run: RunDir, metrics: Mapping[str, Any], manifest: dict[str, An
         lambda: _titled("By domain", by_domain(found.srp), f"{key}-domains"),
         lambda: _map(example, found.cache, key),
         lambda: _findings(findings),
-        lambda: _offload(found.offload, key),
+        lambda: _offload(found.offload, key, estimated=Recorded(manifest).is_estimated),
     )
     return join(make() for make in makers)
 
@@ -202,11 +202,12 @@ and a link: ipw experts advise, with this run."""
 # --- offload --------------------------------------------------------------------------------------------------------
 
 
-def _offload(found: Sequence[Row], key: str) -> Markup | None:
+def _offload(found: Sequence[Row], key: str, *, estimated: bool) -> Markup | None:
     shown = offloaded(found)
     if shown is None:
         return None
-    heads = ["Cache", "Experts a layer", "Memory", "Hits", "Expected", "Tokens/s", "Expected", "J/token", "Expected",
+    joules = "J/token (estimated)" if estimated else "J/token"
+    heads = ["Cache", "Experts a layer", "Memory", "Hits", "Expected", "Tokens/s", "Expected", joules, "Expected",
              "Same output"]  # fmt: skip
     table = grid(heads, (_offload_cells(row) for row in found), "numbers")
     lead = """A loader kept so many experts of every layer in fast memory and fetched the others when they were \

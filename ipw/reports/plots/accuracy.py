@@ -66,6 +66,7 @@ def accuracy_energy(spots: Sequence[Spot], *, front: bool = True) -> Plot | None
     scale = scale_for("J", [s.energy_j.value for s in spots])
     percents = [100 * end for s in spots for end in s.accuracy]
     estimated = ", estimated" if any(s.estimated for s in spots) else ""
+    mark = " (estimated)" if estimated else ""
     points = [_point(s, scale.factor) for s in spots]
     curves = [
         CurveLine(s.name, [point], s.series, "spots", estimated=s.estimated)
@@ -79,7 +80,9 @@ def accuracy_energy(spots: Sequence[Spot], *, front: bool = True) -> Plot | None
         plan(f"energy per query, {scale.unit}{estimated}", _positive(points)),
         AxisPlan("accuracy, %", max(0.0, min(percents) - 4), min(100.0, max(percents) + 4)),
         curves,
-        "; ".join(f"{s.name}: {100 * s.accuracy.value:.1f} % at {s.energy_j.value:.3g} J" for s in spots[:MOST_TOLD]),
+        "; ".join(
+            f"{s.name}: {100 * s.accuracy.value:.1f} % at {s.energy_j.value:.3g} J{mark}" for s in spots[:MOST_TOLD]
+        ),
         named_beside=True,
     )
 

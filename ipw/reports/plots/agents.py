@@ -40,7 +40,8 @@ def task_split(tasks: Rows, *, estimated: bool) -> Bars | None:
     ]
     title = "Energy of the tasks" if len(known) <= MOST_TASKS else f"Energy of the {MOST_TASKS} tasks that took most"
     unit = f"energy of a task, {scale.unit}{', estimated' if estimated else ''}"
-    told = "; ".join(f"{task['task']}: {float(task['energy_j']):.3g} J" for task in most)
+    mark = " (estimated)" if estimated else ""
+    told = "; ".join(f"{task['task']}: {float(task['energy_j']):.3g} J{mark}" for task in most)
     ends = plan(unit, [sum(bar.parts) for bar in bars], zero=True)
     return Bars(title, ends, bars, told, [(name, colour) for name, _, colour in PARTS], estimated)
 

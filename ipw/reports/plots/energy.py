@@ -34,7 +34,7 @@ def phases(views: Sequence[View]) -> Bars | None:
         "Prefill and decode",
         plan(f"mean energy of a query, {scale.unit}{', estimated' if estimated else ''}", map(_whole, bars), zero=True),
         bars,
-        "; ".join(f"{v.name}: prefill {p:.3g} J, decode {d:.3g} J" for v, (p, d) in known[:20]),
+        "; ".join(f"{v.name}: prefill {p:.3g} J, decode {d:.3g} J{_mark(v)}" for v, (p, d) in known[:20]),
         (("prefill", PREFILL), ("decode", DECODE)),
         estimated,
     )
@@ -59,7 +59,7 @@ def per_answer(views: Sequence[View], name: str, what: str) -> Bars | None:
         what[:1].upper() + what[1:],
         plan(f"{what}, {scale.unit}{', estimated' if estimated else ''}", ends, zero=True),
         bars,
-        "; ".join(f"{v.name}: {value:.3g} J" for v, _, value in known[:20]),
+        "; ".join(f"{v.name}: {value:.3g} J{_mark(v)}" for v, _, value in known[:20]),
         estimated=estimated,
     )
 
@@ -82,8 +82,14 @@ def power(views: Sequence[View]) -> Plot | None:
         plan("seconds from the start of the measured window", [p.x for c in curves for p in c.points]),
         plan(f"power, {scale.unit}{estimated}", [0.0, *(scale.factor * peak for peak in peaks)], zero=True),
         curves,
-        "; ".join(f"{view.name}: {float(np.nanmean(data.mean_w)):.3g} W on average" for view, data in drawn[:20]),
+        "; ".join(
+            f"{view.name}: {float(np.nanmean(data.mean_w)):.3g} W on average{_mark(view)}" for view, data in drawn[:20]
+        ),
     )
+
+
+def _mark(view: View) -> str:
+    return " (estimated)" if view.estimated else ""
 
 
 def _whole(bar: Bar) -> float:

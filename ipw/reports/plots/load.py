@@ -109,6 +109,7 @@ def energy_load(found: Sequence[Sweep]) -> Plot | None:
     every = [level for sweep in found for level in (*sweep.levels, *(bad for bad, _ in sweep.left_out))]
     scale = scale_for("J", [level.joules for level in every])
     estimated = ", estimated" if any(sweep.estimated for sweep in found) else ""
+    unsure = " (estimated)" if estimated else ""
     curves = []
     for sweep in found:
         points = [_point(each, scale.factor) for each in sweep.levels]
@@ -125,7 +126,7 @@ def energy_load(found: Sequence[Sweep]) -> Plot | None:
         plan("output tokens per second", [0.0, *(level.rate for level in every)], zero=True),
         plan(f"energy per output token, {scale.unit}{estimated}", [0.0, *ends], zero=True),
         curves,
-        "; ".join(f"{s.name}: {e.in_flight} in flight{mark}: {e.rate:.4g} tokens/s at {e.joules:.3g} J"
+        "; ".join(f"{s.name}: {e.in_flight} in flight{mark}: {e.rate:.4g} tokens/s at {e.joules:.3g} J{unsure}"
                   for s in found for e, mark in (*((level, "") for level in s.levels), *s.left_out)),
     )  # fmt: skip
 
