@@ -40,7 +40,8 @@ def _table(view: View, by_turn: object) -> Markup:
         entries = [found[turn].get(name) or {} for turn in ordered]
         scale = scale_for(definition.unit, [number(entry.get("value")) for entry in entries])
         mark = tag("em", "estimated") if view.estimated and definition.is_energy else None
-        heads.append(tag("th", definition.label, tag("small", scale.unit), mark, scope="col", title=definition.formula))
+        unit = None if name == "queries" else tag("small", scale.unit)
+        heads.append(tag("th", definition.label, unit, mark, scope="col", title=definition.formula))
         columns.append((definition, scale, entries))
     rows = []
     for index, turn in enumerate(ordered):
