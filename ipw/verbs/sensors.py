@@ -10,10 +10,11 @@ import click
 from rich.text import Text
 
 from ipw.errors import OK
+from ipw.profilers.remote.where import PORT
 from ipw.verbs.common.options import JSON, SENSORS
 from ipw.verbs.common.terminal import output
 
-LISTEN = "127.0.0.1:9321"
+LISTEN = f"127.0.0.1:{PORT}"
 PEM = click.Path(path_type=Path, dir_okay=False, exists=True)
 
 

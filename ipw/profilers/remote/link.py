@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Self
 from ipw.clock import now_ns
 from ipw.foreign_json import parsed
 from ipw.profilers.base import SensorError
-from ipw.profilers.remote.where import Where
+from ipw.profilers.remote.where import TOKEN, Where
 from ipw.runs.readings import RECORD
 from ipw.secrets_out import without_secrets
 
@@ -23,7 +23,6 @@ BROKEN = (OSError, HTTPException, ValueError, AttributeError)
 """What http.client raises where a connection breaks."""
 MOST_BYTES = 4 << 20
 """Of an answer in JSON."""
-TOKEN = "IPW_SENSORS_TOKEN"  # noqa: S105 - the name of the variable
 REFUSED = f"the token is missing or wrong: set {TOKEN} to what it is set to there"
 
 

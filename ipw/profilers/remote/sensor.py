@@ -13,15 +13,14 @@ from typing import Any
 
 from ipw.clock import boot_id, now_ns
 from ipw.profilers.base import Channel, Reading, Sensor, SensorError
-from ipw.profilers.remote.link import TOKEN, Link, Trip
+from ipw.profilers.remote.link import Link, Trip
 from ipw.profilers.remote.service import NO_CHANNEL
-from ipw.profilers.remote.where import Where, where_of
+from ipw.profilers.remote.where import PORT, TOKEN, Where, where_of
 from ipw.profilers.sampler.relay import STATUSES, Told
 from ipw.profilers.sources import missing
 from ipw.runs.readings import RECORD, STATUS_CODES
 from ipw.shapes import misfit, shape_of
 
-PORT = 9321
 EXCHANGE_S, FIRST_S, FEWEST_TRIPS, MOST_TRIPS = 0.25, 0.4, 8, 32
 """So often clocks are compared; and how long at first, with how many exchanges."""
 LATELY = 40

@@ -8,6 +8,8 @@ from urllib.parse import quote, urlsplit
 
 from ipw.errors import UsageError
 
+PORT, TOKEN = 9321, "IPW_SENSORS_TOKEN"
+"""Where sensors are served, unless it is said otherwise, and the variable that holds the token of both sides."""
 SAFE = "/:@!$&'()*+,;=-._~%?"
 
 

@@ -12,14 +12,19 @@ from typing import Any
 
 import pytest
 from doubles.far import wire
+from hypothesis import given
+from hypothesis import strategies as st
 
-from ipw.clock import boot_id
+from ipw.clock import boot_id, now_ns
 from ipw.errors import UsageError
-from ipw.profilers.base import Sensor
+from ipw.profilers.base import FIELDS, Channel, Sensor, SensorError
 from ipw.profilers.discovery import choose_basis, close, find
 from ipw.profilers.losses import losses
-from ipw.profilers.remote.sensor import RemoteSensor
+from ipw.profilers.remote.ring import Ring
+from ipw.profilers.remote.sensor import RemoteSensor, told_channels
+from ipw.profilers.sampler.process import SamplerLoop
 from ipw.profilers.sampler.relay import Told
+from ipw.runs.readings import RECORD
 
 TOKEN = "0123456789abcdef-for-a-test"
 
@@ -266,3 +271,46 @@ def test_its_joules_and_ours_join_in_one_basis_that_says_so(
     assert "127.0.0.1/nvml/gpu0" in basis.channels
     assert "rapl/package-0" in basis.channels
     assert os.environ.get("IPW_SENSORS_TOKEN") is None
+
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),
+    lambda each: (
+        st.lists(each, max_size=4) | st.dictionaries(st.sampled_from([*FIELDS, "index", "x"]), each, max_size=6)
+    ),
+    max_leaves=12,
+)
+
+
+@given(JSON_VALUES)
+def test_whatever_a_machine_says_of_its_channels_is_taken_or_refused(said: Any) -> None:
+    try:
+        entries = told_channels({"channels": said})
+    except SensorError:
+        return
+    assert all(Channel(**{k: v for k, v in each.items() if k in FIELDS}).name for each in entries)
+
+
+def test_records_that_cannot_be_are_left_out_and_a_value_that_is_none_is_a_failure(machine: Any) -> None:
+    now = time.monotonic_ns()
+    for t_ns, value, index, code in (
+        (-5, 1.0, 0, 0),
+        (2**62 + 1, 1.0, 0, 0),
+        (now, 1.0, 999, 0),
+        (now, math.inf, 0, 0),
+        (now, 1.0, 0, 77),
+    ):
+        machine.ring.add(t_ns, value, index, code, 0)
+    machine.ring.add(now, 50.0, 1, 0, 0)
+    machine.read()
+    with machine.up() as url:
+        sensors, sink = find(url), Ring(64)
+        try:
+            loop = SamplerLoop(sensors, sink, now_ns())
+            loop.settle(first=True)
+            stats = loop.stats()
+        finally:
+            close(sensors)
+    kept = [record for record in RECORD.iter_unpack(sink.since(0, 0)[1]) if record[2] == 1]
+    assert [(value, status) for _, value, _, status, _ in kept if not status] == [(1.0, 0)]
+    assert {failure["status"] for failure in stats["failures"]} == {"lost"}
