@@ -12,6 +12,7 @@ from typing import NamedTuple
 from ipw.api.session import Meter, running
 from ipw.clock import now_ns
 from ipw.metering import accelerator
+from ipw.metrics.metric import BELOW_RESOLUTION
 from ipw.runs.readings import is_estimate
 
 NEWS_SHARE = 1 / 400
@@ -54,6 +55,7 @@ class TrainingMeter:
         self._last: dict[str, float] = {}
         self._silent_until_ns = 0
         self.meter.joules.between(self._edge_ns, self._edge_ns)  # so that the first news does not pay for imports
+        self._total = [str(channel["name"]) for channel in self.meter.inner.channels if channel.get("in_total")]
         estimated = is_estimate(self.meter.inner.method)
         self._prefix = "estimated_" if estimated else ""
 
@@ -134,13 +136,15 @@ class TrainingMeter:
         joules, seconds, steps, chunks = 0.0, 0.0, 0, joined(ripe)
         for chunk in chunks:
             energy = self.meter.joules.between(chunk.start_ns, chunk.end_ns)
-            if energy is not None and energy.value is not None:
-                joules, seconds = joules + energy.value, seconds + (chunk.end_ns - chunk.start_ns) / 1e9
-                steps += chunk.steps
-            elif energy is not None and chunk is chunks[-1] and not last:
-                later = [chunk, *later]  # below the sensors' resolution: together with the next steps it may be seen
-            else:
+            unresolved = energy is not None and energy.reason == BELOW_RESOLUTION
+            if energy is None or (energy.value is None and not unresolved):
                 self._incomplete = True
+            elif unresolved and chunk is chunks[-1] and not last:
+                later = [chunk, *later]  # together with the next steps it may be seen
+            else:  # of a short stretch that is told no more, the likeliest joules: in the sum of all they are right
+                joules += sum(energy.channels.get(name, 0.0) for name in self._total)
+                seconds += (chunk.end_ns - chunk.start_ns) / 1e9
+                steps += chunk.steps
         self._untold = later
         self._told_j += joules
         self._told_steps += steps
