@@ -142,6 +142,36 @@ def test_a_narrow_window_never_scrolls_sideways_as_a_whole(page: Page) -> None:
     assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
 
 
+OUTSIDE = """width => [...document.querySelectorAll("svg[role=img], table")]
+  .filter(e => e.getClientRects().length && e.getBoundingClientRect().right > width + 1).length"""
+
+
+def test_on_a_phone_no_chart_and_no_table_is_cut_and_ipw_stands_beside_ipj(page: Page) -> None:
+    page.set_viewport_size({"width": 390, "height": 800})
+    assert page.evaluate(OUTSIDE, 390) == 0
+    assert page.locator("svg.zoomable:visible").count() == 3, "one a run, and its tools once"
+    assert page.get_by_role("button", name="Whole run").count() == 3
+    cells = page.locator("table.sortable tbody tr").first.locator("td")
+    told = cells.evaluate_all("cells => cells.map(c => getComputedStyle(c, '::before').content)")
+    assert [text.split(" ")[0].strip('"') for text in told[:3]] == ["Accuracy", "IPW", "IPJ"]
+    page.set_viewport_size({"width": 1100, "height": 900})
+    assert page.locator("svg.zoomable:visible").count() == 3
+
+
+def test_on_paper_no_column_is_cut(page: Page) -> None:
+    page.set_viewport_size({"width": 703, "height": 1000})  # A4 within its margins
+    page.emulate_media(media="print")
+    assert page.evaluate(OUTSIDE, 703) == 0
+    assert page.locator("table.sortable thead").first.is_visible()
+
+
+def test_contents_lead_to_their_sections(page: Page) -> None:
+    links = page.locator("nav.contents a")
+    assert links.count() >= 8
+    for link in links.all():
+        assert page.locator(str(link.get_attribute("href"))).count() == 1
+
+
 def test_hostile_content_shows_as_text_and_nothing_of_it_runs(browser: Browser, tmp_path: Path) -> None:
     hostile = "</td></table></script><script>document.title='owned'</script><img src=x onerror=alert(1)>\u202e\x1b[2J"
     n = 12
