@@ -48,7 +48,7 @@ CLIENT = (
 )
 TESTS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("energy", "runs", "gate"), DECIDES),
-    "profilers": ("tests/profilers/test_*.py",),
+    "profilers": ("tests/profilers/**/test_*.py",),
     "client": tuple(f"tests/workloads/lm/test_{name}.py" for name in CLIENT),
 }
 """Which are asked."""

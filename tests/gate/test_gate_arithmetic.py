@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ipw.gate import trend
-from ipw.gate.document import MOST_LOG, gate_document
+from ipw.gate.document import gate_document
 from ipw.gate.family import Decision
 from ipw.gate.noise import Noise, noise, smallest_effect
 from ipw.gate.pairs import CALIBRATION_DF
@@ -105,7 +105,7 @@ def test_a_metric_without_a_verdict_says_of_its_change_that_it_is_not_known() ->
 
 
 def test_a_change_is_told_as_a_fraction_of_accuracy_in_points_and_a_boundless_one_not_at_all() -> None:
-    verdict = Verdict("inconclusive", 0.1, -0.2, MOST_LOG + 1, 7, "far apart", 0.3, 0.7, 4, 3)
+    verdict = Verdict("inconclusive", 0.1, -0.2, 20.5, 7, "far apart", 0.3, 0.7, 4, 3)
     rule = Rule("energy_j", 0.03, "higher")
     (entry,) = gate_document([], [rule], [], decided("energy_j", verdict), case="c", facts={})["metrics"]
     assert entry["change"] == pytest.approx(math.exp(0.1) - 1)

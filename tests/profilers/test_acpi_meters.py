@@ -18,7 +18,7 @@ GRACE = {"Module": 300, "Grace": 120, "CPU": 80, "SysIO": 30}
 def open_meters(root: Path, monkeypatch: pytest.MonkeyPatch, meters: list[tuple[str | None, object]]) -> Sensor:
     for number, (label, watts) in enumerate(meters):
         device = root / f"hwmon{number}/device"
-        device.mkdir(parents=True)
+        device.mkdir(parents=True, exist_ok=True)
         (device.parent / "name").write_text("power_meter\n")
         (device / "power1_average").write_text(f"{watts * 1_000_000 if isinstance(watts, int) else watts}\n")
         if label is not None:
@@ -29,6 +29,19 @@ def open_meters(root: Path, monkeypatch: pytest.MonkeyPatch, meters: list[tuple[
 
 def socket(number: int) -> list[tuple[str | None, object]]:
     return [(f"{kind} Power Socket {number}", watts) for kind, watts in GRACE.items()]
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "period_s"), [("1", 0.001), ("50", 0.05), ("0", None), ("-5", None), ("", None)]
+)
+def test_a_meter_is_renewed_as_often_as_it_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, milliseconds: str, period_s: float | None
+) -> None:
+    device = tmp_path / "hwmon0/device"
+    device.mkdir(parents=True)
+    (device / "power1_average_interval").write_text(f"{milliseconds}\n")
+    with opened(open_meters(tmp_path, monkeypatch, [("Module Power Socket 0", 300)])) as sensor:
+        assert named(sensor, "hwmon/module-power-socket-0").update_period_s == period_s
 
 
 def test_two_sockets_are_their_two_modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -165,6 +165,13 @@ def curve_of(channel: Channel, readings: list[Reading]) -> Curve:
     )  # fmt: skip
 
 
+@pytest.mark.parametrize(("text", "range_j"), [("1", 1e-6), ("0", None), ("-7", None), ("none", None)])
+def test_a_range_is_any_number_of_microjoules_above_nothing(tree: Powercap, text: str, range_j: float | None) -> None:
+    (tree.root / "intel-rapl:0/max_energy_range_uj").write_text(f"{text}\n")
+    with opened(open_rapl()) as sensor:
+        assert named(sensor, "rapl/package-0").range_j == range_j
+
+
 def test_an_unreadable_range_leaves_the_wrap_as_a_gap_and_never_as_negative_energy(tree: Powercap) -> None:
     (tree.root / "intel-rapl:0/max_energy_range_uj").unlink()
     readings = []

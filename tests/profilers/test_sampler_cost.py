@@ -196,6 +196,40 @@ def test_waking_later_than_a_millisecond_is_counted(sample: Sample) -> None:
     assert found.late == pytest.approx(found.wakeups * 60, abs=2)
 
 
+class Flushes:
+    """Where records go, and when they are handed on."""
+
+    def __init__(self, world: World) -> None:
+        self._world, self.records = world, 0
+        self.at_ns: list[int] = []
+        self.oldest_ns = 0
+        self._since_ns: int | None = None
+
+    def add(self, _t_ns: int, _value: float, _index: int, _code: int, _uncertainty_ns: int) -> None:
+        self.records += 1
+        self._since_ns = self._world.now_ns if self._since_ns is None else self._since_ns
+
+    def flush(self) -> None:
+        self.at_ns.append(self._world.now_ns)
+        if self._since_ns is not None:
+            self.oldest_ns = max(self.oldest_ns, self._world.now_ns - self._since_ns)
+        self._since_ns = None
+
+
+def test_readings_are_handed_on_half_a_second_later_at_the_most_and_no_more_often_than_they_must(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World()
+    monkeypatch.setattr(process, "now_ns", world.clock)
+    monkeypatch.setattr(lane, "clock_ns", world.clock)
+    monkeypatch.setattr(process, "time", SimpleNamespace(sleep=world.sleep, process_time=time.process_time))
+    sink = Flushes(world)
+    loop = SamplerLoop([Sources([world.counter(0, 100), world.polled("a", 0.25)])], sink, world.clock())
+    loop.run(lambda: world.now_ns > START_NS + MINUTE_NS)
+    assert sink.oldest_ns < 0.5 * SECOND
+    assert len(sink.at_ns) == pytest.approx(60 / 0.45, rel=0.1)
+
+
 WORLDS: dict[str, Callable[[World], Sequence[Source]]] = {
     "eight in phase": lambda world: [*(world.counter(k, 100) for k in range(8)), *gauges(world, 8)],
     "eight phases": lambda world: [world.counter(k, 100, phase_ms=12.5 * k) for k in range(8)],
