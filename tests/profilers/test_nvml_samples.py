@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from doubles.nvml import SAMPLES, FakeNvml
 from doubles.reading import named, opened
 
+from ipw.clock import now_ns
 from ipw.energy.curve import energy_at
 from ipw.profilers.base import Reading, Sensor
 from ipw.profilers.discovery import choose_basis, find
@@ -79,6 +81,31 @@ def test_each_sample_comes_once_at_its_time(gpu: FakeNvml) -> None:
         after = [r.value for r in new if r.t_ns > rise_ns + 30e6]
         assert len(after) > 30
         assert after == pytest.approx([500.0] * len(after), abs=0.01)  # whole milliwatts
+
+
+def test_the_driver_is_asked_for_samples_every_25_ms_at_most_and_only_when_all_were_given(
+    gpu: FakeNvml, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import pynvml
+
+    asked_ns: list[int] = []
+    real = pynvml.nvmlDeviceGetSamples
+
+    def counting(*arguments: object) -> object:
+        asked_ns.append(now_ns())
+        return real(*arguments)
+
+    with opened(open_nvml()) as sensor:
+        index = next(i for i, channel in enumerate(sensor.channels) if channel.name == "nvml/gpu0/samples")
+        monkeypatch.setattr(pynvml, "nvmlDeviceGetSamples", counting)
+        assert len([sensor.read(index) for _ in range(20)]) == 20  # what opening found is given first
+        assert asked_ns == []
+        read_all(sensor, "nvml/gpu0/samples")
+        end_ns = now_ns() + 10_000_000_000
+        while len(asked_ns) < 4 and now_ns() < end_ns:
+            sensor.read(index)
+    assert len(asked_ns) == 4
+    assert min(after - before for before, after in pairwise(asked_ns)) >= 25_000_000
 
 
 def test_samples_around_a_step_of_the_wall_clock_are_left_out(gpu: FakeNvml, monkeypatch: pytest.MonkeyPatch) -> None:
