@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from doubles.nvml import GPU_IS_LOST, NO_PERMISSION, NOT_SUPPORTED, UTILISATION, FakeNvml
+
+from ipw.profilers.discovery import close, find
+from ipw.profilers.nvidia import gpu_load
 
 LOOK = """
 import json, os, sys
@@ -90,3 +95,25 @@ def test_without_an_nvidia_gpu_there_are_none(tmp_path: Path) -> None:
     fake = FakeNvml.create(tmp_path / "nvml")
     fake.fail_init(9)
     assert looked(fake, os.getpid()) == {}
+
+
+@pytest.mark.parametrize(
+    ("look_s", "polls_s"),
+    [
+        (0.0002, [5, 5, 5, 5]),  # all at one waking
+        (0.00051, [5.1, 5.1, 5.35, 5.35]),
+        (0.002, [20, 20, 20.25, 20.25]),
+        (0.02, [60, 60, 60.25, 60.25]),
+    ],
+)
+def test_looks_are_taken_together_where_they_are_quick_and_else_apart_and_as_seldom_as_they_are_dear(
+    gpus: Callable[[int], FakeNvml], monkeypatch: pytest.MonkeyPatch, look_s: float, polls_s: list[float]
+) -> None:
+    gpus(2)
+    taken = itertools.count()
+    monkeypatch.setattr(gpu_load, "process_time", lambda: next(taken) * look_s)
+    sensors = find("nvml")
+    gauges = gpu_load.open_gpu_load(sensors, [os.getpid()])
+    assert gauges is not None
+    assert [channel.poll_s for channel in gauges.channels] == pytest.approx(polls_s)
+    close([gauges, *sensors])

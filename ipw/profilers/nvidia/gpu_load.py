@@ -22,10 +22,10 @@ from ipw.profilers.host_load import PROC, SHARED_NS, tree
 from ipw.profilers.nvidia.calls import asked, function, shut_down, told
 from ipw.profilers.sources import Source, Sources
 
-POLL_S, LONGEST_POLL_S, APART_S = 5.0, 60.0, 0.25
+POLL_S, LONGEST_POLL_S, APART_S, AT_ONCE_S = 5.0, 60.0, 0.25, 1e-3
 COST = 2e-4
 """A look takes 1.8 to 2.3 ms of a CPU on an H200. So much of a core all looks together may cost, or they are taken more
-seldom; several GPUs are looked at so far apart."""
+seldom; several GPUs are looked at so far apart, unless all looks take no longer than `AT_ONCE_S`."""
 MEASURED = re.compile(r"nvml/gpu(\d+)(/power)?")
 ROOM, MOST = 100, 4096
 """Processes of which a driver tells at once, and so many at most."""
@@ -73,12 +73,13 @@ def _measured(sensors: Sequence[Sensor]) -> Iterator[Channel]:
 def _sources(nv: Any, number: int, own: _Own, place: int, count: int) -> Iterator[Source]:
     """Make the gauges of a GPU, one of `count`, if it tells; the first look sets since when the next one tells.
 
-    Each GPU is looked at by itself, in its own rhythm: a look takes milliseconds.
+    Where looks take long, each GPU is looked at by itself, in its own rhythm; else all in one: waking costs more.
     """
     before_s, look = process_time(), Look(nv, number, own)
     if isinstance(look.take(), SensorError):
         return
-    affordable_s = count * (process_time() - before_s) / COST
+    all_s = count * (process_time() - before_s)
+    poll_s = min(max(POLL_S, all_s / COST), LONGEST_POLL_S) + (APART_S * place if all_s > AT_ONCE_S else 0.0)
     for whose, note in enumerate(("other processes", "this run")):
         channel = Channel(
             name=f"load/gpu{number}/{'own' if whose else 'others'}",
@@ -86,7 +87,7 @@ def _sources(nv: Any, number: int, own: _Own, place: int, count: int) -> Iterato
             scope="gpu",
             method="counter",
             unit="%",
-            poll_s=min(max(POLL_S, affordable_s), LONGEST_POLL_S) + APART_S * place,
+            poll_s=poll_s,
             note=f"share of the time since the reading before in which kernels of {note} ran",
         )
         yield channel, partial(look.read, whose)
