@@ -137,10 +137,10 @@ places_of = functools.cache(places)
 
 
 def asked(mutant: Mutant, tests: Tests, copy: Path) -> list[str]:
-    """The tests that run the mutant's line, the quickest first.
+    """The tests that run the mutant's line, the quickest first, and then those that enter its function.
 
-    Of a module or a default: those of every file of tests that concerns it; and those of its function where no test ran
-    the line, since that may have changed since they were learnt.
+    The latter since lines may have moved within it after they were learnt. Of a module or a default: those of every
+    file of tests that concerns it.
     """
     where = _placed(copy / mutant.file, mutant.lines)
 
@@ -156,10 +156,9 @@ def asked(mutant: Mutant, tests: Tests, copy: Path) -> list[str]:
         files = {name.partition("::")[0] for name, test in known if mutant.file in test["lines"]}
         mine, left = [each for each in known if each[0].partition("::")[0] in files], IMPORT_BUDGET_S
     else:
-        mine, left = [each for each in known if runs(each[1])], BUDGET_S
-        mine = mine or [each for each in known if enters(each[1])]
+        mine, left = [each for each in known if enters(each[1])], BUDGET_S
     chosen = []
-    for name, test in sorted(mine, key=lambda each: float(each[1]["s"])):
+    for name, test in sorted(mine, key=lambda each: (not runs(each[1]), float(each[1]["s"]))):
         if left > 0:
             chosen.append(name)
             left -= test["s"]

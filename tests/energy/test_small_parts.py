@@ -35,6 +35,13 @@ def test_a_long_run_is_cut_into_pieces_of_as_many_events_each() -> None:
     assert pieces._cuts(curve, spans(), (5, 5), 100).tolist() == []
 
 
+def test_nothing_is_cut_at_the_first_knot_or_the_last() -> None:
+    t = np.arange(101)
+    curve = Curve(t, np.linspace(0, 100, 101), np.zeros(101))
+    assert pieces._cuts(curve, spans(*[99] * 500), (0, 100), 400).tolist() == []
+    assert pieces._cuts(curve, spans(*[-1] * 500), (0, 100), 400).tolist() != [0]
+
+
 def test_a_span_is_two_events_so_that_busy_times_make_short_pieces() -> None:
     t = np.arange(1001)
     curve = Curve(t, np.linspace(0, 1000, 1001), np.zeros(1001))

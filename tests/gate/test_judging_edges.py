@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
+from ipw.gate.accuracy import judge_accuracy
 from ipw.gate.comparable import ArmName, Observed
 from ipw.gate.document import gate_document
 from ipw.gate.family import Decision
@@ -89,6 +91,8 @@ def test_accuracy_is_judged_with_its_margin_in_points() -> None:
     verdicts = {m: judge_rules(observed, [Rule("accuracy", m, "lower")], {}, 0.05)["accuracy"] for m in (0.02, 0.2)}
     assert {margin: verdict.verdict for margin, verdict in verdicts.items()} == {0.02: "regressed", 0.2: "ok"}
     assert verdicts[0.02].n == 100
+    scores = np.array([*right.values()]), np.array([*wrong.values()])
+    assert verdicts[0.02] == judge_accuracy(*scores, margin_points=2, alpha=0.05)
 
 
 # --- the document ----------------------------------------------------------------------------------------------------
