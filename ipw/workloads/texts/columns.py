@@ -10,7 +10,7 @@ from typing import NamedTuple
 from ipw.errors import UsageError, near
 from ipw.workloads.texts.files import Row
 
-NAMES = ("prompt", "answer", "choices", "id", "subject")
+NAMES = ("prompt", "answer", "choices", "id", "subject", "messages", "turns", "answers")
 OTHER_NAMES = {
     "prompt": {
         "prompt", "question", "input", "inputs", "query", "instruction", "problem", "messages", "conversations", "text",
@@ -53,6 +53,7 @@ def columns_of(text: str) -> dict[str, str]:
 def renamed(rows: Iterable[Row], columns: Mapping[str, str], source: object) -> Iterator[Row]:
     """Give the columns that are meant our names; others of these names are left out. Raises UsageError."""
     left_out = {*columns, *(["question"] if "prompt" in columns else [])}
+    left_out |= {"prompt", "question"} - {*columns} if {"messages", "turns"} & {*columns} else set()
     for where, row in rows:
         for theirs in columns.values():
             if theirs not in row:

@@ -95,6 +95,22 @@ def test_a_limit_and_a_shard_take_whole_conversations(tmp_path: Path) -> None:
     assert [len(each) for each in together(load(path).questions)] == [2, 2, 2, 2]
 
 
+def test_conversations_may_stand_in_a_column_of_another_name(tmp_path: Path) -> None:
+    path = rows(tmp_path, {"dialog": [user("a"), said("A"), user("b")], "prompt": "a summary", "answer": "B"})
+    questions = load(path, columns="messages=dialog").questions
+    assert [(q.prompt, q.answer) for q in questions] == [("user: a", "A"), ("user: a\n\nuser: b", "B")]
+    assert [q.prompt for q in load(path).questions] == ["a summary"]
+
+
+def test_conversations_of_a_parquet_file_are_read(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.table({"id": ["t"], "messages": [SUMS["messages"]], "answer": ["6"]}), tmp_path / "talk.parquet")
+    questions = load(str(tmp_path / "talk.parquet")).questions
+    assert [(q.id, q.answer) for q in questions] == [("t/1", "2"), ("t/2", "4"), ("t/3", "6")]
+
+
 def test_a_scorer_needs_answers(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no answers to score by 'exact'"):
         plan(Parameters(dataset=rows(tmp_path, {"turns": ["a", "b"]}), scorer="exact"))
