@@ -39,13 +39,13 @@ MANIFEST_ENTRIES = {
     "process": "who measures: process, when it was started, boot",
     "workload": "`kind` (`lm`, `routing`, `train`, `diffusion`, `agent`, `command`) and its `parameters`",
     "model": "name, digest, engine and what else is known of it",
-    "server": "where it is, whether it is on this machine, how it ended",
+    "server": "where it is, whether on this machine or on one whose sensors are read (`machine`), how it ended",
     "dataset": "name, digest, number of questions, digests of them and of their ids, scorer",
     "turns": "whether questions are turns of conversations",
     "tools": "of agents: names of the tools that were offered, and a digest of what they are",
     "fixed_lengths": "how prompts of fixed lengths were fitted to the model's tokens",
     "sensors_asked": "what `--sensors` said",
-    "sensors": "every channel, with its `index` in the readings where it was read",
+    "sensors": "every channel, with its `index` in the readings where it was read; of another machine with its `host`",
     "left_out": "devices, calls and readings that a sensor could not offer",
     "basis": "which channels make up the joules",
     "basis_reason": "why there are none",
@@ -96,7 +96,8 @@ SUMMARY_ENTRIES = {
 }
 
 READING_FIELDS = {
-    "t_ns": "when the value was true",
+    "t_ns": "when the value was true; of a channel that names a `clock`, less what that channel tells then: how far "
+    "the other machine's clock is ahead of where it was at first, in seconds",
     "value": "in the channel's unit: joules, watts, degrees, …",
     "channel": "`index` of the channel in the manifest; in `power.parquet` its name",
     "status": "0 ok, 1 permission, 2 unsupported, 3 absent, 4 lost",
