@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from doubles.nvml import GPU_IS_LOST, NO_PERMISSION, NOT_SUPPORTED, UTILISATION, FakeNvml
 
+from ipw.profilers.base import SensorError
 from ipw.profilers.discovery import close, find
 from ipw.profilers.nvidia import gpu_load
 
@@ -117,3 +118,40 @@ def test_looks_are_taken_together_where_they_are_quick_and_else_apart_and_as_sel
     assert gauges is not None
     assert [channel.poll_s for channel in gauges.channels] == pytest.approx(polls_s)
     close([gauges, *sensors])
+
+
+def told_here(fake: FakeNvml, gpus_used: dict[int, int]) -> list[float | str]:
+    """What a look says of others and of this process, where these processes have such parts of the time."""
+    for place in range(len(fake.gpu(0).pids)):
+        fake.gpu(0).pids[place] = fake.gpu(0).sm[place] = 0
+    for place, (pid, percent) in enumerate(gpus_used.items()):
+        fake.gpu(0).pids[place], fake.gpu(0).sm[place] = pid, percent
+    sensors = find("nvml")
+    gauges = gpu_load.open_gpu_load(sensors, [os.getpid()])
+    if gauges is None:
+        close(sensors)
+        return []
+    found: list[float | str] = []
+    for number in (0, 1):
+        try:
+            reading = gauges.read(number)
+            assert reading is not None
+            found.append(reading.value)
+        except SensorError as error:
+            found.append(error.reason)
+    close([gauges, *sensors])
+    return found
+
+
+def test_a_look_adds_up_by_whose_it_is_and_no_more_than_the_whole(
+    gpus: Callable[[int], FakeNvml], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IPW_PROC", "/proc")
+    fake, own, other = gpus(1), os.getpid(), os.getppid()
+    assert told_here(fake, {own: 30, other: 20}) == [20, 30]
+    assert told_here(fake, {other: 1}) == [1, 0]
+    assert told_here(fake, {own: 100}) == [0, 100]
+    assert told_here(fake, {other: 70, 1: 80, own: 5}) == [100, 5]
+    assert told_here(fake, {}) == [0, 0]
+    unknown = (1 << 22) + 7  # above any number that a system gives
+    assert told_here(fake, {own: 30, unknown: 20}) == []  # whose it is cannot be told, and so there is no gauge

@@ -98,7 +98,7 @@ class SamplerLoop:
         due_ns = now_ns()
         flush_ns = due_ns + FLUSH_NS
         while not until():
-            now = self._sleep(due_ns)
+            now = self._sleep(min(due_ns, self._polled_due_ns))  # the condition may have asked for a poll
             due_ns = self.read(now)
             if now >= flush_ns:
                 self._file.flush()
