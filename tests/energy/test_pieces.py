@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from energy.simulator import Sampler, closed_loop
+from energy.simulator import Sampler, closed_loop, disturbed
 
 from ipw.energy import pieces
 from ipw.energy.attribution import attribute
@@ -81,6 +81,21 @@ def test_a_piece_has_every_span_that_touches_it_or_its_margins_and_knows_which_t
         np.testing.assert_array_equal(piece.inside[clear], inner[clear])
         of_inside = set(spans.owner[piece.span[piece.inside]].tolist())
         assert piece.owner[piece.owner_inside].tolist() == sorted(of_inside)
+
+
+def test_idle_power_is_the_mean_over_time_of_what_it_is_in_the_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(6)
+    world = disturbed(closed_loop(rng, 60), rng, drift=0.6)
+    curve = Sampler().curve(world, rng)
+    window = int(curve.t_ns[0]), int(curve.t_ns[-1])  # with the time of rest, whose pieces are long
+    whole = attribute(curve, world.spans, window_ns=window, idle_ns=world.idle_ns)
+    monkeypatch.setattr(pieces, "EVENTS", 40)
+    parts = attribute(curve, world.spans, window_ns=window, idle_ns=world.idle_ns)
+    assert whole.idle_power_w is not None
+    assert parts.idle_power_w is not None
+    assert parts.idle_power_w[0] == pytest.approx(whole.idle_power_w[0], rel=2e-3)
+    lengths = np.diff([piece.window_ns for piece in pieces.pieces(curve, world.spans, window)])
+    assert lengths.max() > 3 * lengths.min()
 
 
 def test_a_window_that_begins_or_ends_at_a_cut_has_no_piece_of_no_length(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -95,6 +95,7 @@ CASES: dict[str, Callable[[Rng], Case]] = {
     "one at a time, a broken counter": plain(messy, broken),
     "one at a time, two devices": plain(messy, two_devices),
     "one at a time, shaped": plain(messy, shaped_by_power),
+    "one at a time, a coarse counter": plain(messy, lambda rng, world: ticking(rng, world, resolution_j=4.0)),
     "one at a time, drifting for long": plain(
         lambda rng: disturbed(one_at_a_time(rng, 50), rng, drift=0.3),
         lambda rng, world: ticking(rng, world, period_s=0.01, jitter_s=5e-5, bracket_s=5e-4),
