@@ -155,3 +155,62 @@ def test_a_look_adds_up_by_whose_it_is_and_no_more_than_the_whole(
     assert told_here(fake, {}) == [0, 0]
     unknown = (1 << 22) + 7  # above any number that a system gives
     assert told_here(fake, {own: 30, unknown: 20}) == []  # whose it is cannot be told, and so there is no gauge
+
+
+class Driver:
+    """NVIDIA's binding over a driver that tells of so many processes, each with 1 % of the time."""
+
+    class NVMLError(Exception):
+        """The binding's own."""
+
+    def __init__(self, processes: int, code: int = 0) -> None:
+        self.rooms: list[int] = []
+        self._processes, self._code = processes, code
+
+    def nvmlDeviceGetHandleByIndex(self, number: int) -> int:  # noqa: N802 - as the library has it
+        return number
+
+    def _nvmlGetFunctionPointer(self, _name: str) -> Callable[..., int]:  # noqa: N802 - as above
+        return self._tell
+
+    def _tell(self, _handle: int, buffer: Any, count: Any, _since_us: Any) -> int:
+        room = count._obj.value
+        self.rooms.append(room)
+        count._obj.value = self._processes
+        if room < self._processes:
+            return gpu_load.TOO_SMALL
+        for place in range(self._processes):
+            gpu_load.SAMPLE.pack_into(buffer, place * gpu_load.SAMPLE.size, 1000 + place, 5, 1, 0, 0, 0)
+        return self._code
+
+
+class Everybody:
+    """All processes are of this run."""
+
+    def all(self) -> set[int]:
+        return set(range(1 << 16))
+
+    def sees(self, pid: int) -> bool:
+        return pid > 0
+
+
+@pytest.mark.parametrize(("processes", "rooms"), [(100, [100]), (101, [100, 200]), (250, [100, 250])])
+def test_a_driver_that_tells_of_more_processes_is_given_room_for_them(processes: int, rooms: list[int]) -> None:
+    driver = Driver(processes)
+    look = gpu_load.Look(driver, 0, Everybody())  # type: ignore[arg-type]
+    assert look.take() == (0, min(processes, 100))
+    assert driver.rooms == rooms
+
+
+def test_a_driver_that_never_has_room_enough_is_asked_no_longer_and_one_that_found_nobody_tells_nothing() -> None:
+    greedy = Driver(1 << 20)
+    assert isinstance(gpu_load.Look(greedy, 0, Everybody()).take(), SensorError)  # type: ignore[arg-type]
+    assert greedy.rooms == [100, 4096]
+    nobody = Driver(7, gpu_load.NOT_FOUND)  # what the list holds then means nothing
+    assert gpu_load.Look(nobody, 0, Everybody()).take() == (0, 0)  # type: ignore[arg-type]
+
+
+def test_what_was_told_before_is_not_told_again() -> None:
+    look = gpu_load.Look(Driver(3), 0, Everybody())  # type: ignore[arg-type]
+    assert look.take() == (0, 3)
+    assert look.take() == (0, 0)
