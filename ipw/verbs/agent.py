@@ -57,6 +57,8 @@ def like_lm(command: Command) -> Command:
     for name in LIKE_LM:
         option = copy(known[name])
         option.default = DEFAULTS[name]
+        if name == "model":
+            option.help = "A served model's name, a GGUF file, a model's folder; default: the bundled 'agent'."
         mine.append(option)
     command.__click_params__ = [*getattr(command, "__click_params__", []), *reversed(mine)]  # type: ignore[attr-defined]
     return command
