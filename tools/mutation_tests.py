@@ -136,11 +136,18 @@ def _placed(path: Path, lines: Iterable[int]) -> dict[str, list[int]]:
 places_of = functools.cache(places)
 
 
+@functools.cache
+def text_of(path: Path) -> str:
+    """Read a file of tests."""
+    return path.read_text(encoding="utf-8") if path.is_file() else ""
+
+
 def asked(mutant: Mutant, tests: Tests, copy: Path) -> list[str]:
     """The tests that run the mutant's line, the quickest first, and then those that enter its function.
 
     The latter since lines may have moved within it after they were learnt. Of a module or a default: those of every
-    file of tests that concerns it.
+    file of tests that concerns it. Where none enters the function, a child may: then those of the files of tests that
+    name its package.
     """
     where = _placed(copy / mutant.file, mutant.lines)
 
@@ -157,6 +164,8 @@ def asked(mutant: Mutant, tests: Tests, copy: Path) -> list[str]:
         mine, left = [each for each in known if each[0].partition("::")[0] in files], IMPORT_BUDGET_S
     else:
         mine, left = [each for each in known if enters(each[1])], BUDGET_S
+        package = ".".join(Path(mutant.file).parent.parts)
+        mine = mine or [each for each in known if package in text_of(copy / each[0].partition("::")[0])]
     chosen = []
     for name, test in sorted(mine, key=lambda each: (not runs(each[1]), float(each[1]["s"]))):
         if left > 0:
