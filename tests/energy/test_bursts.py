@@ -109,3 +109,13 @@ def test_a_long_run_is_looked_at_in_a_few_stretches_from_end_to_end(monkeypatch:
     ]
     assert [part.unit[0] for part in parts] == [0, 0, 0, 0]
     assert all(part.tokens.size == part.unit.size == 10 for part in parts)
+
+
+def test_a_burst_is_parted_between_two_results_of_one_unit_and_not_of_two() -> None:
+    steps = [(20.0 * k + 0.1 * unit, unit) for k in range(12) for unit in (0, 1)]
+    alike = [*steps, (300.0, 0), (303.0, 1)]  # two units a while apart, but not for the pause
+    twice = [*steps, (300.0, 0), (300.2, 1), (303.0, 0), (303.1, 1)]
+    near = [*steps, (300.0, 0), (300.2, 1), (301.2, 0), (301.3, 1)]  # less than a quarter of the pause
+    assert bursts(arrivals(*alike), 5 * MS).first_ns.size == 13
+    assert (bursts(arrivals(*twice), 5 * MS).first_ns[-2:] / MS).tolist() == [300, 303]
+    assert bursts(arrivals(*near), 5 * MS).first_ns.size == 13
