@@ -158,7 +158,7 @@ SLEEPER = (
     + """
 import subprocess, urllib.error
 ask([{"role": "user", "content": "a"}])
-child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
 open(sys.argv[1], "w").write(f"{os.getpid()} {child.pid} ")
 try:
     ask([{"role": "user", "content": "slow"}])
@@ -180,7 +180,7 @@ def gone(pid: int) -> bool:
         return True
 
 
-@pytest.mark.parametrize("who", ["the command", "the gateway", "the server"])
+@pytest.mark.parametrize("who", ["the command", "the gateway", "the server", "the keeper"])
 def test_a_death_loses_nothing_that_was_finished_and_leaves_nobody_behind(who: str, tmp_path: Path) -> None:
     told = tmp_path / "pids"
     (tmp_path / "server.py").write_text(SERVER)
@@ -192,13 +192,17 @@ def test_a_death_loses_nothing_that_was_finished_and_leaves_nobody_behind(who: s
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
     try:
-        pids = [int(pid) for pid in wait_for(lambda: written(told)).split()]
+        wait_for(lambda: written(told) or process.poll() is not None)
+        assert process.poll() is None, ended(process)
+        pids = [int(pid) for pid in written(told).split()]
         all_of_it = [each.pid for each in psutil.Process(process.pid).children(recursive=True)]
         time.sleep(0.2)
         if who == "the command":
             os.kill(pids[0], signal.SIGKILL)
         elif who == "the gateway":
             process.kill()
+        elif who == "the keeper":
+            os.kill(psutil.Process(pids[0]).ppid(), signal.SIGKILL)
         else:
             for pid in all_of_it:
                 if _words(pid)[1:2] == [str(tmp_path / "server.py")]:
@@ -212,7 +216,7 @@ def test_a_death_loses_nothing_that_was_finished_and_leaves_nobody_behind(who: s
     lines = [json.loads(line) for line in (run.path / JOURNAL).read_text().splitlines()]
     finished = [line for line in lines if line["kind"] == "query" and line["status"] == "ok"]
     assert len(finished) == 1
-    wanted = {"the command": 137, "the gateway": -9, "the server": 0}
+    wanted = {"the command": 137, "the gateway": -9, "the server": 0, "the keeper": 137}
     assert code == wanted[who], err
     if who == "the server":
         assert out == "502\n"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ipw.errors import UsageError
 from ipw.processes import python
-from ipw.workloads.agents.gateway.command_keeper import GRACE_S, ORPHANS_S
+from ipw.workloads.agents.gateway.command_keeper import GRACE_S, ORPHANS_S, adopt_orphans, children, end_all
 from ipw.workloads.lm.servers.endpoint import KEY_VARIABLE
 
 WITH_VERSION = (
@@ -66,6 +66,8 @@ def kept(command: Sequence[str], variables: Mapping[str, str], *, quiet: bool) -
     url = variables[WITH_VERSION[0]]
     words = [word.replace(URL_IN_COMMAND, url) for word in command]
     reading, writing = os.pipe()
+    others = children()
+    adopt_orphans()  # of a keeper that is killed
     try:
         keeper = subprocess.Popen(
             python("ipw.workloads.agents.gateway.command_keeper", str(reading), *words),
@@ -83,7 +85,11 @@ def kept(command: Sequence[str], variables: Mapping[str, str], *, quiet: bool) -
             except subprocess.TimeoutExpired:
                 keeper.kill()
                 keeper.wait()
+            if keeper.returncode < 0:
+                end_all(ORPHANS_S, others)
     except OSError as error:
         raise UsageError(
             f"cannot start {command[0]}: {error.strerror}", "give a program on the PATH after --"
         ) from None
+    finally:
+        adopt_orphans(now=False)

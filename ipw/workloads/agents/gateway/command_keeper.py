@@ -18,7 +18,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ipw.workloads.lm.servers.parent_death import at_death_of_parent
@@ -36,8 +36,7 @@ NOT_FOUND, NOT_RUN = 127, 126
 def main(pipe: int, command: Sequence[str]) -> int:
     """Run `command` to its end, or to that of the pipe. Returns its exit code, 128 + n for signal n."""
     os.set_inheritable(pipe, False)
-    if sys.platform.startswith("linux"):
-        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    adopt_orphans()
     child: subprocess.Popen[bytes] | None = None
     early: list[int] = []
 
@@ -73,18 +72,43 @@ def _end_with_pipe(pipe: int) -> None:
     os._exit(1)
 
 
-def end_all(grace_s: float) -> None:
-    """Ask all descendants of this process to end, and kill those that have not after `grace_s`."""
+def adopt_orphans(*, now: bool = True) -> None:
+    """Let descendants whose parents have ended become children of this process, where the system can; or no more."""
+    if sys.platform.startswith("linux"):
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, int(now), 0, 0, 0)
+
+
+def children() -> set[int]:
+    """List the children of this process."""
+    import psutil
+
+    return {each.pid for each in psutil.Process().children()}
+
+
+def end_all(grace_s: float, spared: Collection[int] = ()) -> None:
+    """Ask all descendants of this process to end, and kill those that have not after `grace_s`.
+
+    Children that are `spared` stay, with theirs.
+    """
     import psutil
 
     for number, wait_s in ((signal.SIGTERM, grace_s), (signal.SIGKILL, 1.0)):
-        left = _alive(psutil.Process().children(recursive=True))
+        mine = [each for each in psutil.Process().children() if each.pid not in spared]
+        left = _alive([each for child in mine for each in (child, *_below(child))])
         if not left:
             return
         for each in left:
             with contextlib.suppress(psutil.Error):
                 each.send_signal(number)
         psutil.wait_procs(left, wait_s)
+
+
+def _below(child: psutil.Process) -> list[psutil.Process]:
+    import psutil
+
+    with contextlib.suppress(psutil.Error):
+        return list(child.children(recursive=True))
+    return []
 
 
 def _alive(found: Sequence[psutil.Process]) -> list[psutil.Process]:
