@@ -20,6 +20,6 @@ def read_toml(path: Path, hint: str = "see https://toml.io") -> dict[str, Any]:
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}", "give the path of a TOML file") from None
     except ValueError as error:
-        raise UsageError(f"{path} is no TOML: {error}", hint) from None
+        raise UsageError(f"{path} is not valid TOML: {error}", hint) from None
     except RecursionError:
-        raise UsageError(f"{path} is no TOML: it is nested too deep", hint) from None
+        raise UsageError(f"{path} is not valid TOML: it is nested too deep", hint) from None

@@ -71,10 +71,10 @@ def test_a_file_that_is_not_there_or_too_large_is_one_line(tmp_path: Path) -> No
     ("raw", "told"),
     [
         (b"a = " + b"[" * 50_000, "nested too deep"),
-        (b"a = \xff", "is no TOML"),
-        (b"= 1", "is no TOML"),
-        (b"a = 1\na = 2", "is no TOML"),
-        (b"\x00", "is no TOML"),
+        (b"a = \xff", "is not valid TOML"),
+        (b"= 1", "is not valid TOML"),
+        (b"a = 1\na = 2", "is not valid TOML"),
+        (b"\x00", "is not valid TOML"),
     ],
 )
 def test_a_file_that_is_no_toml_is_one_line_with_its_name(raw: bytes, told: str, tmp_path: Path) -> None:

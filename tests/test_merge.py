@@ -153,7 +153,7 @@ def test_readings_keep_their_distances(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["0/2", "3/2", "1", "1/0", "a/b", "-1/2"])
 def test_a_shard_is_one_of_several(text: str) -> None:
-    with pytest.raises(UsageError, match="no shard"):
+    with pytest.raises(UsageError, match="not a shard"):
         shard(text)
     assert shard("2/4") == (2, 4)
 

@@ -151,7 +151,7 @@ def compare_metric(
         low, high = difference_bounds(above_too - above, 0.025)
         return row | {"kind": "difference", "change": row["candidate"] - row["base"], "low": low, "high": high}
     if row["base"] <= 0 or row["candidate"] <= 0:
-        return row | {"reason": "a ratio to or of nothing is no number"}
+        return row | {"reason": "a ratio to or of nothing is not a number"}
     linear = above_too / above_too.mean() - below_too / below_too.mean() - above / above.mean() + below / below.mean()
     log_ratio = math.log(row["candidate"] / row["base"])
     if n < 2:

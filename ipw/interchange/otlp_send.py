@@ -47,7 +47,7 @@ def endpoint(url: str) -> str:
     except ValueError:
         good = False
     if not good:
-        raise UsageError(f"{url!r} is no address of a collector", "like http://localhost:4318")
+        raise UsageError(f"{url!r} is not the address of a collector", "like http://localhost:4318")
     if parts.username or parts.password:
         raise UsageError("the address of the collector holds a secret", f"put it into {HEADERS_VARIABLE}")
     path = parts.path.rstrip("/")

@@ -132,7 +132,7 @@ def ask(address: Address) -> MeterAnswer:
     try:
         return parse(parsed(body))
     except ValueError:
-        raise SensorError("unsupported", f"{address.shown}: the answer is no JSON") from None
+        raise SensorError("unsupported", f"{address.shown}: the answer is not JSON") from None
     except SensorError as error:
         raise SensorError(error.status, f"{address.shown}: {error.reason}") from None
 

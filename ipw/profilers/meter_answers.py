@@ -32,7 +32,7 @@ def parse(body: Any) -> MeterAnswer:
     if isinstance(body, dict) and isinstance(body.get("result"), dict):
         body = body["result"]  # the answer to a question that was posted
     if not isinstance(body, dict):
-        raise SensorError("unsupported", "the answer is no JSON object")
+        raise SensorError("unsupported", "the answer is not a JSON object")
     if "WARNING" in body:
         raise SensorError("permission", "the meter asks for a user and a password")
     for read in (_tasmota, _component, _components, _first_generation):

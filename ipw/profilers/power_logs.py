@@ -46,8 +46,8 @@ TEGRA_RAIL = re.compile(r"\b([A-Z][A-Z0-9_]+) (\d+)(?:mW)?/\d+(?:mW)?(?= |$)")
 TEGRA_OTHERS = {"RAM", "SWAP", "IRAM"}
 SMI = "nvidia-smi --query-gpu=timestamp,index,power.draw --format=csv -lms 100"
 KNOWN = (
-    f"it is no CSV with the columns {', '.join(COLUMNS)}, no log of nvidia-smi --query-gpu=timestamp,index,power.draw "
-    "--format=csv, and none of tegrastats --logfile with dates"
+    f"it is not a CSV with the columns {', '.join(COLUMNS)}, not a log of nvidia-smi "
+    "--query-gpu=timestamp,index,power.draw --format=csv, and not one of tegrastats --logfile with dates"
 )
 MOST_CELL = 1 << 17
 """Characters of a cell: more is no log."""
@@ -271,7 +271,7 @@ def _table(lines: list[str], delimiter: str) -> Iterator[list[str]]:
         for cells in csv.reader(lines, delimiter=delimiter, skipinitialspace=True):
             yield [cell.strip() for cell in cells]
     except csv.Error as error:
-        raise ValueError(f"it is no CSV: {error}") from None
+        raise ValueError(f"it is not a CSV: {error}") from None
 
 
 def _cells(line: str) -> list[str]:

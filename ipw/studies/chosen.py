@@ -84,5 +84,5 @@ def _parted(argument: Path) -> tuple[str | None, Path]:
     if not sign or argument.exists():
         return None, argument
     if not name.strip() or not rest:
-        raise UsageError(f"{str(argument)!r} is no name and run", "NAME=RUN, as in 'ours=runs/A'")
+        raise UsageError(f"{str(argument)!r} is not of the form NAME=RUN", "NAME=RUN, as in 'ours=runs/A'")
     return name.strip(), Path(rest)

@@ -93,7 +93,7 @@ def _plain(parameter: click.Parameter, value: Any, where: str) -> Any:
         return value
     textual = isinstance(parameter.type, click.types.StringParamType | click.Path | click.Choice)
     if not isinstance(value, str if textual else int | float | str):
-        raise UsageError(f"{where}: {value!r} is no {'text' if textual else 'number'}", "texts stand in quotes")
+        raise UsageError(f"{where}: {value!r} is not a {'text' if textual else 'number'}", "texts stand in quotes")
     return str(value)
 
 

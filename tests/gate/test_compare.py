@@ -114,4 +114,4 @@ def test_a_ratio_to_nothing_is_absent_with_its_reason(tmp_path: Path) -> None:
     b = make_run(tmp_path, "run-b", readings=False)
     found = row(compare(a, b), "energy_per_query_j")
     assert (found["change"], found["base"]) == (None, 0.0)
-    assert found["reason"] == "a ratio to or of nothing is no number"
+    assert found["reason"] == "a ratio to or of nothing is not a number"

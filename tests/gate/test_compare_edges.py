@@ -78,9 +78,9 @@ def test_a_question_counts_where_both_runs_know_both_parts() -> None:
         (both([1, 1], [0, 0], [1, 1], [1, 1]), "nothing to divide by"),
         (both([1, 1], [1, 1], [1, 1], [0, 0]), "nothing to divide by"),
         (both([1, 1], [-1, -1], [1, 1], [1, 1]), "nothing to divide by"),
-        (both([0, 0], [1, 1], [1, 1], [1, 1]), "a ratio to or of nothing is no number"),
-        (both([1, 1], [1, 1], [0, 0], [1, 1]), "a ratio to or of nothing is no number"),
-        (both([1, 1], [1, 1], [-2, 1], [1, 1]), "a ratio to or of nothing is no number"),
+        (both([0, 0], [1, 1], [1, 1], [1, 1]), "a ratio to or of nothing is not a number"),
+        (both([1, 1], [1, 1], [0, 0], [1, 1]), "a ratio to or of nothing is not a number"),
+        (both([1, 1], [1, 1], [-2, 1], [1, 1]), "a ratio to or of nothing is not a number"),
         (both([math.nan], [1], [1], [1]), "no question has it in both runs"),
     ],
 )

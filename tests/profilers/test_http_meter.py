@@ -76,7 +76,7 @@ def test_an_address_without_a_meter_is_told_with_the_two_that_we_know(
 def test_a_body_that_is_no_json_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     with serving("shelly") as meter:
         meter.body = b"<html>"
-        with pytest.raises(SensorError, match="no JSON"):
+        with pytest.raises(SensorError, match="not JSON"):
             asked(meter.url)
 
 
@@ -144,7 +144,7 @@ def test_a_meter_that_tells_energy_alone_is_a_counter_that_joules_come_from(monk
         ({"WARNING": "Need user=<username>&password=<password>"}, "user and a password"),
         ({"code": 404, "message": "No handler for Switch.GetStatus"}, "in a form that we know"),
         ({"total": 5}, "in a form that we know"),
-        ([1], "no JSON object"),
+        ([1], "not a JSON object"),
     ],
 )
 def test_what_tells_no_power_of_one_device_is_refused_with_the_reason(body: Any, reason: str) -> None:

@@ -179,7 +179,7 @@ PLIST = '<?xml version="1.0" encoding="UTF-8"?><plist version="1.0">'
     [
         ({"instead": f"{PLIST}<dict><key>elapsed_ns</key><integer>2x</integer></dict></plist>"}, "cannot be read: inv"),
         ({"instead": f"{PLIST}<dict><key>a</dict></plist>"}, "cannot be read: mismatched tag"),
-        ({"instead": f"{PLIST}<array/></plist>"}, "no dictionary"),
+        ({"instead": f"{PLIST}<array/></plist>"}, "not a dictionary"),
         ({"instead": f"{PLIST}<dict><key>elapsed_ns</key><integer>2</integer></dict></plist>"}, "without any energy"),
         ({"instead": f"{PLIST}<dict/></plist>"}, "does not tell its interval"),
         ({"shape": "cpu"}, "tells cpu only"),

@@ -173,5 +173,5 @@ def test_the_same_rails_behind_their_chips_add_up_to_the_same(
 
 
 def test_a_log_with_a_cell_of_a_megabyte_is_told() -> None:
-    with pytest.raises(ValueError, match="it is no CSV"):
+    with pytest.raises(ValueError, match="it is not a CSV"):
         read_log("timestamp, index, power.draw [W]\n" + "x" * (1 << 20) + ", 0, 5 W\n")

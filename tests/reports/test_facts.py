@@ -53,7 +53,7 @@ def test_joules_become_kilowatt_hours_money_and_carbon(tmp_path: Path) -> None:
         ("[models.a]\nrole = 'moon'", "role"),
         ("[models.a]\nreleased = 'May'", "date"),
         ("[models.a]\nprice_per_million_tokens = [1]", "two numbers"),
-        ("= broken", "is no TOML"),
+        ("= broken", "is not valid TOML"),
     ],
 )
 def test_a_file_that_says_something_else_is_told_in_one_line(tmp_path: Path, text: str, told: str) -> None:

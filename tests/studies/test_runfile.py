@@ -39,8 +39,8 @@ def test_a_command_is_a_list_of_its_words(tmp_path: Path) -> None:
         ('workload = "lm"\nlimit = 1.5', "limit: '1.5' is not a valid integer", None),
         ('workload = "lm"\nlimit = true', "limit: True does not fit", None),
         ('workload = "lm"\nlimit = 0', "limit: 0 is not in the range", None),
-        ('workload = "lm"\nlimit = [1]', "limit: [1] is no number", None),
-        ('workload = "lm"\nmodel = 3', "model: 3 is no text", None),
+        ('workload = "lm"\nlimit = [1]', "limit: [1] is not a number", None),
+        ('workload = "lm"\nmodel = 3', "model: 3 is not a text", None),
         ('workload = "lm"\nengine = "nonsense"', "engine: 'nonsense' is not one of", None),
         ('workload = "lm"\nout = "x"', "lm has no option 'out'", None),
         ('workload = "lm"\nmax-tokens = 1\nmax_tokens = 2', "is there twice", None),
@@ -51,7 +51,7 @@ def test_a_command_is_a_list_of_its_words(tmp_path: Path) -> None:
         ('model = "dense"', "no workload is named", "lm"),
         ('workload = ["lm"]', "workload", "lm"),
         ('workload = "lm"\n[other]\nx = 1', "'other' is not known here", None),
-        ("workload = ", "is no TOML", None),
+        ("workload = ", "is not valid TOML", None),
     ],
 )
 def test_what_cannot_be_is_told_with_the_file_and_the_key(

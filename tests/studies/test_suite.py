@@ -105,7 +105,7 @@ def test_what_a_node_must_have_comes_from_the_placement_and_the_matrix(tmp_path:
         (LM + "[placement]\ngpus = -1\n", "gpus"),
         (LM + "[placement]\nshards = 0\n", "shards"),
         (LM + "limit2 = 5\n", "limit2"),
-        ("[run", "no TOML"),
+        ("[run", "not valid TOML"),
     ],
 )
 def test_a_suite_that_cannot_be_is_told_before_anything_runs(tmp_path: Path, text: str, told: str) -> None:

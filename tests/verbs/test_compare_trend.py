@@ -115,7 +115,7 @@ def test_runs_are_compared_under_the_names_that_are_given(history: list[Path]) -
     shown = ipw("compare", f"ours={history[0]}", f"theirs={history[12]}").stdout
     assert "ours" in shown.splitlines()[2]
     assert "theirs" in shown.splitlines()[2]
-    assert "no name and run" in refusal(ipw("compare", f"={history[0]}", history[1]))
+    assert "not of the form NAME=RUN" in refusal(ipw("compare", f"={history[0]}", history[1]))
 
 
 def test_an_unknown_metric_is_refused(history: list[Path]) -> None:

@@ -55,7 +55,7 @@ def sample(document: bytes) -> dict[str, Any]:
     """Read one document. Raises SampleError."""
     told = parsed(document)
     if not isinstance(told, dict):
-        raise SampleError("a sample that is no dictionary")
+        raise SampleError("a sample that is not a dictionary")
     return told
 
 

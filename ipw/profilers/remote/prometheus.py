@@ -135,7 +135,9 @@ def _told(http: Http, target: str, where: Where) -> list[Series]:
     try:
         told = parsed(http.get(target))
     except ValueError:
-        raise SensorError("unsupported", f"{where.shown} is no Prometheus: it does not answer in JSON") from None
+        raise SensorError(
+            "unsupported", f"{where.shown} is not a Prometheus server: it does not answer in JSON"
+        ) from None
     if not isinstance(told, dict) or told.get("status") != "success":
         said = str(told.get("error"))[:200] if isinstance(told, dict) else "no answer that is known"
         raise SensorError("unsupported", f"{where.shown}: {said}")

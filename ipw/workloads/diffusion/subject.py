@@ -195,7 +195,7 @@ def _folder(name: str | Path, revision: str | None, *, trusted: bool) -> Path:
         return Path(name)
     if name in AUTOREGRESSIVE:
         raise UsageError(
-            f"{name} predicts the next token: it is no masked diffusion model", f"ipw run lm --model {name}"
+            f"{name} predicts the next token: it is not a masked diffusion model", f"ipw run lm --model {name}"
         )
     if str(name).count("/") != 1 or Path(name).is_absolute() or str(name).startswith("."):
         raise UsageError(
@@ -257,7 +257,7 @@ def _mask(folder: Path, config: dict[str, Any], name: str, given: int | None, *,
         )
     if kind not in KNOWN and config.get("is_causal") is not False and not own_code:
         raise UsageError(
-            f"{name} predicts the next token: it is no masked diffusion model", f"ipw run lm --model {folder}"
+            f"{name} predicts the next token: it is not a masked diffusion model", f"ipw run lm --model {folder}"
         )
     if type(mask) is not int:
         raise UsageError(

@@ -137,7 +137,7 @@ def latency_targets(text: str) -> dict[str, float]:
         number = re.fullmatch(r"(\d*\.?\d+)(ms|s|)", length)
         if name not in SLO or number is None or float(number[1]) <= 0:
             raise UsageError(
-                f"{part.strip()!r} is no latency target", f"give {', '.join(SLO)} like ttft=500ms,itl=50ms"
+                f"{part.strip()!r} is not a latency target", f"give {', '.join(SLO)} like ttft=500ms,itl=50ms"
             )
         targets[name] = float(number[1]) / (1000 if number[2] == "ms" else 1)
     return targets

@@ -61,5 +61,5 @@ def shard(text: str) -> tuple[int, int]:
     """Read `2/4`: which part, and of how many. Raises UsageError."""
     found = re.fullmatch(r"([1-9]\d*)/([1-9]\d*)", text)
     if found is None or int(found[1]) > int(found[2]):
-        raise UsageError(f"{text!r} is no shard", "--shard 2/4 is the second of four")
+        raise UsageError(f"{text!r} is not a shard", "--shard 2/4 is the second of four")
     return int(found[1]), int(found[2])

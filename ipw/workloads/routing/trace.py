@@ -218,7 +218,7 @@ def _opened(path: Path) -> Iterator[tuple[dict[str, str], Any]]:
                 raise ValueError(f"it is not {FORMAT}, version {VERSION}")  # noqa: TRY301 (told below as all else)
             yield metadata, file
     except (OSError, ValueError, LookupError, TypeError, safetensors.SafetensorError) as error:
-        raise UsageError(f"{path} is no routing trace: {error}", "was it copied whole?") from None
+        raise UsageError(f"{path} is not a routing trace: {error}", "was it copied whole?") from None
 
 
 def _names(metadata: dict[str, str], key: str) -> tuple[str, ...]:

@@ -214,7 +214,7 @@ def _message(value: Mapping[Any, Any], number: int) -> Message:
     for part in parts:
         kind = part.get("type") if isinstance(part, Mapping) else None
         if kind != "text":
-            raise NotReadableError(f"message {number} has a part that is no text ({kind or named(part)})")
+            raise NotReadableError(f"message {number} has a part that is not a text ({kind or named(part)})")
     try:
         texts = [text_of(part.get("text")) for part in parts]
     except NotReadableError as error:
@@ -240,7 +240,7 @@ def _parsed(text: str) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError):
         printed = (
-            "a list as Python prints it, and not as JSON" if REPR.fullmatch(text) else "a text that is no JSON list"
+            "a list as Python prints it, and not as JSON" if REPR.fullmatch(text) else "a text that is not a JSON list"
         )
         raise NotReadableError(printed) from None
 

@@ -186,7 +186,7 @@ def test_after_a_refusal_the_next_question_is_asked_over_the_same_connection() -
     [
         ("drop", "closed"),
         ("reset", "closed|reset"),
-        ("garbage", "no JSON"),
+        ("garbage", "not a JSON"),
         ("error-chunk", "out of memory"),
         ("not-http", "does not speak HTTP"),
     ],

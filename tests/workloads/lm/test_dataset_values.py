@@ -137,7 +137,7 @@ def test_a_prompt_that_begins_like_a_list_is_a_text_all_the_same(text: str) -> N
         ([USER, {"role": "assistant", "content": "4"}], "of which the last is by the assistant"),
         (
             [{"role": "user", "content": [{"type": "image_url", "image_url": "x"}]}],
-            r"a part that is no text \(image_url",
+            r"a part that is not a text \(image_url",
         ),
         ([USER | {"tool_calls": [1]}], "keys role, content, tool_calls"),
     ],
@@ -170,7 +170,7 @@ def test_choices_are_texts_and_perhaps_have_labels(value: Any, texts: Any, label
         (["red", None], "value 2 is null"),
         (["red", ["green"]], "value 2 is a list"),
         ("['red', 'green']", "a list as Python prints it, and not as JSON"),
-        ("red", "a text that is no JSON list"),
+        ("red", "a text that is not a JSON list"),
         (4, "of the kind int"),
         ({"text": ["red", "green"], "label": ["A", "A"]}, "2 texts with the labels A, A"),
         ({"text": ["red", "green"], "label": ["A"]}, "2 texts with the labels A"),

@@ -83,7 +83,7 @@ def came(*body: bytes, **how: Any) -> Answer:
         ([b"Internal Server Error"], "the answer holds no completion: Internal Server Error"),
         ([b"\xff\xfe\x00"], "the answer holds no completion: "),
         ([json.dumps(WHOLE).encode()[:-9]], "the answer holds no completion: {"),
-        ([b'data: "engine is dead"\n\n'], "a chunk of the stream is no JSON object: engine is dead"),
+        ([b'data: "engine is dead"\n\n'], "a chunk of the stream is not a JSON object: engine is dead"),
         ([event(delta("tool_calls")), DONE], "the answer holds no completion: its reason to finish is 'tool_calls'"),
     ],
 )
@@ -109,7 +109,7 @@ def test_what_is_sent_in_place_of_an_answer_is_an_error_in_the_servers_words(bod
         ([], "the stream broke off"),
         ([TEXT[:-9]], "the stream broke off"),
         ([event(delta("")), b"data: [DON"], "the stream broke off"),
-        ([event(b"{"), DONE], "no JSON"),
+        ([event(b"{"), DONE], "not a JSON"),
         ([event({"fault": {"faultstring": "out of memory", "detail": {"errorcode": "x.y"}}}), DONE], "out of memory"),
         ([event({"Response": {"Error": {"Code": "x", "Message": "out of memory"}}}), DONE], "out of memory"),
         ([event({"Message": "out of memory"}), DONE], "out of memory"),

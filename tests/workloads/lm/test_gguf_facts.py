@@ -91,7 +91,7 @@ def test_no_file_is_told_in_one_line(tmp_path: Path) -> None:
 def test_what_is_no_gguf_is_told_in_one_line(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "broken.gguf"
     path.write_bytes(data)
-    with pytest.raises(IpwError, match="no GGUF file, or is not whole") as caught:
+    with pytest.raises(IpwError, match="not a GGUF file, or is not whole") as caught:
         gguf_facts(path)
     assert "\n" not in caught.value.message
 
@@ -156,5 +156,5 @@ def test_a_name_that_is_no_text_is_the_files_own(name: bytes, tmp_path: Path) ->
 def test_a_header_that_promises_the_absurd_is_told_in_one_line(tail: bytes, tmp_path: Path) -> None:
     path = tmp_path / "absurd.gguf"
     path.write_bytes(b"GGUF" + struct.pack("<I", 3) + tail)
-    with pytest.raises(IpwError, match="no GGUF file"):
+    with pytest.raises(IpwError, match="not a GGUF file"):
         gguf_facts(path)

@@ -98,7 +98,7 @@ def test_latency_targets_are_read_in_seconds_and_milliseconds() -> None:
 
 @pytest.mark.parametrize("text", ["", "ttft", "ttft=", "ttft=-1", "tpot=1", "e2e=0", "e2e=1h", "e2e=nan"])
 def test_other_latency_targets_are_wrong_usage(text: str) -> None:
-    with pytest.raises(UsageError, match="is no latency target"):
+    with pytest.raises(UsageError, match="is not a latency target"):
         latency_targets(text)
 
 

@@ -74,10 +74,10 @@ def test_ids_beyond_the_number_of_experts_are_told(tmp_path: Path) -> None:
 def test_a_file_that_is_no_trace_is_told(tmp_path: Path) -> None:
     path = tmp_path / "routing-00000.safetensors"
     path.write_bytes(b"\x08\x00\x00\x00\x00\x00\x00\x00{}      ")
-    with pytest.raises(UsageError, match="no routing trace"):
+    with pytest.raises(UsageError, match="not a routing trace"):
         read_part(path)
     path.write_bytes(b"nonsense")
-    with pytest.raises(UsageError, match="no routing trace"):
+    with pytest.raises(UsageError, match="not a routing trace"):
         read_part(path)
 
 
@@ -85,7 +85,7 @@ def test_a_truncated_part_is_told(tmp_path: Path) -> None:
     written(tmp_path, [8], 100)
     (path,) = part_paths(tmp_path)
     path.write_bytes(path.read_bytes()[:-7])
-    with pytest.raises(UsageError, match="no routing trace"):
+    with pytest.raises(UsageError, match="not a routing trace"):
         read_part(path)
 
 

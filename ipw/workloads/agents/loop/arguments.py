@@ -98,4 +98,4 @@ def schema_fault(schema: Any, depth: int = 0) -> str | None:
 
 
 def _no_number(text: str) -> None:
-    raise ValueError(f"{text} is no number of JSON")
+    raise ValueError(f"{text} is not a number of JSON")

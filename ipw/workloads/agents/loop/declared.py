@@ -75,7 +75,9 @@ def _entries(entry: str | Mapping[str, Any]) -> list[Mapping[str, Any]]:
     path = Path(entry)
     readers = {".json": json.loads, ".toml": tomllib.loads}
     if path.suffix not in readers:
-        raise UsageError(f"{entry!r} is no tool", "give module:function, calculator, or a .json or .toml file of tools")
+        raise UsageError(
+            f"{entry!r} is not a tool", "give module:function, calculator, or a .json or .toml file of tools"
+        )
     try:
         told = readers[path.suffix](path.read_text())
     except OSError as error:
@@ -91,7 +93,7 @@ def _entries(entry: str | Mapping[str, Any]) -> list[Mapping[str, Any]]:
 def _tool(told: Mapping[str, Any]) -> Tool:
     name = told.get("name")
     if not isinstance(name, str) or not NAME.fullmatch(name):
-        raise UsageError(f"{str(name)[:80]!r} is no name of a tool", "letters, digits, _ and -, at most 64")
+        raise UsageError(f"{str(name)[:80]!r} is not a valid name of a tool", "letters, digits, _ and -, at most 64")
     if others := sorted(set(map(str, told)) - TAKES):
         raise UsageError(f"the tool {name}: {others[0]!r} is not understood", f"a tool has {', '.join(sorted(TAKES))}")
     function, command = told.get("function"), told.get("command")
@@ -104,7 +106,7 @@ def _tool(told: Mapping[str, Any]) -> Tool:
         raise UsageError(f"the tool {name}: keys must be a list of names of environment variables", 'like ["MY_KEY"]')
     if function is not None:
         if not isinstance(function, str) or not FUNCTION.fullmatch(function):
-            raise UsageError(f"the tool {name}: {function!r} is no function", "like package.module:function")
+            raise UsageError(f"the tool {name}: {function!r} is not a function", "like package.module:function")
         schema = _described(name, function)
         words: tuple[str, ...] = ()
     else:

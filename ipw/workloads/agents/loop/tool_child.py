@@ -76,7 +76,7 @@ def _function(name: str) -> Callable[..., Any]:
     for part in attribute.split("."):
         found = getattr(found, part)
     if not callable(found):
-        raise TypeError(f"{name} is no function")
+        raise TypeError(f"{name} is not a function")
     return found
 
 

@@ -178,7 +178,7 @@ class CompletionStream(EventStream):
         elif payload in NO_CHUNKS:
             self._unknown = self._unknown or words
         elif self.finish_reason is None:
-            self._fail(f"a chunk of the stream is no JSON object: {plain_words(words)}")
+            self._fail(f"a chunk of the stream is not a JSON object: {plain_words(words)}")
 
     def error_field(self, payload: bytes) -> None:
         """Take llama.cpp's way, of old, to tell an error."""

@@ -165,7 +165,7 @@ class ResponseParser:
         elif length is None:
             self._state, self.keep_alive = _State.UNTIL_CLOSE, False
         elif not (length.isascii() and length.isdigit() and len(length) < 19):
-            raise HttpError("the answer's Content-Length is no number")
+            raise HttpError("the answer's Content-Length is not a number")
         else:
             self._left = int(length)
             self._state = _State.LENGTH if self._left else _State.DONE
@@ -174,5 +174,5 @@ class ResponseParser:
 def _chunk_size(line: bytes) -> int:
     digits = line.partition(b";")[0].strip()
     if not SIZE.fullmatch(digits):
-        raise HttpError("a chunk's size is no number")
+        raise HttpError("a chunk's size is not a number")
     return int(digits, 16)

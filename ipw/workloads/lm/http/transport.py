@@ -113,7 +113,7 @@ class Transport:
         except TimeoutError:
             raise TimeoutError(f"no connection within {CONNECT_S:g} s") from None
         except UnicodeError:
-            raise OSError(f"{self._server.host!r} is no host name") from None
+            raise OSError(f"{self._server.host!r} is not a host name") from None
         return connection
 
 

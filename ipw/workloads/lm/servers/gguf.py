@@ -98,7 +98,7 @@ def gguf_facts(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise IpwError(f"model {path} cannot be read: {error.strerror}", "give --model the path of a GGUF") from None
     except GGUF_ERRORS:
-        raise IpwError(f"model {path} is no GGUF file, or is not whole", WHOLE) from None
+        raise IpwError(f"model {path} is not a GGUF file, or is not whole", WHOLE) from None
     architecture, name_told = (_word(entries.get(f"general.{name}")) for name in ("architecture", "name"))
     experts = counted(entries.get(f"{architecture}.expert_count"))
     used = counted(entries.get(f"{architecture}.expert_used_count"), experts)
@@ -112,7 +112,7 @@ def gguf_facts(path: Path) -> dict[str, Any]:
             looked_up += prod(shape)
     total = sizes.total()
     if total not in COUNT:
-        raise IpwError(f"model {path} is no GGUF file: it tells of {total:.3g} parameters", WHOLE)
+        raise IpwError(f"model {path} is not a GGUF file: it tells of {total:.3g} parameters", WHOLE)
     active = total - routed + routed * used // experts if used and experts else total
     usual = sizes.most_common(1)[0][0] if sizes else None
     size = path.stat().st_size

@@ -97,7 +97,7 @@ def _of_gguf(path: Path) -> Sizes:
         except OSError as error:
             raise UsageError(f"model {shard} cannot be read: {error.strerror}") from None
         except GGUF_ERRORS:
-            raise UsageError(f"model {shard} is no GGUF file, or is not whole", WHOLE) from None
+            raise UsageError(f"model {shard} is not a GGUF file, or is not whole", WHOLE) from None
         entries = own | entries
         for tensor, size in zip(tensors, _tensor_bytes(tensors, shard), strict=True):
             match = GGUF_EXPERTS.match(tensor.name)
@@ -238,7 +238,7 @@ def _safetensors(path: Path) -> tuple[dict[str, Any] | None, dict[str, Any]]:
         if not isinstance(header, dict):
             raise TypeError("its header is no object")  # noqa: TRY301
     except (OSError, ValueError, TypeError, struct.error) as error:
-        raise UsageError(f"{path} is no safetensors file: {clean(error, 80)}", WHOLE) from None
+        raise UsageError(f"{path} is not a safetensors file: {clean(error, 80)}", WHOLE) from None
     metadata = header.pop("__metadata__", None)
     return metadata if isinstance(metadata, dict) else None, header
 
@@ -250,7 +250,7 @@ def _weights(path: Path) -> Iterable[tuple[str, int, int]]:
             start, end = tensor["data_offsets"]
             yield name, int(end) - int(start), int(tensor["shape"][0]) if tensor["shape"] else 1
         except (TypeError, KeyError, ValueError):
-            raise UsageError(f"{path} is no safetensors file: {clean(name, 60)} has no place", WHOLE) from None
+            raise UsageError(f"{path} is not a safetensors file: {clean(name, 60)} has no place", WHOLE) from None
 
 
 def _sizes(

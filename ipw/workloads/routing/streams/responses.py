@@ -88,7 +88,7 @@ def _decoded(held: Any, where: str, k: int | None, tokens: int | None) -> Ints:
     try:
         raw = base64.b64decode(held, validate=True)
     except ValueError:
-        raise UsageError(f"{where}: routed_experts is no base64", "was it copied whole?") from None
+        raise UsageError(f"{where}: routed_experts is not base64", "was it copied whole?") from None
     if raw.startswith(NPY) or len(raw) % 4 or tokens is None:
         return _array(raw, where)
     if k is None:

@@ -209,7 +209,7 @@ def test_a_command_that_fails_says_so_with_what_it_said() -> None:
 @pytest.mark.parametrize(
     ("told", "words"),
     [
-        ({"name": "a b", "function": "m:f"}, "no name of a tool"),
+        ({"name": "a b", "function": "m:f"}, "not a valid name of a tool"),
         ({"name": "a"}, "either a function or a command"),
         ({"name": "a", "function": "m:f", "command": ["x"]}, "either a function or a command"),
         ({"name": "a", "command": "rm -rf /"}, "a list of words"),
@@ -217,8 +217,8 @@ def test_a_command_that_fails_says_so_with_what_it_said() -> None:
         ({"name": "a", "command": ["x"], "timeout_s": 0}, "above 0"),
         ({"name": "a", "command": ["x"], "shell": True}, "'shell' is not understood"),
         ({"name": "a", "command": ["x", "{p}"], "parameters": {"properties": {"q": {}}}}, "needs 'p'"),
-        ({"name": "a", "function": "os"}, "is no function"),
-        ("nothing", "is no tool"),
+        ({"name": "a", "function": "os"}, "is not a function"),
+        ("nothing", "is not a tool"),
         ("missing.json", "cannot be read"),
         ("no.such.module:function", "cannot be used"),
     ],
