@@ -25,7 +25,7 @@ MEASURE = {
     "run": Verb("run", "Measure a workload (lm, routing, train, diffusion, agent), or every cell of a suite file."),
     "gateway": Verb("gateway", "Measure any program that speaks to a model, by request, turn, tool and task."),
     "measure": Verb("measure", "Measure any command: ipw measure -- CMD ARGS."),
-    "resume": Verb("resume", "Finish an interrupted run of a language or diffusion model."),
+    "resume": Verb("resume", "Finish an interrupted run of a language model, a diffusion model or an agent."),
     "sensors": Verb("ipw.verbs.sensors:group", "Let another machine read this one's sensors: sensors serve."),
     "watch": Verb("watch", "Live power, throughput and accuracy of a run."),
 }

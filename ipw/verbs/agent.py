@@ -88,7 +88,7 @@ def like_lm(command: Command) -> Command:
     type=click.FloatRange(0.1),
     default=DEFAULTS["task_timeout_s"],
     show_default=True,
-    help="No request of a task begins later.",
+    help="Seconds after which no request of a task begins.",
 )
 @like_lm
 @SENSORS

@@ -56,7 +56,7 @@ DEFAULTS = defaults_of(Parameters)
 @click.option("--columns", help="Of a data set with other names: prompt=Question,answer=answerKey,choices=options.")
 @click.option("--answer-is", type=click.Choice(["text", "letter", "index0", "index1"]), help="As of `ipw run lm`.")
 @click.option("--shard", help="Ask only one part of the questions: 2/4 is the second of four.")
-@click.option("--limit", type=click.IntRange(1), help="Ask only so many questions.")
+@click.option("--limit", type=click.IntRange(1), help="Ask only this many questions.")
 @click.option("--answer-length", type=int, help="Tokens of an answer; default 8 or 48 for bundled questions, else 256.")
 @click.option("--block-length", type=int, help="Default: the answer's for the bundled model and Dream, else 32.")
 @click.option("--steps", type=int, help="Of samplers with a schedule; default: as many as tokens.")
@@ -100,7 +100,7 @@ DEFAULTS = defaults_of(Parameters)
 @click.option(
     "--trust-remote-code",
     is_flag=True,
-    help="Run the code that comes with a model which is no LLaDA or Dream, and no Llama, Qwen … without a causal mask.",
+    help="Run the code that comes with a model. LLaDA, Dream, and Llama, Qwen … without a causal mask need none.",
 )
 @SENSORS
 @IDLE

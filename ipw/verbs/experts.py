@@ -92,7 +92,7 @@ def _prices(source: str, sizes: Sizes, options: dict[str, Any]) -> Prices:
 
 @click.command("advise")
 @click.argument("source", metavar="TRACE|MODEL")
-@click.option("--memory", required=True, help="Fast memory there is for the model, as 8GiB.")
+@click.option("--memory", required=True, help="Fast memory available for the model, as 8GiB.")
 @click.option(
     "--model", help="The trace's model: a GGUF file, or a folder with safetensors; its headers tell the sizes."
 )

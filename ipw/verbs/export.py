@@ -96,7 +96,9 @@ def _read(run: RunDir) -> StoredRun:
 @click.command("export")
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--format", "format_", type=click.Choice(FORMATS))
-@click.option("--to", "tracker", type=click.Choice(list(TRACKERS)), help="Log them through its own package.")
+@click.option(
+    "--to", "tracker", type=click.Choice(list(TRACKERS)), help="Log the runs through the tracker's own package."
+)
 @click.option("--project", default=PROJECT, show_default=True, help="Of the tracker.")
 @OTLP
 @click.option("-o", "output", type=click.Path(path_type=Path, dir_okay=False), help="Default: stdout.")

@@ -80,13 +80,15 @@ DEFAULTS = defaults_of(GatewayParameters)
     show_default=True,
     help="Tokens of context of a served --model, for each request.",
 )
-@click.option("--host", default=DEFAULTS["host"], show_default=True, help="Others than loopback need a token.")
+@click.option(
+    "--host", default=DEFAULTS["host"], show_default=True, help="Any address other than loopback needs a token."
+)
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
     default=DEFAULTS["port"],
     show_default=True,
-    help="0 takes one that is free.",
+    help="0 takes a free port.",
 )
 @click.option(
     "--tasks", help="A file that names tasks: JSON lines or CSV with task, and prompt as their first message."

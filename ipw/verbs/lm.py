@@ -82,14 +82,14 @@ DEFAULTS = defaults_of(Parameters)
 @click.option("--judge-model", help="Default: the only one that the judge's server has.")
 @click.option("--logprobs", is_flag=True, help="Ask for log-probabilities: perplexity per watt and per joule.")
 @click.option("--shard", help="Ask only one part of the questions: 2/4 is the second of four.")
-@click.option("--limit", type=click.IntRange(1), help="Ask only so many questions.")
+@click.option("--limit", type=click.IntRange(1), help="Ask only this many questions.")
 @click.option("--concurrency", type=click.IntRange(1, 4096), help="Requests in flight; default 1.")
-@click.option("--rate", type=click.FloatRange(0.001), help="Send so many requests a second, and wait for no answer.")
+@click.option("--rate", type=click.FloatRange(0.001), help="Requests to send per second, without waiting for answers.")
 @click.option("--arrival", type=click.Choice(["poisson", "constant"]), default=DEFAULTS["arrival"], show_default=True)
 @click.option("--sweep", callback=levels, help="A run for each number of requests in flight: 1,2,4,8.")
 @click.option("--repeat", type=click.IntRange(1, 100), default=1, show_default=True, help="Runs of each kind.")
 @click.option("--restart", is_flag=True, help="Start the model's server anew for every run.")
-@click.option("--slo", help="Latency that a good answer keeps to: ttft=500ms,itl=50ms,e2e=10s.")
+@click.option("--slo", help="Latency limits of a good answer: ttft=500ms,itl=50ms,e2e=10s.")
 @click.option(
     "--warmup", type=click.IntRange(0), default=DEFAULTS["warmup"], show_default=True, help="Requests before measuring."
 )
@@ -107,7 +107,7 @@ DEFAULTS = defaults_of(Parameters)
     type=click.FloatRange(0.001),
     default=DEFAULTS["stall_s"],
     show_default=True,
-    help="Without a byte, in the middle of an answer.",
+    help="Seconds without a byte in the middle of an answer.",
 )
 @click.option("--max-tokens", type=click.IntRange(1), default=DEFAULTS["max_tokens"], show_default=True)
 @click.option(

@@ -124,7 +124,7 @@ def _diffusion(sensors: str, out: Path, limit: int | None) -> tuple[list[RunDir]
 @click.command("quickstart")
 @SENSORS
 @OUT
-@click.option("--limit", type=click.IntRange(1), help="Ask only so many questions.")
+@click.option("--limit", type=click.IntRange(1), help="Ask only this many questions.")
 @JSON
 def command(**options: Any) -> int:
     """Measure the bundled models and write a report: no network, no server, no GPU needed."""

@@ -128,12 +128,12 @@ def check_no_secret(parameters: Parameters, run: Path) -> None:
 )
 @click.option("--base-url", help="Where the server is now, in place of what the run says.")
 @click.option("--serve", help="Start a server in place of what the run says: 'CMD … {port}'.")
-@click.option("--yes", is_flag=True, help="Start and ask what a run says that somebody else began.")
+@click.option("--yes", is_flag=True, help="Agree to start and ask what the run says, although somebody else began it.")
 @JSON
 @STRICT
 def command(**options: Any) -> int:
-    """Finish a run of a model or an agent that was cut short: ask what is open, and what failed on its way.
+    """Finish an interrupted run of a model or an agent: ask what is open, and what failed on its way.
 
-    With a run of `ipw run diffusion` go on the other methods that took turns with it and are not finished.
+    For a run of `ipw run diffusion`, the unfinished methods that took turns with it continue too.
     """
     return resume(**options)

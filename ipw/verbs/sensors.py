@@ -37,7 +37,11 @@ def serve_sensors(*, sensors: str, listen: str, certificate: Path | None, key: P
 @click.command("serve")
 @SENSORS
 @click.option(
-    "--listen", default=LISTEN, show_default=True, metavar="HOST:PORT", help="Beyond loopback with IPW_SENSORS_TOKEN."
+    "--listen",
+    default=LISTEN,
+    show_default=True,
+    metavar="HOST:PORT",
+    help="Any address other than loopback needs IPW_SENSORS_TOKEN.",
 )
 @click.option("--certificate", type=PEM, help="For TLS: a chain in PEM.")
 @click.option("--key", type=PEM, help="Its key, without a password.")

@@ -40,7 +40,7 @@ def site(*, runs: Sequence[Path], out: Path, title: str | None, as_json: bool) -
 @click.command("site")
 @click.argument("runs", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder of the site.")
-@click.option("--title", help="Over the index; kept for the next time.")
+@click.option("--title", help="Title of the index; kept for the next time.")
 @JSON
 def command(**options: Any) -> int:
     """A static site of many runs: an index with ranking and filters, a page a run, the figures as data.

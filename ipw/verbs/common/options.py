@@ -41,14 +41,14 @@ def OUT(command: F) -> F:  # noqa: N802 - a decorator like its neighbours
     return WHERE(_SHARED(command))
 
 
-JSON = click.option("--json", "as_json", is_flag=True, help="Print the machine's answer on stdout, and nothing else.")
+JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout, and nothing else.")
 IDLE = click.option(
     "--idle",
     "idle_s",
     type=click.FloatRange(0, 3600),
     default=3.0,
     show_default=True,
-    help="Seconds of idle, each end.",
+    help="Seconds of idle time at each end.",
 )
 LABEL = click.option(
     "--label", help="What the run is called in tables and charts; may name settings: '{model} at {concurrency}'."
