@@ -7,7 +7,7 @@ in containers and sandboxes, on telephones, as a user whom nobody knows.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -126,6 +126,25 @@ def processes() -> Iterator[int]:
 def await_end(pid: int, seconds: float) -> None:
     """Wait for the end of a process, at most so long."""
     told(lambda: _psutil().Process(pid).wait(seconds))
+
+
+def children() -> set[int]:
+    """List the children of this process, as far as the system tells."""
+    return set(told(lambda: [each.pid for each in _psutil().Process().children()]) or [])
+
+
+def signal_descendants(number: int, wait_s: float, spared: Collection[int] = ()) -> bool:
+    """Send a signal to every living descendant of this process and wait for their ends, at most `wait_s`.
+
+    Children that are `spared` are left alone, with theirs. Returns whether there was anybody.
+    """
+    mine = [each for each in told(lambda: list(_psutil().Process().children())) or [] if each.pid not in spared]
+    family = [each for child in mine for each in (child, *(told(partial(child.children, recursive=True)) or []))]
+    living = [each for each in family if told(each.status) not in {None, _psutil().STATUS_ZOMBIE}]
+    for each in living:
+        told(partial(each.send_signal, number))
+    told(lambda: _psutil().wait_procs(living, wait_s))
+    return bool(living)
 
 
 def _positive(number: int | None) -> int | None:

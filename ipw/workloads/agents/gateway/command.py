@@ -11,7 +11,8 @@ from pathlib import Path
 
 from ipw.errors import UsageError
 from ipw.processes import python
-from ipw.workloads.agents.gateway.command_keeper import GRACE_S, ORPHANS_S, adopt_orphans, children, end_all
+from ipw.system import children
+from ipw.workloads.agents.gateway.command_keeper import GRACE_S, ORPHANS_S, adopt_orphans, end_all
 from ipw.workloads.lm.servers.endpoint import KEY_VARIABLE
 
 WITH_VERSION = (

@@ -19,12 +19,10 @@ import subprocess
 import sys
 import threading
 from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from ipw.system import signal_descendants
 from ipw.workloads.lm.servers.parent_death import at_death_of_parent
-
-if TYPE_CHECKING:
-    import psutil
 
 GRACE_S, ORPHANS_S = 5.0, 1.0
 PR_SET_CHILD_SUBREAPER = 36
@@ -78,48 +76,13 @@ def adopt_orphans(*, now: bool = True) -> None:
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, int(now), 0, 0, 0)
 
 
-def children() -> set[int]:
-    """List the children of this process."""
-    import psutil
-
-    return {each.pid for each in psutil.Process().children()}
-
-
 def end_all(grace_s: float, spared: Collection[int] = ()) -> None:
     """Ask all descendants of this process to end, and kill those that have not after `grace_s`.
 
     Children that are `spared` stay, with theirs.
     """
-    import psutil
-
-    for number, wait_s in ((signal.SIGTERM, grace_s), (signal.SIGKILL, 1.0)):
-        mine = [each for each in psutil.Process().children() if each.pid not in spared]
-        left = _alive([each for child in mine for each in (child, *_below(child))])
-        if not left:
-            return
-        for each in left:
-            with contextlib.suppress(psutil.Error):
-                each.send_signal(number)
-        psutil.wait_procs(left, wait_s)
-
-
-def _below(child: psutil.Process) -> list[psutil.Process]:
-    import psutil
-
-    with contextlib.suppress(psutil.Error):
-        return list(child.children(recursive=True))
-    return []
-
-
-def _alive(found: Sequence[psutil.Process]) -> list[psutil.Process]:
-    import psutil
-
-    alive = []
-    for each in found:
-        with contextlib.suppress(psutil.Error):
-            if each.status() != psutil.STATUS_ZOMBIE:
-                alive.append(each)
-    return alive
+    if signal_descendants(signal.SIGTERM, grace_s, spared):
+        signal_descendants(signal.SIGKILL, 1.0, spared)
 
 
 if __name__ == "__main__":
