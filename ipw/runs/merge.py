@@ -19,7 +19,7 @@ from ipw.runs.files import replacing
 from ipw.runs.journal import Journal
 from ipw.runs.readings import READINGS, STATUS_CODES
 from ipw.runs.recorded import Recorded
-from ipw.runs.tries import CUT_OFF, counted, replaced
+from ipw.runs.resume.tries import CUT_OFF, counted, replaced
 
 GAP_NS = 60_000_000_000
 """Between two parts: nobody knows what was drawn then, and nothing of it is counted."""

@@ -15,7 +15,7 @@ from ipw.runs.files import PART
 from ipw.runs.journal import JOURNAL, STALL
 from ipw.runs.owner import LOCK, Owner
 from ipw.runs.readings import READINGS
-from ipw.runs.tries import PROBE
+from ipw.runs.resume.tries import PROBE
 
 START_FILES = {MANIFEST, JOURNAL, ARRIVALS, READINGS, LOCK, "sampler.log"}
 """What is there before anything is measured. A folder that holds more is left alone, as is what nobody here made."""

@@ -52,7 +52,7 @@ def advise(
     if as_json:
         click.echo(json.dumps(found))
     else:
-        from ipw.verbs.experts_shown import show
+        from ipw.verbs.common.experts_shown import show
 
         show(found)
     return 0

@@ -13,8 +13,8 @@ from ipw.errors import UsageError
 from ipw.metrics.metric import number
 from ipw.runs.directory import RunDir
 from ipw.runs.owner import Owner
-from ipw.runs.reopen import prepare, restored_on_error
-from ipw.runs.resuming import NEW_RUN, asked_now, check_ended, check_same, close, continued, settled
+from ipw.runs.resume.reopen import prepare, restored_on_error
+from ipw.runs.resume.resuming import NEW_RUN, asked_now, check_ended, check_same, close, continued, settled
 from ipw.secrets_out import BLOT
 from ipw.verbs.common.conclude import conclude
 from ipw.verbs.common.methods import resume_methods

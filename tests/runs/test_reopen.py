@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ipw.runs import reopen
 from ipw.runs.directory import RunDir
 from ipw.runs.journal import Journal
 from ipw.runs.readings import READINGS, RECORD, STATUS_CODES
-from ipw.runs.reopen import mark, prepare, restored_on_error
+from ipw.runs.resume import reopen
+from ipw.runs.resume.reopen import mark, prepare, restored_on_error
 
 
 @pytest.fixture

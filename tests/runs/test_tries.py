@@ -18,7 +18,7 @@ from ipw.runs.journal import JOURNAL, Journal
 from ipw.runs.live.journal import LiveJournal
 from ipw.runs.merge import merge_runs
 from ipw.runs.queries import load_queries
-from ipw.runs.tries import counted, replaced
+from ipw.runs.resume.tries import counted, replaced
 from ipw.workloads.lm.scoring.again import score_run
 
 FAILED: dict[str, Any] = {

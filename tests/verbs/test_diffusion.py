@@ -18,7 +18,7 @@ from ipw.runs.directory import RunDir
 from ipw.studies.cells import run_cell
 from ipw.studies.runfile import parse
 from ipw.verbs.common.lazy import WORKLOADS
-from ipw.verbs.diffusion import command, run_diffusion
+from ipw.verbs.workloads.diffusion import command, run_diffusion
 from ipw.workloads.diffusion import run as running
 from ipw.workloads.diffusion.decoding import decode_batch
 from ipw.workloads.diffusion.measure import diffusion_parameters, measure_diffusion

@@ -16,8 +16,8 @@ from verbs.test_diffusion import folder, options, questions
 
 from ipw.errors import INTERRUPTED, OK, UsageError
 from ipw.runs.directory import RunDir
-from ipw.verbs.diffusion import run_diffusion
 from ipw.verbs.resume import resume
+from ipw.verbs.workloads.diffusion import run_diffusion
 from ipw.workloads.diffusion import run as running
 from ipw.workloads.diffusion.decoding import decode_batch
 

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from ipw.cli import cli
 from ipw.profilers.discovery import SENSORS
 from ipw.verbs.list_known import KINDS
-from ipw.verbs.lm import command as run_lm
+from ipw.verbs.workloads.lm import command as run_lm
 from ipw.workloads.diffusion.methods import CACHES, SAMPLERS
 from ipw.workloads.lm.scoring.answers import check_scorer
 from ipw.workloads.texts.questions import Question

@@ -7,7 +7,7 @@ import click
 import pytest
 
 from ipw.errors import MissingExtraError, UsageError
-from ipw.verbs.train import BLOCKS
+from ipw.verbs.workloads.train import BLOCKS
 from ipw.workloads.training import measure
 from ipw.workloads.training.measure import measure_training, train_parameters
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from ipw.runs.directory import RunDir
 from ipw.runs.journal import JOURNAL
+from ipw.runs.resume.tries import APART
 from ipw.runs.run_shapes import record_of
-from ipw.runs.tries import APART
 from ipw.shapes import COUNT, MOMENT
 
 if TYPE_CHECKING:

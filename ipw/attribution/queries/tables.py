@@ -20,8 +20,8 @@ from ipw.energy.attribution import Share
 from ipw.energy.timeline import Spans
 from ipw.runs.directory import RunDir
 from ipw.runs.recorded import Recorded
+from ipw.runs.resume.tries import APART, replaced
 from ipw.runs.scores import newest_scores
-from ipw.runs.tries import APART, replaced
 
 if TYPE_CHECKING:
     import pyarrow as pa

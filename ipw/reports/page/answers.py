@@ -9,7 +9,7 @@ import numpy as np
 
 from ipw.runs.directory import RunDir
 from ipw.runs.queries import Queries
-from ipw.runs.tries import counted
+from ipw.runs.resume.tries import counted
 
 MOST_WRONG = 5
 SHOWN = ("query_id", "question", "subject", "status", "error", "response", "answer")

@@ -16,8 +16,8 @@ from ipw.runs.checks.record import Found, Ints
 from ipw.runs.directory import RunDir
 from ipw.runs.journal import JOURNAL, KINDS, RANK_JOURNALS
 from ipw.runs.readings import READINGS, RECORD
+from ipw.runs.resume.tries import counted, replaced
 from ipw.runs.run_shapes import record_of
-from ipw.runs.tries import counted, replaced
 
 BLOCK = 1 << 20
 QUERY, BETWEEN_QUERIES = b'{"kind":"query",', b'}\n{"kind":"query",'

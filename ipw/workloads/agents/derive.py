@@ -13,7 +13,7 @@ from ipw.metrics.metric import energy_facts
 from ipw.metrics.summary import seed_of
 from ipw.runs.agent_tables import COSTS, TASKS, TOOLS
 from ipw.runs.directory import RunDir
-from ipw.runs.tries import counted
+from ipw.runs.resume.tries import counted
 from ipw.workloads.agents.asked import UNNAMED, Asked
 from ipw.workloads.agents.costs import cost_rows
 from ipw.workloads.agents.joules import Drew, beside, each_call, gaps_and_pauses

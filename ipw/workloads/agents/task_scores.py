@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from ipw.foreign_json import parsed
 from ipw.runs.directory import RunDir
 from ipw.runs.files import replacing
+from ipw.runs.resume.tries import replaced
 from ipw.runs.scores import newest_scores
-from ipw.runs.tries import replaced
 from ipw.shapes import finite
 
 TASK_SCORES = "task-scores.jsonl"

@@ -17,7 +17,7 @@ from ipw.energy.curve import coverage, energy_between, lost_j
 from ipw.energy.timeline import Spans
 from ipw.runs.directory import RunDir
 from ipw.runs.recorded import Recorded
-from ipw.runs.tries import counted
+from ipw.runs.resume.tries import counted
 from ipw.workloads.diffusion.run import OTHERS
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from ipw.errors import UsageError
 from ipw.runs.checks.record import ids_digest
 from ipw.runs.checks.seal import seal
 from ipw.runs.directory import RunDir
-from ipw.runs.resuming import process_facts
+from ipw.runs.resume.resuming import process_facts
 from ipw.workloads.base import NOBODY, Audience, labelled
 from ipw.workloads.diffusion.methods import Method, methods_of
 from ipw.workloads.diffusion.parameters import Parameters

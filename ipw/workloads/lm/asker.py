@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ipw.runs.tries import CUT_OFF, PROBE
+from ipw.runs.resume.tries import CUT_OFF, PROBE
 from ipw.workloads.base import ArrivalsBook, Book, Counters, Progress
 from ipw.workloads.lm.http.client import ask, get
 from ipw.workloads.lm.http.failure import Failure

@@ -15,7 +15,7 @@ from ipw.runs.checks.record import ids_digest
 from ipw.runs.checks.seal import seal
 from ipw.runs.directory import RunDir
 from ipw.runs.owner import Owner
-from ipw.runs.resuming import process_facts
+from ipw.runs.resume.resuming import process_facts
 from ipw.secrets_out import blotted
 from ipw.workloads.base import NOBODY, Audience, Book, Counters, Progress, labelled
 from ipw.workloads.lm.conversation import said_before

@@ -11,7 +11,7 @@ import pytest
 from workloads.diffusion import tiny
 
 from ipw.errors import UsageError
-from ipw.verbs.diffusion import command, run_diffusion
+from ipw.verbs.workloads.diffusion import command, run_diffusion
 from ipw.workloads.diffusion import decode, load
 from ipw.workloads.diffusion.own_code import own_code
 

@@ -17,7 +17,7 @@ from ipw.errors import MissingExtraError, UsageError
 from ipw.metering.meter import Meter
 from ipw.runs.arrivals_file import ArrivalsFile
 from ipw.runs.directory import RunDir
-from ipw.runs.resuming import process_facts
+from ipw.runs.resume.resuming import process_facts
 from ipw.secrets_out import command_secrets, command_without_secrets, keep_out
 from ipw.workloads.agents.asked import UNNAMED
 from ipw.workloads.agents.gateway.command import addresses, base_url, check_command, kept

@@ -12,7 +12,7 @@ from typing import Any
 from ipw.runs.checks.record import ids_digest
 from ipw.runs.directory import RunDir
 from ipw.runs.owner import Owner
-from ipw.runs.resuming import process_facts
+from ipw.runs.resume.resuming import process_facts
 from ipw.workloads.agents.loop.loop import Loop, finished_tasks
 from ipw.workloads.agents.loop.parameters import BUNDLED_MODEL, AgentParameters
 from ipw.workloads.agents.loop.plan import AgentPlan, plan_agent, task_of

@@ -12,8 +12,8 @@ from ipw.clock import boot_id
 from ipw.errors import IpwError, UsageError
 from ipw.runs.checks.survey import recorded
 from ipw.runs.directory import RunDir
-from ipw.runs.reopen import mark
-from ipw.runs.tries import counted
+from ipw.runs.resume.reopen import mark
+from ipw.runs.resume.tries import counted
 from ipw.system import command_line, process_created_s
 
 NEW_RUN = "start a new run: what had finished stays in the old one"

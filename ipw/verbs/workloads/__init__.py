@@ -1,0 +1,1 @@
+"""Verbs of `ipw run`: one a workload."""
