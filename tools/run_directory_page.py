@@ -21,9 +21,9 @@ BEGIN = """\
 
 # The run directory
 
-A run is a folder, `runs/<utc>-<name>/`. What was measured is there raw, and everything else is made from it: `ipw
-report RUN --recompute` makes every number again, on any machine. Readers never wait: one process at a time measures,
-resumes, scores or derives a run, and another is refused with who does.
+A run is a folder, `runs/<utc>-<name>/`. It holds the raw measurements, and everything else is made from them: `ipw
+report RUN --recompute` makes every number again, on any machine. Readers never wait. Only one process at a time can
+measure, resume, score or derive a run; another one is refused, and the message says which process works on it.
 
 A run is private to its user (folder 0700, files 0600). `--share`, or `IPW_SHARE=1`, gives it the access that the
 umask allows.
@@ -32,28 +32,29 @@ Names that end in `_ns` are nanoseconds of the monotonic clock; `_j` are joules,
 not known is `null`, with a reason beside it; nothing is 0 because it is unknown.
 """
 HELD = """\
-## What is held against what
+## How changes and damage are found
 
 When a run ends, its manifest keeps the length and the digest of the journal, how many readings the sampler wrote, and
 the digests of these and of every other raw file; `ipw score` adds that of its scores. Manifest and summary hold a
-digest of their own entries: a changed one is told, and the run is not valid.
+digest of their own entries. If an entry was changed, ipw says so and the run is not valid.
 
-When the run is derived, each line must be whole and of a known kind, each question there once and as many as were
-asked, each time within a measured window, and every reading there and as it was; else the check `record` fails, and
-the run is not valid. The summary keeps the digests of the files that it was made from: when one of them is another
-later, `ipw report`, `ipw compare`, the gate and `ipw.load_run` tell it, and `ipw merge` refuses the run.
+When the run is derived, each line must be complete and of a known kind. Each question that was asked must be there
+exactly once, each time must lie within a measured window, and every reading must be there unchanged. Otherwise the
+check `record` fails, and the run is not valid. The summary keeps the digests of the files that it was made from. If
+one of them has changed later, `ipw report`, `ipw compare`, the gate and `ipw.load_run` say so, and `ipw merge`
+refuses the run.
 
-A run of schema version 1 has no digests: a change of its files could not be seen. That stands beside its numbers, and
-so does a change of its joules from one derivation to the next.
+A run of schema version 1 has no digests, so a change of its files cannot be seen. This is said beside its numbers, as
+is a change of its joules from one derivation to the next.
 
-A line of the journal is written whole, or taken back: then the run ends, keeps what it has, and says that it could
-not write. A disk that is full for less than 0.3 s is waited for, which is told too.
+A line of the journal is written completely or not at all. If it cannot be written, the run ends, keeps what it has,
+and says that it could not write. If the disk is full for less than 0.3 s, ipw waits, and reports that too.
 
 What a crash cut short was not finished; `ipw resume` asks it again.
 
-Anybody may have written a run. An entry or a column that is computed with has the type that it should have, or the
-file is refused in one line (exit code 2); a line of the journal that does not fit its kind is told as one that is not
-whole. Numbers that are none (NaN, infinity) are absent. What is only shown may be anything.
+A run may come from anybody. Entries and columns that are used in computations must have the right type, or the file
+is refused in one line (exit code 2). A line of the journal that does not fit its kind counts as incomplete. NaN and
+infinity count as absent. Values that are only shown may be anything.
 """
 
 
