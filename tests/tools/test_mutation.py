@@ -70,7 +70,7 @@ def test_a_line_is_known_by_its_function_so_that_changes_above_do_not_move_it(tm
     assert ("Kept.shape", 1) in before.values()
 
 
-def test_the_tests_of_the_line_are_asked_the_quickest_first_and_of_a_constant_all_that_concern_the_file(
+def test_tests_of_the_line_are_asked_first_then_those_of_its_function_and_of_a_constant_all_that_concern_the_file(
     tmp_path: Path,
 ) -> None:
     found = made(tmp_path)
@@ -90,8 +90,8 @@ def test_the_tests_of_the_line_are_asked_the_quickest_first_and_of_a_constant_al
     compared, constant, sum_of = (
         next(mutant for mutant in found if mutant.becomes.startswith(text)) for text in ("if a <=", "LIMIT", "a - 1")
     )
-    assert asked(compared, tests, tmp_path) == ["a.py::quick", "a.py::slow"]
-    assert asked(sum_of, tests, tmp_path) == ["a.py::another line"]
+    assert asked(compared, tests, tmp_path) == ["a.py::quick", "a.py::slow", "a.py::another line"]
+    assert asked(sum_of, tests, tmp_path) == ["a.py::another line", "a.py::quick", "a.py::slow"]
     assert asked(constant, tests, tmp_path) == [
         "a.py::quick",
         "a.py::another line",
