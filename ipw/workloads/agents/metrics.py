@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from ipw.metrics.definitions import Definition
 from ipw.metrics.metric import EnergyFacts, Metric, metric
-from ipw.metrics.stats import percentile_interval, resampled_sums
+from ipw.metrics.stats import gain_draws, percentile_interval, resampled_sums
 from ipw.workloads.agents.definitions import DEFINITIONS
 
 Floats = npt.NDArray[np.float64]
@@ -28,6 +28,11 @@ class Ratio(NamedTuple):
     below: str
     scored: bool = False
     """Whether tasks without a score are left out."""
+
+    @property
+    def energies(self) -> int:
+        """The exponent with which the sensors' gain goes into it: 0 where joules are divided by joules."""
+        return sum(sign for name, sign in ((self.above, 1), (self.below, -1)) if name.endswith(("energy_j", "power_w")))
 
 
 RATIOS = {
@@ -96,7 +101,7 @@ def _ratio(
         return metric(definition, None, reason=reason, energy=of, n=len(pairs))
     draws = resampled_sums(pairs, seed)
     with np.errstate(divide="ignore", invalid="ignore"):
-        replicates = draws[:, 0] / draws[:, 1]
+        replicates = draws[:, 0] / draws[:, 1] * gain_draws(energy.gain_rel or 0.0, seed) ** ratio.energies
     interval = percentile_interval(replicates, above / below, len(pairs))
     return metric(
         definition, above / below, interval, n=len(pairs), interval_by=BY, energy=of, method=None if of else "counted"
