@@ -55,8 +55,9 @@ TRAIN = (
 )
 AGENT = (
     ("tasks", "Tasks"),
+    ("task_accuracy", "Solved"),
     ("energy_per_task_j", "Task"),
-    ("energy_per_solved_task_j", "Solved"),
+    ("energy_per_solved_task_j", "Solved task"),
     ("turns_per_task", "Turns"),
     ("tool_energy_share", "Tools"),
     ("energy_per_turn_j", "Turn"),

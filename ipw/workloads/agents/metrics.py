@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from ipw.metrics.definitions import Definition
 from ipw.metrics.metric import EnergyFacts, Metric, metric
-from ipw.metrics.stats import gain_draws, percentile_interval, resampled_sums
+from ipw.metrics.stats import gain_draws, percentile_interval, proportion_draws, resampled_sums
 from ipw.workloads.agents.definitions import DEFINITIONS
 
 Floats = npt.NDArray[np.float64]
@@ -100,6 +100,9 @@ def _ratio(
         reason = energy.absent if definition.energy and not len(pairs) else _nothing(ratio)
         return metric(definition, None, reason=reason, energy=of, n=len(pairs))
     draws = resampled_sums(pairs, seed)
+    for column, name in enumerate((ratio.above, ratio.below)):
+        if name == "score" and set(pairs[:, column].tolist()) in ({0.0}, {1.0}):  # resampling draws nothing else
+            draws[:, column] = len(pairs) * proportion_draws(float(pairs[:, column].sum()), len(pairs), seed)
     with np.errstate(divide="ignore", invalid="ignore"):
         replicates = draws[:, 0] / draws[:, 1] * gain_draws(energy.gain_rel or 0.0, seed) ** ratio.energies
     interval = percentile_interval(replicates, above / below, len(pairs))
