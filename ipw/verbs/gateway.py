@@ -12,7 +12,7 @@ from ipw.errors import INVALID, OK
 from ipw.interchange.otlp_send import endpoint
 from ipw.pipeline import finish
 from ipw.runs.directory import PAGE, RunDir
-from ipw.verbs.common.options import IDLE, JSON, LABEL, OTLP, OUT, SENSORS, STRICT, defaults_of
+from ipw.verbs.common.options import IDLE, JSON, LABEL, OTLP, OUT, SENSORS, STRICT, defaults_of, served
 from ipw.verbs.common.progress import TERMINAL
 from ipw.verbs.common.terminal import console, show
 from ipw.verbs.common.traces import trace
@@ -54,16 +54,7 @@ DEFAULTS = defaults_of(GatewayParameters)
 @click.command("gateway", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 @click.option("--base-url", help="The model's server (or OPENAI_BASE_URL).")
-@click.option("--serve", help="Start a server for the run: 'CMD … {port}'.")
-@click.option(
-    "--serve-timeout",
-    "serve_timeout_s",
-    type=click.FloatRange(0.1),
-    default=DEFAULTS["serve_timeout_s"],
-    show_default=True,
-)
-@click.option("--server-here", is_flag=True, help="The server is on this machine, whatever its address looks like.")
-@click.option("--sensors-of", metavar="HOST", help="These sensors are those of the server's machine, which is HOST.")
+@served(DEFAULTS["serve_timeout_s"])
 @click.option("--model", help="Serve a GGUF file, a model's folder, or the bundled 'dense' or 'moe'.")
 @click.option(
     "--slots",

@@ -27,7 +27,7 @@ from ipw.runs.directory import RunDir
 from ipw.runs.files import replacing
 from ipw.runs.recorded import Recorded
 
-STYLE, SCRIPT = (Path(__file__).with_name(name) for name in ("style.css", "page.js"))
+STYLE, TABLES, SCRIPT = (Path(__file__).with_name(name) for name in ("style.css", "tables.js", "page.js"))
 HEADING = re.compile(r'<h2 id="([\w-]+)">(.*?)</h2>')
 FEWEST_LISTED = 4
 CSP = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'sha256-{}'"
@@ -60,7 +60,7 @@ def page(views: Sequence[View], facts: Facts) -> str:
     """Make the page as text: the same runs give the same page."""
     found = groups([view.summary for view in views])
     title = headline(found)
-    script = SCRIPT.read_text(encoding="utf-8")
+    script = TABLES.read_text(encoding="utf-8") + SCRIPT.read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     head = tag(
         "head",

@@ -12,7 +12,7 @@ from urllib.parse import quote
 from ipw.metrics.accounting_text import marks
 from ipw.metrics.metric import number
 from ipw.reports.markup import Markup, tag
-from ipw.reports.page.page import CSP, STYLE
+from ipw.reports.page.page import CSP, STYLE, TABLES
 from ipw.reports.page.results import head
 from ipw.reports.ranking import Group, Row, groups
 from ipw.reports.site.facets import facets, questions
@@ -36,7 +36,7 @@ class Entry(NamedTuple):
 
 def index(entries: Sequence[Entry], title: str) -> str:
     """Make the index as text: the same runs give the same."""
-    script = SITE_SCRIPT.read_text(encoding="utf-8")
+    script = TABLES.read_text(encoding="utf-8") + SITE_SCRIPT.read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     top = tag(
         "head",

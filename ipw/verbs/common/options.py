@@ -56,6 +56,24 @@ LABEL = click.option(
 OTLP = click.option(
     "--otlp", metavar="URL", help="Send the run as traces to a collector of OpenTelemetry: http://localhost:4318."
 )
+_SERVE = click.option("--serve", help="Start a server for the run: 'CMD … {port}'.")
+_SERVER_HERE = click.option(
+    "--server-here", is_flag=True, help="The server is on this machine, whatever its address looks like."
+)
+_SENSORS_OF = click.option(
+    "--sensors-of", metavar="HOST", help="These sensors are those of the server's machine, which is HOST."
+)
+
+
+def served(timeout_s: float) -> Callable[[F], F]:
+    """Let a server be started for a run, and say whose joules those of a server are."""
+    wait = click.option(
+        "--serve-timeout", "serve_timeout_s", type=click.FloatRange(0.1), default=timeout_s, show_default=True,
+        help="Seconds that it may take to answer.",
+    )  # fmt: skip
+    return lambda command: _SERVE(wait(_SERVER_HERE(_SENSORS_OF(command))))
+
+
 STRICT = click.option("--strict", is_flag=True, help="Exit with 4 when the measurement is not valid.")
 
 PAIRS = click.option("--pairs", type=click.IntRange(2, 1000), default=10, show_default=True, help="Runs of each arm.")

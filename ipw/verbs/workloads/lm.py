@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from ipw.verbs.common.conclude import conclude
-from ipw.verbs.common.options import IDLE, JSON, LABEL, OUT, SENSORS, STRICT, defaults_of, levels
+from ipw.verbs.common.options import IDLE, JSON, LABEL, OUT, SENSORS, STRICT, defaults_of, levels, served
 from ipw.verbs.common.progress import TERMINAL
 from ipw.verbs.common.series import conclude_series
 from ipw.workloads.lm.measure import measure_lm
@@ -52,16 +52,7 @@ DEFAULTS = defaults_of(Parameters)
     help="Default: told from --model, --base-url and --serve.",
 )
 @click.option("--base-url", help="An OpenAI-compatible server (or OPENAI_BASE_URL).")
-@click.option("--serve", help="Start a server for the run: 'CMD … {port}'.")
-@click.option(
-    "--serve-timeout",
-    "serve_timeout_s",
-    type=click.FloatRange(0.1),
-    default=DEFAULTS["serve_timeout_s"],
-    show_default=True,
-)
-@click.option("--server-here", is_flag=True, help="The server is on this machine, whatever its address looks like.")
-@click.option("--sensors-of", metavar="HOST", help="These sensors are those of the server's machine, which is HOST.")
+@served(DEFAULTS["serve_timeout_s"])
 @click.option("--api", type=click.Choice(["chat", "completions"]), default=DEFAULTS["api"], show_default=True)
 @click.option(
     "--dataset",
