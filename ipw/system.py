@@ -133,10 +133,10 @@ def children() -> set[int]:
     return set(told(lambda: [each.pid for each in _psutil().Process().children()]) or [])
 
 
-def signal_descendants(number: int, wait_s: float, spared: Collection[int] = ()) -> bool:
+def signal_descendants(number: int, wait_s: float, spared: Collection[int] = ()) -> None:
     """Send a signal to every living descendant of this process and wait for their ends, at most `wait_s`.
 
-    Children that are `spared` are left alone, with theirs. Returns whether there was anybody.
+    Children that are `spared` are left alone, with theirs.
     """
     mine = [each for each in told(lambda: list(_psutil().Process().children())) or [] if each.pid not in spared]
     family = [each for child in mine for each in (child, *(told(partial(child.children, recursive=True)) or []))]
@@ -144,7 +144,6 @@ def signal_descendants(number: int, wait_s: float, spared: Collection[int] = ())
     for each in living:
         told(partial(each.send_signal, number))
     told(lambda: _psutil().wait_procs(living, wait_s))
-    return bool(living)
 
 
 def _positive(number: int | None) -> int | None:

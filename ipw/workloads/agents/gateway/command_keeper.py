@@ -81,7 +81,8 @@ def end_all(grace_s: float, spared: Collection[int] = ()) -> None:
 
     Children that are `spared` stay, with theirs.
     """
-    if signal_descendants(signal.SIGTERM, grace_s, spared):
+    signal_descendants(signal.SIGTERM, grace_s, spared)
+    for _ in range(2):  # what a process started that ended while we looked becomes our child only then
         signal_descendants(signal.SIGKILL, 1.0, spared)
 
 
