@@ -34,7 +34,7 @@ def task(name: str) -> Iterator[dict[str, str]]:
         _teach()
     token = CURRENT.set(name)
     try:
-        yield {HEADER: quote(name, safe=" ")}
+        yield {HEADER: _value(name)}
     finally:
         CURRENT.reset(token)
 
@@ -44,7 +44,11 @@ def _header(url: object) -> str | None:
     name, gateway = CURRENT.get(), os.environ.get(GATEWAY)
     if name is None or not gateway or urlsplit(str(url)).netloc != urlsplit(gateway).netloc:
         return None
-    return quote(name, safe=" ")
+    return _value(name)
+
+
+def _value(name: str) -> str:
+    return quote(name, safe=" ", errors="replace")  # a name may hold what no text can be encoded with
 
 
 def _teach() -> None:

@@ -63,3 +63,12 @@ def unreadable(channel: Channel) -> Source:
 def missing(sensor: str, scope: Scope, status: Status, reason: str, hint: str | None = None) -> Sources:
     """Make the sensor that is not there."""
     return Sources([unreadable(absent(sensor, scope, status, reason, hint))])
+
+
+def missing_there(
+    host: str, sensor: str, scope: Scope, status: Status, reason: str, hint: str | None = None
+) -> Sources:
+    """Make the sensor of another machine that is not there."""
+    lost = missing(sensor, scope, status, reason, hint)
+    lost.channels = [replace(channel, host=host, here=False) for channel in lost.channels]
+    return lost

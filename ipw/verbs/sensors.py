@@ -10,11 +10,10 @@ import click
 from rich.text import Text
 
 from ipw.errors import OK
-from ipw.profilers.remote.where import PORT
+from ipw.profilers.remote.where import LISTEN
 from ipw.verbs.common.options import JSON, SENSORS
 from ipw.verbs.common.terminal import output
 
-LISTEN = f"127.0.0.1:{PORT}"
 PEM = click.Path(path_type=Path, dir_okay=False, exists=True)
 
 

@@ -80,3 +80,8 @@ def test_without_a_gateway_no_client_is_touched(monkeypatch: pytest.MonkeyPatch)
     before: Any = aiohttp.ClientSession._request
     with ipw.task("a"):
         assert aiohttp.ClientSession._request is before
+
+
+def test_a_name_that_no_text_can_be_encoded_with_is_a_name_all_the_same() -> None:
+    with ipw.task("file-\udcff") as header:
+        assert header[HEADER] == "file-%3F"

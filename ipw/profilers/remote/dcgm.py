@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from urllib.parse import parse_qsl
 
 from ipw.profilers.base import Sensor, SensorError
@@ -10,10 +9,12 @@ from ipw.profilers.remote.exposition import Series, chosen, series_of
 from ipw.profilers.remote.gpus import channels_of, gpus_of, key_of, values_of
 from ipw.profilers.remote.polled import TOKEN, Http, Polled, Values, poll_of, renewed, watched
 from ipw.profilers.remote.where import where_of
-from ipw.profilers.sources import missing
+from ipw.profilers.sources import missing_there
 from ipw.runs.readings import Status
 
 PORT = 9400
+USUAL_S = 30.0
+"""How often dcgm-exporter renews its values, unless `-c` says otherwise."""
 HINT = "it must tell DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION or DCGM_FI_DEV_POWER_USAGE, as its default counters do"
 
 
@@ -44,11 +45,13 @@ def open_sensor(address: str, machine: str) -> Sensor:
         http.close()
         return _missing(prefix, machine, error.reason, error.status)
     return Polled(
-        [renewed(each, period_s, "the exporter") for each in channels], keys, ask, poll_of(period_s), http.close
+        [renewed(each, period_s, "the exporter", USUAL_S) for each in channels],
+        keys,
+        ask,
+        poll_of(period_s),
+        http.close,
     )
 
 
 def _missing(prefix: str, machine: str, reason: str, status: Status = "unsupported") -> Sensor:
-    lost = missing(prefix, "gpu", status, reason, HINT)
-    lost.channels = [replace(channel, host=machine, here=False) for channel in lost.channels]
-    return lost
+    return missing_there(machine, prefix, "gpu", status, reason, HINT)

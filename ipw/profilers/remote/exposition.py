@@ -5,11 +5,12 @@ The format is Prometheus' (version 0.0.4): a line a series, `name{label="value",
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 from typing import NamedTuple
+
+from ipw.shapes import finite
 
 LONGEST_LINE = 8192
 SERIES = re.compile(r"([A-Za-z_:][\w:]*)(?:\s*\{(.*)\})?\s+(\S+)(?:\s+-?\d+)?\s*", re.ASCII)
@@ -65,7 +66,6 @@ def _labels(text: str) -> dict[str, str] | None:
 
 def _number(text: str) -> float | None:
     try:
-        value = float(text)
+        return finite(float(text))
     except ValueError:
         return None
-    return value if math.isfinite(value) else None

@@ -20,8 +20,6 @@ TOKEN = "IPW_EXPORTER_TOKEN"  # noqa: S105 - the name of the variable
 TIMEOUT_S, MOST_BYTES = 5.0, 64 << 20
 LOOK_S, LOOK_EVERY_S = 2.5, 0.2
 """At opening it is looked so long, at most, whether values are renewed soon."""
-USUAL_S = 30.0
-"""How often dcgm-exporter renews its values, unless `-c` says otherwise."""
 POLL_S, SHORTEST_POLL_S = 1.0, 0.05
 
 Values = Mapping[Any, float]
@@ -92,16 +90,16 @@ def watched(ask: Callable[[], Values], first: Values) -> float | None:
     return (changes[-1] - changes[0]) / 1e9 / (len(changes) - 1) if len(changes) > 1 else None
 
 
-def renewed(channel: Channel, period_s: float | None, source: str) -> Channel:
-    """Say of a channel how often it is renewed, as found, and what that allows."""
+def renewed(channel: Channel, period_s: float | None, source: str, usual_s: float) -> Channel:
+    """Say of a channel how often it is renewed, as found or else as is usual, and what that allows."""
     if period_s is None:
-        told = f"{source} renews it more seldom than every {LOOK_S / 2:g} s, usually every {USUAL_S:g} s"
+        told = f"{source} renews it more seldom than every {LOOK_S / 2:g} s, usually every {usual_s:g} s"
     else:
         told = f"{source} renews it every {max(period_s, 0.1):.2g} s"
     note = f"{told}: for runs that last many times as long, not for single queries"
     return replace(
         channel,
-        update_period_s=period_s or USUAL_S,
+        update_period_s=period_s or usual_s,
         poll_s=poll_of(period_s),
         note="; ".join(each for each in (channel.note, note) if each),
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -15,11 +14,13 @@ from ipw.profilers.remote.exposition import Series
 from ipw.profilers.remote.gpus import SLICE
 from ipw.profilers.remote.polled import TOKEN, Http, Polled, Values, poll_of, renewed, watched
 from ipw.profilers.remote.where import Where, where_of
-from ipw.profilers.sources import missing
+from ipw.profilers.sources import missing_there
 from ipw.runs.readings import Status
 from ipw.shapes import finite
 
 PORT, MOST_SERIES = 9090, 256
+USUAL_S = 60.0
+"""How often Prometheus asks its targets, unless its `scrape_interval` says otherwise."""
 UNITS: Mapping[str, tuple[str, float]] = {
     "W": ("power", 1.0), "mW": ("power", 1e-3), "uW": ("power", 1e-6), "kW": ("power", 1e3),
     "J": ("counter", 1.0), "mJ": ("counter", 1e-3), "uJ": ("counter", 1e-6), "Wh": ("counter", 3600.0),
@@ -71,14 +72,12 @@ def open_sensor(address: str, machine: str) -> Sensor:
     except SensorError as error:
         http.close()
         return _missing(machine, error.reason, error.status)
-    told = [renewed(channel, period_s, "Prometheus") for channel in channels.values()]
+    told = [renewed(channel, period_s, "Prometheus", USUAL_S) for channel in channels.values()]
     return Polled(told, list(channels), ask, poll_of(period_s), http.close)
 
 
 def _missing(machine: str, reason: str, status: Status = "unsupported") -> Sensor:
-    lost = missing(f"{machine}/prometheus", "system", status, reason, HINT)
-    lost.channels = [replace(channel, host=machine, here=False) for channel in lost.channels]
-    return lost
+    return missing_there(machine, f"{machine}/prometheus", "system", status, reason, HINT)
 
 
 def unit_of(query: str, names: set[str]) -> str | None:

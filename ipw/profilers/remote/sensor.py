@@ -17,7 +17,7 @@ from ipw.profilers.remote.link import Link, Trip
 from ipw.profilers.remote.service import NO_CHANNEL
 from ipw.profilers.remote.where import PORT, TOKEN, Where, where_of
 from ipw.profilers.sampler.relay import STATUSES, Told
-from ipw.profilers.sources import missing
+from ipw.profilers.sources import missing_there
 from ipw.runs.readings import RECORD, STATUS_CODES
 from ipw.shapes import misfit, shape_of
 
@@ -245,9 +245,7 @@ def open_sensor(address: str, name: str) -> Sensor:
         return RemoteSensor(where, name, os.environ.get(TOKEN) or None)
     except SensorError as error:
         hint = f"on {where.host}: ipw sensors serve --listen 0.0.0.0:{where.port}"
-        lost = missing(name, "system", error.status, error.reason, hint)
-        lost.channels = [replace(channel, host=name, here=False) for channel in lost.channels]
-        return lost
+        return missing_there(name, name, "system", error.status, error.reason, hint)
 
 
 def told_channels(facts: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -21,11 +21,10 @@ from ipw.errors import IpwError, UsageError
 from ipw.profilers.discovery import close, find
 from ipw.profilers.remote.ring import Ring
 from ipw.profilers.remote.service import Served, Service
-from ipw.profilers.remote.where import PORT, TOKEN
+from ipw.profilers.remote.where import LISTEN, PORT, TOKEN
 from ipw.profilers.sampler.process import SamplerLoop
 from ipw.profilers.selection import is_elsewhere, names_of
 
-LISTEN = f"127.0.0.1:{PORT}"
 SHORTEST_TOKEN = 16
 TOKEN_HINT = f"export {TOKEN}=$(openssl rand -hex 32), here and where the sensors are read"
 

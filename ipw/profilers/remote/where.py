@@ -10,6 +10,7 @@ from ipw.errors import UsageError
 
 PORT, TOKEN = 9321, "IPW_SENSORS_TOKEN"
 """Where sensors are served, unless it is said otherwise, and the variable that holds the token of both sides."""
+LISTEN = f"127.0.0.1:{PORT}"
 SAFE = "/:@!$&'()*+,;=-._~%?"
 
 

@@ -12,7 +12,12 @@ from ipw.errors import UsageError
 
 PLACES = {
     "bash": ("XDG_DATA_HOME", ".local/share", "bash-completion/completions/ipw", "open a new shell"),
-    "zsh": ("ZDOTDIR", "", ".zfunc/_ipw", "put `fpath+=~/.zfunc; autoload -Uz compinit && compinit` into ~/.zshrc"),
+    "zsh": (
+        "ZDOTDIR",
+        "",
+        ".zfunc/_ipw",
+        "put `fpath+=${ZDOTDIR:-~}/.zfunc; autoload -Uz compinit && compinit` into .zshrc",
+    ),
     "fish": ("XDG_CONFIG_HOME", ".config", "fish/completions/ipw.fish", "open a new shell"),
 }
 """Shell: the variable that names the folder, the folder without it, the file, and what is left to do."""

@@ -17,7 +17,10 @@ from ipw.energy.curve import Curve, energy_between
 from ipw.errors import UsageError
 from ipw.profilers.base import Channel, Reading, Sensor, SensorError
 from ipw.profilers.discovery import choose_basis, close, find
+from ipw.profilers.remote.dcgm import USUAL_S as DCGM_S
 from ipw.profilers.remote.exposition import chosen, series_of
+from ipw.profilers.remote.polled import renewed
+from ipw.profilers.remote.prometheus import USUAL_S as PROMETHEUS_S
 from ipw.profilers.sampler.lane import PowerFile
 from ipw.profilers.sampler.process import SamplerLoop
 from ipw.runs.curves import curves_of
@@ -322,3 +325,14 @@ def test_the_same_gpu_read_here_and_by_an_exporter_counts_once() -> None:
         far = list(sensor.channels)
     far[0] = Channel(**{**far[0].as_dict(), "device": "NVIDIA GPU-00000000-aaaa"})
     assert choose_basis([near, *far]).channels == {"nvml/gpu0"}
+
+
+def test_what_is_renewed_seldom_is_taken_for_as_old_as_is_usual_there() -> None:
+    channel = Channel(name="far/gpu0", kind="power", scope="gpu", method="integrated_power", unit="W")
+    for source, usual_s in (("the exporter", DCGM_S), ("Prometheus", PROMETHEUS_S)):
+        found = renewed(channel, None, source, usual_s)
+        assert found.update_period_s == usual_s
+        assert found.note is not None
+        assert f"{source} renews it more seldom" in found.note
+        assert f"usually every {usual_s:g} s" in found.note
+    assert renewed(channel, 1.0, "Prometheus", PROMETHEUS_S).update_period_s == 1.0
