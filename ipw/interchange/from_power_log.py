@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from ipw.errors import UsageError
+from ipw.profilers.base import Channel
 from ipw.profilers.discovery import choose_basis
-from ipw.profilers.power_logs import KNOWN, Log, read_log
+from ipw.profilers.power_logs import KNOWN, Log, Record, read_log
 from ipw.runs.directory import RunDir
 from ipw.runs.readings import READINGS, RECORD_FIELDS, STATUS_CODES
 
@@ -35,7 +37,7 @@ def read_power_log(text: str, name: str) -> Log | None:
 def write_power_log(log: Log, path: Path, out: Path, count: int) -> RunDir:
     """Make a run of a log, to be derived: its window is the whole log. Raises UsageError where it holds none."""
     channels, tracks = log
-    kept = [each for each in channels if len(tracks.get(each.name, ())) >= FEWEST]
+    kept = [_as_read(each, tracks[each.name], path) for each in channels if len(tracks.get(each.name, ())) >= FEWEST]
     if not kept:
         raise UsageError(f"{path} holds fewer than {FEWEST} readings", "log for longer")
     rows = [
@@ -66,6 +68,19 @@ def write_power_log(log: Log, path: Path, out: Path, count: int) -> RunDir:
         }
     )
     return run
+
+
+def _as_read(channel: Channel, records: Sequence[Record], path: Path) -> Channel:
+    """Say what is known of a channel of a log: a power was read before its line was written, up to one period ago.
+
+    A device without a name is one of this log alone: two machines are not one device.
+    """
+    told = {"device": channel.device or f"{channel.name} of {path.name}"}
+    if channel.kind != "power":
+        return Channel(**(channel.as_dict() | told))
+    between_s = float(np.median(np.diff([record.t_ns for record in records]))) / 1e9
+    period_s = channel.update_period_s or (between_s if between_s > 0 else None)
+    return Channel(**(channel.as_dict() | told | {"age_periods": 1.0, "update_period_s": period_s}))
 
 
 def _window(readings: npt.NDArray[np.void], total: list[int]) -> tuple[int, int]:

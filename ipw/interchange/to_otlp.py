@@ -51,7 +51,12 @@ COLUMNS = ("query_id", "start_ns", "first_token_ns", "end_ns", "status", "error"
 
 def as_otlp(runs: Sequence[StoredRun]) -> str:
     """Write one `TracesData`. Raises UsageError for a run that does not say when it was."""
-    return json.dumps({"resourceSpans": [_resource(run) for run in runs]}, allow_nan=False) + "\n"
+    return json.dumps(traces_of(runs), allow_nan=False) + "\n"
+
+
+def traces_of(runs: Sequence[StoredRun]) -> dict[str, Any]:
+    """Make one `TracesData`. Raises UsageError for a run that does not say when it was."""
+    return {"resourceSpans": [_resource(run) for run in runs]}
 
 
 def _resource(run: StoredRun) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from ipw.errors import UsageError
 from ipw.interchange.exports import StoredRun, as_codecarbon, as_ml_energy, as_prometheus
 from ipw.interchange.otlp_send import endpoint, send_traces
 from ipw.interchange.to_model_card import as_hub_results, as_model_card
-from ipw.interchange.to_otlp import as_otlp
+from ipw.interchange.to_otlp import as_otlp, traces_of
 from ipw.interchange.trackers import TRACKERS, send
 from ipw.metrics.summary import called, stored_summary
 from ipw.pipeline import derive
@@ -28,6 +28,7 @@ from ipw.verbs.common.several import readable
 
 FORMATS = ("codecarbon", "ml-energy", "prometheus", "model-card", "hub-results", "otlp")
 WITH_CARBON = {"codecarbon", "model-card"}
+WITH_SOURCE = {"model-card"}
 PROJECT = "ipw"
 
 
@@ -43,21 +44,11 @@ def export(
     grid_source: str | None,
 ) -> int:
     """Write all runs in one format, on stdout or into a file; or log them to a tracker."""
-    if sum(each is not None for each in (format_, tracker, otlp)) != 1:
-        given = f"--format {FORMATS[0]}, --to {next(iter(TRACKERS))}, or --otlp URL"
-        raise UsageError("give a format or a tracker, or a collector of traces", given)
-    if otlp is not None:
-        endpoint(otlp)  # before anything is read
-    if grid_g_co2e_per_kwh is not None and format_ not in WITH_CARBON:
-        raise UsageError(f"{format_ or tracker or 'otlp'} has no place for carbon", "--format codecarbon")
-    if otlp is not None and output is not None:
-        raise UsageError("a collector keeps what it is given by itself", "leave out -o, or take --format otlp")
-    if tracker is not None and output is not None:
-        raise UsageError(f"{tracker} keeps what it is given by itself", "leave out -o")
+    _check(format_, tracker, otlp, output, grid_g_co2e_per_kwh, grid_source)
     found, code = readable(chosen(runs), lambda one: _read(one.open()))
     found = _named(found)
     if otlp is not None:
-        terminal.say(f"{send_traces(as_otlp(found), otlp)} spans sent to {endpoint(otlp)}")
+        terminal.say(f"{send_traces(traces_of(found), otlp)} spans sent to {endpoint(otlp)}")
         return code
     if tracker is not None:
         send(tracker, found, project)
@@ -71,6 +62,32 @@ def export(
     with replacing(output, "give another file with -o") as file:
         file.write(text.encode(errors="replace"))
     return code
+
+
+def _check(
+    format_: str | None,
+    tracker: str | None,
+    otlp: str | None,
+    output: Path | None,
+    grid_g_co2e_per_kwh: float | None,
+    grid_source: str | None,
+) -> None:
+    """Refuse options that do not go together, before anything is read."""
+    if sum(each is not None for each in (format_, tracker, otlp)) != 1:
+        given = f"--format {FORMATS[0]}, --to {next(iter(TRACKERS))}, or --otlp URL"
+        raise UsageError("give a format or a tracker, or a collector of traces", given)
+    if otlp is not None:
+        endpoint(otlp)
+    if grid_g_co2e_per_kwh is not None and format_ not in WITH_CARBON:
+        raise UsageError(f"{format_ or tracker or 'otlp'} has no place for carbon", "--format codecarbon")
+    if grid_source is not None and grid_g_co2e_per_kwh is None:
+        raise UsageError("--grid-source says where a number comes from that is not given", "--grid-intensity GRAMS")
+    if grid_source is not None and format_ not in WITH_SOURCE:
+        raise UsageError(f"{format_} has no place for the source of that number", "leave out --grid-source")
+    if otlp is not None and output is not None:
+        raise UsageError("a collector keeps what it is given by itself", "leave out -o, or take --format otlp")
+    if tracker is not None and output is not None:
+        raise UsageError(f"{tracker} keeps what it is given by itself", "leave out -o")
 
 
 def _written(format_: str, runs: Sequence[StoredRun], facts: Facts) -> str:

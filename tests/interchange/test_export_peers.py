@@ -216,6 +216,8 @@ def test_a_configuration_has_every_field_of_the_leaderboards_files(tmp_path: Pat
         ([], "give a format or a tracker"),
         (["--format", "otlp", "--to", "mlflow"], "give a format or a tracker"),
         (["--format", "otlp", "--grid-intensity", "5"], "otlp has no place for carbon"),
+        (["--format", "model-card", "--grid-source", "a mix"], "a number comes from that is not given"),
+        (["--format", "codecarbon", "--grid-intensity", "5", "--grid-source", "a mix"], "codecarbon has no place"),
         (["--to", "mlflow", "-o", "file"], "keeps what it is given"),
     ],
 )

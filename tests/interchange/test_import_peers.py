@@ -347,6 +347,21 @@ def test_a_log_of_nvidia_smi_is_a_run_with_readings_and_joules(tmp_path: Path) -
     assert told["valid"], told["validity"]
 
 
+def test_joules_of_a_log_have_an_interval_for_when_its_power_was_read_and_a_device_of_its_own(tmp_path: Path) -> None:
+    for name in ("one.csv", "two.csv"):
+        (tmp_path / name).write_text(SMI)
+    one, two = (imported(tmp_path / name)[0] for name in ("one.csv", "two.csv"))
+    energy = one["metrics"]["energy_j"]
+    assert energy["low"] < energy["value"] - 100 * 0.5 / 2, "each end is known to half a second"
+    assert energy["high"] - energy["value"] == pytest.approx(energy["value"] - energy["low"])
+    assert energy["gain_rel"] == 0.05
+    assert one["devices"] != two["devices"]
+    (tmp_path / "named.csv").write_text(SMI.replace("index,", "index, name,").replace(" 0, 100", " 0, A GPU, 100"))
+    (named,) = imported(tmp_path / "named.csv")
+    assert "A GPU" in named["devices"][0]
+    assert "csv" not in named["devices"][0]
+
+
 def test_a_log_of_tegrastats_is_one_too(tmp_path: Path) -> None:
     (tmp_path / "tegra.log").write_text(TEGRA)
     (told,) = imported(tmp_path / "tegra.log")

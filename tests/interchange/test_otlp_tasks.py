@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from socketserver import StreamRequestHandler, TCPServer
 from typing import Any
 
 import pytest
@@ -109,7 +110,7 @@ def test_traces_are_sent_as_they_are_written(
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     url, kind = collector
     text = document(run)
-    assert send_traces(text, url) == len(spans_of(text))
+    assert send_traces(json.loads(text), url) == len(spans_of(text))
     ((path, headers, body),) = kind.got
     assert (path, headers["Content-Type"], headers["Api-Key"]) == ("/v1/traces", "application/json", "s3cret value")
     assert body == json.loads(text)
@@ -119,7 +120,7 @@ def test_many_spans_are_sent_in_parts(collector: tuple[str, type[Collector]]) ->
     url, kind = collector
     scope = {"scope": {"name": "ipw"}, "spans": [{"spanId": str(i)} for i in range(1200)]}
     text = json.dumps({"resourceSpans": [{"resource": {"attributes": []}, "scopeSpans": [scope]}]})
-    assert send_traces(text, url + "/") == 1200
+    assert send_traces(json.loads(text), url + "/") == 1200
     got = [len(body["resourceSpans"][0]["scopeSpans"][0]["spans"]) for _, _, body in kind.got]
     assert got == [500, 500, 200]
 
@@ -128,7 +129,7 @@ def test_what_a_collector_rejects_is_not_counted(run: RunDir, collector: tuple[s
     url, kind = collector
     kind.answer = b'{"partialSuccess": {"rejectedSpans": "2", "errorMessage": "no"}}'
     text = document(run)
-    assert send_traces(text, url) == len(spans_of(text)) - 2
+    assert send_traces(json.loads(text), url) == len(spans_of(text)) - 2
 
 
 @pytest.mark.parametrize("status", [302, 400, 401, 503])
@@ -138,13 +139,41 @@ def test_a_collector_that_refuses_is_told_in_one_line(
     url, kind = collector
     kind.status = status
     with pytest.raises(IpwError, match=f"answers HTTP {status}"):
-        send_traces(document(run), url)
+        send_traces(json.loads(document(run)), url)
     assert len(kind.got) == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (b"what?\r\n\r\n", "BadStatusLine"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab", "IncompleteRead"),
+        (b"HTTP/1.1 500 No\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab", "answers HTTP 500"),
+        (b"", "cannot be reached|RemoteDisconnected"),
+    ],
+)
+def test_what_does_not_speak_http_is_told_in_one_line(run: RunDir, answer: bytes, told: str) -> None:
+    class Mute(StreamRequestHandler):
+        def handle(self) -> None:
+            body = 0
+            while (line := self.rfile.readline()).strip():
+                name, _, value = line.decode().partition(":")
+                body = int(value) if name.lower() == "content-length" else body
+            self.rfile.read(body)
+            self.wfile.write(answer)
+
+    with TCPServer(("127.0.0.1", 0), Mute) as server:
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        with pytest.raises(IpwError, match=told) as refused:
+            send_traces(json.loads(document(run)), f"http://127.0.0.1:{server.server_address[1]}")
+        thread.join()
+    assert "\n" not in refused.value.message
 
 
 def test_a_collector_that_is_not_there_is_told(run: RunDir) -> None:
     with pytest.raises(IpwError, match="cannot be reached"):
-        send_traces(document(run), "http://127.0.0.1:9")
+        send_traces(json.loads(document(run)), "http://127.0.0.1:9")
 
 
 @pytest.mark.parametrize(
@@ -160,7 +189,17 @@ def test_an_address_is_completed(url: str, whole: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["localhost:4318", "ftp://h", "http://", "file:///etc/passwd", "http://u:p@h", "http://h:x"]
+    "url",
+    [
+        "localhost:4318",
+        "ftp://h",
+        "http://",
+        "file:///etc/passwd",
+        "http://u:p@h",
+        "http://h:x",
+        "http://h/a b",
+        "http://h/\x7f",
+    ],
 )
 def test_what_is_no_address_is_refused(url: str) -> None:
     with pytest.raises(UsageError, match=r"not the address|holds a secret"):
@@ -169,6 +208,18 @@ def test_what_is_no_address_is_refused(url: str) -> None:
 
 def test_headers_are_read_as_opentelemetry_writes_them() -> None:
     assert headers_of("a=b%3Dc, d = e ,,nothing") == {"a": "b=c", "d": "e"}
+
+
+def test_a_header_with_a_new_line_is_refused_without_its_value() -> None:
+    with pytest.raises(UsageError) as refused:
+        headers_of("key=s3cr%0Aet")
+    assert "s3cr" not in refused.value.message
+
+
+def test_an_address_that_is_wrong_shows_no_secret() -> None:
+    with pytest.raises(UsageError) as refused:
+        endpoint("http://u:s3cret@h/a b")
+    assert "s3cret" not in refused.value.message
 
 
 def test_a_stored_run_is_sent_by_the_verb(run: RunDir, collector: tuple[str, type[Collector]], tmp_path: Path) -> None:
