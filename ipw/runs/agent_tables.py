@@ -23,7 +23,7 @@ TOOLS = {
     "energy_j": REAL, "energy_low_j": REAL, "energy_high_j": REAL, "net_energy_j": REAL,
 }  # fmt: skip
 COSTS = {
-    "by": TEXT, "name": TEXT, "count": WHOLE, "seconds": REAL,
+    "by": TEXT, "name": TEXT, "count": WHOLE, "measured": WHOLE, "seconds": REAL,
     "energy_j": REAL, "energy_low_j": REAL, "energy_high_j": REAL, "net_energy_j": REAL,
     "prompt_tokens": WHOLE, "cached_tokens": WHOLE, "completion_tokens": WHOLE,
 }  # fmt: skip

@@ -114,7 +114,7 @@ def _costs(rows: Rows, head: str, *, estimated: bool) -> Markup:
         energy, each = number(row.get("energy_j")), _each(row, "energy_j")
         shown = MISSING if each is None else scale.text(each, scale.digits(each))
         cells = [f"{row['count']:,}", shown, MISSING if energy is None else f"{energy:.4g}"]
-        cells.append(f"{(number(row.get('seconds')) or 0.0) / max(row['count'], 1):.3g}")
+        cells.append(MISSING if (seconds := _each(row, "seconds")) is None else f"{seconds:.3g}")
         if tokens:
             names = ("prompt_tokens", "cached_tokens", "completion_tokens")
             cells += [MISSING if (v := _each(row, name)) is None else f"{v:,.1f}" for name in names]
@@ -123,8 +123,9 @@ def _costs(rows: Rows, head: str, *, estimated: bool) -> Markup:
 
 
 def _each(row: Mapping[str, Any], column: str) -> float | None:
-    value = number(row.get(column))
-    return None if value is None or not row["count"] else value / row["count"]
+    """The mean over those that are measured: calls that no request followed have no known end."""
+    value, of = number(row.get(column)), row.get("measured", row["count"])
+    return None if value is None or not of else value / of
 
 
 def _tasks(tasks: Rows, *, estimated: bool) -> Markup:
@@ -139,7 +140,7 @@ def _tasks(tasks: Rows, *, estimated: bool) -> Markup:
         entry = {"value": energy, "low": task.get("energy_low_j"), "high": task.get("energy_high_j"), "unit": "J"}
         interval = interval_text(entry, scale)
         share = MISSING if not energy or tools is None else f"{tools / energy:.0%}"
-        written = (task.get("prompt_tokens") or 0) + (task.get("completion_tokens") or 0)
+        prompts, written = task.get("prompt_tokens"), task.get("completion_tokens")
         score = number(task.get("score"))
         rows.append(
             [
@@ -148,7 +149,7 @@ def _tasks(tasks: Rows, *, estimated: bool) -> Markup:
                 share,
                 f"{task['turns']:,}",
                 f"{task['tool_calls']:,}",
-                f"{written:,}",
+                MISSING if prompts is None or written is None else f"{prompts + written:,}",
                 f"{(task['end_ns'] - task['start_ns']) / 1e9:.3g}",
                 MISSING if score is None else f"{score:.3g}",
             ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,7 +17,7 @@ Floats = npt.NDArray[np.float64]
 
 
 def cost_rows(
-    found: Structure, of_queries: Drew, of_calls: Drew, tokens: Mapping[str, Floats], tasks: Sequence[Mapping[str, Any]]
+    found: Structure, of_queries: Drew, of_gaps: Drew, tokens: Mapping[str, Floats], tasks: Sequence[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
     """Make rows: requests by turn, model and role, calls by tool, and all of each task."""
     rows = [
@@ -25,6 +25,7 @@ def cost_rows(
             "by": "task",
             "name": task["task"],
             "count": task["requests"],
+            "measured": task["requests"],
             "seconds": (task["end_ns"] - task["start_ns"]) / 1e9,
             **{name: task[name] for name in (*Drew._fields, *COUNTS)},
         }
@@ -46,13 +47,23 @@ def cost_rows(
     for number, call in enumerate(found.calls):
         tools[call.name].append(number)
     for name, mine in tools.items():
-        ran = [found.gaps[gap] for i in mine if (gap := found.calls[i].gap) is not None]
-        seconds = sum((gap.end_ns - gap.start_ns) / gap.calls for gap in ran) / 1e9
-        placed = [i for i in mine if found.calls[i].gap is not None]
-        rows.append(_row("tool", name, len(mine), seconds, rows_of(of_calls, placed)) | dict.fromkeys(COUNTS))
+        rows.append(_of_tool(found, name, mine, of_gaps) | dict.fromkeys(COUNTS))
     return rows
+
+
+def _of_tool(found: Structure, name: str, calls: Sequence[int], of_gaps: Drew) -> dict[str, Any]:
+    """Sum up those calls that a request followed, by the gaps that they ran in: shares of one number err alike."""
+    ran = Counter(gap for i in calls if (gap := found.calls[i].gap) is not None)
+    if not ran:
+        nothing = {"measured": 0, "seconds": None, **dict.fromkeys(Drew._fields)}
+        return {"by": "tool", "name": name, "count": len(calls)} | nothing
+    gaps = [found.gaps[number] for number in ran]
+    share = np.array(list(ran.values())) / np.array([gap.calls for gap in gaps])
+    seconds = float(share @ np.array([(gap.end_ns - gap.start_ns) / 1e9 for gap in gaps]))
+    drew = Drew(*(column * share for column in rows_of(of_gaps, list(ran))))
+    return _row("tool", name, len(calls), seconds, drew) | {"measured": ran.total()}
 
 
 def _row(by: str, name: str, count: int, seconds: float, drew: Drew) -> dict[str, Any]:
     whole = {column: known(values[0]) for column, values in summed([drew])._asdict().items()}
-    return {"by": by, "name": name, "count": count, "seconds": seconds, **whole}
+    return {"by": by, "name": name, "count": count, "measured": count, "seconds": seconds, **whole}

@@ -36,7 +36,7 @@ DEFINITIONS = (
     ),
     Definition(
         "energy_per_tool_call_j", "Energy per tool call", "J", "lower",
-        "joules between an answer that asks for tools and the next request / calls",
+        "joules between an answer that asks for tools and the next request / calls that a request followed",
         energy=True,
     ),
     Definition(

@@ -49,7 +49,7 @@ def derive_agent(run: RunDir) -> dict[str, Any]:
     run.write_table("tasks", table(rows, TASKS))
     of_calls = each_call(found, of_gaps)
     run.write_table("tools", table(tool_rows(found, of_calls, query_id), TOOLS))
-    run.write_table("costs", table(cost_rows(found, of_queries, of_calls, numbers, rows), COSTS))
+    run.write_table("costs", table(cost_rows(found, of_queries, of_gaps, numbers, rows), COSTS))
     manifest = run.manifest()
     return {"metrics": task_metrics(rows, energy_facts(manifest), seed_of(str(manifest.get("run_id"))))}
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from ipw.energy.curve import Z95
 from ipw.metrics.definitions import Definition
 from ipw.metrics.metric import EnergyFacts, Metric, metric
-from ipw.metrics.stats import gain_draws, percentile_interval, proportion_draws, resampled_sums
+from ipw.metrics.stats import error_draws, gain_draws, percentile_interval, proportion_draws, resampled_sums
+from ipw.metrics.window import NO_IDLE
 from ipw.workloads.agents.definitions import DEFINITIONS
 
 Floats = npt.NDArray[np.float64]
@@ -19,6 +21,8 @@ BY = "bootstrap over tasks"
 NO_SCORE = "no task was scored (--scores FILE)"
 NO_TASK = "no task was seen"
 NO_REPEAT = "no task was repeated"
+NO_TOKENS = "the server did not tell tokens"
+NET = "net_energy_j"
 
 
 class Ratio(NamedTuple):
@@ -32,18 +36,18 @@ class Ratio(NamedTuple):
     @property
     def energies(self) -> int:
         """The exponent with which the sensors' gain goes into it: 0 where joules are divided by joules."""
-        return sum(sign for name, sign in ((self.above, 1), (self.below, -1)) if name.endswith(("energy_j", "power_w")))
+        return sum(sign for name, sign in ((self.above, 1), (self.below, -1)) if _is_energy(name))
 
 
 RATIOS = {
     "energy_per_task_j": Ratio("energy_j", "one"),
     "energy_per_solved_task_j": Ratio("energy_j", "score", scored=True),
-    "net_energy_per_task_j": Ratio("net_energy_j", "one"),
+    "net_energy_per_task_j": Ratio(NET, "one"),
     "task_accuracy": Ratio("score", "one", scored=True),
     "task_accuracy_per_joule": Ratio("score", "energy_j", scored=True),
     "task_accuracy_per_watt": Ratio("score", "power_w", scored=True),
     "energy_per_turn_j": Ratio("turn_energy_j", "turns"),
-    "energy_per_tool_call_j": Ratio("tool_energy_j", "tool_calls"),
+    "energy_per_tool_call_j": Ratio("tool_energy_j", "calls_measured"),
     "tool_energy_share": Ratio("tool_energy_j", "energy_j"),
     "pause_energy_share": Ratio("pause_energy_j", "energy_j"),
     "failed_energy_share": Ratio("failed_energy_j", "energy_j"),
@@ -56,7 +60,7 @@ RATIOS = {
     "cached_token_share": Ratio("cached_tokens", "prompt_tokens"),
     "context_growth": Ratio("most_prompt_tokens", "first_prompt_tokens"),
 }
-"""Of the columns of tasks, and `one`, `seconds`, `power_w` and `tokens`."""
+"""Of what `task_rows` tells of tasks, and `one`, `seconds` and `power_w`."""
 
 
 def task_metrics(rows: Sequence[Mapping[str, Any]], energy: EnergyFacts, seed: int) -> dict[str, Metric]:
@@ -79,7 +83,6 @@ def _columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, Floats]:
         columns["one"] = np.ones(len(rows))
         columns["seconds"] = (columns["end_ns"] - columns["start_ns"]) / 1e9
         columns["power_w"] = columns["energy_j"] / np.maximum(columns["seconds"], 1e-9)
-        columns["tokens"] = columns["prompt_tokens"] + np.nan_to_num(columns["completion_tokens"])
     return columns
 
 
@@ -90,31 +93,61 @@ def _ratio(
     if ratio.above not in columns or ratio.below not in columns:
         return metric(definition, None, reason=NO_TASK, energy=of)
     pairs = np.stack([columns[ratio.above], columns[ratio.below]], axis=1)
-    if ratio.scored:
-        pairs = pairs[np.isfinite(columns["score"])]
-        if not len(pairs):
-            return metric(definition, None, reason=NO_SCORE, energy=of)
-    pairs = pairs[np.isfinite(pairs).all(axis=1)]
+    if ratio.scored and not np.isfinite(columns["score"]).any():
+        return metric(definition, None, reason=NO_SCORE, energy=of)
+    needed = [ratio.above, ratio.below, *(["score"] if ratio.scored else [])]
+    used = np.logical_and.reduce([np.isfinite(columns[name]) for name in needed])
+    pairs = pairs[used]
     above, below = pairs.sum(axis=0).tolist() if len(pairs) else (0.0, 0.0)
     if below <= 0:
-        reason = energy.absent if definition.energy and not len(pairs) else _nothing(ratio)
-        return metric(definition, None, reason=reason, energy=of, n=len(pairs))
+        return metric(definition, None, reason=_nothing(ratio, columns, len(pairs), energy), energy=of, n=len(pairs))
     draws = resampled_sums(pairs, seed)
     for column, name in enumerate((ratio.above, ratio.below)):
         if name == "score" and set(pairs[:, column].tolist()) in ({0.0}, {1.0}):  # resampling draws nothing else
             draws[:, column] = len(pairs) * proportion_draws(float(pairs[:, column].sum()), len(pairs), seed)
+        if ratio.energies and _is_energy(name):
+            draws[:, column] += _sd_of_sum(name, columns, used) * error_draws(seed)
+            if name != NET:  # nothing draws less than no joules; net of idle power it may
+                draws[:, column] = np.maximum(draws[:, column], min(float(pairs[:, column].sum()), 0.0))
     with np.errstate(divide="ignore", invalid="ignore"):
-        replicates = draws[:, 0] / draws[:, 1] * gain_draws(energy.gain_rel or 0.0, seed) ** ratio.energies
+        replicates = np.where(draws[:, 1] > 0, draws[:, 0] / draws[:, 1], np.inf)
+    replicates *= gain_draws(energy.widening, seed) ** ratio.energies
     interval = percentile_interval(replicates, above / below, len(pairs))
     return metric(
         definition, above / below, interval, n=len(pairs), interval_by=BY, energy=of, method=None if of else "counted"
     )
 
 
-def _nothing(ratio: Ratio) -> str:
-    return {
-        "tool_calls": "no tool was called", "score": "no task was solved",
-    }.get(ratio.below, "the server did not tell tokens" if "token" in ratio.below else NO_TASK)  # fmt: skip
+def _is_energy(name: str) -> bool:
+    return name.endswith(("energy_j", "power_w"))
+
+
+def _sd_of_sum(name: str, columns: Mapping[str, Floats], used: npt.NDArray[np.bool_]) -> float:
+    """Standard deviation of the measurement of a sum over the tasks that are `used`, taken as independent.
+
+    It is that of the whole tasks, which bounds that of their parts. What has no bounds adds nothing.
+    """
+    if not {"energy_low_j", "energy_high_j"} <= columns.keys():
+        return 0.0
+    sds = (columns["energy_high_j"] - columns["energy_low_j"]) / (2 * Z95)
+    if name == "power_w":
+        sds = sds / np.maximum(columns["seconds"], 1e-9)
+    return float(np.sqrt(np.nansum(sds[used] ** 2)))
+
+
+def _nothing(ratio: Ratio, columns: Mapping[str, Floats], n: int, energy: EnergyFacts) -> str:
+    """Say why there is nothing to divide by."""
+    if (_is_energy(ratio.above) or _is_energy(ratio.below)) and not np.isfinite(columns["energy_j"]).any():
+        return energy.absent
+    if ratio.above == "tool_energy_j":
+        return "no call was followed by a request" if columns["tool_calls"].sum() else "no tool was called"
+    if ratio.above == NET and not n:
+        return NO_IDLE
+    if ratio.below == "score" and n:
+        return "no task was solved"
+    if "token" in ratio.above + ratio.below:
+        return NO_TOKENS
+    return energy.absent if ratio.energies else NO_TASK
 
 
 def _spread(definition: Definition, rows: Sequence[Mapping[str, Any]], energy: EnergyFacts) -> Metric:
@@ -125,7 +158,9 @@ def _spread(definition: Definition, rows: Sequence[Mapping[str, Any]], energy: E
             groups[row["alike"]].append(row["energy_j"])
     several = [np.array(group) for group in groups.values() if len(group) > 1 and np.mean(group) > 0]
     if not several:
-        return metric(definition, None, reason=NO_REPEAT, energy=energy)
+        begun = Counter(row["alike"] for row in rows if row["alike"] is not None)
+        reason = energy.absent if any(count > 1 for count in begun.values()) else NO_REPEAT
+        return metric(definition, None, reason=reason, energy=energy)
     free = sum(group.size - 1 for group in several)
     variance = sum(float((((group - group.mean()) / group.mean()) ** 2).sum()) for group in several) / free
     return metric(definition, float(np.sqrt(variance)), n=free + len(several), energy=energy)

@@ -68,8 +68,10 @@ def task_rows(
 ) -> list[dict[str, Any]]:
     """Make a row a task, in the order in which they begin. Σ turns + tools + pauses of a task is its `energy_j`.
 
-    `tokens` are `COUNTS` of the requests; NaN where unknown.
+    `tokens` are `COUNTS` of the requests; NaN where unknown. Beside the columns of the table a row has
+    `calls_measured`, how many calls a request followed, and `tokens`, all of prompts and answers.
     """
+    tokens = dict(tokens) | {"completion_tokens": _completion(found, tokens)}
     members: dict[str, list[int]] = defaultdict(list)
     for number, name in enumerate(found.tasks):
         if name is not None:
@@ -103,16 +105,18 @@ def task_rows(
                 "requests": len(mine),
                 "failed": len(bad),
                 "tool_calls": len(calls[name]),
+                "calls_measured": sum(1 for i in calls[name] if found.calls[i].gap is not None),
                 "start_ns": found.asked[first].start_ns,
                 "end_ns": max(ends),
                 **{column: known(values[0]) for column, values in whole._asdict().items()},
                 "turn_energy_j": known(turns.energy_j.sum()),
-                "tool_energy_j": known(tools.energy_j.sum()),
+                "tool_energy_j": known(tools.energy_j.sum()) if gaps[name] or not calls[name] else None,
                 "pause_energy_j": known(rest.energy_j.sum()),
                 "failed_energy_j": known(of_queries.energy_j[bad].sum()),
                 "repeated_tool_energy_j": known((of_gaps.energy_j * once_more)[gaps[name]].sum()),
                 "tool_s": sum(found.gaps[i].end_ns - found.gaps[i].start_ns for i in gaps[name]) / 1e9,
                 **{column: sum_of(tokens[column][mine]) for column in COUNTS},
+                "tokens": _tokens(found, mine, tokens),
                 "resent_tokens": _resent(found, mine, tokens),
                 "first_prompt_tokens": _whole(prompts[0] if prompts else np.nan),
                 "most_prompt_tokens": _whole(np.nanmax(prompts) if np.isfinite(prompts).any() else np.nan),
@@ -201,16 +205,31 @@ def _forks(found: Structure, mine: Sequence[int], retried: set[int]) -> int:
     return len(parents) - len(set(parents))
 
 
+def _completion(found: Structure, tokens: Mapping[str, Floats]) -> Floats:
+    """Tokens of each answer; none where no answer in words was asked for."""
+    told = tokens["completion_tokens"]
+    wordless = np.array([not one.tells for one in found.asked], np.bool_)
+    return np.where(wordless & np.isnan(told), 0.0, told)
+
+
+def _tokens(found: Structure, mine: Sequence[int], tokens: Mapping[str, Floats]) -> int | None:
+    """Tokens of prompts and answers; unknown where one that was answered does not tell."""
+    told = np.isfinite(tokens["prompt_tokens"][mine]).any()
+    return _whole(sum(_both(found, i, tokens) for i in mine)) if told else None
+
+
+def _both(found: Structure, number: int, tokens: Mapping[str, Floats]) -> float:
+    """Tokens of a request's prompt and answer; of one that failed, what is known."""
+    both = np.array([tokens["prompt_tokens"][number], tokens["completion_tokens"][number]])
+    return float(both.sum() if found.asked[number].ok else np.nansum(both))
+
+
 def _resent(found: Structure, mine: Sequence[int], tokens: Mapping[str, Floats]) -> int | None:
-    """Tokens that were in the prompt or the answer before, and were sent again."""
-    sent = np.array([tokens["prompt_tokens"][i] for i in mine])
-    before = []
-    for i in mine:
+    """Tokens that were in the prompt or the answer before, and were sent again; unknown where one of these is."""
+    sent = 0.0
+    prompts = tokens["prompt_tokens"]
+    asked = [i for i in mine if np.isfinite(prompts[i])]
+    for i in asked:
         parent = found.places[i].parent
-        both = (
-            0.0
-            if parent is None
-            else tokens["prompt_tokens"][parent] + np.nan_to_num(tokens["completion_tokens"][parent])
-        )
-        before.append(both)
-    return sum_of(np.minimum(sent, np.array(before)))
+        sent += 0.0 if parent is None else float(np.minimum(prompts[i], _both(found, parent, tokens)))
+    return _whole(sent) if asked else None

@@ -17,6 +17,9 @@ from ipw.runs.journal import JOURNAL
 from ipw.runs.readings import READINGS, RECORD_FIELDS
 from ipw.workloads.agents.asked import Asked, Call, Message
 from ipw.workloads.agents.derive import derive_agent
+from ipw.workloads.agents.joules import Drew
+from ipw.workloads.agents.structure import structure
+from ipw.workloads.agents.tables import task_rows
 from ipw.workloads.agents.task_scores import write_task_scores
 
 SECOND = 1_000_000_000
@@ -156,8 +159,45 @@ def test_without_a_tool_and_a_pause_there_are_empty_tables(tmp_path: Path) -> No
     run = write(tmp_path, one_agent()[:1], TURNS[:1])
     derive_agent(run)
     (task,) = rows(run, "tasks")
-    assert (task["tool_calls"], task["tool_energy_j"], task["pause_energy_j"]) == (2, 0.0, 0.0)
+    assert (task["tool_calls"], task["tool_energy_j"], task["pause_energy_j"]) == (2, None, 0.0)
+    costs = [row for row in rows(run, "costs") if row["by"] == "tool"]
+    names = ("count", "measured", "seconds", "energy_j", "energy_high_j")
+    assert [tuple(row[name] for name in names) for row in costs] == [(1, 0, None, None, None)] * 2
     assert [(tool["end_ns"], tool["energy_j"]) for tool in rows(run, "tools")] == [(None, None)] * 2
+
+
+def test_calls_at_once_of_one_tool_are_as_uncertain_together_as_what_they_share(tmp_path: Path) -> None:
+    records = one_agent()
+    records[0]["agent"]["said"] = Asked(start_ns=0, end_ns=0, said=calling("", "calc", "calc")).as_record()["said"]
+    run = write(tmp_path, records, [*TURNS, (CPU, CPU_TOOL - CPU_IDLE, 16, 20)])
+    derive_agent(run)
+    (cost,) = [row for row in rows(run, "costs") if row["by"] == "tool"]
+    each = rows(run, "tools")
+    assert (cost["count"], cost["measured"], cost["seconds"], len(each)) == (2, 2, 4.0, 2)
+    for end in ("energy_low_j", "energy_j", "energy_high_j"):
+        assert cost[end] == pytest.approx(sum(row[end] for row in each)), end
+
+
+@pytest.mark.parametrize(("told", "tokens", "resent"), [(5, 75, 40), (None, None, None)])
+def test_tokens_that_one_answer_does_not_tell_are_no_zero(
+    told: int | None, tokens: int | None, resent: int | None
+) -> None:
+    found = structure([Asked.from_record(record) for record in one_agent()])
+    numbers = {"prompt_tokens": np.array([10.0, 20.0, 30.0]), "cached_tokens": np.zeros(3)}
+    numbers["completion_tokens"] = np.array([5.0, np.nan if told is None else told, 5.0])
+    drew = Drew(*(np.ones(3) for _ in Drew._fields))
+    gap, pause = (Drew(*(np.ones(len(some)) for _ in Drew._fields)) for some in (found.gaps, found.pauses))
+    (task,) = task_rows(found, drew, gap, pause, numbers, {})
+    assert (task["tokens"], task["resent_tokens"], task["prompt_tokens"]) == (tokens, resent, 60)
+
+
+def test_a_request_for_vectors_has_no_tokens_of_an_answer() -> None:
+    found = structure([Asked(start_ns=0, end_ns=SECOND, task="t", api="embeddings", tells=False)])
+    numbers = {"prompt_tokens": np.array([7.0]), "cached_tokens": np.array([np.nan])}
+    numbers["completion_tokens"] = np.array([np.nan])
+    one, none = (Drew(*(np.ones(count) for _ in Drew._fields)) for count in (1, 0))
+    (task,) = task_rows(found, one, none, none, numbers, {})
+    assert (task["tokens"], task["completion_tokens"]) == (7, 0)
 
 
 def test_a_run_without_a_request_has_empty_tables(tmp_path: Path) -> None:
