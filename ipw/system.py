@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+CPU = Path("/proc/cpuinfo")
 
 
 def told(ask: Callable[[], T]) -> T | None:
@@ -32,7 +33,7 @@ def cpu_field(field: str) -> str | None:
     """Give a field of Linux's /proc/cpuinfo, such as `flags`, as the first CPU has it."""
 
     def ask() -> str | None:
-        with Path("/proc/cpuinfo").open(encoding="utf-8", errors="replace") as lines:
+        with CPU.open(encoding="utf-8", errors="replace") as lines:
             return next((line.partition(":")[2].strip() for line in lines if line.startswith(field)), None)
 
     return told(ask)

@@ -30,9 +30,10 @@ PAUSE_S, LONGEST_PAUSE_S, PART = 0.004, 0.04, 1 / 8
 """Then ever more seldom, after such a part of the time so far: what has not moved for long moves no sooner."""
 POWER_POLL_S = 0.02
 """How often power is read that is all that there is of a device."""
-VIRTUAL_S, AGAIN_S = 1.3, 0.2
+VIRTUAL_S, AGAIN_S, HELD_UP_S = 1.3, 0.2, 5.0
 """QEMU renews the counters of its guests once a second (MSR_ENERGY_THREAD_SLEEP_US). In a virtual machine a counter
-that was ever above 0 is looked at for longer, and one that has moved must move again soon, or it is one of these."""
+that was ever above 0 is looked at for longer, and one that has moved must move again soon, or it is one of these.
+One that moved while nobody looked is looked at anew, up to the last of these."""
 STILL = "its energy counter stands still"
 ZERO = "it answers 0 W"
 SLOW = "renewed seldom, as the counters of a virtual machine are"
@@ -71,12 +72,14 @@ class Look:
     def judged(self) -> Sensor:
         """Look until all has moved or time is up. Returns the sensor; what stood still is failed, with the reason.
 
-        It looks once in any case: opening the other sensors may have taken all the time that there was.
+        The last look begins when time is up, or later: the process may have been held up between two looks, and opening
+        the other sensors may have taken all the time that there was.
         """
-        looked = False
-        while self._moved or (self._still and not (looked and now_ns() - self._from_ns >= self._limit_s * 1e9)):
+        while self._moved or self._still:
+            looked_ns = now_ns() - self._from_ns
             self._look()
-            looked = True
+            if not self._moved and looked_ns >= self._limit_s * 1e9:
+                break
             quick = any(not channel.ticks for channel in self._watched())
             if (self._still or self._moved) and not (quick and now_ns() - self._from_ns < BUSY_NS):
                 time.sleep(_pause_s(now_ns() - self._from_ns))
@@ -92,8 +95,12 @@ class Look:
                 if value is not None and self._virtual and first and self._may_be_slow(place):
                     self._moved[place] = value, now_ns()
         for place, (value, moved_ns) in list(self._moved.items()):
-            late = now_ns() - moved_ns > AGAIN_S * 1e9
-            if late or self._value(place) != value:
+            asked_ns = now_ns()
+            late = asked_ns - moved_ns > AGAIN_S * 1e9
+            newest = self._value(place)
+            if late and newest not in {value, None} and asked_ns - self._from_ns < HELD_UP_S * 1e9:
+                self._moved[place] = newest, now_ns()  # the process was held up: nobody knows when it moved
+            elif late or newest != value:
                 del self._moved[place]
                 self._slow |= {place} if late else set()
 

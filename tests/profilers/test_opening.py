@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from doubles.clock import Clock
 from doubles.machines import NOTHING
 from doubles.nvml import ENERGY, NOT_SUPPORTED, FakeNvml
 from doubles.powercap import Powercap
 from doubles.reading import failure, named, opened, value
 from doubles.sandbox import run_in
 
+from ipw import system
 from ipw.clock import now_ns
 from ipw.profilers import discovery, opening
 from ipw.profilers.base import Channel, Reading, Sensor, SensorError
@@ -40,6 +42,12 @@ def statuses(sensor: Sensor) -> dict[str, str]:
     return {channel.name: channel.reason or channel.status for channel in sensor.channels}
 
 
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The look lives by a clock that the test moves."""
+    return Clock().drives(opening, monkeypatch)
+
+
 def since_now(watts: float) -> Callable[[], float]:
     start = time.monotonic()
     return lambda: watts * (time.monotonic() - start)
@@ -53,23 +61,43 @@ def test_a_counter_that_never_moves_is_failed_with_its_reason() -> None:
     assert failure(sensor, "made/a").reason == STILL
 
 
-def test_what_has_not_moved_for_long_is_asked_ever_more_seldom() -> None:
-    asked: list[int] = []
+def test_what_has_not_moved_for_long_is_asked_ever_more_seldom(clock: Clock) -> None:
+    asked: list[float] = []
 
     def ask() -> float:
-        asked.append(now_ns())
+        asked.append(clock.t_s)
         return 5.0
 
     Look(made((replace(COUNTER, update_period_s=None, ticks=True), ask))).judged()
     assert 2 < len(asked) < opening.TICKING_S / opening.PAUSE_S / 3
+    assert asked[-1] - asked[-2] > 2 * (asked[2] - asked[1])
 
 
 def test_a_counter_that_moves_is_believed_at_once_and_left_as_it_is() -> None:
-    sensor = made((COUNTER, since_now(20.0)))
-    look = Look(sensor)
-    before = time.process_time()
-    assert look.judged() is sensor
-    assert time.process_time() - before < opening.LEAST_S
+    asked: list[int] = []
+
+    def ask() -> float:
+        asked.append(1)
+        return 20.0 * len(asked)
+
+    sensor = made((COUNTER, ask))
+    assert Look(sensor).judged() is sensor
+    assert len(asked) <= 3  # in a virtual machine it must move again
+
+
+@pytest.mark.parametrize(
+    "channel",
+    [COUNTER, replace(COUNTER, update_period_s=None, ticks=True), POWER],
+    ids=["counter", "ticking counter", "power"],
+)
+@pytest.mark.parametrize("held_up", range(5))
+def test_what_moved_while_the_process_was_held_up_is_looked_at_once_more(
+    channel: Channel, held_up: int, clock: Clock
+) -> None:
+    began_s = clock.t_s
+    clock.held_up_s = [0.0] * held_up + [60.0]
+    look = Look(made((channel, lambda: 20.0 * (clock.t_s - began_s > 1.0))))
+    assert statuses(look.judged()) == {channel.name: "ok"}
 
 
 @pytest.mark.parametrize(
@@ -78,20 +106,18 @@ def test_a_counter_that_moves_is_believed_at_once_and_left_as_it_is() -> None:
     ids=["counter", "ticking counter", "power"],
 )
 def test_one_that_moves_is_looked_at_however_long_the_other_sensors_took_to_open(
-    channel: Channel, monkeypatch: pytest.MonkeyPatch
+    channel: Channel, clock: Clock
 ) -> None:
-    clock = [now_ns()]
-    monkeypatch.setattr(opening, "now_ns", lambda: clock[0])
-    began = clock[0]
-    look = Look(made((channel, lambda: 0.0 if clock[0] == began else 20.0)))
-    clock[0] += 60_000_000_000
+    began_ns = clock.t_ns
+    look = Look(made((channel, lambda: 0.0 if clock.t_ns < began_ns + 10**9 else 20.0)))
+    clock.t_ns += 60 * 10**9
     assert statuses(look.judged()) == {channel.name: "ok"}
 
 
-def test_one_that_is_renewed_late_is_waited_for() -> None:
-    start = time.monotonic()
+def test_one_that_is_renewed_late_is_waited_for(clock: Clock) -> None:
+    began_s = clock.t_s
     channel = replace(COUNTER, update_period_s=None, ticks=True)
-    sensor = Look(made((channel, lambda: float(time.monotonic() - start > 0.1)))).judged()
+    sensor = Look(made((channel, lambda: float(clock.t_s - began_s > 0.1)))).judged()
     assert statuses(sensor) == {"made/a": "ok"}
 
 
@@ -169,18 +195,18 @@ def test_one_rail_of_several_and_a_part_may_rest() -> None:
     assert set(statuses(Look(made(*sources)).judged()).values()) == {"ok"}
 
 
-def test_rails_that_all_answer_0_watts_are_passed_over_and_those_that_wake_are_not() -> None:
-    start = time.monotonic()
+def test_rails_that_all_answer_0_watts_are_passed_over_and_those_that_wake_are_not(clock: Clock) -> None:
     one, two = replace(POWER, scope="soc"), replace(POWER, name="made/b", scope="soc")
     dead = statuses(Look(made((one, lambda: 0.0), (two, lambda: 0.0))).judged())
     assert dead == {one.name: ZERO, two.name: ZERO}
-    woken = Look(made((one, lambda: 0.0), (two, lambda: 2.0 * (time.monotonic() - start > 0.05)))).judged()
+    began_s = clock.t_s
+    woken = Look(made((one, lambda: 0.0), (two, lambda: 2.0 * (clock.t_s - began_s > 0.05)))).judged()
     assert set(statuses(woken).values()) == {"ok"}
 
 
-def test_a_meter_that_begins_with_0_is_waited_for() -> None:
-    start = time.monotonic()
-    sensor = Look(made((POWER, lambda: 100.0 * (time.monotonic() - start > 0.05)))).judged()
+def test_a_meter_that_begins_with_0_is_waited_for(clock: Clock) -> None:
+    began_s = clock.t_s
+    sensor = Look(made((POWER, lambda: 100.0 * (clock.t_s - began_s > 0.05)))).judged()
     assert statuses(sensor) == {POWER.name: "ok"}
 
 
@@ -263,6 +289,18 @@ def test_in_a_virtual_machine_a_counter_that_is_renewed_each_second_is_followed(
         assert (channel["status"], channel["reason"]) == ("unsupported", STILL)
     else:
         assert (channel["status"], channel["ticks"], channel["note"]) == ("ok", True, opening.SLOW)
+
+
+@pytest.mark.parametrize(("every_s", "slow"), [(0.05, False), (1.0, True)])
+@pytest.mark.parametrize("held_up", range(0, 12, 2))
+def test_in_a_virtual_machine_being_held_up_makes_no_counter_slow_and_none_quick(
+    every_s: float, slow: bool, held_up: int, clock: Clock, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "cpuinfo").write_text("flags: fpu hypervisor\n")
+    monkeypatch.setattr(system, "CPU", tmp_path / "cpuinfo")
+    clock.held_up_s = [0.0] * held_up + [1.7]
+    sensor = Look(made((COUNTER, lambda: 100.0 + clock.t_s // every_s))).judged()
+    assert [(channel.status, channel.note) for channel in sensor.channels] == [("ok", opening.SLOW if slow else None)]
 
 
 def test_a_sensor_that_is_missing_is_not_looked_at() -> None:
