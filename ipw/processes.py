@@ -9,10 +9,11 @@ from collections.abc import Collection
 from pathlib import Path
 
 from ipw.secrets_out import is_secret
+from ipw.variables import JUDGE_KEY, OPENAI_KEY
 
 ROOT = str(Path(__file__).parents[1])
 """Where this process found ipw."""
-KEYS = {"OPENAI_API_KEY", "IPW_JUDGE_KEY"}
+KEYS = {OPENAI_KEY, JUDGE_KEY}
 BOOT = (
     "import sys, json, runpy; _, module, paths = sys.argv[:3]; sys.path += json.loads(paths); del sys.argv[1:3]; "
     "runpy.run_module(module, run_name='__main__', alter_sys=True)"

@@ -12,8 +12,8 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from ipw.errors import UsageError
+from ipw.variables import GATEWAY_URL
 
-GATEWAY = "IPW_GATEWAY_URL"
 HEADER = "x-ipw-task"
 CURRENT: ContextVar[str | None] = ContextVar("ipw_task", default=None)
 HTTPX = ("Client", "AsyncClient")
@@ -30,7 +30,7 @@ def task(name: str) -> Iterator[dict[str, str]]:
     """
     if not name.strip():
         raise UsageError("a task without a name", 'ipw.task("sum-17")')
-    if os.environ.get(GATEWAY):
+    if os.environ.get(GATEWAY_URL):
         _teach()
     token = CURRENT.set(name)
     try:
@@ -41,7 +41,7 @@ def task(name: str) -> Iterator[dict[str, str]]:
 
 def _header(url: object) -> str | None:
     """Give the header's value for a request to `url`; `None` where it does not go to the gateway."""
-    name, gateway = CURRENT.get(), os.environ.get(GATEWAY)
+    name, gateway = CURRENT.get(), os.environ.get(GATEWAY_URL)
     if name is None or not gateway or urlsplit(str(url)).netloc != urlsplit(gateway).netloc:
         return None
     return _value(name)

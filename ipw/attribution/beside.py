@@ -7,12 +7,12 @@ well: there they are spans like others, which share the idle floor with requests
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
+from ipw.attribution.outside import outside
 from ipw.energy.arrays import Ints
 from ipw.energy.steps.engine import Engine
 from ipw.energy.timeline import Spans
@@ -79,32 +79,13 @@ def _behind(spans: Spans, beside: Beside) -> Spans:
 
 def _outside(beside: Beside, spans: Spans) -> Beside:
     """Keep of the activities what lies outside every request."""
-    order = np.argsort(spans.start_ns, kind="stable")
-    starts, reached = spans.start_ns[order], np.maximum.accumulate(spans.end_ns[order])
-    new = np.concatenate([[True], starts[1:] > reached[:-1]]) if starts.size else np.zeros(0, bool)
-    first = starts[new]
-    last = reached[np.append(np.flatnonzero(new)[1:] - 1, starts.size - 1)] if starts.size else first
-    rows: list[int] = []
-    cuts: list[tuple[int, int]] = []
-    for row, (start, end) in enumerate(zip(beside.start_ns.tolist(), beside.end_ns.tolist(), strict=True)):
-        pieces = _pieces(start, end, first, last)
-        rows += [row] * len(pieces)
-        cuts += pieces
-    times = np.array(cuts, np.int64).reshape(-1, 2)
-    chosen = np.array(rows, np.int64)
-    return replace_columns(beside, times[:, 0], times[:, 1], chosen)
+    rows, starts, ends = outside(beside.start_ns, beside.end_ns, spans.start_ns, spans.end_ns)
+    return replace_columns(beside, starts, ends, rows)
 
 
 def replace_columns(beside: Beside, start_ns: Ints, end_ns: Ints, rows: Ints) -> Beside:
     """Take pieces of activities, each of the activity whose row is given."""
     return beside._replace(start_ns=start_ns, end_ns=end_ns, phase=beside.phase[rows], owner=beside.owner[rows])
-
-
-def _pieces(start: int, end: int, first: Ints, last: Ints) -> Sequence[tuple[int, int]]:
-    """Cut out of one stretch those, in order and apart, that begin at `first` and end at `last`."""
-    near = slice(int(np.searchsorted(last, start, "right")), int(np.searchsorted(first, end, "left")))
-    edges = [start, *np.stack([first[near], last[near]], axis=1).ravel().tolist(), end]
-    return [(a, b) for a, b in zip(edges[::2], edges[1::2], strict=True) if b > a]
 
 
 def _with_more_units(engine: Engine, count: int) -> Engine:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from ipw.metrics.derived import Derived
@@ -287,9 +288,13 @@ def _of_parameters(runs: Sequence[Derived]) -> Iterable[Facet]:
     for key in keys:
         named_by = {entry.named_by for run in runs if (entry := known_workload(run.kind))}
         if key not in NEVER_TELLING | BY_THEMSELVES | named_by:
-            yield Facet(lambda run, key=key: _parameter(key, run.parameters.get(key)))  # type: ignore[misc]
+            yield Facet(partial(_of_parameter, key))
     yield Facet(lambda run: clean(" ".join(w for w in _words(run.parameters.get("serve")) if w not in common), 40))
     yield from LAST
+
+
+def _of_parameter(key: str, run: Derived) -> str:
+    return _parameter(key, run.parameters.get(key))
 
 
 def _words(command: object) -> list[str]:

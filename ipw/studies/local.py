@@ -10,6 +10,7 @@ from ipw.errors import IpwError, UsageError
 from ipw.studies.book import Outcome, StudyBook
 from ipw.studies.cells import run_in_child
 from ipw.studies.suite import Planned
+from ipw.variables import OPENAI_URL
 
 NAMED = ("model", "dataset")
 """Options that may name a file of this machine, and what such a name ends in."""
@@ -20,7 +21,7 @@ def check_files(cells: Sequence[Planned]) -> None:
     """Raise UsageError where a cell names a file that is not here. What a server calls its model is no file."""
     for planned in cells:
         options = planned.cell.options
-        served = options.get("base_url") or options.get("serve") or os.environ.get("OPENAI_BASE_URL")
+        served = options.get("base_url") or options.get("serve") or os.environ.get(OPENAI_URL)
         for name in NAMED[1:] if served else NAMED:
             value = options.get(name)
             if isinstance(value, str | Path) and Path(value).suffix.lower() in OF_FILES and not _is_there(Path(value)):

@@ -82,7 +82,7 @@ DEFAULTS = defaults_of(GatewayParameters)
     help="0 takes a free port.",
 )
 @click.option(
-    "--tasks", help="A file that names tasks: JSON lines or CSV with task, and prompt as their first message."
+    "--tasks", help="A file that names tasks: JSON lines, CSV or Parquet with task, and prompt as their first message."
 )
 @click.option(
     "--scores", help="A file with task and score, which the command may write; also of SWE-bench, inspect_ai."

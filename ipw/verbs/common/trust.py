@@ -13,7 +13,7 @@ import click
 from ipw.errors import UsageError
 from ipw.printable import clean
 from ipw.runs.checks.seal import is_sealed
-from ipw.workloads.lm.servers.endpoint import JUDGE_KEY_VARIABLE, KEY_VARIABLE
+from ipw.variables import JUDGE_KEY, OPENAI_KEY
 
 HARMLESS_TOOLS = (None, "none", "calculator")
 MOST = 500
@@ -47,7 +47,7 @@ def _doings(parameters: Mapping[str, Any], *, given: bool) -> Iterator[str]:
         if command := parameters.get("serve"):
             yield f"start `{clean(command, MOST)}`"
         elif server:
-            yield f"ask {clean(server, MOST)}" + _with_key(KEY_VARIABLE)
+            yield f"ask {clean(server, MOST)}" + _with_key(OPENAI_KEY)
         elif parameters.get("engine") != "openai" and parameters.get("model"):
             own = " and run the code that comes with it" if parameters.get("trust_remote_code") else ""
             yield f"load the model {clean(parameters['model'], MOST)}{own}"
@@ -57,7 +57,7 @@ def _doings(parameters: Mapping[str, Any], *, given: bool) -> Iterator[str]:
     if "max_turns" in parameters and Path(str(parameters.get("dataset"))).suffix:  # of an agent: tasks name tools too
         yield f"run the tools that {clean(parameters['dataset'], MOST)} names"
     if judge := parameters.get("judge_url"):
-        yield f"let {clean(judge, MOST)} judge" + _with_key(JUDGE_KEY_VARIABLE)
+        yield f"let {clean(judge, MOST)} judge" + _with_key(JUDGE_KEY)
 
 
 def _with_key(variable: str) -> str:

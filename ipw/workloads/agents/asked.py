@@ -13,6 +13,8 @@ from typing import Any, NamedTuple, Self
 from ipw.shapes import misfit
 
 ASSISTANT, TOOL = "assistant", "tool"
+NAME = 200
+"""Characters of a name that are kept."""
 UNNAMED = "unnamed"
 """Of a model that nobody named, in the manifest."""
 SYSTEM = frozenset({"system", "developer"})
@@ -104,6 +106,13 @@ SHAPE = {
     **{f"{name}?": str for name in TEXTS}, "api": str, "client?": int, "tells": bool, "messages": [[object]],
     "said?": [object],
 }  # fmt: skip
+
+
+def clean_name(value: object) -> str | None:
+    """Make a name that anybody gave one printable line of bounded length; `None` where nothing is left of it."""
+    if not isinstance(value, str | int) or isinstance(value, bool):
+        return None
+    return "".join(c if c.isprintable() else " " for c in str(value)[:NAME]).strip() or None
 
 
 def _listed(message: Message) -> list[Any]:

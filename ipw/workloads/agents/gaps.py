@@ -92,35 +92,6 @@ def between(intervals: Iterable[Interval]) -> list[Interval]:
     return found
 
 
-def outside(intervals: Iterable[Interval], busy: Sequence[Interval]) -> list[tuple[int, Interval]]:
-    """Cut out of intervals what the `busy` ones cover; each piece comes with the number of its interval."""
-    merged: list[list[int]] = []
-    for start, end in sorted(busy):
-        if merged and start <= merged[-1][1]:
-            merged[-1][1] = max(merged[-1][1], end)
-        else:
-            merged.append([start, end])
-    found = []
-    for number, (start, end) in enumerate(intervals):
-        at = start
-        for first, last in _near(merged, start, end):
-            if first > at:
-                found.append((number, (at, first)))
-            at = max(at, last)
-        if at < end or start == end:
-            found.append((number, (at, end)))
-    return found
-
-
-def _near(merged: list[list[int]], start: int, end: int) -> list[list[int]]:
-    """Those of merged intervals that touch one from `start` to `end`."""
-    from bisect import bisect_left, bisect_right
-
-    first = bisect_right(merged, start, key=lambda each: each[1])
-    last = bisect_left(merged, end, key=lambda each: each[0])
-    return merged[first:last]
-
-
 def _asked_before(asked: Sequence[Asked], found: Sequence[Place], number: int) -> set[tuple[str, str]]:
     """What the answers that led to a request had asked for."""
     before: set[tuple[str, str]] = set()

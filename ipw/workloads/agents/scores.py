@@ -6,27 +6,34 @@ is then `begins:` and that digest.
 
 from __future__ import annotations
 
-import csv
 import json
+import lzma
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from ipw.errors import UsageError
+from ipw.printable import clean
 from ipw.shapes import finite
 from ipw.workloads.agents.asked import ASSISTANT
 from ipw.workloads.agents.reading.sent import read_chat
-from ipw.workloads.agents.tables import beginning_of
+from ipw.workloads.agents.tables import BEGINS, beginning_of
+from ipw.workloads.texts.files import csv_rows
 
-SUFFIXES = {".jsonl", ".json", ".csv", ".eval"}
+SUFFIXES = {".jsonl", ".json", ".csv", ".tsv", ".eval"}
 """Of files of a folder that are read."""
-BEGINS = "begins:"
 HINT = "JSON lines or CSV with task and score, a report of SWE-bench, a log of inspect_ai, or samples of lm-eval"
 NAMES = ("task", "task_id", "instance_id", "id", "sample_id")
 SCORES = ("score", "reward", "resolved", "correct", "passed", "success", "acc", "exact_match", "accuracy")
 GRADES = {"C": 1.0, "I": 0.0, "P": 0.5, "N": 0.0, "true": 1.0, "false": 0.0, "yes": 1.0, "no": 0.0}
 """Grades of inspect_ai, and words for a score."""
+BROKEN = (
+    OSError, UnicodeDecodeError, EOFError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, NotImplementedError,
+    RuntimeError,
+)  # fmt: skip
+"""What Python raises of a file that is damaged, encrypted, or packed in a way that it does not know."""
 RESOLVED, ASKED = "resolved_ids", ("submitted_ids", "completed_ids", "unresolved_ids", "error_ids", "empty_patch_ids")
 """Of a report of SWE-bench."""
 
@@ -34,12 +41,16 @@ RESOLVED, ASKED = "resolved_ids", ("submitted_ids", "completed_ids", "unresolved
 def read_scores(path: Path) -> dict[str, float]:
     """Read scores by task, the mean where a task has several; of a folder all files in it.
 
-    Raises UsageError where there is no score.
+    Raises UsageError where there is no score, or one that is not from 0 to 1. A line that is no JSON is left out: who
+    writes the file may have been killed.
     """
     found: dict[str, list[float]] = {}
     files = sorted(each for each in path.rglob("*") if each.suffix in SUFFIXES) if path.is_dir() else [path]
     for file in files:
         for name, score in _scores(file):
+            if not 0 <= score <= 1:
+                told = f"{file}: the score {score:g} of {clean(name, 60)} is not from 0 to 1"
+                raise UsageError(told, "divide scores by the most that can be reached")
             found.setdefault(name, []).append(score)
     if not found:
         raise UsageError(f"{path} holds no score of a task", HINT)
@@ -51,12 +62,12 @@ def _scores(path: Path) -> Iterator[tuple[str, float]]:
         if zipfile.is_zipfile(path):
             yield from _inspect_archive(path)
             return
+        if path.suffix.lower() in {".csv", ".tsv"}:
+            yield from _rows(row for _, row in csv_rows(path, (*NAMES, *SCORES)))
+            return
         text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError, zipfile.BadZipFile) as error:
-        raise UsageError(f"{path} cannot be read: {error}", HINT) from None
-    if path.suffix.lower() in {".csv", ".tsv"}:
-        yield from _rows(csv.DictReader(text.splitlines(), delimiter="\t" if path.suffix.lower() == ".tsv" else ","))
-        return
+    except BROKEN as error:
+        raise UsageError(f"{path} cannot be read: {clean(error)}", HINT) from None
     document = None if path.suffix.lower() == ".jsonl" else _json(text)
     if document is not None:
         yield from _document(document)
@@ -72,7 +83,7 @@ def _document(document: Any) -> Iterator[tuple[str, float]]:
         return
     elif isinstance(document.get(RESOLVED), list):
         resolved = set(map(str, document[RESOLVED]))
-        asked = {str(name) for key in ASKED for name in document.get(key) or ()}
+        asked = {str(name) for key in ASKED for name in _list(document.get(key))}
         yield from ((name, float(name in resolved)) for name in sorted(asked | resolved))
     elif isinstance(document.get("samples"), list):
         yield from _rows(document["samples"])
@@ -106,7 +117,7 @@ def _score(row: Mapping[str, Any]) -> float | None:
     if isinstance(scores, Mapping):
         values = [_number(each.get("value") if isinstance(each, Mapping) else each) for each in scores.values()]
         return next((value for value in values if value is not None), None)
-    told = [_number(row[str(name)]) for name in row.get("metrics") or () if isinstance(name, str) and name in row]
+    told = [_number(row[str(name)]) for name in _list(row.get("metrics")) if isinstance(name, str) and name in row]
     return next((value for value in told if value is not None), None)
 
 
@@ -120,8 +131,7 @@ def _number(value: Any) -> float | None:
             value = float(value)
         except ValueError:
             return None
-    number = finite(value)
-    return None if number is None else min(max(number, 0.0), 1.0)
+    return finite(value)
 
 
 def _begins(row: Mapping[str, Any]) -> str | None:
@@ -159,6 +169,10 @@ def _inspect_archive(path: Path) -> Iterator[tuple[str, float]]:
             if name.startswith("samples/") and name.endswith(".json"):
                 document = _json(archive.read(name).decode(errors="replace"))
                 yield from _rows([document] if document is not None else [])
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _json(text: str) -> Any:

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
+
+from ipw.attribution.outside import outside
+from ipw.energy.arrays import Ints
 from ipw.workloads.agents.asked import Asked
 from ipw.workloads.agents.conversations import Place, places, tasks
-from ipw.workloads.agents.gaps import Gap, Interval, ToolCall, outside, pauses, tool_calls
+from ipw.workloads.agents.gaps import Gap, Interval, ToolCall, pauses, tool_calls
 
 
 class Pause(NamedTuple):
@@ -43,6 +47,12 @@ def structure(asked: Sequence[Asked]) -> Structure:
     busy: list[Interval] = [(one.start_ns, one.end_ns) for one in asked]
     busy += [(gap.start_ns, gap.end_ns) for gap in gaps]
     waits = [(name, each) for name, stretches in pauses(names, asked, gaps).items() for each in stretches]
-    pieces = outside([each for _, each in waits], busy)
-    rest = [Pause(waits[number][0], start, end) for number, (start, end) in pieces if end > start]
+    pieces = outside(*_columns([each for _, each in waits]), *_columns(busy))
+    times = np.stack(pieces, axis=1).tolist()
+    rest = [Pause(waits[number][0], start, end) for number, start, end in times]
     return Structure(asked, found, names, calls, gaps, rest)
+
+
+def _columns(intervals: Sequence[Interval]) -> tuple[Ints, Ints]:
+    times = np.array(intervals, np.int64).reshape(-1, 2)
+    return times[:, 0], times[:, 1]

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Floats = npt.NDArray[np.float64]
+BEGINS = "begins:"
+"""How the key of a score begins that knows its task by what the task began with."""
 COUNTS = ("prompt_tokens", "cached_tokens", "completion_tokens")
 
 
@@ -167,7 +169,7 @@ def beginning_of(messages: Sequence[Message]) -> str | None:
 
 def score_of(name: str, begins: str | None, scores: Mapping[str, float]) -> float | None:
     """Give a task's score: by its name, or else by what it began with."""
-    return scores.get(name, scores.get(f"begins:{begins}"))
+    return scores.get(name, scores.get(f"{BEGINS}{begins}"))
 
 
 def repeated_share(found: Structure) -> Floats:

@@ -7,8 +7,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ipw.attribution.beside import Beside, _outside, _overlap, joined
+from ipw.attribution.outside import outside
 from ipw.energy.timeline import Spans
-from ipw.workloads.agents.gaps import between, outside
+from ipw.workloads.agents.gaps import between
 
 INTERVALS = st.lists(st.tuples(st.integers(0, 60), st.integers(0, 20)).map(lambda x: (x[0], x[0] + x[1])), max_size=12)
 
@@ -53,9 +54,10 @@ def test_what_is_left_of_an_activity_is_its_time_without_any_request(
 def test_pieces_outside_and_stretches_between_are_told_moment_by_moment(
     busy: list[tuple[int, int]], waits: list[tuple[int, int]]
 ) -> None:
-    pieces = outside(waits, busy)
+    of_waits, of_busy = (np.array(some, np.int64).reshape(-1, 2).T for some in (waits, busy))
+    pieces = [each.tolist() for each in outside(*of_waits, *of_busy)]
     for number, wait in enumerate(waits):
-        mine = [piece for owner, piece in pieces if owner == number]
+        mine = [(start, end) for owner, start, end in zip(*pieces, strict=True) if owner == number]
         assert moments(mine) == moments([wait]) - moments(busy)
     if busy:
         whole = (min(start for start, _ in busy), max(end for _, end in busy))

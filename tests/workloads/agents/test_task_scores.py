@@ -11,8 +11,8 @@ import pytest
 
 from ipw.errors import UsageError
 from ipw.workloads.agents.reading.sent import read_chat
-from ipw.workloads.agents.scores import BEGINS, read_scores
-from ipw.workloads.agents.tables import beginning_of
+from ipw.workloads.agents.scores import read_scores
+from ipw.workloads.agents.tables import BEGINS, beginning_of
 
 ASKED = [{"role": "system", "content": "be brief"}, {"role": "user", "content": "1 + 1"}]
 KEY = f"{BEGINS}{beginning_of(read_chat({'messages': ASKED}).messages)}"
@@ -64,6 +64,65 @@ def test_a_file_without_scores_is_told(tmp_path: Path, text: str) -> None:
     (tmp_path / "a.jsonl").write_text(text)
     with pytest.raises(UsageError, match="no score"):
         read_scores(tmp_path / "a.jsonl")
+
+
+def archive(path: Path, *, damage: bytes = b"", method: int = zipfile.ZIP_DEFLATED, flags: int = 0) -> None:
+    with zipfile.ZipFile(path, "w", method) as found:
+        found.writestr("samples/s1_epoch_1.json", json.dumps(SAMPLE))
+    packed = bytearray(path.read_bytes())
+    local, central = packed.find(b"PK\x03\x04"), packed.find(b"PK\x01\x02")
+    packed[local + 6] |= flags
+    packed[central + 8] |= flags
+    if damage:
+        at = local + 30 + len("samples/s1_epoch_1.json")
+        packed[at : at + len(damage)] = damage
+    path.write_bytes(packed)
+
+
+@pytest.mark.parametrize("how", ["encrypted", "damaged", "packed otherwise", "cut"])
+def test_an_archive_that_cannot_be_read_is_told(tmp_path: Path, how: str) -> None:
+    path = tmp_path / "log.eval"
+    archive(path, flags=1 if how == "encrypted" else 0, damage=b"\xff" * 40 if how == "damaged" else b"")
+    packed = bytearray(path.read_bytes())
+    if how == "packed otherwise":
+        for mark, place in ((b"PK\x03\x04", 8), (b"PK\x01\x02", 10)):
+            packed[packed.find(mark) + place] = 99
+    if how == "cut":
+        packed = packed[30:]
+    path.write_bytes(packed)
+    with pytest.raises(UsageError, match=r"log\.eval cannot be read"):
+        read_scores(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "told"),
+    [
+        ("a.csv", 'task,score\n"t,1\n', "not CSV"),
+        ("a.csv", "task,score\nt,1,2\n", "more values"),
+        ("a.csv", "task;score\nt;7.5\n", "7.5 of t is not from 0 to 1"),
+        ("a.jsonl", lines({"task": "t", "score": -1}), "-1 of t is not from 0 to 1"),
+        ("a.json", json.dumps({"resolved_ids": [], "submitted_ids": 5}), "no score"),
+        (
+            "a.json",
+            json.dumps([{"task": "t", "metrics": 5}, {"task": "u", "scores": 7, "arguments": [[]]}]),
+            "no score",
+        ),
+        ("a.json", json.dumps({"samples": {"a": 1}}), "no score"),
+        ("a.json", "[" * 100_000, "no score"),
+        ("a.csv", "task,score\nt,\x00\n", "no score"),
+    ],
+)
+def test_a_file_of_scores_that_makes_no_sense_is_told_in_one_line(
+    tmp_path: Path, name: str, text: str, told: str
+) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(UsageError, match=told):
+        read_scores(tmp_path / name)
+
+
+def test_a_cell_may_hold_lines(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text('task,note,score\nt,"one\ntwo",1\nu,,0\n')
+    assert read_scores(tmp_path / "a.csv") == {"t": 1.0, "u": 0.0}
 
 
 def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:

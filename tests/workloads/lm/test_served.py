@@ -15,8 +15,8 @@ import psutil
 import pytest
 
 from ipw.errors import IpwError, UsageError
+from ipw.variables import OPENAI_KEY
 from ipw.workloads.lm.parameters import Parameters
-from ipw.workloads.lm.servers import endpoint as endpoints
 from ipw.workloads.lm.servers.engines import serve
 from ipw.workloads.lm.servers.served import model_of_command
 
@@ -191,7 +191,7 @@ def test_the_name_that_is_not_served_is_refused_after_the_server_was_ended(comma
     with pytest.raises(IpwError, match="has no model 'other'"), serve(Parameters(serve=command, model="other")):
         pass
     assert not family(tmp_path)
-    assert endpoints.KEY_VARIABLE not in os.environ
+    assert OPENAI_KEY not in os.environ
 
 
 def test_a_server_that_ends_by_itself_is_told_with_its_exit_code_and_its_last_words(tmp_path: Path) -> None:

@@ -12,11 +12,11 @@ from pathlib import Path
 from ipw.errors import UsageError
 from ipw.processes import python
 from ipw.system import children
+from ipw.variables import GATEWAY_TOKEN, GATEWAY_URL, OPENAI_KEY, OPENAI_URL, TASK_FILE
 from ipw.workloads.agents.gateway.command_keeper import GRACE_S, ORPHANS_S, adopt_orphans, end_all
-from ipw.workloads.lm.servers.endpoint import KEY_VARIABLE
 
 WITH_VERSION = (
-    "OPENAI_BASE_URL", "OPENAI_API_BASE", "OPENAI_API_BASE_URL", "OPENAI_ENDPOINT", "LLM_BASE_URL",
+    OPENAI_URL, "OPENAI_API_BASE", "OPENAI_API_BASE_URL", "OPENAI_ENDPOINT", "LLM_BASE_URL",
     "LITELLM_API_BASE", "VLLM_BASE_URL", "VLLM_API_BASE", "INSPECT_EVAL_MODEL_BASE_URL",
 )  # fmt: skip
 """Variables in which programs look for an OpenAI-compatible API, its `/v1` included."""
@@ -24,7 +24,6 @@ WITHOUT_VERSION = (
     "ANTHROPIC_BASE_URL", "ANTHROPIC_API_BASE", "OLLAMA_HOST", "OLLAMA_BASE_URL", "OLLAMA_API_BASE",
 )  # fmt: skip
 """Variables in which they look for what stands before `/v1` or `/api`."""
-GATEWAY, TASK_FILE, TOKEN = "IPW_GATEWAY_URL", "IPW_TASK_FILE", "IPW_GATEWAY_TOKEN"
 NO_PROXY = ("NO_PROXY", "no_proxy")
 URL_IN_COMMAND = "{url}"
 """In a command's words it stands for what `OPENAI_BASE_URL` is set to."""
@@ -43,12 +42,12 @@ def addresses(
     """Set the variables by which programs find the gateway at `address`, in place of the server's API at `path`."""
     root = base_url(address, path.removesuffix("/v1"))
     found = dict.fromkeys(WITH_VERSION, base_url(address, path)) | dict.fromkeys(WITHOUT_VERSION, root)
-    found |= {GATEWAY: root, TASK_FILE: str(task_file)}
+    found |= {GATEWAY_URL: root, TASK_FILE: str(task_file)}
     host = address.rpartition(":")[0].strip("[]")
     for name in NO_PROXY:
         found[name] = ",".join(filter(None, [environment.get(name, ""), host, "localhost"]))
-    if keyless and not environment.get(KEY_VARIABLE):
-        found[KEY_VARIABLE] = NO_KEY
+    if keyless and not environment.get(OPENAI_KEY):
+        found[OPENAI_KEY] = NO_KEY
     return found
 
 
@@ -64,7 +63,7 @@ def kept(command: Sequence[str], variables: Mapping[str, str], *, quiet: bool) -
 
     With `quiet` its standard output goes to standard error.
     """
-    url = variables[WITH_VERSION[0]]
+    url = variables[OPENAI_URL]
     words = [word.replace(URL_IN_COMMAND, url) for word in command]
     reading, writing = os.pipe()
     others = children()
@@ -72,7 +71,7 @@ def kept(command: Sequence[str], variables: Mapping[str, str], *, quiet: bool) -
     try:
         keeper = subprocess.Popen(
             python("ipw.workloads.agents.gateway.command_keeper", str(reading), *words),
-            env={name: value for name, value in os.environ.items() if name != TOKEN} | dict(variables),
+            env={name: value for name, value in os.environ.items() if name != GATEWAY_TOKEN} | dict(variables),
             stdout=2 if quiet else None,
             pass_fds=(reading,),
         )

@@ -18,6 +18,7 @@ from aiohttp.web_protocol import RequestHandler
 
 from ipw.clock import now_ns
 from ipw.errors import IpwError, UsageError
+from ipw.variables import GATEWAY_TOKEN
 from ipw.workloads.agents.gateway.heads import Header, request_head
 from ipw.workloads.agents.gateway.names import task_in_path
 from ipw.workloads.agents.gateway.recorder import Recorder, Watched
@@ -49,7 +50,7 @@ class Door:
         if not is_loopback(self.host) and not self.token:
             raise UsageError(
                 f"--host {self.host} lets other machines in, and there is no token",
-                "set IPW_GATEWAY_TOKEN; clients give it as their API key, or in the header x-ipw-token",
+                f"set {GATEWAY_TOKEN}; clients give it as their API key, or in the header x-ipw-token",
             )
 
 

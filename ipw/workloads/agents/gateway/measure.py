@@ -19,6 +19,7 @@ from ipw.runs.arrivals_file import ArrivalsFile
 from ipw.runs.directory import RunDir
 from ipw.runs.resume.resuming import process_facts
 from ipw.secrets_out import command_secrets, command_without_secrets, keep_out
+from ipw.variables import GATEWAY_TOKEN, OPENAI_KEY, OPENAI_URL
 from ipw.workloads.agents.asked import UNNAMED
 from ipw.workloads.agents.gateway.command import addresses, base_url, check_command, kept
 from ipw.workloads.agents.gateway.names import TaskFile, tasks_by_words
@@ -28,7 +29,7 @@ from ipw.workloads.agents.task_scores import write_task_scores
 from ipw.workloads.base import NOBODY, Audience, Progress, labelled
 from ipw.workloads.lm.http.url import server_url
 from ipw.workloads.lm.parameters import Parameters
-from ipw.workloads.lm.servers.endpoint import URL_VARIABLE, Endpoint, api_key
+from ipw.workloads.lm.servers.endpoint import Endpoint, api_key
 from ipw.workloads.lm.servers.engines import serve
 from ipw.workloads.lm.servers.place import place
 from ipw.workloads.lm.servers.processes import Found, server_processes
@@ -84,7 +85,7 @@ def measure_gateway(
         raise MissingExtraError("the gateway", "gateway")
     from ipw.workloads.agents.gateway.listener import Door
 
-    token = os.environ.get("IPW_GATEWAY_TOKEN", "").strip() or None
+    token = os.environ.get(GATEWAY_TOKEN, "").strip() or None
     door = Door(host=parameters.host, port=parameters.port, token=token, key=api_key() if token else None)
     door.check()
     if parameters.command:
@@ -150,7 +151,7 @@ async def _served(
             return None
         variables = addresses(address, endpoint.url.path, task_file, os.environ, keyless=endpoint.place.local)
         if door.token:
-            variables["OPENAI_API_KEY"] = door.token
+            variables[OPENAI_KEY] = door.token
         with kept(parameters.command, variables, quiet=quiet) as keeper:
             for number in SIGNALS:
                 loop.add_signal_handler(number, _forward, keeper.send_signal, number)
@@ -167,7 +168,7 @@ def _forward(send: Any, number: int) -> None:
 @contextmanager
 def endpoint_of(parameters: GatewayParameters) -> Iterator[Endpoint]:
     """Bring the server up, or take the one that is there. Raises UsageError where none is named."""
-    given = parameters.base_url or (None if parameters.serve or parameters.model else os.environ.get(URL_VARIABLE))
+    given = parameters.base_url or (None if parameters.serve or parameters.model else os.environ.get(OPENAI_URL))
     if parameters.model and not given and not parameters.serve:
         wanted = Parameters(
             model=parameters.model, concurrency=parameters.slots, context_tokens=parameters.context_tokens
@@ -185,7 +186,7 @@ def endpoint_of(parameters: GatewayParameters) -> Iterator[Endpoint]:
     else:
         raise UsageError(
             "no server and no model file is named",
-            f"give --base-url or {URL_VARIABLE}, --serve, or --model with a .gguf file, a folder, dense or moe",
+            f"give --base-url or {OPENAI_URL}, --serve, or --model with a .gguf file, a folder, dense or moe",
         )
 
 

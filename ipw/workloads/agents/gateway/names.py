@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
-import csv
-import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import unquote
 
 from ipw.errors import UsageError
+from ipw.workloads.agents.asked import NAME, clean_name
 from ipw.workloads.agents.gateway.heads import Header, value_of
 from ipw.workloads.agents.reading.digests import digest
+from ipw.workloads.texts.files import READERS, json_rows
 
 IN_PATH = re.compile(r"/t/([^/?#]{1,600})(/[^?#]*|(?=[?#]|$))")
 TRACE = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 """W3C Trace Context, `traceparent`."""
+HINT = "JSON lines, CSV or Parquet with the columns task and prompt"
 SESSIONS = (b"x-ipw-conversation", b"x-session-id", b"session_id", b"session-id", b"conversation_id")
-NAME = 200
 
 
 def task_in_path(target: str) -> tuple[str | None, str]:
@@ -48,11 +47,6 @@ def session_of(headers: Sequence[Header]) -> str | None:
     return digest(told) if told else None
 
 
-def clean_name(text: str) -> str | None:
-    """A name as one printable line of bounded length."""
-    return "".join(c if c.isprintable() else " " for c in text[:NAME]).strip() or None
-
-
 class TaskFile:
     """A file that holds the name of the task that goes on: whoever writes it names the requests that begin after."""
 
@@ -76,29 +70,21 @@ class TaskFile:
 
 
 def tasks_by_words(path: Path) -> dict[str, str]:
-    """Read a file of tasks: JSON lines or CSV with `task` and `prompt`. Returns names by what their first message says.
+    """Read a file of tasks, in any form of a data set, with `task` and `prompt`. Returns names by the first message.
 
     Raises UsageError where it cannot be read.
     """
-    hint = "JSON lines or CSV with the columns task and prompt"
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} cannot be read: {error}", hint) from None
-    rows: list[Mapping[str, object]] = []
-    if path.suffix.lower() == ".csv":
-        rows = list(csv.DictReader(text.splitlines()))
-    else:
-        for line in text.splitlines():
-            with contextlib.suppress(ValueError, RecursionError):
-                rows.append(json.loads(line))
     found = {}
-    for row in rows:
-        name, words = (row.get("task"), row.get("prompt")) if isinstance(row, dict) else (None, None)
-        if isinstance(name, str | int) and isinstance(words, str) and words.strip() and clean_name(str(name)):
-            found[words.strip()] = clean_name(str(name)) or ""
+    read = READERS.get(path.suffix.lower(), json_rows)
+    try:
+        for _, row in read(path, ("task", "prompt")):
+            name, words = clean_name(row.get("task")), row.get("prompt")
+            if name and isinstance(words, str) and words.strip():
+                found[words.strip()] = name
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}", HINT) from None
     if not found:
-        raise UsageError(f"{path} names no task", hint)
+        raise UsageError(f"{path} names no task", HINT)
     return found
 
 

@@ -11,12 +11,11 @@ from ipw.clock import now_ns
 from ipw.errors import OutageError
 from ipw.foreign_json import parsed
 from ipw.secrets_out import BLOT, shown_url, without_secrets
-from ipw.workloads.agents.asked import Asked
+from ipw.workloads.agents.asked import Asked, clean_name
 from ipw.workloads.agents.conversations import chains
 from ipw.workloads.agents.gateway.heads import Header, secrets_of, value_of
 from ipw.workloads.agents.gateway.names import (
     TaskFile,
-    clean_name,
     named_by_words,
     session_of,
     task_in_header,

@@ -13,6 +13,7 @@ from ipw.runs.checks.record import ids_digest
 from ipw.runs.directory import RunDir
 from ipw.runs.owner import Owner
 from ipw.runs.resume.resuming import process_facts
+from ipw.variables import OPENAI_URL
 from ipw.workloads.agents.loop.loop import Loop, finished_tasks
 from ipw.workloads.agents.loop.parameters import BUNDLED_MODEL, AgentParameters
 from ipw.workloads.agents.loop.plan import AgentPlan, plan_agent, task_of
@@ -20,7 +21,7 @@ from ipw.workloads.base import NOBODY, Audience, Book, Up, labelled, split
 from ipw.workloads.lm.asker import Asker
 from ipw.workloads.lm.measure import describe, measure_into, named, tell
 from ipw.workloads.lm.run import Doing
-from ipw.workloads.lm.servers.endpoint import URL_VARIABLE, Endpoint
+from ipw.workloads.lm.servers.endpoint import Endpoint
 from ipw.workloads.lm.servers.engines import serve
 
 
@@ -70,7 +71,7 @@ def up(parameters: AgentParameters, common: Mapping[str, Any], audience: Audienc
 
 def with_model(parameters: AgentParameters) -> AgentParameters:
     """Take the bundled model where neither a model nor a server is named."""
-    given = (parameters.model, parameters.base_url, parameters.serve, os.environ.get(URL_VARIABLE))
+    given = (parameters.model, parameters.base_url, parameters.serve, os.environ.get(OPENAI_URL))
     return parameters if any(given) else replace(parameters, model=BUNDLED_MODEL)
 
 

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ipw.workloads.agents.asked import ASSISTANT, TOOL, Asked, Call, Message
+from ipw.workloads.agents.asked import ASSISTANT, Asked, Message
+from ipw.workloads.agents.reading.sent import read_chat
 from ipw.workloads.lm.http.messages import ToolCall
 from ipw.workloads.lm.http.reply import Answer
-
-FAILED = "Error: "
 
 
 def entry(
     task: str, messages: Sequence[Mapping[str, Any]], answer: Answer, calls: Sequence[ToolCall]
 ) -> dict[str, Any]:
     """Make what the journal keeps under `agent` (asked.py)."""
-    said = message_of(assistant(answer.response, calls)) if answer.status == "ok" else None
+    said = read([assistant(answer.response, calls)])[0] if answer.status == "ok" else None
     asked = Asked(
         start_ns=answer.start_ns,
         end_ns=answer.end_ns,
         ok=answer.status == "ok",
-        messages=tuple(map(message_of, messages)),
+        messages=read(messages),
         said=said,
         task=task,
     )
@@ -50,17 +47,6 @@ def with_ids(calls: Sequence[ToolCall], number: int) -> list[ToolCall]:
     return found
 
 
-def message_of(message: Mapping[str, Any]) -> Message:
-    """Digest a message."""
-    role, content = str(message["role"]), message.get("content")
-    calls = tuple(
-        Call(str(call["id"]), str(call["function"]["name"]), _digest(call["function"]["arguments"]))
-        for call in message.get("tool_calls", ())
-    )
-    answers = (str(message["tool_call_id"]),) if role == TOOL else ()
-    failed = answers if role == TOOL and str(content).startswith(FAILED) else ()
-    return Message(role, _digest([role, content, message.get("tool_calls"), answers]), "", calls, answers, failed)
-
-
-def _digest(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:16]
+def read(messages: Sequence[Mapping[str, Any]]) -> tuple[Message, ...]:
+    """Digest messages as the gateway does, so that a task is known by its beginning whoever asked."""
+    return read_chat({"messages": list(messages)}).messages

@@ -10,13 +10,12 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ipw.workloads.agents.asked import ASSISTANT, Call, Message
+from ipw.workloads.agents.asked import ASSISTANT, Call, Message, clean_name
 from ipw.workloads.agents.reading.digests import arguments, message
 from ipw.workloads.agents.reading.sent import item_call
 from ipw.workloads.lm.http.completion import CompletionStream
 
 Chunk = dict[str, Any]
-NAME = 200
 STOPS = {
     "end_turn": "stop", "stop_sequence": "stop", "max_tokens": "length", "tool_use": "tool_calls",
     "refusal": "content_filter", "max_output_tokens": "length",
@@ -47,7 +46,9 @@ class ToolStream(CompletionStream):
     def message(self) -> Message | None:
         """Give what was said, once all has come."""
         known = [call for _, call in sorted(self.calls.items())]
-        calls = [Call(_name(call.id), _name(call.name), arguments(call.arguments)) for call in known]
+        calls = [
+            Call(clean_name(call.id) or "", clean_name(call.name) or "", arguments(call.arguments)) for call in known
+        ]
         return message(ASSISTANT, "".join(self.content), calls) if self.said else None
 
     def _message(self, message: Chunk, content: list[str], reasoning: list[str]) -> bool:
@@ -212,7 +213,7 @@ class ResponsesStream(EventedStream):
         if chunk.get("object") == "response":
             response, kind = chunk, "response.completed"
         if response is not None:
-            self.response_id = _name(str(response.get("id") or "")) or self.response_id
+            self.response_id = clean_name(response.get("id")) or self.response_id
         if kind in DELTAS:
             super().take(_delta({DELTAS[kind]: chunk.get("delta")}), t_ns)
         elif kind == "response.output_item.added" and isinstance(chunk.get("item"), dict):
@@ -267,7 +268,3 @@ def _called(item: Chunk, index: Any) -> Chunk:
     assert call is not None
     given = item.get("arguments", item.get("input", item.get("action"))) or ""
     return {"index": index, "id": call.id, "function": {"name": call.name, "arguments": given}}
-
-
-def _name(value: str) -> str:
-    return "".join(c if c.isprintable() else " " for c in value[:NAME]).strip()

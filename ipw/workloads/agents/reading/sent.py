@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
-from ipw.workloads.agents.asked import ASSISTANT, SYSTEM, TOOL, Call, Message
+from ipw.workloads.agents.asked import ASSISTANT, SYSTEM, TOOL, Call, Message, clean_name
 from ipw.workloads.agents.reading.digests import arguments, digest, message, plain_text, tells_failure
 
 Body = Mapping[str, Any]
 PROMPT = "prompt"
 OUTPUT = "_output"
-NAME = 200
-"""Characters of a name that are kept."""
 
 
 class Sent(NamedTuple):
@@ -30,13 +28,13 @@ def read_chat(body: Body) -> Sent:
     """Read a request of chat completions, or of Ollama's /api/chat."""
     listed = [each for each in _list(body.get("messages")) if isinstance(each, dict)]
     found = tuple(_chat_message(each) for each in listed)
-    return Sent(found, _name(body.get("model")), text=_first(listed))
+    return Sent(found, clean_name(body.get("model")), text=_first(listed))
 
 
 def _chat_message(one: Body) -> Message:
     role, content = str(one.get("role", "")), one.get("content")
     if role in {TOOL, "function"}:
-        ids = [_name(one.get("tool_call_id"))] if one.get("tool_call_id") else []
+        ids = [clean_name(one.get("tool_call_id"))] if one.get("tool_call_id") else []
         known = [each for each in ids if each]
         return message(TOOL, content, answers=known, failed=known if tells_failure(content) else ())
     return message(role, content, chat_calls(one))
@@ -53,7 +51,7 @@ def chat_calls(one: Body) -> list[Call]:
             kind = each.get("function") or each.get("custom") or each
             kind = kind if isinstance(kind, dict) else {}
             given = kind.get("arguments", kind.get("input"))
-            found.append(Call(_name(each.get("id")) or "", _name(kind.get("name")) or "", arguments(given)))
+            found.append(Call(clean_name(each.get("id")) or "", clean_name(kind.get("name")) or "", arguments(given)))
     return found
 
 
@@ -62,14 +60,14 @@ def read_anthropic(body: Body) -> Sent:
     listed = [each for each in _list(body.get("messages")) if isinstance(each, dict)]
     system = [message("system", body["system"])] if body.get("system") else []
     found = (*system, *(anthropic_message(str(one.get("role", "")), one.get("content")) for one in listed))
-    return Sent(found, _name(body.get("model")), text=_first(listed))
+    return Sent(found, clean_name(body.get("model")), text=_first(listed))
 
 
 def anthropic_message(role: str, content: Any) -> Message:
     """Read a message whose parts may be calls of tools, or their results."""
     parts = [part for part in content if isinstance(part, dict)] if isinstance(content, list) else []
     calls = [
-        Call(_name(part.get("id")) or "", _name(part.get("name")) or "", arguments(part.get("input")))
+        Call(clean_name(part.get("id")) or "", clean_name(part.get("name")) or "", arguments(part.get("input")))
         for part in parts
         if part.get("type") == "tool_use"
     ]
@@ -78,7 +76,7 @@ def anthropic_message(role: str, content: Any) -> Message:
     rest = [part for part in parts if part.get("type") not in {"tool_use", "tool_result"}] if parts else content
     told = [[part.get("tool_use_id"), plain_text(part.get("content"))] for part in results]
     rest = [*rest, {"results": told}] if told and isinstance(rest, list) else rest
-    ids = [[_name(part.get("tool_use_id")) or "" for part in some] for some in (results, failed)]
+    ids = [[clean_name(part.get("tool_use_id")) or "" for part in some] for some in (results, failed)]
     return message(role, rest, calls, *ids)
 
 
@@ -92,8 +90,8 @@ def read_responses(body: Body) -> Sent:
     session = session.get("id") if isinstance(session, dict) else session
     return Sent(
         (*system, *items_as_messages(items)),
-        _name(body.get("model")),
-        _name(body.get("previous_response_id")),
+        clean_name(body.get("model")),
+        clean_name(body.get("previous_response_id")),
         digest(session) if session else None,
         _first(items),
     )
@@ -121,7 +119,7 @@ def items_as_messages(items: Iterable[Body]) -> list[Message]:
             found.append(message(str(item.get("role", "")), item.get("content")))
         elif kind.endswith(OUTPUT):
             close()
-            known = [each for each in [_name(item.get("call_id"))] if each]
+            known = [each for each in [clean_name(item.get("call_id"))] if each]
             result = item.get("output")
             found.append(message(TOOL, result, answers=known, failed=known if tells_failure(result) else ()))
         elif call := item_call(item):
@@ -136,7 +134,7 @@ def item_call(item: Body) -> Call | None:
     if not kind.endswith("_call") or not item.get("call_id"):
         return None
     given = item.get("arguments", item.get("input", item.get("action")))
-    return Call(_name(item["call_id"]) or "", _name(item.get("name")) or kind, arguments(given))
+    return Call(clean_name(item["call_id"]) or "", clean_name(item.get("name")) or kind, arguments(given))
 
 
 def read_prompt(body: Body) -> Sent:
@@ -144,12 +142,12 @@ def read_prompt(body: Body) -> Sent:
     prompt = body.get("prompt")
     text = prompt if isinstance(prompt, str) else ""
     found = (message("system", body["system"]),) if isinstance(body.get("system"), str) and body["system"] else ()
-    return Sent((*found, message(PROMPT, prompt)), _name(body.get("model")), text=text.strip())
+    return Sent((*found, message(PROMPT, prompt)), clean_name(body.get("model")), text=text.strip())
 
 
 def read_input(body: Body) -> Sent:
     """Read a request for embeddings: nothing of it continues another."""
-    return Sent(model=_name(body.get("model")))
+    return Sent(model=clean_name(body.get("model")))
 
 
 Reader = Callable[[Body], Sent]
@@ -161,10 +159,3 @@ def _first(listed: Iterable[Body]) -> str:
 
 def _list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
-
-
-def _name(value: Any) -> str | None:
-    """A name as one printable text of bounded length."""
-    if not isinstance(value, str | int) or isinstance(value, bool):
-        return None
-    return "".join(c if c.isprintable() else " " for c in str(value)[:NAME]).strip() or None

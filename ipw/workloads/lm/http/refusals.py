@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 
+from ipw.variables import OPENAI_KEY
 from ipw.workloads.lm.http.url import ServerUrl
 
 STATUS = re.compile(r"HTTP (\d{3}): ")
@@ -27,7 +28,7 @@ NO_MODEL = re.compile(r"\bmodel\b.*\b(not exist|not found|no such|unknown|not av
 NO_TEMPLATE = re.compile(r"chat[ _]template", re.IGNORECASE)
 
 
-def hint(error: str, url: ServerUrl, *, key: bool, variable: str = "OPENAI_API_KEY") -> str | None:
+def hint(error: str, url: ServerUrl, *, key: bool, variable: str = OPENAI_KEY) -> str | None:
     """Say what may mend an error that a server answers with. `None`: nobody knows.
 
     `key` says whether one was sent, `variable` where it comes from.

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from ipw.errors import UsageError
+from ipw.variables import OPENAI_KEY
 
 HINT = "give it like http://127.0.0.1:8000/v1"
 
@@ -38,7 +39,7 @@ def server_url(text: str) -> ServerUrl:
     if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
         raise UsageError(
             "the server's URL holds a user, a password or a query, which would be stored with the run",
-            "give the key in the environment variable OPENAI_API_KEY",
+            f"give the key in the environment variable {OPENAI_KEY}",
         )
     if parts.scheme not in ("http", "https") or not host or not text.isascii() or len(text.split()) != 1:
         raise UsageError(f"{text!r} is not an http:// or https:// URL", HINT)

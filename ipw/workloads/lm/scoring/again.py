@@ -12,6 +12,7 @@ from ipw.errors import IpwError, UsageError
 from ipw.runs.directory import RunDir
 from ipw.runs.owner import Owner
 from ipw.runs.scores import ScoreFile, keep_digest, open_scores
+from ipw.variables import JUDGE_KEY
 from ipw.workloads.lm.http.client import Limits, ask
 from ipw.workloads.lm.http.refusals import hint
 from ipw.workloads.lm.http.reply import Answer
@@ -21,7 +22,7 @@ from ipw.workloads.lm.parameters import from_manifest
 from ipw.workloads.lm.plan import plan
 from ipw.workloads.lm.scoring import judge
 from ipw.workloads.lm.scoring.answers import DEFERRED, Scored, check_scorer, scored
-from ipw.workloads.lm.servers.endpoint import JUDGE_KEY_VARIABLE, api_key, find_model
+from ipw.workloads.lm.servers.endpoint import api_key, find_model
 from ipw.workloads.texts.identity import questions_digest
 from ipw.workloads.texts.questions import Question
 
@@ -115,7 +116,7 @@ def asked(run: RunDir) -> dict[str, Question]:
 
 
 async def _judge(run: RunDir, scorer: str, by: Judge, told: Told) -> None:
-    url, key = server_url(by.url), api_key(JUDGE_KEY_VARIABLE)
+    url, key = server_url(by.url), api_key(JUDGE_KEY)
     model = await asyncio.to_thread(find_model, url, by.model, key)
     questions = asked(run)
     facts = {"scorer": scorer, "judge": {"url": str(url), "model": model, "prompt_digest": judge.DIGESTS[scorer]}}
@@ -168,7 +169,7 @@ async def _asked(transport: Transport, url: ServerUrl, model: str | None, prompt
             break
         await asyncio.sleep(pause_s)
     if answer.status != "ok":
-        remedy = hint(answer.error or "", url, key=key is not None, variable=JUDGE_KEY_VARIABLE)
+        remedy = hint(answer.error or "", url, key=key is not None, variable=JUDGE_KEY)
         goes_on = "the same `ipw score` goes on where this one stopped"
         raise IpwError(f"the judge fails: {answer.error}", f"{remedy}; {goes_on}" if remedy else goes_on)
     return answer

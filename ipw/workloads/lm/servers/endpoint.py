@@ -10,14 +10,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ipw.errors import IpwError, UsageError
+from ipw.variables import OPENAI_KEY
 from ipw.workloads.lm.http.client import server_models
 from ipw.workloads.lm.http.transport import Transport, reason
 from ipw.workloads.lm.http.url import ServerUrl
 from ipw.workloads.lm.servers.outage import Outage
 from ipw.workloads.lm.servers.place import STARTED_HERE, Place
 
-KEY_VARIABLE, URL_VARIABLE = "OPENAI_API_KEY", "OPENAI_BASE_URL"
-JUDGE_KEY_VARIABLE = "IPW_JUDGE_KEY"
 """A key goes to the server that it is meant for: the measured one's never to the judge, nor the other way round."""
 
 
@@ -40,7 +39,7 @@ class Endpoint:
     """Says how the server has ended by itself, where ipw can know."""
 
 
-def api_key(variable: str = KEY_VARIABLE) -> str | None:
+def api_key(variable: str = OPENAI_KEY) -> str | None:
     """Take a key from the environment. Raises UsageError where no header can carry it."""
     key = os.environ.get(variable, "").strip()
     if not (key.isascii() and key.isprintable()):

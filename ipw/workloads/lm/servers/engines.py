@@ -10,10 +10,11 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from ipw.errors import MissingExtraError, UsageError
+from ipw.variables import OPENAI_URL
 from ipw.workloads.lm.http.url import server_url
 from ipw.workloads.lm.parameters import Parameters
 from ipw.workloads.lm.servers.child import child_server
-from ipw.workloads.lm.servers.endpoint import URL_VARIABLE, Endpoint, api_key, find_model
+from ipw.workloads.lm.servers.endpoint import Endpoint, api_key, find_model
 from ipw.workloads.lm.servers.gguf import gguf_facts, is_gguf
 from ipw.workloads.lm.servers.model_folder import folder_facts
 from ipw.workloads.lm.servers.place import place
@@ -49,14 +50,14 @@ def default_engine(parameters: Parameters) -> str:
 def _openai(parameters: Parameters) -> Iterator[Endpoint]:
     """Use any OpenAI-compatible server, which `--serve` starts or which is up already."""
     key = api_key()
-    given = parameters.base_url or (None if parameters.serve else os.environ.get(URL_VARIABLE))
+    given = parameters.base_url or (None if parameters.serve else os.environ.get(OPENAI_URL))
     up: AbstractContextManager[Served | None] = nullcontext()
     if parameters.serve:
         up = started(parameters.serve, given, parameters.serve_timeout_s, key)
     elif not given:
         raise UsageError(
             "no server and no model file is named",
-            f"give --base-url or {URL_VARIABLE}, --serve, or --model with a .gguf file, a folder, dense or moe",
+            f"give --base-url or {OPENAI_URL}, --serve, or --model with a .gguf file, a folder, dense or moe",
         )
     with up as served:
         url = served.url if served else server_url(given or "")

@@ -21,11 +21,11 @@ from typing import IO
 from ipw.errors import IpwError, UsageError
 from ipw.processes import environment, python
 from ipw.secrets_out import command_secrets, keep_out, without_key, without_secrets
+from ipw.variables import OPENAI_KEY
 from ipw.workloads.lm.http.client import get
 from ipw.workloads.lm.http.parser import HttpError
 from ipw.workloads.lm.http.transport import Transport
 from ipw.workloads.lm.http.url import ServerUrl, server_url
-from ipw.workloads.lm.servers.endpoint import KEY_VARIABLE
 from ipw.workloads.lm.servers.outage import Outage, death_of, exit_text
 from ipw.workloads.lm.servers.server_keeper import GRACE_S, ORPHANS_S, end_group
 
@@ -95,7 +95,7 @@ def started(command: str, base_url: str | None, timeout_s: float, key: str | Non
     keep_out(command_secrets(words))
     if without_key(key, command) != command:
         raise UsageError(
-            f"--serve holds the key of {KEY_VARIABLE}, which would be stored with the run",
+            f"--serve holds the key of {OPENAI_KEY}, which would be stored with the run",
             "let the server take it from its environment, as vLLM does from VLLM_API_KEY",
         )
     if PORT not in command and base_url is None:
@@ -105,7 +105,7 @@ def started(command: str, base_url: str | None, timeout_s: float, key: str | Non
     with tempfile.TemporaryFile() as log:
         keeper = subprocess.Popen(
             python("ipw.workloads.lm.servers.server_keeper", *(word.replace(PORT, str(port)) for word in words)),
-            env=environment(keys={KEY_VARIABLE}),  # the server may want it
+            env=environment(keys={OPENAI_KEY}),  # the server may want it
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,

@@ -24,7 +24,9 @@ from ipw.workloads.agents.asked import Asked
 from ipw.workloads.agents.loop.loop import Loop
 from ipw.workloads.agents.loop.parameters import AgentParameters
 from ipw.workloads.agents.loop.plan import plan_agent
+from ipw.workloads.agents.reading.sent import read_chat
 from ipw.workloads.agents.structure import structure
+from ipw.workloads.agents.tables import beginning_of
 from ipw.workloads.agents.task_scores import read_task_scores
 from ipw.workloads.lm.run import run_lm
 from ipw.workloads.lm.scoring.again import score_run
@@ -107,6 +109,8 @@ def test_turns_tools_and_tasks_are_told_from_the_journal_alone(run: RunDir, tmp_
         records = execute(run, server.url, tasks(tmp_path, *PRODUCTS), concurrency=3)
     found = structure([Asked.from_record(record) for record in records])
     assert set(found.tasks) == {"p1", "p2", "p3", "p4"}
+    asked = [{"role": "user", "content": PRODUCTS[0]["prompt"]}]
+    assert beginning_of(found.asked[0].messages) == beginning_of(read_chat({"messages": asked}).messages)
     assert [call.name for call in found.calls] == ["calculator"] * 4
     assert all(call.gap is not None and call.failed is False for call in found.calls)
     spans = [span for span in run.journal("span") if span["phase"] == "tool"]
