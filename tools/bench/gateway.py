@@ -39,6 +39,7 @@ def gateway_child(url: str) -> None:
     from ipw.runs.arrivals_file import ArrivalsFile
     from ipw.runs.directory import RunDir
     from ipw.runs.journal import Journal
+    from ipw.workloads.agents.gateway.event_loop import served
     from ipw.workloads.agents.gateway.listener import Door, listening
     from ipw.workloads.agents.gateway.recorder import Recorder
     from ipw.workloads.lm.http.url import server_url
@@ -53,7 +54,7 @@ def gateway_child(url: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         run = RunDir.create(Path(folder), "bench")
         with Journal(run) as journal, ArrivalsFile(run, journal) as arrivals:
-            asyncio.run(serve(Recorder(journal, arrivals, lambda _counters: None)))
+            served(serve(Recorder(journal, arrivals, lambda _counters: None)))
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
@@ -27,6 +28,7 @@ from workloads.agents.exchanges import (
     with_length,
 )
 
+from ipw.workloads.agents.gateway.event_loop import served as on_the_loop
 from ipw.workloads.agents.gateway.listener import Door, listening
 from ipw.workloads.agents.gateway.recorder import LEFT, Recorder
 from ipw.workloads.base import Counters, Progress
@@ -68,12 +70,20 @@ async def gateway(
         yield own
 
 
+@pytest.fixture(autouse=True, params=["uvloop", "asyncio"])
+def loop(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.param == "asyncio":
+        monkeypatch.setitem(sys.modules, "uvloop", None)  # as where it is not installed
+    else:
+        pytest.importorskip("uvloop")
+
+
 def run(work: Coroutine[Any, Any, None]) -> None:
     async def limited() -> None:
         async with asyncio.timeout(60):
             await work
 
-    asyncio.run(limited())
+    on_the_loop(limited())
 
 
 @pytest.mark.parametrize("exchange", EXCHANGES, ids=lambda exchange: exchange.name)

@@ -22,6 +22,7 @@ from ipw.secrets_out import command_secrets, command_without_secrets, keep_out
 from ipw.variables import GATEWAY_TOKEN, OPENAI_KEY, OPENAI_URL
 from ipw.workloads.agents.asked import UNNAMED
 from ipw.workloads.agents.gateway.command import addresses, base_url, check_command, kept
+from ipw.workloads.agents.gateway.event_loop import served
 from ipw.workloads.agents.gateway.names import TaskFile, tasks_by_words
 from ipw.workloads.agents.gateway.recorder import Recorder
 from ipw.workloads.agents.scores import read_scores
@@ -113,7 +114,7 @@ def measure_gateway(
             meter.idle("idle before", idle_s)
             try:
                 with meter.span("measure", "measure"):
-                    code = asyncio.run(_served(parameters, endpoint, door, recorder, task_file, audience, quiet=quiet))
+                    code = served(_served(parameters, endpoint, door, recorder, task_file, audience, quiet=quiet))
             finally:
                 meter.note(**_after(recorder, endpoint, manifest))
             meter.idle("idle after", idle_s)
