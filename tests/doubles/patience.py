@@ -11,7 +11,7 @@ LONG_S = 90.0
 """Less than a test may take, and far more than any event needs."""
 
 
-def wait_for(found: Callable[[], T], what: str = "it", *, each_s: float = 0.01) -> T:
+def wait_for(found: Callable[[], T | None], what: str = "it", *, each_s: float = 0.01) -> T:
     """Ask until the answer is true. Returns it; AssertionError where it never is."""
     deadline = time.monotonic() + LONG_S
     while not (answer := found()):
