@@ -117,7 +117,7 @@ def test_a_long_text_takes_no_longer_than_its_length(piece: str) -> None:
     began = time.process_time()
     blotted({"a": text, text: "b"}, ())
     command_without_secrets([text, "b", f"{text}=c"], {})
-    assert time.process_time() - began < 3  # what grew with the square took minutes
+    assert time.process_time() - began < 30  # half a second here; what grew with the square took minutes
 
 
 def test_secrets_of_the_environment_are_known_by_name_or_as_a_password_in_a_url() -> None:

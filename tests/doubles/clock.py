@@ -33,7 +33,10 @@ class Clock:
         self.t_ns += round(1e9 * (seconds + late_s))
 
     def drives(self, module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Clock:
-        """Let a module that asks `now_ns` and sleeps with `time` live by this clock. Returns the clock."""
-        monkeypatch.setattr(module, "now_ns", self.now_ns)
-        monkeypatch.setattr(module, "time", SimpleNamespace(**(vars(time) | {"sleep": self.sleep})))
+        """Let a module that asks `now_ns`, or sleeps with `time`, live by this clock. Returns the clock."""
+        if hasattr(module, "now_ns"):
+            monkeypatch.setattr(module, "now_ns", self.now_ns)
+        if hasattr(module, "time"):
+            ours = {"sleep": self.sleep, "monotonic_ns": self.now_ns, "monotonic": lambda: self.now_ns() / 1e9}
+            monkeypatch.setattr(module, "time", SimpleNamespace(**(vars(time) | ours)))
         return self

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any, cast
@@ -77,10 +76,9 @@ def test_a_degree_more_is_told_with_its_direction(later: float, told: str, cpus:
 
 
 def test_what_is_colder_is_not_waited_for_and_what_is_warmer_is(cpus: Callable[..., Any]) -> None:
-    cpus(0.0)
-    began = time.monotonic()
+    looks = cpus(0.0)
     assert settled(watching(60.0, 40.0, 30.0)) == ["g/temperature: 10 °C colder"]
-    assert time.monotonic() - began < 30
+    assert len(looks) == 2
     assert settled(watching(60.0, 40.0, 50.0, 48.0, 45.0, 43.0, 99.0)) == []  # it ends within the band at once
 
 
