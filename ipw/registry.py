@@ -36,6 +36,8 @@ class Workload:
     """`(options, audience=)`, a context in which many measurements are made on one server: `Ready`."""
     answers: bool = False
     """Whether it asks questions whose answers are scored, a row each in `queries.parquet`."""
+    tasks: bool = False
+    """Whether its runs do tasks, and what they ask to do them is their own: two do the same if their tasks are."""
     works: bool = True
     """Whether its spans are work, so that a power that does not move meanwhile is not believed."""
     table: str = ""
@@ -111,6 +113,7 @@ AGENT = Workload(
     stays_up="ipw.workloads.agents.loop.measure:stays_up",
     derive="ipw.workloads.agents.derive:derive_agent",
     answers=True,
+    tasks=True,
     table="queries",
     definitions="ipw.workloads.agents.definitions:DEFINITIONS",
     metrics="ipw.metrics.serving:serving_metrics",

@@ -11,6 +11,7 @@ import numpy as np
 
 from ipw.gate.load import load_faults
 from ipw.gate.policy import EQUAL
+from ipw.gate.tasks import asked_of_the_model, has_tasks, load_tasks, task_faults
 from ipw.metrics.derived import Derived
 from ipw.metrics.metric import mappings, number, sensors
 from ipw.metrics.readings import total_channels
@@ -58,6 +59,8 @@ class Observed:
     """Hash of every answer's text, by question."""
     gauges: Mapping[str, tuple[str, float | None, float | None]]
     """By channel: unit, value as the measured window began, median within it."""
+    tasks: Queries | None = None
+    """Of a run of agents."""
 
     @property
     def label(self) -> str:
@@ -70,7 +73,8 @@ def observe(run: RunDir, arm: ArmName, pair: int, start: int) -> Observed:
     manifest = run.manifest()
     gauges = _gauges(manifest, run.readings())
     summary = stored_summary(run) or {}
-    return Observed(arm, pair, start, str(run), manifest, summary, load_queries(run), _responses(run), gauges)
+    tasks = load_tasks(run) if has_tasks(Recorded(manifest).kind) else None
+    return Observed(arm, pair, start, str(run), manifest, summary, load_queries(run), _responses(run), gauges, tasks)
 
 
 def check_session(
@@ -84,6 +88,7 @@ def check_session(
         *_each(observed),
         *_requests(observed),
         *_fingerprints(observed, equal),
+        *_tasks(observed),
         *_answers(observed, equal),
         _cached(observed),
         *_conditions(observed),
@@ -137,35 +142,53 @@ def _fingerprints(observed: Sequence[Observed], equal: Collection[str]) -> Itera
     yield _check("model", changes, "the same in both arms" if "model" in equal else "the same within each arm")
 
 
+def _tasks(observed: Sequence[Observed]) -> Iterator[Check]:
+    """Compare what agents were to do: what they ask of the model on the way is their own."""
+    done = [(each.label, each.tasks) for each in observed if each.tasks is not None]
+    if done:
+        yield _check("tasks", task_faults(done), f"the same {len(done[0][1]):,} in every run")
+
+
+def what_differs(observed: Sequence[Observed]) -> list[str]:
+    """Say of two agents what they asked of the model, which may differ."""
+    arms = {arm: [e.tasks for e in _of(observed, arm) if e.tasks is not None] for arm in ("base", "candidate")}
+    told = asked_of_the_model(arms)
+    return [told] if told else []
+
+
 def _answers(observed: Sequence[Observed], equal: Collection[str]) -> Iterator[Check]:
-    """Tokens and texts, query by query, where they must be the same."""
+    """Tokens and texts, query by query, where they must be the same: prompts, where the data set alone makes them."""
     known_model = {str(digest) for each in observed if (digest := Recorded(each.manifest).model.get("digest"))}
-    same = set(equal) | ({"prompt_tokens"} if len(known_model) == 1 else set())
+    own = any(each.tasks is not None for each in observed)
+    same = set(equal) | ({"prompt_tokens"} if len(known_model) == 1 and not own else set())
     for name in EQUAL[1:]:
         groups = [observed] if name in same else [_of(observed, "base"), _of(observed, "candidate")]
-        if name in same or name == "prompt_tokens":
-            faults = [fault for group in groups for fault in _differing_queries(group, name)]
+        if name in same or (name == "prompt_tokens" and not own):
+            opening = name == "prompt_tokens" and name not in equal
+            faults = [fault for group in groups for fault in _differing_queries(group, name, opening=opening)]
             yield _check(name, faults, "the same in both arms" if name in same else "the same within each arm")
 
 
-def _differing_queries(observed: Sequence[Observed], name: str) -> list[str]:
-    """Compare every run with the first, over the queries that both answered."""
+def _differing_queries(observed: Sequence[Observed], name: str, *, opening: bool) -> list[str]:
+    """Compare every run with the first, over the queries that both answered, or those that open a conversation."""
     if not observed:
         return []
-    first, faults = _by_query(observed[0], name), []
+    first, faults = _by_query(observed[0], name, opening=opening), []
     for other in observed[1:]:
-        here = _by_query(other, name)
+        here = _by_query(other, name, opening=opening)
         differing = [query for query in first.keys() & here.keys() if first[query] != here[query]]
         if differing:
             faults.append(f"{other.label} against {observed[0].label}: {len(differing)} of {len(here)} queries")
     return faults
 
 
-def _by_query(each: Observed, name: str) -> Mapping[str, float]:
+def _by_query(each: Observed, name: str, *, opening: bool) -> Mapping[str, float]:
     if name == "responses":
         return each.responses
     column = each.queries.numbers[name]
     known = each.queries.ok & ~np.isnan(column)
+    if opening:  # a later turn's prompt holds the answers before it
+        known &= ~(each.queries.numbers["turn"] > 1)
     return dict(zip(each.queries.texts["query_id"][known].tolist(), column[known].tolist(), strict=True))
 
 
@@ -178,15 +201,19 @@ def _responses(run: RunDir) -> dict[str, int]:
 
 
 def _cached(observed: Sequence[Observed]) -> Check:
-    """Compare how much of the prompts a server had at hand already: such tokens cost nothing."""
-    shares = {}
-    for each in observed:
-        prompts = _sum(each, "prompt_tokens")
-        if prompts:
-            shares[each.label] = _sum(each, "cached_tokens") / prompts
-    apart = max(shares.values(), default=0.0) - min(shares.values(), default=0.0)
-    told = ", ".join(f"{label} {100 * share:.1f} %" for label, share in sorted(shares.items(), key=lambda x: x[1]))
-    return _check("cached tokens", [told] if apart > MOST_CACHED_APART else [], "alike in every run")
+    """Compare how much of the prompts a server had at hand already: such tokens cost nothing.
+
+    An agent of more turns sends more again: runs of agents are compared with those of their own arm.
+    """
+    own = any(each.tasks is not None for each in observed)
+    faults = []
+    for group in [_of(observed, "base"), _of(observed, "candidate")] if own else [observed]:
+        prompts = {each.label: (_sum(each, "prompt_tokens"), _sum(each, "cached_tokens")) for each in group}
+        shares = {label: cached / asked for label, (asked, cached) in prompts.items() if asked}
+        if max(shares.values(), default=0.0) - min(shares.values(), default=0.0) > MOST_CACHED_APART:
+            least_first = sorted(shares.items(), key=lambda x: x[1])
+            faults.append(", ".join(f"{label} {100 * share:.1f} %" for label, share in least_first))
+    return _check("cached tokens", faults, f"alike in every run{' of an arm' if own else ''}")
 
 
 def _conditions(observed: Sequence[Observed]) -> Iterator[Check]:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from ipw.errors import UsageError
+from ipw.gate.policy import IN_POINTS
+from ipw.gate.tasks import COMPARED as COMPARED_TASKS
+from ipw.gate.tasks import has_tasks, load_tasks
 from ipw.metrics.accounting_text import marks, unfinished
 from ipw.metrics.definitions import RATIOS, Definition
 from ipw.metrics.metric import energy_facts, mappings
@@ -64,7 +67,10 @@ def compare(base: RunDir, candidate: RunDir, start_sd: Mapping[str, float] | Non
     """
     manifests = [base.manifest(), candidate.manifest()]
     _check_alike(manifests)
-    both = pair_queries(_queries(base), _queries(candidate))
+    tasks = all(has_tasks(Recorded(manifest).kind) for manifest in manifests)
+    compared = COMPARED_TASKS if tasks else COMPARED
+    read = load_tasks if tasks else _queries
+    both = pair_queries(read(base), read(candidate), compared)
     absent = next((facts.absent for facts in map(energy_facts, manifests) if facts.method is None), None)
     known = start_sd or {}
     devices = [_devices(manifest) for manifest in manifests]
@@ -75,7 +81,7 @@ def compare(base: RunDir, candidate: RunDir, start_sd: Mapping[str, float] | Non
         "base": _about(manifests[0], summaries[0], names[0]),
         "candidate": _about(manifests[1], summaries[1], names[1]),
         "basis": manifests[0].get("basis"),
-        "paired_by": "query_id",
+        "paired_by": "task" if tasks else "query_id",
         "questions": len(both.base["one"]),
         "left_out": both.left_out,
         "notes": [
@@ -87,7 +93,7 @@ def compare(base: RunDir, candidate: RunDir, start_sd: Mapping[str, float] | Non
         "estimated": any(facts.is_estimated for facts in map(Recorded, manifests)),
         "rows": [
             _with_estimates(compare_metric(each, both, known.get(each.name), absent), each, manifests)
-            for each in COMPARED
+            for each in compared
         ],
     }
 
@@ -117,13 +123,14 @@ def _doubts(summary: Mapping[str, Any]) -> Iterator[str]:
         yield stopped
 
 
-def pair_queries(base: Queries, candidate: Queries) -> Both:
+def pair_queries(base: Queries, candidate: Queries, compared: Sequence[Definition] = COMPARED) -> Both:
     """Line up the questions that both runs were asked. Raises UsageError where there is none."""
     ids = _keys(base), _keys(candidate)
     shared = np.intersect1d(ids[0], ids[1])
     if len(shared) == 0:
-        raise UsageError("the runs share no question", "compare runs over the same data set")
-    columns = {name for definition in COMPARED for name in (definition.numerator, definition.denominator)}
+        what = "task" if compared is COMPARED_TASKS else "question"
+        raise UsageError(f"the runs share no {what}", "compare runs over the same data set, or tasks of one name")
+    columns = {name for definition in compared for name in (definition.numerator, definition.denominator)}
     means = [_means(queries, keys, shared, columns) for queries, keys in zip((base, candidate), ids, strict=True)]
     return Both(means[0], means[1], len(np.union1d(ids[0], ids[1])) - len(shared))
 
@@ -147,7 +154,7 @@ def compare_metric(
     if below.sum() <= 0 or below_too.sum() <= 0:
         return row | {"reason": "nothing to divide by"}
     row |= {"base": float(above.sum() / below.sum()), "candidate": float(above_too.sum() / below_too.sum())}
-    if definition.name == "accuracy":
+    if definition.name in IN_POINTS:
         low, high = difference_bounds(above_too - above, 0.025)
         return row | {"kind": "difference", "change": row["candidate"] - row["base"], "low": low, "high": high}
     if row["base"] <= 0 or row["candidate"] <= 0:

@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ipw.errors import FAILURE, INCONCLUSIVE, INVALID, OK, REGRESSION
-from ipw.gate.comparable import ArmName, Observed
+from ipw.gate.comparable import ArmName, Observed, what_differs
 from ipw.gate.family import Decision
 from ipw.gate.judging import log_ratios, values
-from ipw.gate.policy import ACCURACY, Rule
+from ipw.gate.policy import Rule
 from ipw.gate.verdict import Verdict
 from ipw.metrics.definitions import definition_of
 from ipw.metrics.validity.check import Check
@@ -61,6 +61,7 @@ def gate_document(
         "estimated": any(entry["estimated"] for entry in metrics),
         "host": {key: Recorded(manifest).host.get(key) for key in ("name", "cpu", "threads", "system")},
         "validity": list(checks),
+        "notes": [*facts.get("notes", []), *what_differs(observed)],
         "metrics": metrics,
         "runs": [
             {"arm": each.arm, "pair": each.pair, "start": each.start, "run": each.path} for each in observed
@@ -73,7 +74,7 @@ def _metric(
 ) -> dict[str, Any]:
     name = rule.metric
     definition = definition_of(name)
-    points = name == ACCURACY
+    points = rule.points
     verdict = decision.verdicts.get(name) if decision else None
     ratios = None if points else log_ratios(observed, name)
     return {

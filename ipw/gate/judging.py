@@ -10,7 +10,7 @@ import numpy as np
 from ipw.errors import UsageError, near
 from ipw.gate.accuracy import judge_accuracy
 from ipw.gate.comparable import ArmName, Observed
-from ipw.gate.policy import ACCURACY, Rule
+from ipw.gate.policy import Rule
 from ipw.gate.verdict import Verdict, judge
 from ipw.metrics.derived import Derived
 from ipw.metrics.metric import number
@@ -42,7 +42,7 @@ def check_metrics(observed: Sequence[Observed], rules: Collection[Rule]) -> Chec
             value = number(found.get("value"))
             if value is None:
                 faults.append(f"{each.label}: {rule.metric}: {found.get('reason') or 'absent'}")
-            elif rule.metric != ACCURACY and value <= 0:
+            elif not rule.points and value <= 0:
                 faults.append(f"{each.label}: {rule.metric} is {value:g}, which makes no ratio")
     told = "; ".join([*faults[:3], *([f"{len(faults) - 3} more"] if len(faults) > 3 else [])])
     return {"check": "metrics", "ok": not faults, "detail": told or "in every run", "level": "error"}
@@ -63,7 +63,7 @@ def judge_rules(
     """Judge every rule on all pairs so far, at `alpha` each. Every run must have every metric."""
     found = {}
     for rule in rules:
-        if rule.metric == ACCURACY:
+        if rule.points:
             base, candidate = paired_scores(observed)
             found[rule.metric] = judge_accuracy(base, candidate, margin_points=100 * rule.margin, alpha=alpha)
         else:
@@ -75,7 +75,7 @@ def judge_rules(
 
 
 def paired_scores(observed: Sequence[Observed]) -> tuple[Array, Array]:
-    """Give the mean score of every question that both arms were asked, over all runs of an arm, in the same order."""
+    """Give the mean score of every question that both arms were asked, or of every task that both did, in one order."""
     base, candidate = (_scores(observed, arm) for arm in ("base", "candidate"))
     both = [query for query in base if query in candidate]
     return np.array([base[query] for query in both]), np.array([candidate[query] for query in both])
@@ -85,7 +85,8 @@ def _scores(observed: Sequence[Observed], arm: ArmName) -> dict[str, float]:
     found: dict[str, list[float]] = {}
     for each in observed:
         if each.arm == arm:
-            ids, scores = each.queries.texts["query_id"].tolist(), each.queries.numbers["score"].tolist()
+            items = each.queries if each.tasks is None else each.tasks
+            ids, scores = items.texts["query_id"].tolist(), items.numbers["score"].tolist()
             for query, score in zip(ids, scores, strict=True):
                 if math.isfinite(score):  # a run that was not scored has no accuracy to judge
                     found.setdefault(query, []).append(score)

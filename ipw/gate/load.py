@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ipw.gate.policy import Rule
+from ipw.gate.policy import IN_POINTS, Rule
 from ipw.metrics.derived import Derived
 from ipw.metrics.metric import number
 from ipw.metrics.validity.other_load import LOAD_CHECK, MOST_HELD
@@ -43,7 +43,7 @@ def load_faults(observed: Sequence[Observed]) -> Iterator[str]:
 
 def told_only(rules: Iterable[Rule]) -> frozenset[str]:
     """Give the check's name where no rule minds other work: answers and their tokens are the same beside it."""
-    costs = [rule for rule in rules if rule.metric != "accuracy" and not rule.metric.endswith("tokens")]
+    costs = [rule for rule in rules if rule.metric not in IN_POINTS and not rule.metric.endswith("tokens")]
     return frozenset() if costs else frozenset({LOAD_CHECK})
 
 

@@ -7,7 +7,7 @@ alpha = 0.05                     # of a false alarm, over all metrics together
 margin = 0.03                    # worse by more than 3 % is a regression
 
 [metrics.accuracy]
-margin_points = 1.0              # percentage points; accuracy has no other margin
+margin_points = 1.0              # percentage points; accuracy has no other margin, task_accuracy may have this one
 
 [metrics.latency_p50_s]
 margin = 0.10
@@ -33,11 +33,13 @@ EQUAL = ("model", "prompt_tokens", "completion_tokens", "responses")
 """What may be said to be the same in both arms; host, basis, sensors and data set always are."""
 CHECKS = (
     "measurement", "failed requests", "nothing", "host", "basis", "sensors", "data set", "software", "power source",
-    *EQUAL, "cached tokens", "other processes", "other load", "power limit", "clocks", "start temperature",
+    "tasks", *EQUAL, "cached tokens", "other processes", "other load", "power limit", "clocks", "start temperature",
 )  # fmt: skip
 """Names of the checks that runs of two arms must pass; all but MUST may be told only."""
 MUST = ("nothing", "host", "basis", "sensors", "data set")
 ACCURACY = "accuracy"
+IN_POINTS = {ACCURACY, "task_accuracy"}
+"""Metrics that are judged item by item where their margin is in percentage points; accuracy always is."""
 IPW_AND_PARTS = (
     ("accuracy_per_watt", ACCURACY, "energy_per_query_j"),
     ("task_accuracy_per_watt", "task_accuracy", "energy_per_task_j"),
@@ -58,6 +60,13 @@ class Rule:
     """The direction that is worse."""
     gates: bool = True
     """Else it is judged and shown, and decides nothing."""
+    in_points: bool = False
+    """Whether the margin of an accuracy other than `accuracy` is a difference too."""
+
+    @property
+    def points(self) -> bool:
+        """Whether it is an accuracy that is judged item by item."""
+        return self.in_points or self.metric == ACCURACY
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,13 +117,14 @@ def _rule(name: str, table: Any, where: str, known: Mapping[str, Definition]) ->
         raise UsageError(f"{where}: there is no metric {name!r}", near(name, known))
     if not isinstance(table, Mapping):
         raise UsageError(f"{at} must be a table", f"[metrics.{name}] with margin = 0.03")
-    key = "margin_points" if name == ACCURACY else "margin"
+    points = name == ACCURACY or (name in IN_POINTS and "margin_points" in table)
+    key = "margin_points" if points else "margin"
     for given in table:
         _known(given, (key, "harm", "gates"), at)
     if key not in table:
-        raise UsageError(f"{at} has no {key}", f"{key} = {'1.0' if name == ACCURACY else '0.03'}")
+        raise UsageError(f"{at} has no {key}", f"{key} = {'1.0' if points else '0.03'}")
     margin = number(table[key])
-    most = 100.0 if name == ACCURACY else 10.0
+    most = 100.0 if points else 10.0
     if margin is None or not 0 < margin <= most:
         raise UsageError(f"{at}: {key} = {table[key]!r} must be a number above 0 and up to {most:g}", f"{key} = 1.0")
     definition = known.get(name)
@@ -122,12 +132,12 @@ def _rule(name: str, table: Any, where: str, known: Mapping[str, Definition]) ->
     harm = table.get("harm", {"lower": "higher", "higher": "lower"}.get(better))
     if harm not in {"higher", "lower"}:
         raise UsageError(f"{at}: which direction is worse is not said", 'harm = "higher" or harm = "lower"')
-    if name == ACCURACY and harm != "lower":
+    if points and harm != "lower":
         raise UsageError(f"{at}: higher accuracy is not a harm", "leave harm out")
     gates = table.get("gates", True)
     if not isinstance(gates, bool):
         raise UsageError(f"{at}: gates = {gates!r} is neither true nor false", "gates = false")
-    return Rule(name, margin / 100 if name == ACCURACY else margin, cast("Harm", harm), gates)
+    return Rule(name, margin / 100 if points else margin, cast("Harm", harm), gates, points)
 
 
 def _not_ipw_alone(metrics: set[str], where: str) -> None:

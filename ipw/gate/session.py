@@ -15,7 +15,7 @@ from ipw.gate.family import Decision, decide, stage_alpha
 from ipw.gate.interleave import Arms, Start, measure, plan
 from ipw.gate.judging import check_metrics, judge_rules, log_ratios
 from ipw.gate.load import told_only
-from ipw.gate.policy import ACCURACY, Policy
+from ipw.gate.policy import Policy
 from ipw.gate.settle import Settle
 from ipw.metrics.validity.check import Check
 from ipw.workloads.base import NOBODY, Audience
@@ -77,7 +77,8 @@ def measure_and_judge(session: Session, pairs: int, starts: int, seed: int | Non
         session.decision = decide(verdicts, gating=gating, alpha=alpha, before=session.decision)
         session.stages = stage + 1
         # Asking the same questions again tells nothing more about accuracy.
-        worth_more = any(name in gating and name != ACCURACY for name in session.decision.undecided)
+        points = {rule.metric for rule in session.policy.rules if rule.points}
+        worth_more = any(name in gating and name not in points for name in session.decision.undecided)
         if session.decision.verdict != "inconclusive" or not worth_more or session.out_of_time():
             return
 
@@ -114,6 +115,6 @@ def _checks(session: Session) -> list[Check]:
 def _pair_text(session: Session) -> str:
     told = []
     for rule in session.policy.rules:
-        ratios = None if rule.metric == ACCURACY else log_ratios(session.observed[-2:], rule.metric)
+        ratios = None if rule.points else log_ratios(session.observed[-2:], rule.metric)
         told += [f"{rule.metric} {100 * math.expm1(ratios[0][0]):+.1f} %"] if ratios else []
     return ", ".join(told) or "done"

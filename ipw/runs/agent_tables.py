@@ -10,12 +10,13 @@ OF_QUERIES = {
 """What `queries.parquet` has beside its columns."""
 TASKS = {
     "task": TEXT, "conversations": WHOLE, "turns": WHOLE, "forks": WHOLE, "requests": WHOLE, "failed": WHOLE,
-    "tool_calls": WHOLE, "start_ns": WHOLE, "end_ns": WHOLE,
+    "tool_calls": WHOLE, "calls_measured": WHOLE, "start_ns": WHOLE, "end_ns": WHOLE,
     "energy_j": REAL, "energy_low_j": REAL, "energy_high_j": REAL, "net_energy_j": REAL,
     "turn_energy_j": REAL, "tool_energy_j": REAL, "pause_energy_j": REAL, "failed_energy_j": REAL,
     "repeated_tool_energy_j": REAL, "tool_s": REAL,
-    "prompt_tokens": WHOLE, "cached_tokens": WHOLE, "completion_tokens": WHOLE, "resent_tokens": WHOLE,
-    "first_prompt_tokens": WHOLE, "most_prompt_tokens": WHOLE, "alike": TEXT, "score": REAL,
+    "prompt_tokens": WHOLE, "cached_tokens": WHOLE, "completion_tokens": WHOLE, "tokens": WHOLE,
+    "resent_tokens": WHOLE, "first_prompt_tokens": WHOLE, "most_prompt_tokens": WHOLE,
+    "named": TRUTH, "alike": TEXT, "opens": TEXT, "score": REAL,
 }  # fmt: skip
 TOOLS = {
     "task": TEXT, "conversation": WHOLE, "turn": WHOLE, "query_id": TEXT, "tool": TEXT, "call_id": TEXT,

@@ -54,7 +54,8 @@ def _show(found: dict[str, Any]) -> None:
     arms = [found[arm] for arm in ("base", "candidate")]
     names = ["\n".join([clean(arm["name"], 60), *arm["marks"]]) for arm in arms]
     basis = f"basis {found['basis']}" if found["basis"] else "no energy"
-    title = f"{found['questions']} questions that both were asked, {basis}"
+    items = "tasks that both did" if found["paired_by"] == "task" else "questions that both were asked"
+    title = f"{found['questions']} {items}, {basis}"
     heads = [Text("metric"), *map(Text, names), Text("change [95 %]")]
     rows = []
     for row in found["rows"]:
@@ -64,7 +65,8 @@ def _show(found: dict[str, Any]) -> None:
     for line in fitted(heads, rows, out.width, left=[1, 2, 3]):
         out.print(line)
     out.print()
-    left_out = [f"{found['left_out']} questions were asked of one run only"] if found["left_out"] else []
+    items = "tasks were done by" if found["paired_by"] == "task" else "questions were asked of"
+    left_out = [f"{found['left_out']} {items} one run only"] if found["left_out"] else []
     for note in [*left_out, *found["notes"]]:
         out.print(f"mind: {note}", markup=False)
 
@@ -73,7 +75,7 @@ def _values(row: Row) -> list[str]:
     from ipw.reports.text import MISSING, table_scale
 
     scale = table_scale(row["metric"], row["unit"], [row["base"], row["candidate"]])
-    if not row["unit"] and row["metric"] != "accuracy":
+    if not row["unit"] and row["kind"] != "difference":
         return [MISSING if row[arm] is None else f"{row[arm]:.4g}" for arm in ("base", "candidate")]
     known = [row[arm] for arm in ("base", "candidate")]
     return [MISSING if value is None else f"{scale.factor * value:.4g} {scale.unit}" for value in known]

@@ -60,13 +60,13 @@ RATIOS = {
     "cached_token_share": Ratio("cached_tokens", "prompt_tokens"),
     "context_growth": Ratio("most_prompt_tokens", "first_prompt_tokens"),
 }
-"""Of what `task_rows` tells of tasks, and `one`, `seconds` and `power_w`."""
+"""Of the columns of `tasks.parquet`, and `one`, `seconds` and `power_w`."""
 
 
 def task_metrics(rows: Sequence[Mapping[str, Any]], energy: EnergyFacts, seed: int) -> dict[str, Metric]:
     """Make every metric of DEFINITIONS; one that has nothing to be made of is absent with its reason."""
     known = {definition.name: definition for definition in DEFINITIONS}
-    columns = _columns(rows)
+    columns = columns_of(rows)
     found = {"tasks": metric(known["tasks"], len(rows), n=len(rows), method="counted")}
     for name, ratio in RATIOS.items():
         found[name] = _ratio(known[name], ratio, columns, energy, seed)
@@ -74,7 +74,8 @@ def task_metrics(rows: Sequence[Mapping[str, Any]], energy: EnergyFacts, seed: i
     return found
 
 
-def _columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, Floats]:
+def columns_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, Floats]:
+    """Make columns of numbers of tasks, and those that follow from them; NaN where unknown. None where no task is."""
     names = {name for row in rows for name, value in row.items() if not isinstance(value, str)}
     columns = {
         name: np.array([np.nan if row[name] is None else row[name] for row in rows], np.float64) for name in names

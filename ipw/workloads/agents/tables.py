@@ -70,8 +70,7 @@ def task_rows(
 ) -> list[dict[str, Any]]:
     """Make a row a task, in the order in which they begin. Σ turns + tools + pauses of a task is its `energy_j`.
 
-    `tokens` are `COUNTS` of the requests; NaN where unknown. Beside the columns of the table a row has
-    `calls_measured`, how many calls a request followed, and `tokens`, all of prompts and answers.
+    `tokens` are `COUNTS` of the requests; NaN where unknown.
     """
     tokens = dict(tokens) | {"completion_tokens": _completion(found, tokens)}
     members: dict[str, list[int]] = defaultdict(list)
@@ -122,7 +121,9 @@ def task_rows(
                 "resent_tokens": _resent(found, mine, tokens),
                 "first_prompt_tokens": _whole(prompts[0] if prompts else np.nan),
                 "most_prompt_tokens": _whole(np.nanmax(prompts) if np.isfinite(prompts).any() else np.nan),
+                "named": any(found.asked[i].task is not None for i in mine),
                 "alike": begins,
+                "opens": beginning_of(found.asked[first].messages, instructions=False),
                 "score": score_of(name, begins, scores),
             }
         )
@@ -162,9 +163,9 @@ def table(rows: Sequence[Mapping[str, Any]], schema: Mapping[str, str]) -> pa.Ta
     return pa.table({name: pa.array([row[name] for row in rows], kind) for name, kind in kinds.items()})
 
 
-def beginning_of(messages: Sequence[Message]) -> str | None:
-    """Digest what a task begins with, so that repeats of one task are known as such."""
-    return chains(messages)[-1] if messages else None
+def beginning_of(messages: Sequence[Message], *, instructions: bool = True) -> str | None:
+    """Digest what a task begins with, so that repeats of one task are known as such; or without its instructions."""
+    return chains(messages, all_roles=instructions)[-1] if messages else None
 
 
 def score_of(name: str, begins: str | None, scores: Mapping[str, float]) -> float | None:
