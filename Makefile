@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: quickstart test torch extras lint docs fuzz torture mutants gpu-check clean
+.PHONY: quickstart test torch extras lint docs fuzz torture mutants release-check gpu-check clean
 
 quickstart: $(VENV)/.use  ## measure the two bundled models and write the report
 	$(VENV)/bin/ipw quickstart $(ARGS)
@@ -34,6 +34,9 @@ torture: $(VENV)/.dev  ## kill what measures at random moments and fill disks; n
 
 mutants: $(VENV)/.dev  ## change the code a little, 200 times: does a test notice?
 	$(VENV)/bin/python tools/mutants.py $(ARGS)
+
+release-check:  ## build wheel and sdist, and try them in clean environments: each Python here, and the oldest packages
+	$(PYTHON) tools/release_check.py $(ARGS)
 
 gpu-check: $(VENV)/.dev  ## characterise the sensors of a real NVIDIA GPU
 	$(VENV)/bin/python -m pytest tests/gpu -m gpu -s $(ARGS)
