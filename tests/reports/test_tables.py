@@ -139,6 +139,25 @@ def test_the_headline_calls_an_estimate_one(summaries: list[dict[str, Any]]) -> 
     assert headline(groups([])) == "Nothing was measured"
 
 
+def test_the_headline_of_runs_without_a_winner_says_what_is_compared(summaries: list[dict[str, Any]]) -> None:
+    guesses = [summaries[3] | {"model": {"name": f"m{i}"}} for i in range(6)]
+    told = "100.0 % right, for an estimated 10 J a question"
+    assert headline(groups(guesses[:3])) == f"m0, m1 and m2: {told}"
+    assert headline(groups([guesses[0]] * 9)) == f"9 runs of m0: {told}"
+    assert headline(groups(guesses)) == f"6 runs of 6 models: {told}"
+    assert headline(groups([*summaries[:1], *guesses[:2]])) == "half, m0 and m1: 50.0 to 100.0 % right"
+    mixed = [*guesses, *(each | {"workload": {"kind": "train"}} for each in guesses[:2])]
+    assert headline(groups(mixed)) == "8 runs (6 of lm, 2 of train) side by side"
+
+
+def test_the_headline_compares_no_accuracy_over_other_questions(summaries: list[dict[str, Any]]) -> None:
+    other = {"kind": "lm", "parameters": {"dataset": "hf:other"}}
+    three = [summaries[3], summaries[3] | {"workload": other}, summaries[3] | {"model": {"name": "m" * 300}}]
+    told = headline(groups(three))
+    assert told.endswith(" side by side")
+    assert len(told) < 120
+
+
 def test_summaries_of_strange_shape_are_told_apart_without_a_crash() -> None:
     strange: list[dict[str, Any]] = [{}, {"metrics": [], "model": 3, "workload": "x", "valid": True, "devices": 7}]
     assert printed(strange)

@@ -8,6 +8,7 @@ from ipw.metrics.accounting_text import first_line, unfinished
 from ipw.metrics.derived import Derived
 from ipw.metrics.metric import number
 from ipw.printable import clean
+from ipw.reports.page.compared import compared
 from ipw.reports.ranking import RANKED_BY, Group, Row, clearly_ahead
 from ipw.reports.tables.by_method import to_one_loss
 from ipw.reports.text import scale_for, value_text
@@ -45,7 +46,7 @@ def _result(found: Sequence[Group]) -> str:
     told = [(row, group) for row, group in told if _accuracy(row) is not None] or told
     if len(told) <= MOST_TOLD:
         return "; ".join(_alone(row, estimated=group.estimated) for row, group in told)
-    return f"{len(rows)} runs side by side"
+    return compared(found)
 
 
 def _winner(ranked: Sequence[Row], others: int) -> str:
