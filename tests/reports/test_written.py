@@ -6,14 +6,18 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from reports.made_runs import make_run
 
 from ipw.metrics.summary import summarize
+from ipw.reports.tables import tex
 from ipw.reports.tables.latex import as_latex
 from ipw.reports.tables.written import as_csv, as_json, as_parquet, records
 
@@ -100,24 +104,66 @@ def test_a_name_is_no_formula_to_a_spreadsheet(tmp_path: Path) -> None:
     assert next(csv.DictReader(io.StringIO(text)))["run"].startswith("'=")
 
 
+def named(folder: Path, *names: str) -> list[dict[str, object]]:
+    summary = summarize(make_run(folder))
+    return [summary | {"label": name, "run_id": f"{place}"} for place, name in enumerate(names)]
+
+
 def test_latex_escapes_what_it_would_run(tmp_path: Path) -> None:
-    text = as_latex([summarize(make_run(tmp_path, manifest={"model": {"name": HOSTILE}}))])
+    text = as_latex(named(tmp_path, HOSTILE))
     assert r"\end{document}" not in text
-    assert r"50 \% of \{x\}\_y" in text
+    assert r"50~\% of \{x\}\_y" in text.replace(r"\allowbreak{}", "")
     assert text.count(r"\toprule") == text.count(r"\bottomrule") == 1
 
 
 def test_a_latex_table_floats_with_caption_and_label_and_says_what_it_needs(tmp_path: Path) -> None:
     text = as_latex(two(tmp_path))
-    assert r"\usepackage{booktabs}" in text.splitlines()[0]
-    assert r"\caption{2 runs on bundled. Joules are measured (basis gpu). Brackets hold 95 \% intervals.}" in text
+    assert r"\usepackage{booktabs,graphicx}" in text.splitlines()[0]
+    assert r"\caption{2 runs on bundled. Joules are measured (basis gpu). Brackets hold 95~\% intervals.}" in text
     assert text.count(r"\label{tab:ipw-lm}") == text.count(r"\begin{table}") == text.count(r"\end{table}") == 1
     estimated = as_latex([summarize(make_run(tmp_path, method="model_estimate", manifest={"basis": "estimate"}))])
     assert "Joules are estimated" in estimated
 
 
+@pytest.mark.parametrize("name", ["[8 bit]", "*", "[2cm]"])
+def test_a_row_of_latex_never_begins_with_what_the_row_before_would_take(tmp_path: Path, name: str) -> None:
+    text = as_latex(named(tmp_path, "first", name))
+    assert not re.search(r"(\\\\|rule)\s*[\[*]", text)
+    assert f"{{}}{name}" in text
+
+
+def test_latex_names_the_letters_that_pdflatex_does_not_have(tmp_path: Path) -> None:
+    text = as_latex(named(tmp_path, "模型 ×4", "größer ≤ 5 µs", "🚀"))
+    assert text.splitlines()[1] == "% pdflatex has no letters for: 模型🚀"
+    assert "xelatex" in text.splitlines()[2]
+    assert r"größer $\leq$ 5 \textmu{}s" in text
+    assert "no letters" not in as_latex(named(tmp_path / "b", "größer"))
+
+
+def test_a_long_name_in_latex_has_lines(tmp_path: Path) -> None:
+    (line,) = [row for row in as_latex(named(tmp_path, "x" * 100)).splitlines() if row.startswith(r"\parbox")]
+    assert line.count("x" * 16 + r"\allowbreak{}") >= 6
+
+
+@given(st.text(max_size=60))
+def test_any_text_in_latex_is_set_and_nothing_of_it_is_run(text: str) -> None:
+    for written in (tex.escaped(text), tex.breakable(text)):
+        assert without_commands(written) == ""
+
+
+def without_commands(written: str) -> str:
+    """Take away what LaTeX sets as it stands; what is left would run, open a group, or end a line or cell."""
+    known = {*tex.SPECIAL.values(), *tex.SIGNS.values(), r"\allowbreak{}", "{}", "~"}
+    pattern = "|".join(re.escape(each) for each in sorted(known, key=len, reverse=True))
+    return "".join(c for c in re.sub(pattern, "", written) if c in "\\{}$&#^_~%\n\r")
+
+
 @pytest.mark.skipif(not shutil.which("pdflatex"), reason="no LaTeX on this machine")
 def test_latex_compiles(tmp_path: Path) -> None:
-    head = "\\documentclass{article}\\usepackage{booktabs}\\usepackage{textcomp}\\begin{document}\n"
-    (tmp_path / "t.tex").write_text(head + as_latex(two(tmp_path)) + "\\end{document}\n")
+    names = ["a_b & 50 % #e$f{g}~i^j\\k<l>m|n", "[2cm]", "* -- ``'' ?`", "µs ±2 ≤ 3 ² ½ °C é Ł ő → λ", "x" * 300]
+    tables = as_latex([*two(tmp_path), *named(tmp_path / "b", *names)])
+    packages = tables.splitlines()[0].removeprefix("% In the preamble: ")
+    head = f"\\documentclass{{article}}{packages}\\begin{{document}}\n"
+    (tmp_path / "t.tex").write_text(head + tables + "\\end{document}\n")
     subprocess.run(["pdflatex", "-interaction=batchmode", "t.tex"], cwd=tmp_path, check=True, capture_output=True)
+    assert "Overfull" not in (tmp_path / "t.log").read_text(errors="replace")
