@@ -94,5 +94,5 @@ def _known(c: str) -> bool:
         return True
     if c > LAST_ACCENTED:
         return False
-    base, *accents = unicodedata.normalize("NFD", c)
+    base, *accents = list(unicodedata.normalize("NFD", c))
     return base.isascii() and base.isalpha() and len(accents) == 1 and accents[0] in ACCENTS
