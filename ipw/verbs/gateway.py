@@ -9,7 +9,6 @@ from typing import Any
 import click
 
 from ipw.errors import INVALID, OK
-from ipw.interchange.otlp_send import endpoint
 from ipw.pipeline import finish
 from ipw.runs.directory import PAGE, RunDir
 from ipw.verbs.common.options import IDLE, JSON, LABEL, OTLP, OUT, SENSORS, STRICT, defaults_of, served
@@ -32,8 +31,6 @@ def gateway(
     **options: Any,
 ) -> int:
     """Measure what speaks through the gateway, derive, show. Returns the command's exit code."""
-    if otlp:
-        endpoint(otlp)  # before anything is measured
     parameters = GatewayParameters(command=tuple(command), **options)
     run, code = measure_gateway(parameters, sensors, idle_s, out, TERMINAL, quiet=as_json, label=label)
     summary = finish(run)
@@ -43,8 +40,7 @@ def gateway(
         click.echo(json.dumps(summary | {"run": str(run), "exit_code": code}))
     else:
         _tell(run, summary)
-    if otlp:
-        trace(run, otlp)
+    trace([run], otlp)
     return code or (INVALID if strict and not summary["valid"] else OK)
 
 

@@ -12,13 +12,21 @@ from ipw.pipeline import finish
 from ipw.reports.tables.minds import minds
 from ipw.runs.directory import RunDir
 from ipw.runs.readings import is_estimate
-from ipw.verbs.common.options import IDLE, JSON, LABEL, OUT, SENSORS
+from ipw.verbs.common.options import IDLE, JSON, LABEL, OTLP, OUT, SENSORS
 from ipw.verbs.common.terminal import console, say
+from ipw.verbs.common.traces import trace
 from ipw.workloads.command import measure_command
 
 
 def measure(
-    *, command: Sequence[str], sensors: str, idle_s: float, out: Path, as_json: bool, label: str | None = None
+    *,
+    command: Sequence[str],
+    sensors: str,
+    idle_s: float,
+    out: Path,
+    as_json: bool,
+    label: str | None = None,
+    otlp: str | None = None,
 ) -> int:
     """Run `command` between two stretches of idle and say what it drew. Returns the command's own exit code."""
     run, exit_code = measure_command(command, sensors, idle_s, out, quiet=as_json, label=label)
@@ -29,6 +37,7 @@ def measure(
         click.echo(json.dumps(answer(run, summary, exit_code)))
     else:
         _tell(run, summary)
+    trace([run], otlp)
     return exit_code
 
 
@@ -76,6 +85,7 @@ def _tell(run: RunDir, summary: dict[str, Any]) -> None:
 @SENSORS
 @IDLE
 @LABEL
+@OTLP
 @OUT
 @JSON
 def command(**options: Any) -> int:

@@ -18,7 +18,7 @@ from ipw.runs.resume.resuming import NEW_RUN, asked_now, check_ended, check_same
 from ipw.secrets_out import BLOT
 from ipw.verbs.common.conclude import conclude
 from ipw.verbs.common.methods import resume_methods
-from ipw.verbs.common.options import JSON, STRICT
+from ipw.verbs.common.options import JSON, OTLP, STRICT
 from ipw.verbs.common.progress import TERMINAL
 from ipw.verbs.common.terminal import console
 from ipw.verbs.common.trust import check_trusted
@@ -44,6 +44,7 @@ def resume(
     base_url: str | None = None,
     serve: str | None = None,
     yes: bool = False,
+    otlp: str | None = None,
 ) -> int:
     """Finish a run that was cut short. Raises UsageError and IpwError where it cannot go on as it began.
 
@@ -55,7 +56,7 @@ def resume(
     if (opened.manifest().get("workload") or {}).get("kind") == "diffusion":
         if given_server := [name for name, value in (("--base-url", base_url), ("--serve", serve)) if value]:
             raise UsageError(f"{run} asked no server", f"leave {given_server[0]} out")
-        return resume_methods(run, retry_failed, yes=yes, as_json=as_json, strict=strict)
+        return resume_methods(run, retry_failed, yes=yes, as_json=as_json, strict=strict, otlp=otlp)
     parameters, idle_s = stored_parameters(opened.manifest(), run)
     given = base_url is not None or serve is not None
     check_trusted(run, opened.manifest()["workload"], given=given, yes=yes)
@@ -65,7 +66,7 @@ def resume(
         parameters = replace(parameters, base_url=base_url, serve=serve)
     with Owner(opened.path, "resumed") as owner:
         interrupted = _finish(opened, run, owner, retry_failed, parameters, idle_s)
-    return conclude(opened, interrupted=interrupted, as_json=as_json, strict=strict)
+    return conclude(opened, interrupted=interrupted, as_json=as_json, strict=strict, otlp=otlp)
 
 
 def _finish(opened: RunDir, run: Path, owner: Owner, retry_failed: str, parameters: Parameters, idle_s: float) -> bool:
@@ -129,6 +130,7 @@ def check_no_secret(parameters: Parameters, run: Path) -> None:
 @click.option("--base-url", help="Where the server is now, in place of what the run says.")
 @click.option("--serve", help="Start a server in place of what the run says: 'CMD … {port}'.")
 @click.option("--yes", is_flag=True, help="Agree to start and ask what the run says, although somebody else began it.")
+@OTLP
 @JSON
 @STRICT
 def command(**options: Any) -> int:

@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from importlib import import_module
 from pathlib import Path
 from socketserver import StreamRequestHandler, TCPServer
 from typing import Any
@@ -14,15 +15,17 @@ import pytest
 from click.testing import CliRunner
 from workloads.agents.test_joules import one_agent, write
 
-from ipw.errors import IpwError, UsageError
+from ipw.errors import INTERRUPTED, IpwError, UsageError
 from ipw.interchange.exports import StoredRun
 from ipw.interchange.otlp_send import endpoint, headers_of, send_traces
 from ipw.interchange.to_otlp import as_otlp
 from ipw.pipeline import derive
 from ipw.runs.directory import RunDir
+from ipw.verbs.common.conclude import conclude
 from ipw.verbs.export import command
 
 WALL_NS = 10**18
+RUNS = ("lm", "agent", "train", "routing", "diffusion")
 
 
 @pytest.fixture(scope="module")
@@ -231,3 +234,25 @@ def test_a_stored_run_is_sent_by_the_verb(run: RunDir, collector: tuple[str, typ
     assert isinstance(both.exception, UsageError)
     into = CliRunner().invoke(command, [str(run.path), "--otlp", url, "-o", str(tmp_path / "x")], standalone_mode=False)
     assert isinstance(into.exception, UsageError)
+
+
+@pytest.mark.parametrize("verb", [*(f"verbs.workloads.{name}" for name in RUNS), "verbs.measure", "verbs.gateway",
+                                  "verbs.resume"])  # fmt: skip
+def test_every_verb_that_measures_refuses_a_wrong_address_before_it_begins(verb: str) -> None:
+    command = import_module(f"ipw.{verb}").command
+    found = CliRunner().invoke(command, ["--otlp", "ftp://x", "--", "true"])
+    assert isinstance(found.exception, UsageError)
+    assert "is not the address of a collector" in str(found.exception)
+
+
+def test_a_run_that_has_ended_is_sent_even_if_its_server_was_lost(
+    run: RunDir, collector: tuple[str, type[Collector]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    url, kind = collector
+    assert conclude(run, interrupted=True, as_json=True, strict=False, otlp=url) == INTERRUPTED
+    assert len(kind.got) == 1
+    shown = capsys.readouterr()
+    assert "spans sent to" in shown.err
+    assert json.loads(shown.out)["run"] == str(run)
+    conclude(run, interrupted=False, as_json=True, strict=False, otlp="http://127.0.0.1:9")
+    assert "no trace was sent" in capsys.readouterr().err

@@ -13,14 +13,16 @@ from ipw.runs.directory import PAGE, RunDir
 from ipw.runs.journal import JOURNAL
 from ipw.runs.outages import outage_error
 from ipw.verbs.common.terminal import show
+from ipw.verbs.common.traces import trace
 
 LARGE = 64 << 20
 """Bytes of a journal from which on it is derived in a process of its own: the client that asked stays small."""
 
 
-def conclude(run: RunDir, *, interrupted: bool, as_json: bool, strict: bool) -> int:
-    """Derive and show. A run that was cut short is derived too: what had finished is kept and counted.
+def conclude(run: RunDir, *, interrupted: bool, as_json: bool, strict: bool, otlp: str | None = None) -> int:
+    """Derive and show, and send it to a collector of traces where an address of one is given.
 
+    A run that was cut short is derived too: what had finished is kept and counted.
     Raises OutageError when it has shown a run whose server was lost.
     """
     summary = _finished(run)
@@ -29,6 +31,7 @@ def conclude(run: RunDir, *, interrupted: bool, as_json: bool, strict: bool) -> 
         click.echo(json.dumps(summary | {"run": str(run)} | (error.as_dict() if error else {})))
     else:
         show([summary], run.path / PAGE, [run])
+    trace([run], otlp)
     if interrupted:
         return INTERRUPTED
     if error and as_json:

@@ -16,22 +16,26 @@ from ipw.workloads.diffusion.turns import Taken
 from ipw.workloads.series import Series
 
 
-def conclude_methods(taken: Taken, out: Path, planned: int, *, as_json: bool, strict: bool) -> int:
+def conclude_methods(
+    taken: Taken, out: Path, planned: int, *, as_json: bool, strict: bool, otlp: str | None = None
+) -> int:
     """Derive and show the runs, `planned` of them; a method that ended badly is told and makes the exit code."""
     if len(taken.runs) == 1:
-        code = conclude(taken.runs[0], interrupted=taken.interrupted, as_json=as_json, strict=strict)
+        code = conclude(taken.runs[0], interrupted=taken.interrupted, as_json=as_json, strict=strict, otlp=otlp)
     else:
         measured = Series(taken.runs, planned, interrupted=taken.interrupted)
-        code = conclude_series(measured, out, as_json=as_json, strict=strict)
+        code = conclude_series(measured, out, as_json=as_json, strict=strict, otlp=otlp)
     for told in taken.failed:
         console().print(told, markup=False, soft_wrap=True)
     return FAILURE if code == OK and taken.failed else code
 
 
-def resume_methods(run: Path, retry_failed: str, *, yes: bool, as_json: bool, strict: bool) -> int:
+def resume_methods(
+    run: Path, retry_failed: str, *, yes: bool, as_json: bool, strict: bool, otlp: str | None = None
+) -> int:
     """Go on with a run that was cut short, and with those that took turns with it; derive, show."""
     opened = RunDir.open(run)
     for each in together(opened):
         check_trusted(each.path, each.manifest()["workload"], given=False, yes=yes)
     taken = resume_diffusion(opened, retry_failed, TERMINAL)
-    return conclude_methods(taken, run.parent, len(taken.runs), as_json=as_json, strict=strict)
+    return conclude_methods(taken, run.parent, len(taken.runs), as_json=as_json, strict=strict, otlp=otlp)

@@ -53,8 +53,22 @@ IDLE = click.option(
 LABEL = click.option(
     "--label", help="What the run is called in tables and charts; may name settings: '{model} at {concurrency}'."
 )
+
+
+def _collector(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+    """Refuse what is no address before anything is measured."""
+    from ipw.interchange.otlp_send import endpoint
+
+    if value is not None:
+        endpoint(value)
+    return value
+
+
 OTLP = click.option(
-    "--otlp", metavar="URL", help="Send the run as traces to a collector of OpenTelemetry: http://localhost:4318."
+    "--otlp",
+    metavar="URL",
+    callback=_collector,
+    help="Send the run as traces to a collector of OpenTelemetry: http://localhost:4318.",
 )
 _SERVE = click.option("--serve", help="Start a server for the run: 'CMD … {port}'.")
 _SERVER_HERE = click.option(

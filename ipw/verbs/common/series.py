@@ -10,10 +10,11 @@ import click
 from ipw.errors import INTERRUPTED, INVALID, OK
 from ipw.pipeline import finish
 from ipw.verbs.common.terminal import console, show
+from ipw.verbs.common.traces import trace
 from ipw.workloads.series import Series
 
 
-def conclude_series(measured: Series, out: Path, *, as_json: bool, strict: bool) -> int:
+def conclude_series(measured: Series, out: Path, *, as_json: bool, strict: bool, otlp: str | None = None) -> int:
     """Derive all, write the page on which they stand side by side, tell, and choose the exit code.
 
     Raises IpwError when it has shown a series of which a server was lost.
@@ -33,6 +34,7 @@ def conclude_series(measured: Series, out: Path, *, as_json: bool, strict: bool)
         show(summaries, page, runs)
         for warning in warnings:
             console().print(f"mind: {warning}", markup=False, soft_wrap=True)
+    trace(runs, otlp)
     if measured.interrupted:
         return INTERRUPTED
     if error and as_json:

@@ -1,6 +1,8 @@
-"""Sends a run that has just been derived to a collector of traces."""
+"""Sends runs that have just been derived to a collector of traces."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from ipw.errors import IpwError
 from ipw.interchange.exports import StoredRun
@@ -11,12 +13,14 @@ from ipw.runs.directory import RunDir
 from ipw.verbs.common import terminal
 
 
-def trace(run: RunDir, url: str) -> None:
-    """Send it. What goes wrong is told and costs nothing else: the run is kept."""
+def trace(runs: Sequence[RunDir], url: str | None) -> None:
+    """Send them, where an address is given. What goes wrong is told and costs nothing else: the runs are kept."""
+    if url is None:
+        return
     try:
-        summary = stored_summary(run)
-        if summary is not None:
-            spans = send_traces(traces_of([StoredRun(run.manifest(), summary, run)]), url)
-            terminal.say(f"{spans} spans sent to {endpoint(url)}", err=True)
+        derived = [(run, summary) for run in runs if (summary := stored_summary(run)) is not None]
+        spans = send_traces(traces_of([StoredRun(run.manifest(), summary, run) for run, summary in derived]), url)
+        terminal.say(f"{spans} spans sent to {endpoint(url)}", err=True)
     except IpwError as error:
-        terminal.say(f"no trace was sent: {error.message}; ipw export {run} --otlp {url}", err=True)
+        later = " ".join(map(str, runs))
+        terminal.say(f"no trace was sent: {error.message}; ipw export {later} --otlp {url}", err=True)

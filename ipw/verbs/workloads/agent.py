@@ -9,12 +9,10 @@ from typing import Any
 
 import click
 
-from ipw.interchange.otlp_send import endpoint
 from ipw.registry import LM, load
 from ipw.verbs.common.conclude import conclude
 from ipw.verbs.common.options import IDLE, JSON, LABEL, OTLP, OUT, SENSORS, STRICT, defaults_of
 from ipw.verbs.common.progress import TERMINAL
-from ipw.verbs.common.traces import trace
 from ipw.workloads.agents.loop.measure import measure_agent
 from ipw.workloads.agents.loop.parameters import AgentParameters
 
@@ -31,13 +29,8 @@ def run_agent(
     **options: Any,
 ) -> int:
     """Do the tasks, derive, show."""
-    if otlp:
-        endpoint(otlp)  # before anything is measured
     run, interrupted = measure_agent(AgentParameters(**options), sensors, idle_s, out, TERMINAL, label)
-    code = conclude(run, interrupted=interrupted, as_json=as_json, strict=strict)
-    if otlp:
-        trace(run, otlp)
-    return code
+    return conclude(run, interrupted=interrupted, as_json=as_json, strict=strict, otlp=otlp)
 
 
 DEFAULTS = defaults_of(AgentParameters)

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from ipw.verbs.common.methods import conclude_methods
-from ipw.verbs.common.options import IDLE, JSON, LABEL, OUT, SENSORS, STRICT, defaults_of
+from ipw.verbs.common.options import IDLE, JSON, LABEL, OTLP, OUT, SENSORS, STRICT, defaults_of
 from ipw.verbs.common.progress import TERMINAL
 from ipw.workloads.diffusion.measure import diffusion_parameters, measure_diffusion
 from ipw.workloads.diffusion.parameters import Parameters
@@ -24,6 +24,7 @@ def run_diffusion(
     strict: bool,
     repeat: int = 1,
     label: str | None = None,
+    otlp: str | None = None,
     **options: Any,
 ) -> int:
     """Decode by every method, derive, show; a method that ended badly is told and makes the exit code."""
@@ -32,7 +33,7 @@ def run_diffusion(
         parameters, methods, sensors, idle_s, out, repeat=repeat, audience=TERMINAL, label=label
     )
     taken = Taken(runs, failed, interrupted)
-    return conclude_methods(taken, out, len(methods) * repeat, as_json=as_json, strict=strict)
+    return conclude_methods(taken, out, len(methods) * repeat, as_json=as_json, strict=strict, otlp=otlp)
 
 
 DEFAULTS = defaults_of(Parameters)
@@ -105,6 +106,7 @@ DEFAULTS = defaults_of(Parameters)
 @SENSORS
 @IDLE
 @LABEL
+@OTLP
 @OUT
 @JSON
 @STRICT

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from ipw.verbs.common.conclude import conclude
-from ipw.verbs.common.options import IDLE, JSON, LABEL, OUT, SENSORS, STRICT, defaults_of, levels, served
+from ipw.verbs.common.options import IDLE, JSON, LABEL, OTLP, OUT, SENSORS, STRICT, defaults_of, levels, served
 from ipw.verbs.common.progress import TERMINAL
 from ipw.verbs.common.series import conclude_series
 from ipw.workloads.lm.measure import measure_lm
@@ -28,6 +28,7 @@ def run_lm(
     repeat: int = 1,
     restart: bool = False,
     label: str | None = None,
+    otlp: str | None = None,
     **options: Any,
 ) -> int:
     """Measure one model, derive, show."""
@@ -36,9 +37,9 @@ def run_lm(
         measured = measure_series(
             parameters, sweep, repeat, sensors, idle_s, out, restart=restart, audience=TERMINAL, label=label
         )
-        return conclude_series(measured, out, as_json=as_json, strict=strict)
+        return conclude_series(measured, out, as_json=as_json, strict=strict, otlp=otlp)
     run, interrupted = measure_lm(parameters, sensors, idle_s, out, TERMINAL, label)
-    return conclude(run, interrupted=interrupted, as_json=as_json, strict=strict)
+    return conclude(run, interrupted=interrupted, as_json=as_json, strict=strict, otlp=otlp)
 
 
 DEFAULTS = defaults_of(Parameters)
@@ -122,6 +123,7 @@ DEFAULTS = defaults_of(Parameters)
 @SENSORS
 @IDLE
 @LABEL
+@OTLP
 @OUT
 @JSON
 @STRICT

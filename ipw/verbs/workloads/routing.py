@@ -8,18 +8,26 @@ from typing import Any
 import click
 
 from ipw.verbs.common.conclude import conclude
-from ipw.verbs.common.options import IDLE, JSON, LABEL, OUT, SENSORS, STRICT, defaults_of
+from ipw.verbs.common.options import IDLE, JSON, LABEL, OTLP, OUT, SENSORS, STRICT, defaults_of
 from ipw.verbs.common.progress import TERMINAL
 from ipw.workloads.routing.measure import measure_routing, routing_parameters
 from ipw.workloads.routing.parameters import Parameters
 
 
 def run_routing(
-    *, sensors: str, idle_s: float, out: Path, as_json: bool, strict: bool, label: str | None = None, **options: Any
+    *,
+    sensors: str,
+    idle_s: float,
+    out: Path,
+    as_json: bool,
+    strict: bool,
+    label: str | None = None,
+    otlp: str | None = None,
+    **options: Any,
 ) -> int:
     """Capture one model's routing, derive, show."""
     run, interrupted = measure_routing(routing_parameters(**options), sensors, idle_s, out, TERMINAL, label)
-    return conclude(run, interrupted=interrupted, as_json=as_json, strict=strict)
+    return conclude(run, interrupted=interrupted, as_json=as_json, strict=strict, otlp=otlp)
 
 
 DEFAULTS = defaults_of(Parameters)
@@ -56,6 +64,7 @@ DEFAULTS = defaults_of(Parameters)
 @SENSORS
 @IDLE
 @LABEL
+@OTLP
 @OUT
 @JSON
 @STRICT

@@ -9,7 +9,7 @@ import click
 
 from ipw.errors import FAILURE, OK, USAGE
 from ipw.verbs.common.conclude import conclude
-from ipw.verbs.common.options import IDLE, JSON, LABEL, OUT, SENSORS, STRICT, defaults_of
+from ipw.verbs.common.options import IDLE, JSON, LABEL, OTLP, OUT, SENSORS, STRICT, defaults_of
 from ipw.verbs.common.progress import TERMINAL
 from ipw.verbs.common.terminal import console
 from ipw.workloads.training.measure import measure_training, train_parameters
@@ -18,12 +18,20 @@ from ipw.workloads.training.run import ENDED_WELL
 
 
 def run_train(
-    *, sensors: str, idle_s: float, out: Path, as_json: bool, strict: bool, label: str | None = None, **options: Any
+    *,
+    sensors: str,
+    idle_s: float,
+    out: Path,
+    as_json: bool,
+    strict: bool,
+    label: str | None = None,
+    otlp: str | None = None,
+    **options: Any,
 ) -> int:
     """Train by each method, derive, show; a method that ended badly is told and makes the exit code."""
     parameters = train_parameters(**options)
     run, ended, interrupted = measure_training(parameters, sensors, idle_s, out, TERMINAL, label)
-    code = conclude(run, interrupted=interrupted, as_json=as_json, strict=strict)
+    code = conclude(run, interrupted=interrupted, as_json=as_json, strict=strict, otlp=otlp)
     failed = [each for each in ended if each.status not in ENDED_WELL]
     for each in failed:
         console().print(f"{each.method}: {each.status.replace('_', ' ')}: {each.reason}", markup=False, soft_wrap=True)
@@ -130,6 +138,7 @@ DEFAULTS = defaults_of(Parameters)
 @SENSORS
 @IDLE
 @LABEL
+@OTLP
 @OUT
 @JSON
 @STRICT
