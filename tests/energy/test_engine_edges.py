@@ -90,7 +90,7 @@ def test_of_twenty_units_one_may_come_as_a_whole(whole: int, told: bool) -> None
     arrivals = Arrivals((t * MS).astype(np.int64), np.ones(t.size, np.int64), of.astype(np.int32))
     found = engine_of(Requests(*(asked[:, :3] * MS).astype(np.int64).T, *asked[:, 3:].astype(np.int64).T), arrivals)
     assert found.kind == ("one at a time" if told else "unknown")
-    assert told or found.why == "only 90% of the answers came in several chunks"
+    assert told or found.why == "only 90 % of the answers came in several chunks"
 
 
 def test_a_burst_is_never_cut_where_a_piece_of_a_long_run_begins() -> None:

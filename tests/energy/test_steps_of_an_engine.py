@@ -212,7 +212,7 @@ def test_too_little_is_no_engine_that_is_known() -> None:
     assert (none.count, none.step_ms) == (None, None)
     asked = requests(*((0, 1, 2, 1, 5, 0) for _ in range(20)))
     whole = engine_of(asked, arrivals(*((k, k, 5) for k in range(20)), (20.5, 0, 1)))
-    assert (whole.kind, whole.why) == ("unknown", "only 5% of the answers came in several chunks")
+    assert (whole.kind, whole.why) == ("unknown", "only 5 % of the answers came in several chunks")
 
 
 def test_units_one_after_the_other_tell_no_steps() -> None:

@@ -147,3 +147,20 @@ def test_energy_by_turn_is_drawn_of_agents_and_of_conversations(tmp_path: Path) 
     assert isinstance(shown, Plot)
     assert [p.x for p in shown.curves[0].points] == [1, 9, 10]
     assert shown.curves[0].points[0].high == 3.0
+
+
+def test_runs_without_output_tokens_have_no_figure_against_tokens(tmp_path: Path) -> None:
+    none = make_run(tmp_path, columns={"completion_tokens": [0] * 120})
+    assert not {"energy-tokens", "latency-tokens"} & {name for name, _ in figures_of(load_views([none]))}
+
+
+def test_a_legend_is_read_row_by_row(tmp_path: Path) -> None:
+    names = ["a", "b", "c", "d"]
+    runs = [make_run(tmp_path, name, scores=[1.0] * 9, manifest={"model": {"name": name * 12}}) for name in names]
+    shown = dict(figures_of(load_views(runs)))["latency"]
+    figure = draw(shown)
+    figure.set_layout_engine("constrained")
+    figure.draw_without_rendering()
+    (legend,) = figure.legends
+    places = [(text.get_window_extent(), text.get_text()[0]) for text in legend.get_texts()]
+    assert [name for _, name in sorted(places, key=lambda each: (-round(each[0].y0), each[0].x0))] == names

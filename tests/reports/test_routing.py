@@ -103,8 +103,8 @@ def test_sch_of_one_pool_stands_beside_that_of_a_cache_a_layer(run: RunDir) -> N
     table = page[page.index("One cache for all layers") :]
     assert "tables print the pool" in table
     cells = re.findall(r"<td[^>]*>([^<]*)</td>", table[: table.index("</table>")])
-    assert cells[:2] == ["16", "100.0%"]
-    assert "37.0%" in cells
+    assert cells[:2] == ["16", "100.0 %"]
+    assert "37.0 %" in cells
 
 
 def test_the_question_what_cache_size_to_use_is_answered_in_megabytes(run: RunDir) -> None:
@@ -112,7 +112,7 @@ def test_the_question_what_cache_size_to_use_is_answered_in_megabytes(run: RunDi
     assert page is not None
     assert "3 of 4 experts a layer" in page
     assert "9 MB of the 12 MB" in page
-    assert "75.0%" in page
+    assert "75.0 %" in page
 
 
 def test_every_part_of_the_section_is_there(run: RunDir) -> None:

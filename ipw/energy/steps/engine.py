@@ -118,7 +118,7 @@ def engine_of(requests: Requests, arrivals: Arrivals) -> Engine:
     done = requests.produced > 1
     streamed = float((chunks[done] > 1).mean()) if done.any() else 0.0
     if streamed < STREAMED:
-        return Engine("unknown", 0.0, f"only {streamed:.0%} of the answers came in several chunks")
+        return Engine("unknown", 0.0, f"only {100 * streamed:.0f} % of the answers came in several chunks")
     gap_ns, fit = best_gap(arrivals)
     evidence = _evidence(gap_ns, fit, arrivals)
     if fit.shared < SHARED:

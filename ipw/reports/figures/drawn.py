@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 MARKERS = {"circle": "o", "square": "s", "triangle": "^", "diamond": "D", "cross": "P", "star": "*"}
 LONGEST_NAME = 40
 POINTS_PER_INCH = 72
+LAST_PART = 0.75
+"""Beyond this part of the axis words would run over its end."""
 NAMES = 0.4
 """Part of the width that names of bars may take."""
 
@@ -44,6 +46,8 @@ def _plot(plot: Plot) -> Figure:
     for curve in plot.curves:
         if curve.look != "dots":
             _curve(axes, curve)
+    for place, curve in enumerate(each for each in plot.curves if each.beside):
+        _words_beside(axes, curve, above=place % 2 == 0)
     if plot.mark is not None:
         axes.axvline(plot.mark.x, color="0.4", linestyle=":", linewidth=1, zorder=1)
         axes.annotate(plot.mark.text, (plot.mark.x, 0), (4, 4), xycoords=("data", "axes fraction"),
@@ -128,8 +132,19 @@ def _curve(axes: Axes, curve: CurveLine) -> None:
         axes.plot(xs, ys, **line)
     else:
         axes.plot(xs, ys, **look, linestyle="none", markerfacecolor=_face(curve), clip_on=False)
-    for point, text in zip(points, curve.beside, strict=False):
-        axes.annotate(text, (point.x, point.y), (4, 4), textcoords="offset points", size="small")
+
+
+def _words_beside(axes: Axes, curve: CurveLine, *, above: bool) -> None:
+    """Write what stands beside points: of one curve above them, of the next below; near the axis' end to the left."""
+    from matplotlib.patheffects import withStroke
+
+    low, high = axes.get_xlim()
+    halo = [withStroke(linewidth=2, foreground=axes.get_facecolor())]
+    for point, text in zip(curve.points, curve.beside, strict=False):
+        x, sideways = (-4, "right") if point.x > low + LAST_PART * (high - low) else (4, "left")
+        y, upwards = (4, "bottom") if above else (-4, "top")
+        axes.annotate(text, (point.x, point.y), (x, y), textcoords="offset points", size="small", ha=sideways,
+                      va=upwards, path_effects=halo)  # fmt: skip
 
 
 def _whiskers(axes: Axes, p: Point, colour: str) -> None:
@@ -167,8 +182,10 @@ def _legend(figure: Figure, entries: Sequence[tuple[str, Any]]) -> None:
     columns = max(1, min(len(names), int(width / each)))
     rows = -(-len(names) // columns)
     figure.set_size_inches(width, height + font * 1.5 * rows)
-    figure.legend([handle for _, handle in entries], names, loc="outside upper left", ncols=columns, borderpad=0.1,
-                  columnspacing=1.2, handlelength=1.6)  # fmt: skip
+    handles = [handle for _, handle in entries]
+    order = [k for column in range(columns) for k in range(column, len(names), columns)]  # it is filled by columns
+    figure.legend([handles[k] for k in order], [names[k] for k in order], loc="outside upper left", ncols=columns,
+                  borderpad=0.1, columnspacing=1.2, handlelength=1.6)  # fmt: skip
 
 
 def _look(series: Series) -> dict[str, Any]:

@@ -8,8 +8,9 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from ipw.metrics.derived import Derived
 from ipw.metrics.metric import sensors
-from ipw.registry import load, workloads
+from ipw.registry import load, workload, workloads
 from ipw.reports.facts import NO_FACTS, Facts
 from ipw.reports.markup import Markup, join, tag
 from ipw.reports.page import details
@@ -93,13 +94,22 @@ def _contents(sections_: Sequence[Markup]) -> Markup | None:
     return tag("nav", *links, class_="contents", aria_label="Contents")
 
 
+def _asked(view: View) -> str:
+    """What the rows of a run's table of queries are."""
+    entry = workload(Derived(view.summary).kind)
+    if entry is not None and entry.tasks:
+        return "requests"
+    return "questions" if entry is None or entry.answers else "sequences"
+
+
 def _lede(views: Sequence[View]) -> str:
     """What was measured, on what, by which sensors, when."""
     parts = []
     datasets = distinct(workload_of(view).get("dataset") for view in views)
-    counts = distinct(f"{len(view.queries):,}" for view in views if len(view.queries))
-    if counts:
-        parts.append(f"{' / '.join(counts)} questions{' (' + ', '.join(datasets) + ')' if datasets else ''}")
+    for what in dict.fromkeys(map(_asked, views)):
+        counts = distinct(f"{len(view.queries):,}" for view in views if len(view.queries) and _asked(view) == what)
+        named = f" ({', '.join(datasets)})" if datasets and what == "questions" else ""
+        parts += [f"{' / '.join(counts)} {what}{named}"] if counts else []
     machines = distinct(Recorded(view.manifest).host.get("cpu") for view in views)
     parts += [f"on {', '.join(machines)}"] if machines else []
     channels = distinct(c.get("name") for view in views for c in sensors(view.manifest) if c.get("in_total"))

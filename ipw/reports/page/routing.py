@@ -93,8 +93,8 @@ def _summary(metrics: Mapping[str, Any], manifest: dict[str, Any], cache: Sequen
         share, whole = (count * layers * expert_bytes for count in (knee, everything))
         memory = f" That is {_megabytes(share)} of the {_megabytes(whole)} that all experts take."
     answer = f"What cache size should I use? {knee:.0f} of {everything} experts a layer."
-    why = f""" With LRU they hit {at["hit_rate"]:.1%} of accesses, first uses counted as misses. Behind this size the \
-curve bends: every further expert helps less than the average one.{memory}"""
+    why = f""" With LRU they hit {_share(at["hit_rate"])} of accesses, first uses counted as misses. Behind this size \
+the curve bends: every further expert helps less than the average one.{memory}"""
     return tag("p", tag("b", answer), why)
 
 
@@ -238,7 +238,7 @@ def _interval(row: Row) -> str:
 
 
 def _share(value: float | None) -> str:
-    return MISSING if value is None else f"{value:.1%}"
+    return MISSING if value is None else f"{100 * value:.1f} %"
 
 
 def _plain(value: float | None) -> str:

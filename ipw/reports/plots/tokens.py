@@ -48,11 +48,11 @@ class Sample(NamedTuple):
 
 
 def clouds_of(views: Sequence[View], column: str) -> list[Cloud]:
-    """Read tokens and a column of every query that was answered, of the runs that have three at least."""
+    """Read tokens and a column of every query that was answered with tokens, of the runs that have three at least."""
     clouds = []
     for view in views:
         counts, values = (view.queries.numbers[name] for name in ("completion_tokens", column))
-        kept = view.queries.ok & np.isfinite(counts) & np.isfinite(values) & (values > 0)
+        kept = view.queries.ok & np.isfinite(counts) & np.isfinite(values) & (values > 0) & (counts > 0)
         if kept.sum() > 2:
             estimated = view.estimated and column == "energy_j"
             clouds.append(Cloud(view.name, counts[kept], values[kept], view.series, estimated))
@@ -86,7 +86,8 @@ def against_tokens(clouds: Sequence[Cloud], unit: str, what: str) -> Plot | None
     """Show a point a query and a line a run; what its slope says is told with it."""
     if not clouds:
         return None
-    scale = scale_for(unit, [float(np.median(c.values)) for c in clouds])
+    most = max(float(np.quantile(c.values, 0.995)) for c in clouds)
+    scale = scale_for(unit, [most])
     estimated = ", estimated" if any(c.estimated for c in clouds) else ""
     shown = [_thinned(cloud) for cloud in clouds]
     curves: list[CurveLine] = []
@@ -105,7 +106,7 @@ def against_tokens(clouds: Sequence[Cloud], unit: str, what: str) -> Plot | None
         plan("output tokens", [0.0, *(float(c.tokens.max()) for c in shown)], zero=True),
         plan(
             f"{what}, {scale.unit}{estimated}",
-            [0.0, *(scale.factor * float(np.quantile(c.values, 0.995)) for c in shown)],
+            [0.0, scale.factor * most],
             zero=True,
         ),
         curves,
