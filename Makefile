@@ -11,6 +11,9 @@ quickstart: $(VENV)/.use  ## measure the two bundled models and write the report
 test: $(VENV)/.dev  ## run the tests, a file at a time on each of two processes: many of them wait
 	$(VENV)/bin/python -m pytest -n 2 --dist loadfile $(ARGS)
 
+# Programs that tests start would compile all of ipw each time: a quarter of what such a program computes.
+unexport PYTHONDONTWRITEBYTECODE
+
 torch: $(VENV)/.use  ## add PyTorch, with which the routing workload and its tests run too (CPU only: see README first)
 	$(PIP) --editable '.[llamacpp,torch,routing,lora]'
 

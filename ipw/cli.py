@@ -47,6 +47,8 @@ CHECK = {
     "calibrate": Verb("calibrate", "How noisy this runner is, and the smallest change that a gate could see on it."),
     "trend": Verb("trend", "One metric over stored runs: what was expected of the last, and where the level stepped."),
 }
+NO_TABLES = {"doctor", "list", "sensors"}
+"""Verbs that make no table: they load no pyarrow."""
 
 
 def _install_completion(context: click.Context, _: click.Parameter, wanted: bool) -> None:
@@ -66,8 +68,13 @@ def _install_completion(context: click.Context, _: click.Parameter, wanted: bool
     "--install-completion", is_flag=True, is_eager=True, expose_value=False, callback=_install_completion,
     help="Let the Tab key complete verbs and options in this shell, and exit.",
 )  # fmt: skip
-def cli() -> None:
+@click.pass_context
+def cli(context: click.Context) -> None:
     """Intelligence per watt: how much a local model gets right for the power that it draws."""
+    if context.invoked_subcommand not in NO_TABLES:
+        from ipw.verbs.common.pandas_later import use_pandas_later
+
+        use_pandas_later()
 
 
 def main() -> None:
