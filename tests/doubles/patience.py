@@ -18,3 +18,18 @@ def wait_for(found: Callable[[], T | None], what: str = "it", *, each_s: float =
         assert time.monotonic() < deadline, f"{what} did not come within {LONG_S:g} s"
         time.sleep(each_s)
     return answer
+
+
+def undisturbed(claim: Callable[[], T]) -> T:
+    """Try again what holds unless the machine is held up meanwhile, such as a power over a quarter of a second.
+
+    Returns what the claim returns; raises the last AssertionError where it never holds. What holds however late the
+    machine is needs no such help, and stands outside of the claim.
+    """
+    deadline = time.monotonic() + LONG_S
+    while True:
+        try:
+            return claim()
+        except AssertionError:
+            if time.monotonic() > deadline:
+                raise

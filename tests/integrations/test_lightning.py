@@ -12,6 +12,7 @@ pytest.importorskip("pytorch_lightning", reason="it is the extra 'lightning'")
 
 import pytorch_lightning as lightning
 import torch
+from doubles.patience import undisturbed
 
 import ipw
 from ipw.integrations.lightning import EnergyCallback
@@ -69,21 +70,27 @@ def train(folder: Path, model: Any, energy: EnergyCallback, **options: Any) -> K
 
 
 def test_joules_reach_the_logger_and_the_run_is_saved(watts: float, tmp_path: Path) -> None:
-    energy = EnergyCallback(sensors="rapl", out=tmp_path)
-    kept = train(tmp_path, Tiny(), energy, enable_checkpointing=True)
-    told = [log for log in kept.logs if "energy_per_step_j" in log]
-    assert len(told) >= 2
-    assert all(log["power_w"] == pytest.approx(watts, rel=0.15) for log in told[:-1])
-    run = ipw.load_run(energy.path or "")
+    def trained() -> ipw.Run:
+        energy = EnergyCallback(sensors="rapl", out=tmp_path)
+        kept = train(tmp_path, Tiny(), energy, enable_checkpointing=True)
+        told = [log for log in kept.logs if "energy_per_step_j" in log]
+        assert len(told) >= 2
+        assert all(log["power_w"] == pytest.approx(watts, rel=0.15) for log in told[:-1])
+        run = ipw.load_run(energy.path or "")
+        steps, spans = run.steps, run.spans
+        asides = spans["phase"].isin(["evaluation", "saving"])
+        asides_s = (spans["end_ns"] - spans["start_ns"])[asides].sum()
+        lasted_s = (steps["end_ns"].max() - steps["start_ns"].min() - asides_s) / 1e9
+        assert told[-1]["train_energy_j"] == pytest.approx(watts * lasted_s, rel=0.1)
+        assert run.summary["valid"]
+        return run
+
+    run = undisturbed(trained)
     steps = run.steps
     assert steps["step"].tolist() == list(range(1, 41))
     assert steps.dropna(subset="loss")["step"].tolist() == list(range(4, 41, 4))
     assert (run.spans["phase"] == "evaluation").sum() == 2
     assert (run.spans["phase"] == "saving").sum() >= 1
-    asides_s = (run.spans["end_ns"] - run.spans["start_ns"])[run.spans["phase"].isin(["evaluation", "saving"])].sum()
-    lasted_s = (steps["end_ns"].max() - steps["start_ns"].min() - asides_s) / 1e9
-    assert told[-1]["train_energy_j"] == pytest.approx(watts * lasted_s, rel=0.1)
-    assert run.summary["valid"]
 
 
 def test_a_training_that_raises_keeps_its_steps(watts: float, tmp_path: Path) -> None:
