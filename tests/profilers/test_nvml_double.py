@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from doubles.nvml import NOT_READY, REST_W, RING, SAMPLES, FakeNvml
+from doubles.patience import wait_for
 
 MS = 1_000_000
 
@@ -27,16 +28,15 @@ def driver(gpus: Callable[[int], FakeNvml]) -> Iterator[tuple[FakeNvml, Any, Any
     pynvml.nvmlShutdown()
 
 
-def watch(read: Callable[[], float], seconds: float) -> list[tuple[int, float]]:
-    """Read until the time is over, keeping each moment at which the value changed."""
-    seen: list[tuple[int, float]] = []
-    end = time.monotonic() + seconds
-    last = read()
-    while time.monotonic() < end:
-        now, value = time.monotonic_ns(), read()
-        if value != last:
-            seen.append((now, value))
-        last = value
+def watch(read: Callable[[], float], changes: int) -> list[tuple[int, int, float]]:
+    """Read until so many changes of the value were seen within a millisecond; each with the times around it."""
+    seen: list[tuple[int, int, float]] = []
+    before, last = time.monotonic_ns(), read()
+    while len(seen) < changes:
+        asked, value = time.monotonic_ns(), read()
+        if value != last and (after := time.monotonic_ns()) - before < MS:
+            seen.append((before, after, value))
+        before, last = asked, value
     return seen
 
 
@@ -45,21 +45,22 @@ def test_the_counter_is_the_exact_integral_of_the_schedule_at_each_latch(driver:
     fake.gpu(0).counter_period_ns, fake.gpu(0).gain = 10 * MS, 1.1
     start = fake.set_power(0, 100.0)
     fake.set_power(0, 700.0, start + 35 * MS)
-    ticks = watch(lambda: float(nv.nvmlDeviceGetTotalEnergyConsumption(handle)), 0.1)
-    latches = [fake._state.start_ns + k * 10 * MS for k in range(100)]
-    truths = {int(1000 * (1000.0 + 1.1 * fake.energy_j(0, 0, latch))) for latch in latches}
-    assert len(ticks) >= 3
-    assert all({int(millijoules) - 1, int(millijoules), int(millijoules) + 1} & truths for _, millijoules in ticks)
+    ticks = watch(lambda: float(nv.nvmlDeviceGetTotalEnergyConsumption(handle)), 5)
+    for _, after, millijoules in ticks:
+        latches = range(fake._state.start_ns, after + 1, 10 * MS)
+        truths = {int(1000 * (1000.0 + 1.1 * fake.energy_j(0, 0, latch))) for latch in latches}
+        assert {int(millijoules) - 1, int(millijoules), int(millijoules) + 1} & truths
 
 
 def test_jitter_moves_each_latch_by_less_than_its_bound(driver: tuple[FakeNvml, Any, Any]) -> None:
     fake, nv, handle = driver
     fake.gpu(0).counter_period_ns, fake.gpu(0).counter_jitter_ns = 20 * MS, 5 * MS
     fake.set_power(0, 500.0)
-    ticks = watch(lambda: float(nv.nvmlDeviceGetTotalEnergyConsumption(handle)), 0.3)
-    offsets = [((t - fake._state.start_ns + 10 * MS) % (20 * MS)) - 10 * MS for t, _ in ticks]
+    ticks = watch(lambda: float(nv.nvmlDeviceGetTotalEnergyConsumption(handle)), 15)
+    middles = [(before + after) // 2 for before, after, _ in ticks]
+    offsets = [((t - fake._state.start_ns + 10 * MS) % (20 * MS)) - 10 * MS for t in middles]
     assert max(offsets) - min(offsets) > MS
-    assert sorted(abs(offset) for offset in offsets)[len(offsets) // 2] < 5 * MS
+    assert max(map(abs, offsets)) < 5.5 * MS
 
 
 def test_power_is_the_mean_over_the_window_before_its_latch(driver: tuple[FakeNvml, Any, Any]) -> None:
@@ -68,8 +69,9 @@ def test_power_is_the_mean_over_the_window_before_its_latch(driver: tuple[FakeNv
     start = fake.set_power(0, 0.0)
     fake.set_power(0, 400.0, start + 50 * MS)
     time.sleep(0.11)
-    milliwatts, now = nv.nvmlDeviceGetPowerUsage(handle), time.monotonic_ns()
-    assert milliwatts / 1e3 == pytest.approx(fake.energy_j(0, now - 100 * MS, now) / 0.1, abs=20.0)
+    before, milliwatts, after = time.monotonic_ns(), nv.nvmlDeviceGetPowerUsage(handle), time.monotonic_ns()
+    least, most = (fake.energy_j(0, t - 100 * MS, t) / 0.1 for t in (before - 1 * MS, after))  # it rises until 400 W
+    assert least - 0.1 <= milliwatts / 1e3 <= most + 0.1
 
 
 def test_a_part_time_counter_misses_what_happens_outside_its_window(driver: tuple[FakeNvml, Any, Any]) -> None:
@@ -88,8 +90,8 @@ def test_a_part_time_counter_misses_what_happens_outside_its_window(driver: tupl
 def test_noise_is_the_same_whoever_looks(driver: tuple[FakeNvml, Any, Any]) -> None:
     fake, nv, handle = driver
     fake.gpu(0).noise_rel = 0.1
-    fake.gpu(0).power_period_ns = 500 * MS
-    fake.set_power(0, 300.0, fake._state.start_ns - 10**10)
+    fake.gpu(0).power_period_ns = 10**6 * MS
+    fake.set_power(0, 300.0, fake._state.start_ns - 10**13)
     here = {nv.nvmlDeviceGetPowerUsage(handle) for _ in range(5)}
     assert len(here) == 1
     assert here != {300_000}
@@ -166,7 +168,8 @@ def test_only_the_energy_call_is_slow_where_energy_is_slow(driver: tuple[FakeNvm
         lambda: samples_since(nv, handle),
     ]
     assert all(took_ns(call) >= 30 * MS for call in slow)
-    assert all(min(took_ns(call) for _ in range(3)) < 30 * MS for call in quick)
+    for call in quick:
+        wait_for(lambda call=call: took_ns(call) < 30 * MS)  # type: ignore[misc]
 
 
 def test_another_process_can_set_the_power(driver: tuple[FakeNvml, Any, Any]) -> None:
