@@ -53,6 +53,7 @@ typedef struct {
     int64_t start_ns;
     char driver[80];
     gpu_t gpus[MAX_GPUS];
+    int64_t set_ns; /* if not 0, it is this time */
 } state_t;
 
 typedef struct { int64_t t_ns, gpu; double watts; } record_t;
@@ -115,7 +116,7 @@ static int64_t clock_ns(clockid_t clock) {
     clock_gettime(clock, &t);
     return t.tv_sec * 1000000000LL + t.tv_nsec;
 }
-static int64_t now_ns(void) { return clock_ns(CLOCK_MONOTONIC); }
+static int64_t now_ns(void) { return state && state->set_ns ? state->set_ns : clock_ns(CLOCK_MONOTONIC); }
 
 static void rest(int64_t ns) {
     if (ns > 0) nanosleep(&(struct timespec){ns / 1000000000, ns % 1000000000}, NULL);

@@ -92,6 +92,7 @@ class _State(ctypes.Structure):
         ("start_ns", ctypes.c_int64),
         ("driver", ctypes.c_char * 80),
         ("gpus", Gpu * MAX_GPUS),
+        ("set_ns", ctypes.c_int64),
     )
 
 
@@ -171,9 +172,13 @@ class FakeNvml:
 
     def set_power(self, i: int, watts: float, t_ns: int | None = None) -> int:
         """From `t_ns` (now) on, GPU `i` draws this much. Times of one GPU must not go backwards. Returns the time."""
-        at = time.monotonic_ns() if t_ns is None else t_ns
+        at = (self._state.set_ns or time.monotonic_ns()) if t_ns is None else t_ns
         os.write(self._log, RECORD.pack(at, i, watts))
         return at
+
+    def set_clock(self, t_ns: int) -> None:
+        """Let it be this time for all GPUs, until the next call; 0 lets the system's clock go on."""
+        self._state.set_ns = t_ns
 
     def energy_j(self, i: int, start_ns: int, end_ns: int) -> float:
         """What GPU `i` truly drew between two times: the exact integral of its schedule."""

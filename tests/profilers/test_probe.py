@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
+from typing import Self
 
 import pytest
+from doubles.clock import Clock
 from doubles.machines import NOTHING
 from doubles.nvml import ANY, GPU_IS_LOST, FakeNvml
+from doubles.patience import undisturbed
 
 from ipw.clock import now_ns
+from ipw.profilers import base, opening
 from ipw.profilers.base import Channel
 from ipw.profilers.discovery import find
+from ipw.profilers.nvidia import nvml, samples
+from ipw.profilers.probe import probe as probing
 from ipw.profilers.probe.loads import Load, Pulses
 from ipw.profilers.probe.probe import UNDER_LOAD, Probed, probe
 from ipw.profilers.probe.profile import Profile
@@ -31,8 +39,27 @@ def load_on(fake: FakeNvml, gpu: int) -> Load:
     return play
 
 
+class AtOnce:
+    """In the place of a pool of threads: a load that only says what will be drawn is done before the watch begins."""
+
+    def __init__(self, _threads: int) -> None:
+        pass
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def submit(self, load: Load, pulses: Pulses) -> Future[Pulses]:
+        done = Future[Pulses]()
+        done.set_result(load(pulses))
+        return done
+
+
 @pytest.fixture(scope="module")
 def probed(tmp_path_factory: pytest.TempPathFactory) -> Probed:
+    """What was found, by a clock that goes on by a fiftieth of a millisecond each time that somebody looks at it."""
     fake = FakeNvml.create(tmp_path_factory.mktemp("nvml"), 2)
     for i in (0, 1):
         gpu = fake.gpu(i)
@@ -45,6 +72,12 @@ def probed(tmp_path_factory: pytest.TempPathFactory) -> Probed:
         return load_on(fake, int(channel.name.removeprefix("nvml/gpu")[0])) if channel.name in PROBED else NO_LOAD
 
     with pytest.MonkeyPatch.context() as patch:
+        clock = Clock(tick_ns=20_000)
+        clock.t_ns = time.monotonic_ns()
+        clock.tells.append(fake.set_clock)
+        for module in (probing, opening, base, nvml, samples):
+            clock.drives(module, patch)
+        patch.setattr(probing, "ThreadPoolExecutor", AtOnce)
         for variable, value in (NOTHING | fake.environment()).items():
             patch.setenv(variable, value)
         patch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
@@ -122,9 +155,13 @@ def test_a_gpu_lost_during_the_probe_is_told_and_not_guessed_at(
 
 def test_a_stream_is_renewed_as_often_as_it_has_something_new(machine: Callable[[str], None]) -> None:
     machine("powermetrics")
-    (sensor,) = find("powermetrics")
-    profiles = {p.channel: p for p in probe([sensor], lambda _: NO_LOAD, 1.5).profiles}
-    sensor.close()
-    soc = profiles["powermetrics/soc"]
-    assert 0.025 < (soc.update_period_s or 0) < 0.06
-    assert soc.idle_power_w == pytest.approx(7.5, rel=0.2)
+
+    def renewed() -> None:
+        (sensor,) = find("powermetrics")
+        profiles = {p.channel: p for p in probe([sensor], lambda _: NO_LOAD, 1.5).profiles}
+        sensor.close()
+        soc = profiles["powermetrics/soc"]
+        assert 0.025 < (soc.update_period_s or 0) < 0.06
+        assert soc.idle_power_w == pytest.approx(7.5, rel=0.2)
+
+    undisturbed(renewed)

@@ -113,6 +113,58 @@ def test_a_counter_that_ticks_is_waited_for_until_a_tick_was_seen_closely(settle
     assert last_s <= 0.11
 
 
+class Stalled(World):
+    """The process is held up for three seconds, once, in the sleep of this number."""
+
+    def __init__(self, at: int) -> None:
+        super().__init__()
+        self.at = at
+
+    def sleep(self, seconds: float) -> None:
+        super().sleep(seconds)
+        self.now_ns += 3 * SECOND * (self.at == 0)
+        self.at -= 1
+
+
+@pytest.mark.parametrize("at", [0, 1, 2, 5, 20, 40])
+def test_a_process_that_is_held_up_while_it_settles_waits_for_a_tick_all_the_same(at: int, settle: Settle) -> None:
+    world = Stalled(at)
+    shown: list[tuple[int, float]] = []
+    channel, read = world.counter(0, 100, phase_ms=40)
+
+    def reading() -> Reading | None:
+        found = read()
+        assert found
+        shown.append((found.t_ns, found.value))
+        return found
+
+    first_s, last_s = settle(world, [(channel, reading)])
+    ready_ns, end_ns = START_NS + int(first_s * SECOND), world.now_ns - int(last_s * SECOND)
+    closely = [after for (before, a), (after, b) in pairwise(shown) if a != b and after - before < 5 * MS]
+    assert min(closely) <= ready_ns
+    assert max(closely) >= end_ns
+
+
+@pytest.mark.parametrize("at", range(4))
+def test_a_process_that_is_held_up_at_the_end_waits_for_a_tick_all_the_same(at: int, settle: Settle) -> None:
+    world = Stalled(-1)
+    shown: list[tuple[int, float]] = []
+    channel, read = world.counter(0, 100, phase_ms=40)
+
+    def reading() -> Reading | None:
+        if world.now_ns > START_NS + 10 * SECOND and shown[-1][0] < START_NS + 10 * SECOND:
+            world.at = at  # soon after this the run ends
+        found = read()
+        assert found
+        shown.append((found.t_ns, found.value))
+        return found
+
+    _, last_s = settle(world, [(channel, reading)])
+    end_ns = world.now_ns - int(last_s * SECOND)
+    closely = [after for (before, a), (after, b) in pairwise(shown) if a != b and after - before < 5 * MS]
+    assert max(closely) >= end_ns
+
+
 def test_a_stream_without_news_is_asked_again_each_30_ms_for_a_second(settle: Settle) -> None:
     world = World()
     asked: list[int] = []

@@ -19,7 +19,8 @@ from ipw.runs.files import appending
 
 START_TIMEOUT_S = 60.0
 """NVML on eight GPUs without persistence mode takes many seconds to start."""
-STOP_TIMEOUT_S = 10.0
+STOP_TIMEOUT_S, END_TIMEOUT_S = 20.0, 10.0
+"""It waits for sensors at the end, longer where it was held up; then it only has to end."""
 LOG = "sampler.log"
 
 
@@ -60,7 +61,7 @@ class Sampler:
         try:
             greeting = sampler._hear(START_TIMEOUT_S)
         except BaseException:  # Ctrl-C while it starts
-            sampler._end()
+            sampler._end(1.0)
             raise
         if greeting is None or "channels" not in greeting:
             raise sampler._not_started(greeting or {})
@@ -105,11 +106,11 @@ class Sampler:
             return None
         return heard if isinstance(heard, dict) else None
 
-    def _end(self) -> int:
+    def _end(self, within_s: float = END_TIMEOUT_S) -> int:
         """Make sure that it is gone. Returns how it ended, as subprocess tells it."""
         self._hang_up()
         try:
-            code = self._process.wait(1.0)
+            code = self._process.wait(within_s)
         except subprocess.TimeoutExpired:
             self._process.kill()
             code = self._process.wait()

@@ -49,6 +49,8 @@ ASK_AGAIN_NS = 30 * MS
 """Meanwhile, what had nothing new to tell is asked again so soon."""
 QUIET_NS = 3 * MS // 2
 """What can wait keeps so far away from the next read that cannot."""
+HELD_UP_NS = 4_000 * MS
+"""By how long it overslept meanwhile it waits longer, at most: what ticked then was not seen."""
 RELAY_NS, RELAY_SETTLE_NS = 50 * MS, 6_000 * MS
 """How often what other machines told is taken, and how long it is waited for at either end, at most."""
 LATE_NS = MS
@@ -90,7 +92,7 @@ class SamplerLoop:
         self._polled = [(Cadence(start_ns, ns, int(leeway * ns)), lanes) for ns, lanes in polled.items()]
         self._plan_polls()
         self._plan_followed()
-        self._wakeups = self._late_wakeups = self._max_late_ns = 0
+        self._wakeups = self._late_wakeups = self._max_late_ns = self._held_up_ns = 0
         self._turns = Turns([follower for follower, _ in self._followed])
 
     def run(self, until: Callable[[], bool]) -> None:
@@ -122,18 +124,19 @@ class SamplerLoop:
         limit_ns = max([SETTLE_NS, *(min(each, LONGEST_SETTLE_NS) for each in waits_ns)])
         limit_ns = max([limit_ns, *(_wait_ns(lane) for lane in batched if lane.channel.age_periods)])
         limit_ns = max(limit_ns, RELAY_SETTLE_NS) if relays else limit_ns
+        held_up_ns = self._held_up_ns
         for follower, _ in self._followed:
             follower.watch_now(start_ns)
         self._plan_followed()
 
         def settled() -> bool:
-            now = now_ns()
+            now, more_ns = now_ns(), min(self._held_up_ns - held_up_ns, HELD_UP_NS)
             for cadence, lanes in self._polled:
                 if any(not lane.failing and (lane.read_ns < since_ns or late(lane)) for lane in lanes):
                     cadence.due_ns = min(cadence.due_ns, now + ASK_AGAIN_NS)
             self._plan_polls()
             moved = all(lane.failing or not late(lane) for lane in batched)
-            return (moved and self._settled(start_ns, since_ns)) or now - start_ns > limit_ns
+            return (moved and self._settled(start_ns, since_ns)) or now - start_ns > limit_ns + more_ns
 
         def late(lane: Lane | Relay) -> bool:
             return lane in batched and lane.changed_ns < since_ns
@@ -207,6 +210,7 @@ class SamplerLoop:
         if now - due_ns > LATE_NS:
             self._late_wakeups += 1
             self._max_late_ns = max(self._max_late_ns, now - due_ns)
+            self._held_up_ns += now - due_ns
         return now
 
     def _follow(self, now: int, until_ns: int) -> None:

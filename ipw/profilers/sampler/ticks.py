@@ -11,6 +11,8 @@ from itertools import pairwise
 MS = 1_000_000
 HUNT_STEP_NS, HUNT_LIMIT_NS = 2 * MS, 1_500 * MS
 """While it looks for the ticks: time between reads, and how long it looks."""
+HELD_UP_NS = 50 * MS
+"""After a read that is later than this it begins to look anew."""
 FEWEST_TICKS, ENOUGH_TICKS = 3, 5
 """So many ticks tell the period if the gaps between them agree; of so many, one gap may differ."""
 SHORTEST_PERIOD_NS = 5 * MS
@@ -156,7 +158,13 @@ class TickFollower:
         self.due_ns, self.slack_ns, self.patience_ns = t_ns, HUNT_STEP_NS // 4, PATIENCE_NS
 
     def _look(self, last_ns: int, t_ns: int, changed: bool, seen: list[float]) -> None:
+        held_up = t_ns - self.due_ns > HELD_UP_NS
         self.due_ns = t_ns + HUNT_STEP_NS
+        if held_up:  # nobody knows when it ticked meanwhile
+            seen.clear()
+            self.ticks += changed
+            self._give_up_ns = t_ns + HUNT_LIMIT_NS
+            return
         if changed:
             self.ticks += 1
             self.watched_ns = t_ns
