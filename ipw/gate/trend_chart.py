@@ -8,8 +8,8 @@ from itertools import pairwise
 from ipw.gate.trend import Prediction, Step
 from ipw.metrics.definitions import Definition
 from ipw.reports.charts.axes import MUTED, SERIES, WIDE, WholeAxis, axis_over, figure, frame, label, line, marker
+from ipw.reports.charts.plot import Value
 from ipw.reports.markup import Markup, tag
-from ipw.reports.plots.accuracy import Value
 from ipw.reports.text import scale_for
 
 LEFT, RIGHT, TOP, BOTTOM = 64, 740, 24.0, 280.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -9,6 +10,7 @@ from ipw.errors import UsageError
 from ipw.foreign_json import parsed
 from ipw.interchange.imported import amount
 from ipw.runs.recorded import part_of
+from ipw.shapes import finite
 
 Document = Mapping[str, Any]
 MOST_DEEP = 8
@@ -76,6 +78,15 @@ def setting(document: object, *names: str) -> float | int | None:
         if isinstance(found, int | float) and not isinstance(found, bool) and found >= 0:
             return found
     return None
+
+
+def moment(seconds: object) -> str | None:
+    """Write seconds since 1970 as text; `None` where they are no time."""
+    at = finite(seconds)
+    try:
+        return None if at is None else dt.datetime.fromtimestamp(at, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    except (OverflowError, OSError, ValueError):
+        return None
 
 
 def in_our_units(value: object, unit: object, what: str) -> float | None:

@@ -25,9 +25,8 @@ ENERGY = {
     "energy_per_token_j": "energy_per_total_token",
 }
 PARTIAL = "AIPerf read the GPUs of two makers, whose joules it does not sum up"
-SETTINGS = {"concurrency": ("concurrency",), "rate": ("request_rate", "rate"), "max_tokens": ()}
+SETTINGS = {"concurrency": ("concurrency",), "rate": ("request_rate", "rate")}
 PHASE, STARTED = "profiling", ("request_start_ns", "timestamp_ns")
-COPIED = "was the file copied whole?"
 
 
 def read_aiperf(found: Sequence[Document], name: str) -> list[Imported] | None:
@@ -59,6 +58,8 @@ def _of_summary(document: Document, name: str) -> Imported:
     }
     makers = [maker for maker in ("nvidia", "amd") if within(metrics, f"{maker}_total_gpu_energy")]
     joules = {ours: of([f"{makers[0]}_{theirs}"]) for ours, theirs in ENERGY.items()} if len(makers) == 1 else {}
+    answered = of(["request_count"])
+    answered = of(["completed_request_count"]) if answered is None else answered
     errors = document.get("error_summary")
     details = [within(each, "error_details") for each in errors] if isinstance(errors, list) else []
     complete = document.get("was_cancelled") is not True and document.get("is_complete") is not False
@@ -66,8 +67,8 @@ def _of_summary(document: Document, name: str) -> Imported:
         source=SOURCE if own else "genai-perf",
         version=version,
         model=first_text(config, "model_names", "models", "items", "model") or "model",
-        answered=int(of(["request_count"]) or of(["completed_request_count"]) or 0),
-        failed=int(of(["error_request_count"]) or 0),
+        answered=None if answered is None else int(answered),
+        failed=_failed(of(["error_request_count"]), errors),
         failed_because=next((word(each.get("message")) for each in details if word(each.get("message"))), None),
         duration_s=of(["benchmark_duration"]),
         prompt_tokens=of(["total_isl"]),
@@ -82,6 +83,14 @@ def _of_summary(document: Document, name: str) -> Imported:
         told={"error_summary": errors if isinstance(errors, list) else []},
     )
     return as_run(test, CAVEAT)
+
+
+def _failed(told: float | None, errors: object) -> int | None:
+    """Count failed requests: as told, or else by the list of errors, which is there and empty where nothing failed."""
+    if told is not None or not isinstance(errors, list):
+        return None if told is None else int(told)
+    counts = [amount(within({"error": each}, "error").get("count"), "error_summary: count") for each in errors]
+    return None if None in counts else int(sum(count or 0 for count in counts))
 
 
 def _of_requests(lines: Sequence[Document], name: str) -> Imported:
@@ -147,5 +156,5 @@ def _end_ns(line: Document, name: str) -> float | None:
 
 
 def _settings(config: Mapping[str, object]) -> dict[str, float]:
-    found = {ours: setting(config, *names) for ours, names in SETTINGS.items() if names}
+    found = {ours: setting(config, *names) for ours, names in SETTINGS.items()}
     return {name: value for name, value in found.items() if value is not None}

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Sequence
 from typing import Any
 
-from ipw.interchange.documents import Document, first_text, setting, within
+from ipw.interchange.documents import Document, first_text, moment, setting, within
 from ipw.interchange.imported import Imported, amount, word
 from ipw.interchange.load_test import QUANTILES, LoadTest, as_run
 
@@ -34,8 +33,9 @@ def _run(report: Document, benchmark: Document, where: str) -> Imported:
     def of(metric: str, *path: str) -> float | None:
         return amount(within(metrics, metric, "successful", *path[:-1]).get(path[-1]), where + metric)
 
-    def total(status: str) -> int:
-        return int(amount(within(metrics, "request_totals").get(status), f"{where}request_totals.{status}") or 0)
+    def total(status: str) -> int | None:
+        told = amount(within(metrics, "request_totals").get(status), f"{where}request_totals.{status}")
+        return None if told is None else int(told)
 
     seconds: dict[str, float | None] = {}
     for ours, (theirs, factor) in SECONDS.items():
@@ -63,7 +63,7 @@ def _run(report: Document, benchmark: Document, where: str) -> Imported:
         goodput_per_s=goodput,
         reasons={"itl_": ITL},
         parameters={key: value for key, value in parameters.items() if value is not None},
-        started=None if start is None else _written(start),
+        started=moment(start),
         told={"request_totals": dict(within(metrics, "request_totals")), "strategy": dict(strategy)},
     )
     return as_run(test, CAVEAT)
@@ -82,10 +82,3 @@ def _error(benchmark: Document) -> str | None:
     told = [within(each, "info").get("error") or each.get("error") for each in errored if isinstance(each, dict)] \
         if isinstance(errored, list) else []  # fmt: skip
     return next((word(each) for each in told if word(each)), None)
-
-
-def _written(seconds: float) -> str | None:
-    try:
-        return dt.datetime.fromtimestamp(seconds, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    except (OverflowError, OSError, ValueError):
-        return None

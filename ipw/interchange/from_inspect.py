@@ -92,7 +92,7 @@ def _run(log: Document, name: str) -> Imported:
             stderr=_stderr(taken[2]) if taken else None,
             scorer=f"{taken[0]}/{taken[1]}" if taken else None,
             why_none=f"Inspect tells {names}, none of which is a share of right answers",
-            failed=int(total - done) if total is not None and done is not None and total > done else 0,
+            failed=None if total is None or done is None else max(int(total - done), 0),
             stopped=None if status == "success" else f"its status is {status}" + (f": {error}" if error else ""),
             tokens=(_sum(usage, "input_tokens", where), _sum(usage, "output_tokens", where)),
             duration_s=_seconds(within(log, "stats")),

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from ipw.interchange.documents import Document, first_text, within
+from ipw.interchange.documents import Document, first_text, moment, within
 from ipw.interchange.imported import Imported, amount, word
 from ipw.interchange.scored import Scored, as_run
 from ipw.metrics.metric import number
@@ -56,7 +55,7 @@ def _task(document: Document, task: str, where: str) -> Scored:
         stderr=taken.stderr if taken else None,
         scorer=taken.name if taken else None,
         why_none=f"lm-eval tells {others}, none of which is a share of right answers",
-        started=None if date is None else _written(date),
+        started=moment(date),
         parameters={"shots": number(within(document, "n-shot").get(task)), "limit": number(config.get("limit"))},
         told={each.name: each.value for each in found},
     )
@@ -76,10 +75,3 @@ def _metrics(row: Mapping[str, Any], where: str) -> list[Told]:
         known = amount(value, f"{where}{key}") if name in RIGHT else float(value)
         found.append(Told(key, known or 0.0, stderr if stderr is not None and stderr >= 0 else None))
     return found
-
-
-def _written(seconds: float) -> str | None:
-    try:
-        return dt.datetime.fromtimestamp(seconds, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    except (OverflowError, OSError, ValueError):
-        return None

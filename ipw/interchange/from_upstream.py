@@ -6,7 +6,6 @@ and a `summary.json` with `profiler_config`; `ipw run` leaves `traces.jsonl` and
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy as np
 
 from ipw.errors import UsageError
 from ipw.foreign_text import read_text
+from ipw.interchange.documents import moment
 from ipw.interchange.imported import OF_MODELS, Imported, metrics_of, word
 from ipw.metrics.definitions import Definition
 from ipw.metrics.metric import mapping, number
@@ -74,7 +74,7 @@ def _run(model: str, queries: Sequence[Query], summary: Mapping[str, Any], *, ov
         name=model,
         metrics=metrics_of(OF_MODELS, values, absent, n=len(queries)),
         caveat=CAVEAT,
-        started=_moment(summary.get("generated_at")),
+        started=moment(summary.get("generated_at")),
         model={"name": model},
         parameters={"dataset": dataset},
         host={"name": word(system.get("host_name")), "cpu": word(system.get("cpu_brand")),
@@ -193,12 +193,3 @@ def _total(values: Sequence[float | None]) -> float | None:
     """Sum where all are known."""
     known = [value for value in values if value is not None]
     return sum(known) if known and len(known) == len(values) else None
-
-
-def _moment(seconds: object) -> str | None:
-    """Write seconds since 1970 as text; `None` where they are no time."""
-    at = number(seconds)
-    try:
-        return None if at is None else dt.datetime.fromtimestamp(at, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    except (OverflowError, OSError, ValueError):
-        return None

@@ -33,10 +33,11 @@ def _run(result: Document, where: str) -> Imported:
     def of(key: str) -> float | None:
         return amount(result.get(key), where + key)
 
-    answered = int(of("completed") or 0)
-    planned, failed = of("num_prompts"), of("failed")
-    missing = (planned or 0) - answered if failed is None else failed
+    answered, planned, failed = of("completed"), of("num_prompts"), of("failed")
     errors = result.get("errors")
+    planned = float(len(errors)) if planned is None and isinstance(errors, list) else planned
+    if failed is None and planned is not None and answered is not None:
+        failed = max(planned - answered, 0)
     messages = Counter(each for each in errors if word(each)) if isinstance(errors, list) else Counter[str]()
     parameters: dict[str, Any] = {
         "concurrency": setting(result, "max_concurrency"),
@@ -47,8 +48,8 @@ def _run(result: Document, where: str) -> Imported:
         source=SOURCE if "model_id" in result else SGLANG,
         version=None,
         model=first_text(result, "model_id", "served_model_name", "model_path", "model") or "model",
-        answered=answered,
-        failed=max(int(missing), 0),
+        answered=None if answered is None else int(answered),
+        failed=None if failed is None else int(failed),
         failed_because=messages.most_common(1)[0][0].splitlines()[-1] if messages else None,
         duration_s=of("duration"),
         prompt_tokens=of("total_input_tokens"),

@@ -43,9 +43,9 @@ class Imported:
     """The tool's own fields, as they were."""
     tokens: tuple[float | None, float | None] = (None, None)
     """Of all prompts and of all answers."""
-    asked: int = 0
+    asked: int | None = None
     """Questions or requests, where it counts them."""
-    failed: int = 0
+    failed: int | None = None
     failed_because: str | None = None
     stopped: str | None = None
     """Why it ended before its end."""
@@ -70,8 +70,8 @@ class Imported:
         found = [made("imported", ok=True, detail=detail), *self.checks]
         if self.failed:
             because = f": {clean(self.failed_because, 200)}" if self.failed_because else ""
-            many = 100 * self.failed > MOST_FAILED_PERCENT * self.asked
-            text = f"{self.failed} of {self.asked} failed{because}"
+            many = self.asked is None or 100 * self.failed > MOST_FAILED_PERCENT * self.asked
+            text = f"{self.failed}{'' if self.asked is None else f' of {self.asked}'} failed{because}"
             found.insert(0, made("questions", ok=False, detail=text, level="error" if many else "warning"))
         if self.stopped:
             found.insert(

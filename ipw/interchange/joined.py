@@ -18,6 +18,7 @@ from ipw.metrics.metric import Metric, metric, number
 from ipw.metrics.validity.check import made
 
 APART = "the joules of the run are of all questions together"
+NONE_RIGHT = "nothing was answered right"
 OVER_TIME = ("energy_j", "net_energy_j", "mean_power_w", "idle_power_w")
 
 
@@ -49,7 +50,8 @@ def with_joules(runs: Sequence[Imported], summary: Mapping[str, Any], name: str)
         metrics["accuracy_per_joule"] = per_joule = _per_joule(metrics["accuracy"], energy, told.asked)
         metrics["energy_per_correct_j"] = _inverse("energy_per_correct_j", per_joule, energy)
     for each, entry in metrics.items():
-        if entry.get("value") is None and DEFINITIONS[each].is_energy and each not in OVER_TIME:
+        untold = entry.get("value") is None and entry.get("reason") != NONE_RIGHT
+        if untold and DEFINITIONS[each].is_energy and each not in OVER_TIME:
             metrics[each] = {**entry, "reason": APART}
     why = "queries are not told apart in the joules of a whole run: see mean power over time"
     for each in ("accuracy_per_watt", "mean_query_power_w"):
@@ -80,16 +82,16 @@ def _together(runs: Sequence[Imported]) -> Imported:
         told = ", ".join(sorted(name for _, name in names))[:200]
         raise UsageError(f"--joules is of one model's work, and these are of several: {told}", "import them one by one")
     shares = [number(run.metrics["accuracy"].get("value")) for run in runs]
-    asked = sum(run.asked for run in runs)
+    asked, failed = (_total([getattr(run, name) for run in runs]) for name in ("asked", "failed"))
     right = [share * run.asked for share, run in zip(shares, runs, strict=True) if share is not None and run.asked]
-    accuracy = sum(right) / asked if len(right) == len(runs) else None
+    accuracy = sum(right) / asked if asked and len(right) == len(runs) else None
     tasks = "+".join(str(run.parameters.get("dataset")) for run in runs)
     metrics = {
         name: dict(entry, value=None, low=None, high=None, reason=APART) for name, entry in runs[0].metrics.items()
     }
     why = None if accuracy is not None else "not every task tells a share of right answers"
-    metrics["accuracy"] = metric(DEFINITIONS["accuracy"], accuracy, n=asked or None, method="imported", reason=why)
-    metrics["queries"] = metric(DEFINITIONS["queries"], float(asked), n=asked or None, method="imported")
+    metrics["accuracy"] = metric(DEFINITIONS["accuracy"], accuracy, n=asked, method="imported", reason=why)
+    metrics["queries"] = metric(DEFINITIONS["queries"], asked, n=asked, method="imported")
     tokens = [
         None if any(run.tokens[k] is None for run in runs) else sum(run.tokens[k] or 0 for run in runs) for k in (0, 1)
     ]
@@ -99,9 +101,15 @@ def _together(runs: Sequence[Imported]) -> Imported:
         parameters={**runs[0].parameters, "dataset": tasks},
         tokens=(tokens[0], tokens[1]),
         asked=asked,
-        failed=sum(run.failed for run in runs),
+        failed=failed,
         stopped=next((run.stopped for run in runs if run.stopped), None),
     )
+
+
+def _total(counts: Sequence[int | None]) -> int | None:
+    """Sum where all are known."""
+    known = [count for count in counts if count is not None]
+    return sum(known) if len(known) == len(counts) else None
 
 
 def _divided(name: str, energy: Mapping[str, Any], count: float) -> Metric:
@@ -124,7 +132,9 @@ def _per_joule(accuracy: Mapping[str, Any], energy: Mapping[str, Any], asked: in
 
 
 def _inverse(name: str, per_joule: Mapping[str, Any], energy: Mapping[str, Any]) -> Metric:
-    """Joules for each right answer."""
+    """Joules for each right answer; none where nothing is right."""
+    if number(per_joule.get("value")) == 0:
+        return {**_energy(name, None, (None, None), energy), "reason": NONE_RIGHT}
     value, low, high = (1 / x if (x := number(per_joule.get(end))) else None for end in ("value", "high", "low"))
     return _energy(name, value, (low, high), energy)
 
@@ -134,7 +144,8 @@ def _energy(
 ) -> Metric:
     told = energy.get("method")
     made_by = energy.get("interval")
-    return metric(
+    found = metric(
         DEFINITIONS[name], value, ends, n=None, method=told if isinstance(told, str) else None,
         interval_by=made_by if isinstance(made_by, str) else None,
     )  # fmt: skip
+    return {**found, "gain_rel": number(energy.get("gain_rel"))}

@@ -22,8 +22,8 @@ class LoadTest:
     source: str
     version: str | None
     model: str
-    answered: int
-    failed: int
+    answered: int | None
+    failed: int | None
     failed_because: str | None = None
     duration_s: float | None = None
     prompt_tokens: float | None = None
@@ -49,13 +49,10 @@ def quantiles_of(name: str, seconds: Sequence[float]) -> dict[str, float | None]
 
 def as_run(test: LoadTest, caveat: str) -> Imported:
     """Make the run of a test."""
-    sent = test.answered + test.failed
-    per_s = {
-        "output_tokens_per_s": None if test.output_tokens is None else test.output_tokens,
-        "queries_per_s": float(sent),
-    }
+    sent = None if test.answered is None or test.failed is None else test.answered + test.failed
+    per_s = {"output_tokens_per_s": test.output_tokens, "queries_per_s": test.answered if sent is None else sent}
     rates = {name: x / test.duration_s for name, x in per_s.items() if x is not None and test.duration_s}
-    counts = {"queries": float(sent), "errors": float(test.failed), "duration_s": test.duration_s}
+    counts = {"queries": sent, "errors": test.failed, "duration_s": test.duration_s}
     values = {**counts, **rates, "goodput_per_s": test.goodput_per_s, **test.seconds, **test.joules}
 
     def why(definition: Definition) -> str:

@@ -29,7 +29,7 @@ class Scored:
     scorer: str | None
     why_none: str
     """Why there is no accuracy, where there is none."""
-    failed: int = 0
+    failed: int | None = None
     failed_because: str | None = None
     stopped: str | None = None
     tokens: tuple[float | None, float | None] = (None, None)
@@ -72,7 +72,7 @@ def as_run(task: Scored, caveat: str) -> Imported:
         parameters={key: value for key, value in given.items() if value is not None},
         told=task.told,
         tokens=task.tokens,
-        asked=task.asked or 0,
+        asked=task.asked,
         failed=task.failed,
         failed_because=task.failed_because,
         stopped=task.stopped,

@@ -15,7 +15,7 @@ from ipw.metrics.accounting_text import marks
 from ipw.metrics.definitions import Definition, definition_of, definitions_of
 from ipw.metrics.derived import Derived
 from ipw.metrics.metric import number
-from ipw.reports.plots.accuracy import Value
+from ipw.reports.charts.plot import Value
 from ipw.reports.ranking import Summary
 from ipw.runs.owner import BusyError
 from ipw.studies.chosen import Chosen, chosen

@@ -11,9 +11,11 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from click.testing import CliRunner, Result
+from reports.made_runs import make_run
 
 from ipw.cli import cli
 from ipw.errors import UsageError
+from ipw.metrics.summary import summarize
 from ipw.reports.ranking import groups
 from ipw.runs.directory import RunDir
 
@@ -95,6 +97,17 @@ def test_aiperfs_figures_have_our_names_and_units(tmp_path: Path) -> None:
     assert "right or wrong" in reason(told, "accuracy")
     assert told["validity"][0]["detail"] == "2 of 40 failed: overloaded"
     assert told["valid"]
+
+
+def test_what_aiperf_does_not_count_is_absent(tmp_path: Path) -> None:
+    def without(*names: str) -> Summary:
+        kept = {key: value for key, value in AIPERF.items() if key not in names}
+        return imported(written(tmp_path / f"{len(names)}.json", kept))[0]
+
+    assert values(without("request_count", "error_request_count"), "queries", "errors") == [None, 2]
+    nothing = without("request_count", "error_request_count", "error_summary")
+    assert values(nothing, "queries", "errors", "queries_per_s") == [None, None, None]
+    assert "does not tell it" in reason(nothing, "errors")
 
 
 def test_older_figures_of_aiperf_stand_under_records_and_have_other_names(tmp_path: Path) -> None:
@@ -229,7 +242,10 @@ def test_a_result_of_sglang_is_told_by_its_own_names(tmp_path: Path) -> None:
     result |= {"server_info": {"model_path": "org/one"}, "median_e2e_latency_ms": 900.0, "p99_e2e_latency_ms": 1500.0}
     (told,) = imported(written(tmp_path / "sglang.jsonl", result))
     assert (told["basis"], told["model"]["name"]) == ("imported:sglang-bench", "org/one")
-    assert values(told, "latency_p50_s", "latency_p99_s", "queries") == [0.9, 1.5, 4]
+    assert values(told, "latency_p50_s", "latency_p99_s", "queries_per_s") == [0.9, 1.5, 0.4]
+    assert values(told, "queries", "errors") == [None, None], "it tells only how many were answered"
+    (told,) = imported(written(tmp_path / "details.jsonl", result | {"errors": ["", "late", "", "", ""]}))
+    assert values(told, "queries", "errors") == [5, 1]
 
 
 # --- lm-eval and Inspect --------------------------------------------------------------------------------------------
@@ -389,6 +405,20 @@ def test_answers_of_one_tool_join_joules_of_a_run_in_a_group_of_their_own(tmp_pa
     assert told["basis"] == "imported:inspect, joules of gpu"
     ours = summary_in(run)
     assert all(row.rank is None for group in groups([told, told | {"run_id": "2"}, ours]) for row in group.rows)
+
+
+def test_joined_joules_keep_the_gain_of_their_sensor_and_say_where_nothing_was_right(tmp_path: Path) -> None:
+    none_right = LM_EVAL | {"results": {"one": {"acc,none": 0.0, "acc_stderr,none": 0.0}}}
+    run = make_run(tmp_path)
+    summary = summarize(run)
+    summary["metrics"]["energy_j"]["gain_rel"] = 0.05
+    (wrong,) = imported(written(tmp_path / "r.json", none_right))
+    assert values(wrong, "accuracy", "errors") == [0, None], "lm-eval does not tell what failed"
+    run.write_summary(summary)
+    (told,) = imported(tmp_path / "r.json", "--joules", run.path)
+    assert told["metrics"]["energy_per_query_j"]["gain_rel"] == 0.05
+    assert values(told, "accuracy_per_joule", "energy_per_correct_j") == [0, None]
+    assert reason(told, "energy_per_correct_j") == "nothing was answered right"
 
 
 def test_several_tasks_share_the_joules_of_one_run(tmp_path: Path) -> None:

@@ -16,12 +16,13 @@ from rich.console import Console
 from ipw.gate.compare import compare
 from ipw.metrics.summary import summarize
 from ipw.reports.charts.axes import SERIES
+from ipw.reports.charts.plot import Value
 from ipw.reports.facts import NO_FACTS
 from ipw.reports.page.headline import headline
 from ipw.reports.page.page import page
 from ipw.reports.page.series import series
 from ipw.reports.page.view import load_views
-from ipw.reports.plots.accuracy import Spot, Value, pareto_front
+from ipw.reports.plots.accuracy import Spot, pareto_front
 from ipw.reports.ranking import groups
 from ipw.reports.tables import runs as tables
 from ipw.reports.tables import written

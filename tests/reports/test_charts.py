@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 from ipw.energy.curve import power_curve
 from ipw.metrics.readings import mean_power
 from ipw.reports.charts.axes import NARROW, SERIES, WIDE, Axis, _nice_step, axis_over, series_of
+from ipw.reports.charts.plot import Sample, Value
 from ipw.reports.charts.power import _colours, power_timeline
 from ipw.reports.charts.queries import SubjectRow, distributions, subjects
 from ipw.reports.charts.svg import plot_svg
 from ipw.reports.charts.timeline import COARSE, PowerTimeline, coarser, timeline
 from ipw.reports.markup import Markup
-from ipw.reports.plots.accuracy import Spot, Value, accuracy_energy, pareto_front
-from ipw.reports.plots.tokens import Sample
+from ipw.reports.plots.accuracy import Spot, accuracy_energy, pareto_front
 from ipw.runs.readings import RECORD_FIELDS
 from ipw.runs.spans import from_records
 
@@ -160,6 +160,11 @@ def test_a_timeline_is_small_whatever_the_length_of_the_run() -> None:
     points = sum(len(points.split()) for points in re.findall(r'points="([^"]*)"', svg))
     assert points <= 2000
     assert len(svg) < 100_000
+
+
+def test_the_text_of_a_chart_of_estimated_power_says_so() -> None:
+    told = [power_timeline(made_timeline(), "k", "run", estimated=known) for known in (True, False)]
+    assert ["W on average (estimated)" in svg for svg in told] == [True, False]
 
 
 def test_a_timeline_counts_from_the_start_of_the_window() -> None:

@@ -139,7 +139,7 @@ def test_energy_by_turn_is_drawn_of_agents_and_of_conversations(tmp_path: Path) 
     found = dict(figures_of(load_views([agent])))
     assert isinstance(found["energy-turn"], Plot)
     assert [(p.x, p.y) for p in found["energy-turn"].curves[0].points] == [(1, 2.0), (2, 4.0), (3, 6.0)]
-    assert "energy-tasks" in found
+    assert "task-energy" in found
     (view,) = load_views([make_run(tmp_path, "talk")])
     joules = {"value": 2.0, "low": 1.0, "high": 3.0, "unit": "J"}
     view.summary["by_turn"] = {turn: {"energy_per_query_j": joules} for turn in ("10", "9", "1")}

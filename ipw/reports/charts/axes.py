@@ -30,6 +30,8 @@ def series_of(index: int) -> Series:
 WIDE, NARROW = 760, 350
 """Widths of a chart: for a window, and for a phone; text is of one size in both."""
 GRID, MUTED = "var(--grid,#8884)", "var(--muted,#777)"
+TURNS, TOOLS, PAUSES = "var(--s1,#0072b2)", "var(--s6,#e69f00)", "var(--idle,#999)"
+"""Of what an agent does."""
 CHARACTER_PX = 7.3
 MOST_DECADES = 30
 """Width of a character of the charts' 12-pixel text, on the generous side."""

@@ -5,7 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
+from ipw.metrics.stats import Array
 from ipw.reports.charts.axes import SERIES, Axis, Series, WholeAxis, axis_over
+
+
+class Value(NamedTuple):
+    """A number with its 95 % interval; an end that is not known is the number."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Sample(NamedTuple):
+    """Times of one run, in seconds."""
+
+    name: str
+    values: Array
+    series: Series
 
 
 class AxisPlan(NamedTuple):

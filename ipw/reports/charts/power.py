@@ -79,7 +79,8 @@ def power_timeline(
         entries.append((line(0, 0, 14, 0, MUTED, 1.2, "2 4"), f"idle {data.idle_w:.3g} W"))
     swatches, height = legend(entries, start, bottom + 62, end - start)
     mean = float(known.mean()) if len(known) else 0.0
-    told = f"Power of {name} over {data.edges_s[-1] - data.edges_s[0]:.0f} s, {mean:.3g} W on average"
+    mark = " (estimated)" if estimated else ""
+    told = f"Power of {name} over {data.edges_s[-1] - data.edges_s[0]:.0f} s, {mean:.3g} W on average{mark}"
     zoom = {"data_left": start, "data_right": end, "data_from": x.low, "data_to": x.high, "class_": "zoomable"}
     return figure(width, int(bottom + 58 + height), f"Power over time: {name}", told, [*parts, swatches], key, **zoom)
 

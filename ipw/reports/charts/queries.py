@@ -11,9 +11,8 @@ import numpy as np
 from ipw.metrics.stats import Array
 from ipw.printable import clean
 from ipw.reports.charts.axes import CHARACTER_PX, WIDE, Axis, Series, axis_over, figure, label, line, marker, plain
+from ipw.reports.charts.plot import Sample, Value
 from ipw.reports.markup import Markup, join, tag
-from ipw.reports.plots.accuracy import Value
-from ipw.reports.plots.tokens import Sample
 from ipw.reports.text import scale_for, shortened
 
 

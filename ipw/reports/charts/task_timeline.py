@@ -8,9 +8,22 @@ from typing import NamedTuple
 import numpy as np
 
 from ipw.energy.curve import Floats
-from ipw.reports.charts.axes import MUTED, SERIES, WIDE, Axis, axis_over, figure, label, legend, line, plain, polyline
+from ipw.reports.charts.axes import (
+    MUTED,
+    SERIES,
+    TOOLS,
+    TURNS,
+    WIDE,
+    Axis,
+    axis_over,
+    figure,
+    label,
+    legend,
+    line,
+    plain,
+    polyline,
+)
 from ipw.reports.markup import Markup, tag
-from ipw.reports.plots.agents import TOOLS, TURNS
 from ipw.reports.text import scale_for
 
 LANE, POWER, FOOT, HEAD = 16, 58, 40, 22

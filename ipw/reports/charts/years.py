@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from ipw.printable import clean
 from ipw.reports.charts.axes import MUTED, WIDE, Axis, Series, axis_over, figure, label, line, marker, plain
+from ipw.reports.charts.plot import Value
 from ipw.reports.markup import Markup
-from ipw.reports.plots.accuracy import Value
 from ipw.reports.text import scale_for
 
 TOP, BOTTOM = 36.0, 260.0

@@ -139,10 +139,6 @@ def _energy_turn(views: Sequence[View]) -> Shown:
     return found or by_turn_of_conversations(views)
 
 
-def _tasks(view: View) -> Shown:
-    return task_split(rows_of(view, "tasks"), estimated=view.estimated)
-
-
 def _masks(views: Sequence[View]) -> Shown:
     return masks([(view.name, view) for view in views])
 
@@ -200,7 +196,6 @@ OF_ONE_RUN: Sequence[tuple[str, str, Callable[[View], Shown]]] = (
     ("training-loss-energy", "train", _loss("joules", "Loss against energy", "energy of the steps, J")),
     ("training-loss-steps", "train", _loss("steps", "Loss against steps", "steps")),
     ("training-energy-method", "train", _steps),
-    ("energy-tasks", "agent", _tasks),
     ("task-energy", "agent", _task_split),
 )
 """Of each run of a workload by itself."""

@@ -8,20 +8,12 @@ from typing import Any, NamedTuple
 from ipw.metrics.derived import Derived
 from ipw.metrics.metric import number
 from ipw.reports.charts.axes import MUTED, Series, series_of
-from ipw.reports.charts.plot import AxisPlan, CurveLine, Plot, Point, plan
+from ipw.reports.charts.plot import AxisPlan, CurveLine, Plot, Point, Value, plan
 from ipw.reports.page.view import View
 from ipw.reports.text import scale_for
 
 TITLE = "Accuracy against energy per query"
 MOST_TOLD = 20
-
-
-class Value(NamedTuple):
-    """A number with its 95 % interval; an end that is not known is the number."""
-
-    value: float
-    low: float
-    high: float
 
 
 class Spot(NamedTuple):

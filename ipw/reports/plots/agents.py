@@ -9,13 +9,13 @@ from typing import Any
 from ipw.metrics.derived import objects
 from ipw.metrics.metric import number
 from ipw.printable import clean
+from ipw.reports.charts.axes import PAUSES, TOOLS, TURNS
 from ipw.reports.charts.plot import Bar, Bars, CurveLine, Plot, Point, plan
 from ipw.reports.page.view import View
 from ipw.reports.text import scale_for
 from ipw.runs.directory import RunDir
 from ipw.runs.recorded import part_of
 
-TURNS, TOOLS, PAUSES = "var(--s1,#0072b2)", "var(--s6,#e69f00)", "var(--idle,#999)"
 PARTS = (("turns", "turn_energy_j", TURNS), ("tools", "tool_energy_j", TOOLS), ("pauses", "pause_energy_j", PAUSES))
 MOST_TASKS = 15
 Rows = Sequence[Mapping[str, Any]]

@@ -10,7 +10,7 @@ import numpy as np
 
 from ipw.metrics.stats import Array, student_t975
 from ipw.reports.charts.axes import Series
-from ipw.reports.charts.plot import AxisPlan, CurveLine, Plot, Point, plan
+from ipw.reports.charts.plot import AxisPlan, CurveLine, Plot, Point, Sample, plan
 from ipw.reports.page.view import View
 from ipw.reports.text import scale_for
 
@@ -37,14 +37,6 @@ class Line(NamedTuple):
     slope: float
     half_width: float
     """Of the slope's 95 % interval, with errors that may grow with the tokens (White 1980, HC1)."""
-
-
-class Sample(NamedTuple):
-    """Times of one run, in seconds."""
-
-    name: str
-    values: Array
-    series: Series
 
 
 def clouds_of(views: Sequence[View], column: str) -> list[Cloud]:
