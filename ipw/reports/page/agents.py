@@ -26,7 +26,7 @@ from ipw.runs.recorded import Recorded
 
 FIGURES = (
     "task_accuracy", "energy_per_task_j", "energy_per_solved_task_j", "turns_per_task", "tool_calls_per_task",
-    "tool_energy_share", "resent_token_share", "task_s",
+    "tool_energy_share", "babbling_energy_share", "resent_token_share", "task_s",
 )  # fmt: skip
 LEAD = """A task is all that a program asked of the model for one purpose: its turns, the tools between them, and the \
 pauses in which neither was on. Joules of tools are drawn from an answer that asks for them to the next request."""

@@ -75,6 +75,8 @@ class Asked:
     """Which of several agents asks, where the program says so."""
     tells: bool = True
     """Whether it asks for an answer in words; an embedding does not."""
+    json: bool = False
+    """Whether it asks for an answer that is a JSON document."""
 
     def as_record(self) -> dict[str, Any]:
         """Make the entry `agent` of a line of the journal; the moments and the status stand beside it."""
@@ -82,6 +84,7 @@ class Asked:
         found: dict[str, Any] = {**texts, "tells": self.tells, "messages": [_listed(m) for m in self.messages]}
         if self.said is not None:
             found["said"] = _listed(self.said)
+        found |= {"json": True} if self.json else {}
         return found if self.client is None else found | {"client": self.client}
 
     @classmethod
@@ -101,10 +104,10 @@ class Asked:
 
 
 TEXTS = ("task", "trace", "session", "response_id", "previous_id", "api", "model", "role")
-KNOWN = {*TEXTS, "client", "tells"}
+KNOWN = {*TEXTS, "client", "tells", "json"}
 SHAPE = {
-    **{f"{name}?": str for name in TEXTS}, "api": str, "client?": int, "tells": bool, "messages": [[object]],
-    "said?": [object],
+    **{f"{name}?": str for name in TEXTS}, "api": str, "client?": int, "tells": bool, "json?": bool,
+    "messages": [[object]], "said?": [object],
 }  # fmt: skip
 
 

@@ -56,6 +56,11 @@ DEFINITIONS = (
         "joules of calls of tools that were asked for before with the same arguments / joules of tasks",
         energy=True,
     ),
+    Definition(
+        "babbling_energy_share", "Energy after the answer", "", "lower",
+        "joules after an answer was complete / joules of the answers that show where they were complete",
+        energy=True,
+    ),
     Definition("turns_per_task", "Turns per task", "turns", "lower", "turns / tasks"),
     Definition("tool_calls_per_task", "Tool calls per task", "calls", "lower", "calls of tools / tasks"),
     Definition("task_s", "Time per task", "s", "lower", "seconds from a task's first request to its last answer"),

@@ -15,6 +15,7 @@ from ipw.runs.agent_tables import COSTS, TASKS, TOOLS
 from ipw.runs.directory import RunDir
 from ipw.runs.resume.tries import counted
 from ipw.workloads.agents.asked import UNNAMED, Asked
+from ipw.workloads.agents.babbling import babbled, shown
 from ipw.workloads.agents.costs import cost_rows
 from ipw.workloads.agents.joules import Drew, beside, each_call, gaps_and_pauses
 from ipw.workloads.agents.metrics import task_metrics
@@ -30,22 +31,30 @@ def derive_agent(run: RunDir) -> dict[str, Any]:
     Returns the metrics of tasks.
     """
     finished = read_finished(run)
-    found = structure([Asked.from_record(record) for record in counted(run)])
+    asked, signs = [], []
+    for record in counted(run):
+        one = Asked.from_record(record)
+        asked.append(one)
+        signs.append(shown(record, one))
+    found = structure(asked)
     query_id = finished.query_id.to_pylist()
     if len(query_id) != len(found.asked):
         raise UsageError(f"{run}: some lines of its journal cannot be read", "was the run copied whole?")
     _name_model(run, found)
-    more = columns_of_queries(found, query_id)
+    after = babbled(run, finished, signs)
+    more = columns_of_queries(found, query_id) | after.columns()
     if not run.manifest().get("turns"):  # nobody said at the time which requests count as questions
         more["final"] = tries(found)
     drew = derive_queries(run, finished, beside(found), more)
-    written = run.read_table("queries", (*JOULES, *COUNTS))
+    names = (*JOULES, *COUNTS, "decode_energy_j")
+    written = run.read_table("queries", names)
     assert written is not None
-    numbers = {name: written[name].cast("float64").to_numpy(zero_copy_only=False) for name in (*JOULES, *COUNTS)}
+    numbers = {name: written[name].cast("float64").to_numpy(zero_copy_only=False) for name in names}
     of_gaps, of_pauses = gaps_and_pauses(found, drew)
     of_queries = Drew(*(np.asarray(numbers[name]) for name in JOULES))
     scores = read_task_scores(run)
-    rows = task_rows(found, of_queries, of_gaps, of_pauses, numbers, scores)
+    late = after.drew(numbers["decode_energy_j"])
+    rows = task_rows(found, of_queries, of_gaps, of_pauses, numbers, scores, late)
     run.write_table("tasks", table(rows, TASKS))
     of_calls = each_call(found, of_gaps)
     run.write_table("tools", table(tool_rows(found, of_calls, query_id), TOOLS))

@@ -22,7 +22,9 @@ NO_SCORE = "no task was scored (--scores FILE)"
 NO_TASK = "no task was seen"
 NO_REPEAT = "no task was repeated"
 NO_TOKENS = "the server did not tell tokens"
-NET = "net_energy_j"
+NO_END = "no answer shows where it was complete"
+NO_TIMES = "the answers that go on behind their end did not come as streams"
+NET, BABBLING = "net_energy_j", "babbling_energy_j"
 
 
 class Ratio(NamedTuple):
@@ -52,6 +54,7 @@ RATIOS = {
     "pause_energy_share": Ratio("pause_energy_j", "energy_j"),
     "failed_energy_share": Ratio("failed_energy_j", "energy_j"),
     "repeated_tool_energy_share": Ratio("repeated_tool_energy_j", "energy_j"),
+    "babbling_energy_share": Ratio(BABBLING, "ended_energy_j"),
     "turns_per_task": Ratio("turns", "one"),
     "tool_calls_per_task": Ratio("tool_calls", "one"),
     "task_s": Ratio("seconds", "one"),
@@ -142,6 +145,8 @@ def _nothing(ratio: Ratio, columns: Mapping[str, Floats], n: int, energy: Energy
         return energy.absent
     if ratio.above == "tool_energy_j":
         return "no call was followed by a request" if columns["tool_calls"].sum() else "no tool was called"
+    if ratio.above == BABBLING:
+        return NO_TIMES if np.isfinite(columns["ended_energy_j"]).any() else NO_END
     if ratio.above == NET and not n:
         return NO_IDLE
     if ratio.below == "score" and n:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,15 @@ Floats = npt.NDArray[np.float64]
 BEGINS = "begins:"
 """How the key of a score begins that knows its task by what the task began with."""
 COUNTS = ("prompt_tokens", "cached_tokens", "completion_tokens")
+
+
+class After(NamedTuple):
+    """What requests drew after their answers were complete, as columns."""
+
+    shows: npt.NDArray[np.bool_]
+    """Whether the answer shows where it was complete."""
+    babbling_j: Floats
+    """Of those: NaN where it is not known."""
 
 
 def columns_of_queries(found: Structure, query_id: Sequence[str]) -> dict[str, pa.Array]:
@@ -67,6 +76,7 @@ def task_rows(
     of_pauses: Drew,
     tokens: Mapping[str, Floats],
     scores: Mapping[str, float],
+    after: After | None = None,
 ) -> list[dict[str, Any]]:
     """Make a row a task, in the order in which they begin. Σ turns + tools + pauses of a task is its `energy_j`.
 
@@ -115,6 +125,7 @@ def task_rows(
                 "pause_energy_j": known(rest.energy_j.sum()),
                 "failed_energy_j": known(of_queries.energy_j[bad].sum()),
                 "repeated_tool_energy_j": known((of_gaps.energy_j * once_more)[gaps[name]].sum()),
+                **_babbled(mine, of_queries, after),
                 "tool_s": sum(found.gaps[i].end_ns - found.gaps[i].start_ns for i in gaps[name]) / 1e9,
                 **{column: sum_of(tokens[column][mine]) for column in COUNTS},
                 "tokens": _tokens(found, mine, tokens),
@@ -206,6 +217,15 @@ def _forks(found: Structure, mine: Sequence[int], retried: set[int]) -> int:
     """How many requests continue one that another had continued before."""
     parents = [found.places[i].parent for i in mine if i not in retried and found.places[i].parent is not None]
     return len(parents) - len(set(parents))
+
+
+def _babbled(mine: Sequence[int], of_queries: Drew, after: After | None) -> dict[str, float | None]:
+    """Sum up over the answers that show where they were complete; unknown where none does."""
+    ended = [] if after is None else [i for i in mine if after.shows[i]]
+    if after is None or not ended:
+        return {"babbling_energy_j": None, "ended_energy_j": None}
+    babbling = float(after.babbling_j[ended].sum())
+    return {"babbling_energy_j": known(babbling), "ended_energy_j": known(of_queries.energy_j[ended].sum())}
 
 
 def _completion(found: Structure, tokens: Mapping[str, Floats]) -> Floats:

@@ -22,7 +22,7 @@ from ipw.workloads.agents.gateway.names import (
     trace_of,
 )
 from ipw.workloads.agents.reading.apis import Api
-from ipw.workloads.agents.reading.sent import Sent
+from ipw.workloads.agents.reading.sent import Sent, asks_for_json
 from ipw.workloads.base import ArrivalsBook, Counters, Progress
 from ipw.workloads.lm.http.content_coding import ContentCoding
 from ipw.workloads.lm.http.parser import HttpError
@@ -51,7 +51,7 @@ class Watched:
         except (ValueError, RecursionError):
             return
         if isinstance(found, dict):
-            self.sent_body = self.api.sent(found)
+            self.sent_body = self.api.sent(found)._replace(json=asks_for_json(found))
 
     def head(self, status: int, headers: dict[str, str]) -> None:
         """Take the head of the answer."""
@@ -116,7 +116,7 @@ class Recorder:
             said=stream.message(), task=watched.task, trace=trace_of(watched.headers),
             session=session_of(watched.headers) or sent.session, client=watched.client,
             response_id=stream.response_id, previous_id=sent.previous_id, api=watched.api.name, model=sent.model,
-            role=_role(watched.headers), tells=watched.api.tells,
+            role=_role(watched.headers), tells=watched.api.tells, json=sent.json,
         )  # fmt: skip
         record = {"query_id": self._query_id(sent), "subject": None, **answer._asdict(), "answer": None}
         record["error"] = record["error"] and without_secrets(record["error"])

@@ -11,6 +11,10 @@ from ipw.workloads.agents.reading.digests import arguments, digest, message, pla
 Body = Mapping[str, Any]
 PROMPT = "prompt"
 OUTPUT = "_output"
+JSON_KINDS = {"json_object", "json_schema", "object", "array"}
+"""Types of what is asked for: of OpenAI's and Anthropic's formats, and of a schema, which Ollama takes as it is."""
+JSON_SCHEMAS = ("json_schema", "guided_json")
+"""What llama.cpp's server and vLLM call a schema beside those."""
 
 
 class Sent(NamedTuple):
@@ -22,6 +26,8 @@ class Sent(NamedTuple):
     session: str | None = None
     text: str = ""
     """Of the first message that is no instruction: with it a task is known by name."""
+    json: bool = False
+    """Whether an answer is asked for that is a JSON document."""
 
 
 def read_chat(body: Body) -> Sent:
@@ -148,6 +154,16 @@ def read_prompt(body: Body) -> Sent:
 def read_input(body: Body) -> Sent:
     """Read a request for embeddings: nothing of it continues another."""
     return Sent(model=clean_name(body.get("model")))
+
+
+def asks_for_json(body: Body) -> bool:
+    """Whether a request, of any of the APIs, wants a JSON document for an answer."""
+    text, output = body.get("text"), body.get("output_config")
+    told = [body.get("response_format"), body.get("format"), body.get("output_format")]
+    told += [one.get("format") for one in (text, output) if isinstance(one, dict)]
+    if any(each == "json" or (isinstance(each, dict) and each.get("type", "object") in JSON_KINDS) for each in told):
+        return True
+    return any(body.get(name) for name in JSON_SCHEMAS)
 
 
 Reader = Callable[[Body], Sent]
