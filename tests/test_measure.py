@@ -15,8 +15,10 @@ from typing import Any
 import pytest
 from doubles.machines import NOTHING
 from doubles.nvml import FakeNvml
+from doubles.patience import undisturbed, wait_for
 
 from ipw.runs.directory import RunDir
+from ipw.runs.readings import RECORD
 
 BURST = """
 import sys, time
@@ -35,7 +37,7 @@ def measure(options: Sequence[str], environment: dict[str, str], cwd: Path) -> s
     bare = {k: v for k, v in os.environ.items() if k != "IPW_FAKE_NVML"} | NOTHING
     command = [sys.executable, "-m", "ipw.cli", "measure", *options]
     return subprocess.run(
-        command, capture_output=True, text=True, env=bare | environment, cwd=cwd, timeout=60, check=False
+        command, capture_output=True, text=True, env=bare | environment, cwd=cwd, timeout=120, check=False
     )
 
 
@@ -46,22 +48,48 @@ def gpu(tmp_path: Path) -> FakeNvml:
     return fake
 
 
+WAITING = """
+import pathlib, sys, time
+pathlib.Path("began").touch()
+while not pathlib.Path("go").exists():
+    time.sleep(0.01)
+"""
+
+
+def begun(options: Sequence[str], gpu: FakeNvml, folder: Path) -> subprocess.Popen[str]:
+    """A measurement whose command has begun, and goes on until it is stopped or the file `go` is there."""
+    bare = {k: v for k, v in os.environ.items() if k != "IPW_FAKE_NVML"} | NOTHING | gpu.environment()
+    command = [sys.executable, "-m", "ipw.cli", "measure", "--json", *options, "--", sys.executable, "-c", WAITING]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, env=bare, cwd=folder, text=True)
+    wait_for((folder / "began").exists, "the command")
+    return process
+
+
+def statuses(path: Path) -> set[int]:
+    data = path.read_bytes()
+    whole = len(data) - len(data) % RECORD.size
+    return {status for *_, status, _ in RECORD.iter_unpack(data[:whole])}
+
+
 def burst(gpu: FakeNvml) -> list[str]:
     return [sys.executable, "-c", BURST.format(tests=str(Path(__file__).parent), folder=str(gpu.folder))]
 
 
 def test_a_commands_energy_is_what_the_gpu_truly_drew(gpu: FakeNvml, tmp_path: Path) -> None:
-    result = measure(["--json", "--idle", "0.5", "--", *burst(gpu)], gpu.environment(), tmp_path)
-    answer = json.loads(result.stdout)
-    assert result.returncode == answer["exit_code"] == 0
-    window = next(s for s in RunDir(tmp_path / answer["run"]).journal("span") if s["phase"] == "measure")
-    truth = gpu.energy_j(0, window["start_ns"], window["end_ns"])
-    assert answer["energy_j"]["value"] == pytest.approx(truth, rel=0.08)
-    assert answer["energy_j"]["low"] <= truth <= answer["energy_j"]["high"]
-    idle_j = 60.0 * answer["duration_s"]
-    assert answer["net_energy_j"]["value"] == pytest.approx(truth - idle_j, rel=0.12)
-    assert (answer["basis"], answer["method"], answer["valid"]) == ("gpu", "counter", True)
-    assert answer["channels"]["nvml/gpu0"] == pytest.approx(truth, rel=0.08)
+    def told() -> None:
+        result = measure(["--json", "--idle", "0.5", "--", *burst(gpu)], gpu.environment(), tmp_path)
+        answer = json.loads(result.stdout)
+        assert result.returncode == answer["exit_code"] == 0
+        window = next(s for s in RunDir(tmp_path / answer["run"]).journal("span") if s["phase"] == "measure")
+        truth = gpu.energy_j(0, window["start_ns"], window["end_ns"])
+        assert answer["energy_j"]["value"] == pytest.approx(truth, rel=0.08)
+        assert answer["energy_j"]["low"] <= truth <= answer["energy_j"]["high"]
+        idle_j = 60.0 * answer["duration_s"]
+        assert answer["net_energy_j"]["value"] == pytest.approx(truth - idle_j, rel=0.12)
+        assert (answer["basis"], answer["method"], answer["valid"]) == ("gpu", "counter", True)
+        assert answer["channels"]["nvml/gpu0"] == pytest.approx(truth, rel=0.08)
+
+    undisturbed(told)
 
 
 def test_the_commands_exit_code_and_output_pass_through(tmp_path: Path) -> None:
@@ -97,23 +125,22 @@ def test_a_named_sensor_that_cannot_be_read_gives_reasons_and_no_joules(tmp_path
 
 
 def test_a_gpu_lost_midway_leaves_an_invalid_run_with_the_reason(gpu: FakeNvml, tmp_path: Path) -> None:
-    gpu.fail(0, 0, 15, from_ns=time.monotonic_ns() + 1_500_000_000)
-    result = measure(["--json", "--idle", "0.2", "--", "sleep", "3"], gpu.environment(), tmp_path)
-    answer = json.loads(result.stdout)
-    assert result.returncode == 0
+    with begun(["--idle", "0.2"], gpu, tmp_path) as process:
+        gpu.fail(0, 0, 15)
+        wait_for(lambda: {status for path in tmp_path.glob("runs/*/power.bin") for status in statuses(path)} > {0})
+        (tmp_path / "go").touch()
+        output, _ = process.communicate()
+    answer = json.loads(output)
+    assert process.returncode == 0
     assert not answer["valid"]
     assert any("lost" in check["detail"].lower() for check in answer["validity"])
 
 
 def test_an_interrupted_command_is_measured_to_its_end(gpu: FakeNvml, tmp_path: Path) -> None:
-    bare = dict(os.environ) | NOTHING | gpu.environment()
-    command = [sys.executable, "-m", "ipw.cli", "measure", "--json", "--idle", "0", "--", "sleep", "60"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, env=bare, cwd=tmp_path, text=True)
-    while not list(tmp_path.glob("runs/*/manifest.json")):
-        time.sleep(0.05)
-    time.sleep(0.5)
-    process.send_signal(signal.SIGTERM)
-    output, _ = process.communicate(timeout=30)
+    with begun(["--idle", "0"], gpu, tmp_path) as process:
+        time.sleep(1.0)
+        process.send_signal(signal.SIGTERM)
+        output, _ = process.communicate()
     answer: dict[str, Any] = json.loads(output)
     assert process.returncode == answer["exit_code"] == 128 + signal.SIGTERM
     assert answer["energy_j"]["value"] == pytest.approx(60.0 * answer["duration_s"], rel=0.1)
