@@ -58,7 +58,7 @@ def ipw(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     environment = os.environ | NOTHING | {"IPW_SENSORS_TOKEN": TOKEN}
     command = [sys.executable, "-m", "ipw.cli", *words]
     return subprocess.run(
-        command, env=environment, cwd=folder, capture_output=True, text=True, timeout=110, check=False
+        command, env=environment, cwd=folder, capture_output=True, text=True, timeout=200, check=False
     )
 
 

@@ -40,7 +40,7 @@ def answering(answer: Callable[[str, Mapping[str, str]], Answer]) -> Iterator[st
             yield f"http://127.0.0.1:{server.server_address[1]}"
         finally:
             server.shutdown()
-            thread.join(10)
+            thread.join(120)
 
 
 class Dcgm:

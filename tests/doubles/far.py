@@ -45,7 +45,7 @@ def serving_sensors(
     finally:
         process.send_signal(signal.SIGTERM)
         try:
-            code, said = process.wait(20), process.stderr.read()
+            code, said = process.wait(120), process.stderr.read()
         except subprocess.TimeoutExpired:
             process.kill()
             raise
@@ -128,9 +128,9 @@ def wire(url: str, delay_s: float = 0.0, jitter_s: float = 0.0) -> Iterator[tupl
     carried, ready = Wire(host, int(port), delay_s, jitter_s), threading.Event()
     thread = threading.Thread(target=carried._run, args=(ready,), daemon=True)
     thread.start()
-    ready.wait(10)
+    ready.wait(120)
     try:
         yield f"http://127.0.0.1:{carried.port}", carried
     finally:
         carried._loop.call_soon_threadsafe(carried._loop.stop)
-        thread.join(10)
+        thread.join(120)

@@ -359,12 +359,12 @@ def serving(
 
     thread = threading.Thread(target=loop.run_until_complete, args=(main(),), daemon=True)
     thread.start()
-    ready.wait(10)
+    ready.wait(120)
     try:
         yield server
     finally:
         loop.call_soon_threadsafe(stop.set)
-        thread.join(10)
+        thread.join(120)
         loop.run_until_complete(asyncio.sleep(0))
         loop.close()
 

@@ -23,12 +23,12 @@ def read(sensor: Sensor, name: str) -> Reading | None:
     return sensor.read([channel.name for channel in sensor.channels].index(name))
 
 
-def value(sensor: Sensor, name: str, within_s: float = 5.0) -> float:
+def value(sensor: Sensor, name: str, within_s: float = 60.0) -> float:
     """Read the channel of this name until there is something."""
     return reading(sensor, name, within_s).value
 
 
-def reading(sensor: Sensor, name: str, within_s: float = 5.0) -> Reading:
+def reading(sensor: Sensor, name: str, within_s: float = 60.0) -> Reading:
     """Read the channel of this name until there is something."""
     deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:
@@ -39,7 +39,7 @@ def reading(sensor: Sensor, name: str, within_s: float = 5.0) -> Reading:
     raise AssertionError(f"{name} gave nothing within {within_s} s")
 
 
-def failure(sensor: Sensor, name: str, within_s: float = 5.0) -> SensorError:
+def failure(sensor: Sensor, name: str, within_s: float = 60.0) -> SensorError:
     """Read the channel of this name until it fails."""
     deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:

@@ -14,6 +14,7 @@ import pytest
 from doubles import nvml as double
 from doubles.machines import NOTHING
 from doubles.nvml import FakeNvml
+from doubles.patience import undisturbed
 from doubles.powercap import Powercap
 from doubles.powermetrics import install
 from doubles.reading import named, opened, read, reading, value
@@ -102,18 +103,22 @@ def test_3_a_gpu_without_a_counter_is_never_0_joules(gpus: Gpus) -> None:
 def test_3_a_task_shorter_than_an_update_of_the_counter_is_not_0_joules(gpus: Gpus) -> None:
     fake = gpus(1)
     fake.set_power(0, 250.0, time.monotonic_ns() - 10**9)
-    with opened(open_one("nvml")) as sensor:
-        seen = []
-        for _ in range(400):
-            time.sleep(0.001)
-            seen.append(reading(sensor, "nvml/gpu0"))
-    t, joules, half = (np.array(column) for column in zip(*seen, strict=True))
-    curve = counter_curve(t, joules, np.zeros(t.size), half, ticks=True)
-    start = int(curve.t_ns[1]) + 30_000_000
-    energy, low, high = energy_between(curve, start, start + 30_000_000)
-    assert energy[0] == pytest.approx(250.0 * 0.03, rel=0.2)
-    assert low[0] <= 250.0 * 0.03 <= high[0]
-    assert high[0] - low[0] > 0.1 * energy[0]  # and it is not said to be known well
+
+    def told() -> None:
+        with opened(open_one("nvml")) as sensor:
+            seen = []
+            for _ in range(400):
+                time.sleep(0.001)
+                seen.append(reading(sensor, "nvml/gpu0"))
+        t, joules, half = (np.array(column) for column in zip(*seen, strict=True))
+        curve = counter_curve(t, joules, np.zeros(t.size), half, ticks=True)
+        start = int(curve.t_ns[1]) + 30_000_000
+        energy, low, high = energy_between(curve, start, start + 30_000_000)
+        assert energy[0] == pytest.approx(250.0 * 0.03, rel=0.2)
+        assert low[0] <= 250.0 * 0.03 <= high[0]
+        assert high[0] - low[0] > 0.1 * energy[0]  # and it is not said to be known well
+
+    undisturbed(told)
 
 
 @pytest.mark.parametrize("form", ["6", "{uuid}", "{prefix}", "6,-1,2"])
@@ -190,20 +195,24 @@ def test_8_a_counter_that_disagrees_with_the_power_can_be_seen_to(gpus: Gpus) ->
     fake.gpu(0).counter_period_ns = double.FOREVER
     fake.set_power(0, 400.0)
     time.sleep(0.05)
-    readings: dict[str, list[Reading]] = {"nvml/gpu0": [], "nvml/gpu0/power": []}
     with opened(open_one("nvml")) as sensor:
         assert choose_basis(sensor.channels).channels == {"nvml/gpu0/power"}
-    with opened(open_unseen("nvml")) as sensor:
-        for _ in range(10):
-            time.sleep(0.01)
-            for name, seen in readings.items():
-                seen.append(reading(sensor, name))
-    nothing = np.zeros(10)
-    counted, integrated = ([np.array(column) for column in zip(*seen, strict=True)] for seen in readings.values())
-    counter = counter_curve(counted[0], counted[1], nothing, counted[2], ticks=False)
-    power = power_curve(integrated[0], integrated[1], nothing, integrated[2])
-    assert counter.energy_j[-1] == 0.0
-    assert power.energy_j[-1] == pytest.approx(400.0 * float(np.ptp(power.t_ns)) / 1e9, rel=0.01)
+
+    def told() -> None:
+        readings: dict[str, list[Reading]] = {"nvml/gpu0": [], "nvml/gpu0/power": []}
+        with opened(open_unseen("nvml")) as sensor:
+            for _ in range(10):
+                time.sleep(0.01)
+                for name, seen in readings.items():
+                    seen.append(reading(sensor, name))
+        nothing = np.zeros(10)
+        counted, integrated = ([np.array(column) for column in zip(*seen, strict=True)] for seen in readings.values())
+        counter = counter_curve(counted[0], counted[1], nothing, counted[2], ticks=False)
+        power = power_curve(integrated[0], integrated[1], nothing, integrated[2])
+        assert counter.energy_j[-1] == 0.0
+        assert power.energy_j[-1] == pytest.approx(400.0 * float(np.ptp(power.t_ns)) / 1e9, rel=0.01)
+
+    undisturbed(told)
 
 
 def test_8_a_counter_that_jumps_for_one_reading_is_not_terawatts() -> None:

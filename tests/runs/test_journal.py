@@ -113,7 +113,7 @@ with Journal._writing:  # another thread is in the middle of a line
         os._exit(0)
     os.waitpid(child, 0)
 """
-    subprocess.run([sys.executable, "-W", "ignore", "-c", program], check=True, timeout=30)
+    subprocess.run([sys.executable, "-W", "ignore", "-c", program], check=True, timeout=120)
     assert [record["method"] for record in run.journal("method")] == ["child"]
 
 

@@ -67,7 +67,7 @@ def cut_off(server: Server, questions: Path, out: Path, number: int = signal.SIG
     while len(server.books) < asked + QUESTIONS // 3:
         time.sleep(0.005)
     child.send_signal(number)
-    child.wait(30)
+    child.wait(120)
     (path,) = out.iterdir()
     return RunDir(path)
 

@@ -44,5 +44,5 @@ def test_sigterm_reaches_the_command_and_its_end_is_waited_for() -> None:
     outer.stdout.readline()
     time.sleep(0.1)
     outer.send_signal(signal.SIGTERM)
-    assert outer.wait(timeout=30) == 42
+    assert outer.wait(timeout=120) == 42
     outer.stdout.close()

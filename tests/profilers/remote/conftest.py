@@ -59,7 +59,7 @@ class Machine:
                 yield f"http://127.0.0.1:{service.server_address[1]}"
             finally:
                 service.shutdown()
-                thread.join(10)
+                thread.join(120)
 
 
 @pytest.fixture

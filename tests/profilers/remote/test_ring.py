@@ -47,5 +47,5 @@ def test_a_reader_that_waits_is_woken_by_news() -> None:
     reader.start()
     ring.add(1, 7.0, 0, 0, 0)
     ring.flush()
-    reader.join(20)
+    reader.join(120)
     assert values(found[0][1]) == [7.0]

@@ -22,7 +22,7 @@ TOKEN = "0123456789abcdef-for-a-test"
 
 def ask(url: str, path: str, method: str = "GET", **headers: str) -> tuple[int, Any]:
     parts = urlsplit(url)
-    connection = HTTPConnection(parts.hostname or "", parts.port, timeout=20)
+    connection = HTTPConnection(parts.hostname or "", parts.port, timeout=120)
     try:
         connection.request(method, path, headers=headers)
         response = connection.getresponse()
@@ -60,7 +60,7 @@ def test_a_reader_is_told_the_channels_the_time_and_what_is_kept(machine: Any, u
 def test_readings_come_as_they_are_on_disk_from_any_number_on_and_then_as_they_are_read(machine: Any, url: str) -> None:
     machine.read(5)
     parts = urlsplit(url)
-    connection = HTTPConnection(parts.hostname or "", parts.port, timeout=20)
+    connection = HTTPConnection(parts.hostname or "", parts.port, timeout=120)
     connection.request("GET", "/v1/readings?from=2")
     response = connection.getresponse()
     assert (response.getheader("Ipw-First"), response.getheader("Ipw-Instance")) == ("2", "one")

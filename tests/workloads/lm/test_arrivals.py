@@ -159,7 +159,7 @@ def test_a_killed_client_has_kept_the_arrivals_of_every_question_that_it_has_kep
         while sum(book.end_ns is not None for book in server.books) < 30:
             time.sleep(0.005)
         child.send_signal(signal.SIGKILL)
-        child.wait(10)
+        child.wait(120)
     asked = list(run.journal("query"))
     found, facts = kept(run)
     assert len(asked) >= 25

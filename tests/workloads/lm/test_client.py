@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from doubles.openai_server import Behaviour, serving
+from doubles.patience import wait_for
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -58,7 +59,7 @@ def raw_server(respond: Callable[[socket.socket], None]) -> Iterator[str]:
         thread = threading.Thread(target=serve)
         thread.start()
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        thread.join(10)
+        thread.join(120)
 
 
 def test_an_answer_is_kept_with_its_counts_and_times() -> None:
@@ -296,10 +297,7 @@ def test_cancelling_a_question_closes_its_connection() -> None:
                     await task
 
         asyncio.run(cancel())
-        for _ in range(500):
-            if server.books[0].end_ns:
-                break
-            threading.Event().wait(0.01)
+        wait_for(lambda: server.books[0].end_ns)
         assert server.books[0].completion_tokens < 1000
 
 

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from workloads.lm.test_served import HELPER, SERVER, TESTS, eventually, family
+from doubles.patience import wait_for
+from workloads.lm.test_served import HELPER, SERVER, TESTS, family
 
 from ipw.workloads.lm.parameters import Parameters
 from ipw.workloads.lm.servers.engines import serve
@@ -62,7 +63,7 @@ def test_the_death_of_the_keeper_ends_the_server_and_all_that_it_started_and_is_
         for name in killed:
             {"keeper": keeper, "guard": guard}[name].kill()
         assert endpoint.ended is not None
-        assert eventually(lambda: endpoint.ended is not None and endpoint.ended() is not None)
+        wait_for(lambda: endpoint.ended is not None and endpoint.ended() is not None)
         death = endpoint.ended()
         assert death is not None
         assert death.how == "was ended, since its keeper died: killed by signal 9 (SIGKILL)"
@@ -88,7 +89,7 @@ def test_the_deaths_of_client_and_keeper_end_the_server(order: Sequence[str], co
     for name in order:
         processes[name].kill()
     parent.communicate()
-    assert eventually(lambda: not family(tmp_path))
+    wait_for(lambda: not family(tmp_path))
 
 
 @pytest.mark.parametrize("after_s", [0.0, 0.02, 0.1])
@@ -96,11 +97,11 @@ def test_a_client_that_is_killed_while_the_server_starts_leaves_nothing(
     after_s: float, command: str, tmp_path: Path
 ) -> None:
     parent = client(serve=command)
-    assert eventually(lambda: bool(keepers(parent.pid)))
+    wait_for(lambda: bool(keepers(parent.pid)))
     time.sleep(after_s)
     parent.kill()
     parent.communicate()
-    assert eventually(lambda: not [p for p in psutil.process_iter(["cmdline"]) if str(tmp_path) in _words(p)])
+    wait_for(lambda: not [p for p in psutil.process_iter(["cmdline"]) if str(tmp_path) in _words(p)])
 
 
 def _words(process: psutil.Process) -> str:
@@ -125,8 +126,8 @@ def test_a_server_that_ignores_sigterm_is_killed_by_the_guard_when_all_others_ar
     assert keeper.stderr is not None
     assert keeper.stderr.readline() == b"up\n"
     keeper.send_signal(signal.SIGKILL)
-    keeper.communicate(timeout=20)
-    assert eventually(lambda: not family(tmp_path))
+    keeper.communicate(timeout=120)
+    wait_for(lambda: not family(tmp_path))
 
 
 def test_an_engines_child_ends_with_a_client_that_is_killed_also_while_it_loads(tmp_path: Path) -> None:
@@ -138,10 +139,10 @@ def test_an_engines_child_ends_with_a_client_that_is_killed_also_while_it_loads(
         found[:] = [p for p in psutil.Process(parent.pid).children() if "llamacpp_server" in " ".join(p.cmdline())]
         return bool(found)
 
-    assert eventually(started)
+    wait_for(started)
     parent.kill()
     parent.communicate()
-    assert eventually(lambda: not found[0].is_running())
+    wait_for(lambda: not found[0].is_running())
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process of its parent's death")
@@ -159,5 +160,5 @@ def test_a_process_that_keeps_pythons_lock_ends_with_its_parent_too() -> None:
     lines = [parent.stdout.readline(), parent.stdout.readline()]
     child = psutil.Process(int(next(line for line in lines if line.strip().isdigit())))
     parent.kill()
-    assert eventually(lambda: not child.is_running())
+    wait_for(lambda: not child.is_running())
     parent.communicate()

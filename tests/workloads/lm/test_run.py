@@ -226,7 +226,7 @@ def interrupted(run: RunDir, server: Server, dataset: str, number: int) -> subpr
     while sum(book.end_ns is not None for book in server.books) < 5:
         time.sleep(0.01)
     child.send_signal(number)
-    _, told = child.communicate(timeout=30)
+    _, told = child.communicate(timeout=120)
     return subprocess.CompletedProcess([], child.returncode, "", told)
 
 

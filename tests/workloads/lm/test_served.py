@@ -7,12 +7,11 @@ import shlex
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
+from doubles.patience import wait_for
 
 from ipw.errors import IpwError, UsageError
 from ipw.variables import OPENAI_KEY
@@ -28,6 +27,7 @@ subprocess.Popen([sys.executable, "-c", {helper!r}, "--mark", sys.argv[2]])
 time.sleep(0.2)
 sys.argv = ["server", "--port", sys.argv[1], "--right"]
 from doubles import openai_server
+from doubles.patience import wait_for
 sys.stdin = os.fdopen(os.pipe()[0])
 openai_server.main()
 """
@@ -59,14 +59,6 @@ def _runs(process: psutil.Process) -> bool:
         return False
 
 
-def eventually(holds: Callable[[], bool]) -> bool:
-    for _ in range(1000):
-        if holds():
-            return True
-        time.sleep(0.01)
-    return False
-
-
 def test_a_server_is_started_on_a_free_port_and_ended_with_all_that_it_started(command: str, tmp_path: Path) -> None:
     with serve(Parameters(serve=command)) as endpoint:
         assert endpoint.model == "stand-in"
@@ -83,9 +75,7 @@ def test_a_server_that_dies_meanwhile_is_told(command: str) -> None:
         assert endpoint.pid is not None
         assert endpoint.ended is not None
         os.kill(endpoint.pid, signal.SIGKILL)
-        assert eventually(lambda: endpoint.ended is not None and endpoint.ended() is not None)
-        death = endpoint.ended()
-        assert death is not None
+        death = wait_for(endpoint.ended)
         assert (death.told, death.signal) == ("the server died: killed by signal 9 (SIGKILL)", 9)
 
 
@@ -106,7 +96,7 @@ def test_a_server_that_will_not_end_is_killed(tmp_path: Path, monkeypatch: pytes
     )
     assert child.stderr is not None
     assert child.stderr.readline() == b"up\n"
-    child.communicate(timeout=20)
+    child.communicate(timeout=120)
     assert child.returncode == 128 + signal.SIGKILL
     assert not family(tmp_path)
 
@@ -123,9 +113,9 @@ def test_the_server_ends_however_ipw_does(number: signal.Signals, command: str, 
     assert parent.stdout is not None
     assert parent.stdout.readline() == b"ready\n"
     parent.send_signal(number)
-    parent.wait(20)
+    parent.wait(120)
     parent.stdout.close()
-    assert eventually(lambda: not family(tmp_path))
+    wait_for(lambda: not family(tmp_path))
 
 
 def test_a_server_that_ends_before_it_is_ready_is_told_with_its_last_words_and_without_the_key(
@@ -204,7 +194,7 @@ def test_a_server_that_ends_by_itself_is_told_with_its_exit_code_and_its_last_wo
     with serve(Parameters(serve=f"{shlex.quote(sys.executable)} {script} --port {{port}}")) as endpoint:
         ended = endpoint.ended
         assert ended is not None
-        assert eventually(lambda: ended() is not None)
+        wait_for(lambda: ended() is not None)
         outage = ended()
     assert outage is not None
     assert (outage.exit_code, outage.signal) == (3, None)
