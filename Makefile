@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: quickstart test torch extras lint docs fuzz torture mutants release-check gpu-check clean
+.PHONY: quickstart test torch extras lint docs fuzz torture mutants bench release-check gpu-check clean
 
 quickstart: $(VENV)/.use  ## measure the two bundled models and write the report
 	$(VENV)/bin/ipw quickstart $(ARGS)
@@ -37,6 +37,10 @@ torture: $(VENV)/.dev  ## kill what measures at random moments and fill disks; n
 
 mutants: $(VENV)/.dev  ## change the code a little, 200 times: does a test notice?
 	$(VENV)/bin/python tools/mutants.py $(ARGS)
+
+bench: $(VENV)/.dev  ## measure speed, cost and error beside other tools, and write docs/benchmarks.md (quiet machine)
+	$(PIP) --editable '.[routing]'
+	$(VENV)/bin/python tools/bench_page.py $(ARGS)
 
 release-check:  ## build wheel and sdist, and try them in clean environments: each Python here, and the oldest packages
 	$(PYTHON) tools/release_check.py $(ARGS)

@@ -155,7 +155,9 @@ def main() -> None:
         print(f"lowest: {tried(environment, wheel, given.extras)}", flush=True)
         if given.tests:
             environment.pip(*TEST_NEEDS)
+            # What old packages and new ones warn each other of is not ours.
             words = ["-m", "pytest", "-q", "-n", "2", "--dist", "loadfile", "-p", "no:cacheprovider"]
+            words += ["-W", "ignore::DeprecationWarning"]
             print(f"lowest: {environment.python(*words, *given.tests, cwd=ROOT).splitlines()[-1]}", flush=True)
     if given.only in {None, "extras"}:
         every = ",".join(PROJECT["optional-dependencies"])

@@ -140,13 +140,13 @@ def rules() -> dict[str, Callable[[World, Counter], Floats]]:
 
 def compare(first_seed: int, seeds: int) -> None:
     """Print the table."""
-    print("| | mean abs. error | 95th percentile | bias | interval holds | half-width |")
-    print("|---|---|---|---|---|---|")
+    print("| | mean abs. error | 95th percentile | bias | interval holds | half-width | error, times ipw's |")
+    print("|---|---|---|---|---|---|---|")
     for title, make, sampler, net in SCENES:
-        print(f"| **{title}** | | | | | |")
+        print(f"| **{title}** | | | | | | |")
         ours = score(make, sampler, seeds=seeds, first_seed=first_seed, net=net)
         row = (ours.mean_error, ours.p95_error, ours.bias, ours.coverage, ours.half_width)
-        print("| ipw | {:.2%} | {:.2%} | {:+.2%} | {:.1%} | ±{:.2%} |".format(*row))
+        print("| ipw | {:.2%} | {:.2%} | {:+.2%} | {:.1%} | ±{:.2%} | 1 |".format(*row))
         for name, rule in rules().items():
             errors = []
             for seed in range(first_seed, first_seed + seeds):
@@ -159,7 +159,8 @@ def compare(first_seed: int, seeds: int) -> None:
                 errors.append(energy / truth - 1)
             error = np.concatenate(errors)
             size = np.abs(error)
-            print(f"| {name} | {size.mean():.1%} | {np.quantile(size, 0.95):.1%} | {error.mean():+.1%} | | |")
+            cells = f"{size.mean():.1%} | {np.quantile(size, 0.95):.1%} | {error.mean():+.1%}"
+            print(f"| {name} | {cells} | | | {size.mean() / ours.mean_error:.0f} |")
 
 
 def scale(spans: int) -> None:

@@ -226,16 +226,18 @@ def main() -> None:
         return
     programs = {name: path for name in PEERS if (path := getattr(options, name))}
     print("median (least to most) of", options.repeats, "runs; the error of the time to first token is p50_ms, p99_ms")
-    print(f"{'client':<14} {'streams':>7}" + "".join(f"{name:>26}" for name in COLUMNS))
+    print(f"{'client':<14} {'streams':>7}" + "".join(f"{name:>26}" for name in COLUMNS) + f"{'CPU, times ipw':>16}")
     for streams in options.streams:
         bench = Bench(streams, options.tokens, options.rate, programs)
         results: dict[str, list[dict[str, Any]]] = {name: [] for name in (*CLIENTS, *programs)}
         for repeat in range(options.repeats):
             for name in (*CLIENTS, *(programs if repeat < options.peer_repeats else ())):
                 results[name].append(measure(name, bench))
+        ours_us = median(run["cpu_us_per_token"] for run in results["ipw"])
         for name, runs in results.items():
             cells = [_cell([run[key] for run in runs], digits) for key, digits in COLUMNS.items()]
-            print(f"{name:<14} {streams:>7}" + "".join(f"{cell:>26}" for cell in cells), flush=True)
+            times = median(run["cpu_us_per_token"] for run in runs) / ours_us
+            print(f"{name:<14} {streams:>7}" + "".join(f"{cell:>26}" for cell in cells) + f"{times:>16.2f}", flush=True)
 
 
 def _cell(values: list[float], digits: int) -> str:

@@ -1,6 +1,6 @@
 """What the routing metrics and the capture cost.
 
-python tools/bench/routing.py speed       # one trace of 512 tokens, top-8 of 64 experts, against the reference
+python tools/bench/routing.py speed       # one trace of 512 tokens, top-8 of 64 experts, against plain Python
 python tools/bench/routing.py scale       # a hundredth of the paper's corpus through the whole analysis
 python tools/bench/routing.py capture     # prefill with hooks and without, in turns
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import resource
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -18,6 +19,11 @@ from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
+
+ROOT = Path(__file__).parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
+
+from bench.routing_reference import plain_hit_rates
 
 from ipw.workloads.routing.analysis import POOLED_SEQUENCES, analyse
 from ipw.workloads.routing.measures.caches import Policy
@@ -28,8 +34,6 @@ from ipw.workloads.routing.metrics import (
 )
 from ipw.workloads.routing.trace import Writer
 
-REFERENCE_MS = {"sch": 39.0, "lru": 27.0, "lfu": 51.0, "belady": 33.0}
-"""The reference implementation's time for the same trace, on a 2-core x86-64 machine."""
 PAPER_SEQUENCES, LAYERS, TOKENS = 22_528, 48, 512
 
 
@@ -56,10 +60,10 @@ def best_ms(work: Callable[[], object], seconds: float = 2.0) -> tuple[float, fl
 
 
 def speed() -> None:
-    """One trace, one segment length, all cache sizes, one core."""
+    """One trace, one segment length, all cache sizes, one core; `sticky` also in plain Python, with the same result."""
     for kind in ("uniform", "zipf", "sticky"):
         experts = routing(np.random.default_rng(0), (TOKENS,), 64, 8, kind)
-        works: dict[str, Callable[[], object]] = {
+        works: dict[str, Callable[[], Any]] = {
             "sch": partial(segment_cache_best_hit_rate, experts, 64, 16),
             "sch pinned": partial(segment_cache_best_hit_rate, experts, 64, 16, pinned=True),
             "srp": partial(segment_routing_best_performance, experts, 64, 16),
@@ -67,8 +71,13 @@ def speed() -> None:
         works |= {policy: partial(cache_hit_rate, experts, 64, policy) for policy in get_args(Policy)[:3]}
         for name, work in works.items():
             fastest, median = best_ms(work)
-            reference = REFERENCE_MS.get(name)
-            times = f", {reference / fastest:.0f} times the reference" if reference else ""
+            times = ""
+            if kind == "sticky" and name in {"sch", "lru", "lfu"}:
+                start = time.perf_counter()
+                plain = plain_hit_rates(experts.tolist(), 64, name, 16)
+                plain_ms = (time.perf_counter() - start) * 1e3
+                np.testing.assert_allclose(work(), plain)
+                times = f", plain Python {plain_ms:.0f} ms: {plain_ms / median:.0f} times as long"
             print(f"{kind:8} {name:13} {fastest:.3f} ms at best, {median:.3f} ms median{times}", flush=True)
 
 

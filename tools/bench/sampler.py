@@ -1,19 +1,20 @@
-"""What sampling costs and how well it sees the ticks of energy counters: ours beside plain loops and zeus.
+"""What sampling costs and how well it sees the ticks of energy counters: ours beside plain loops, zeus and codecarbon.
 
-    python tools/bench/sampler.py [--seconds 30] [--spread] [--memory SECONDS]
+    python tools/bench/sampler.py [--seconds 30] [--zeus PYTHON] [--codecarbon PYTHON] [--spread] [--memory SECONDS]
 
 Eight GPUs (the NVML stand-in under the real pynvml, counters ticking every 100 ms) and two RAPL packages. Each sampler
 is a child process; its CPU time is what the kernel counted for it and its children after the first two seconds: without
 the interpreter's start, and for ours without learning when the ticks come, which are told below the table. A knot is
 where a tick is put: of a plain loop, halfway between the last read of the old value and the first of the new one; of
 ours, where attribution puts it (`ipw.energy.knots`). `--spread` gives each GPU a phase of its own. Then ours again
-while its parent computes without a pause. `--memory` instead watches the memory of ours for so long.
+while its parent computes without a pause. zeus and codecarbon run in interpreters that have them; codecarbon keeps no
+readings, so only its cost is told. The last column is CPU beside that of ours. `--memory` instead watches the memory of
+ours for so long.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import os
 import subprocess
 import sys
@@ -42,6 +43,7 @@ LOOP = """
 import struct, sys, time, pynvml
 pynvml.nvmlInit()
 handles = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
+print("ready", flush=True)
 period, end, rows = float(sys.argv[2]), time.monotonic() + float(sys.argv[3]), []
 while time.monotonic() < end:
     for i, handle in enumerate(handles):
@@ -55,12 +57,25 @@ import struct, sys, time
 from zeus.monitor.power import PowerMonitor
 if __name__ == "__main__":
     monitor = PowerMonitor(**({} if sys.argv[2] == "0" else {"update_period": float(sys.argv[2])}))
+    print("ready", flush=True)
     time.sleep(float(sys.argv[3]))
     offset = time.monotonic() - time.time()
     with open(sys.argv[1], "wb") as file:
         for i, timeline in monitor.get_power_timeline("device_instant").items():
             file.writelines(struct.pack("<qdHHI", int((t + offset) * 1e9), watts, i, 0, 0) for t, watts in timeline)
     monitor.stop()
+"""
+CODECARBON = """
+import sys, time
+from codecarbon import OfflineEmissionsTracker
+tracker = OfflineEmissionsTracker(
+    country_iso_code="DEU", save_to_file=False, log_level="error", measure_power_secs=float(sys.argv[2])
+)
+tracker.start()
+print("ready", flush=True)
+time.sleep(float(sys.argv[3]))
+tracker.stop()
+open(sys.argv[1], "wb").close()
 """
 Readings = npt.NDArray[np.void]
 Placing = Callable[[Readings], tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float64]]]
@@ -77,12 +92,10 @@ class Result(NamedTuple):
 
 
 def cpu_s(pid: int) -> float:
-    """CPU seconds of a process with its threads and children, to the nanosecond."""
-    total = 0
-    for process in (psutil.Process(pid), *psutil.Process(pid).children(recursive=True)):
-        for task in Path(f"/proc/{process.pid}/task").iterdir():
-            total += int((task / "schedstat").read_text().split()[0])
-    return total / 1e9
+    """CPU seconds of a process and its children with all their threads, those that ended too, to the nanosecond."""
+    processes = (psutil.Process(pid), *psutil.Process(pid).children(recursive=True))
+    # Linux's clock of another process's CPU time, as clock_getcpuclockid(3) makes it.
+    return sum(time.clock_gettime((~process.pid << 3) | 2) for process in processes)
 
 
 def watched(pid: int, seconds: float, load: Callable[[float], None] = time.sleep) -> tuple[float, int, int]:
@@ -93,17 +106,23 @@ def watched(pid: int, seconds: float, load: Callable[[float], None] = time.sleep
     return 100 * (after - before) / ((end_ns - start_ns) / 1e9), start_ns, end_ns
 
 
-def program(source: str, period_s: float, seconds: float) -> Result:
+def program(source: str, period_s: float, seconds: float, python: str = sys.executable) -> Result:
     """Run one of the programs above in a child."""
     with tempfile.TemporaryDirectory() as folder:
         script, out = Path(folder) / "loop.py", Path(folder) / "out.bin"
         script.write_text(source)
-        settle_s = 10.0 if source is ZEUS else SETTLE_S  # it imports pandas, in two processes
-        command = [sys.executable, str(script), str(out), str(period_s), str(seconds + settle_s + 1)]
-        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        settle_s = 5.0 if source == ZEUS else SETTLE_S  # another process of its imports pandas, and is not waited for
+        command = [python, str(script), str(out), str(period_s), str(seconds + settle_s + 1)]
+        said = Path(folder) / "said.txt"
+        with said.open("w") as log, subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True) as process:
+            assert process.stdout is not None
+            while "ready" not in (line := process.stdout.readline()) and line:
+                pass
             time.sleep(settle_s)
             cost = watched(process.pid, seconds)
-            process.wait()
+            process.stdout.read()
+            if process.wait():
+                raise subprocess.SubprocessError(" ".join(said.read_text().split())[-300:])
         return Result(cost[0], np.fromfile(out, np.dtype(RECORD_FIELDS)), *cost[1:])
 
 
@@ -169,12 +188,16 @@ def knots(result: Result, fake: FakeNvml, place: Placing) -> tuple[float, list[f
     return seen / (GPUS * (result.end_ns - result.start_ns) / PERIOD_NS), errors, float(np.mean(kept or [np.nan]))
 
 
-def show(name: str, result: Result, fake: FakeNvml, place: Placing = halfway) -> None:
+def show(name: str, result: Result, fake: FakeNvml, ours: Result, place: Placing = halfway) -> None:
     """Print one row."""
-    seen, errors, kept = knots(result, fake, place)
-    p50, p95, p99 = np.percentile(errors, [50, 95, 99]) if errors else [np.nan] * 3
-    figures = f"{result.cpu_percent:8.2f}{100 * seen:9.1f}{p50:9.2f}{p95:8.2f}{p99:8.2f}{100 * kept:10.1f}"
-    print(f"{name:34}{figures}", flush=True)
+    figures = f"{result.cpu_percent:8.2f}"
+    if result.readings.size:
+        seen, errors, kept = knots(result, fake, place)
+        p50, p95, p99 = np.percentile(errors, [50, 95, 99]) if errors else [np.nan] * 3
+        figures += f"{100 * seen:9.1f}{p50:9.2f}{p95:8.2f}{p99:8.2f}{100 * kept:10.1f}"
+    else:
+        figures += f"{'-':>9}{'-':>9}{'-':>8}{'-':>8}{'-':>10}"
+    print(f"{name:34}{figures}{result.cpu_percent / ours.cpu_percent:12.2f}", flush=True)
 
 
 def memory(seconds: float) -> None:
@@ -207,7 +230,11 @@ def hardware(*, spread: bool) -> Iterator[FakeNvml]:
             if spread:
                 fake.gpu(i).counter_phase_ns = fake.gpu(i).power_phase_ns = i * PERIOD_NS // GPUS
         tree = Powercap.server(Path(folder) / "powercap")
-        os.environ |= fake.environment() | {"IPW_POWERCAP": str(tree.root)}
+        program = Path(folder) / "nvidia-smi"  # codecarbon looks for GPUs where there is one
+        program.write_text("#!/bin/sh\n")
+        program.chmod(0o755)
+        path = f"{folder}:{os.environ['PATH']}"
+        os.environ |= fake.environment() | {"IPW_POWERCAP": str(tree.root), "PATH": path}
         with tree.drawing({f"intel-rapl:{k}": 200.0 for k in (0, 1)}, period_s=0.05):
             yield fake
 
@@ -216,6 +243,8 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=30.0, help="for each sampler")
+    parser.add_argument("--zeus", metavar="PYTHON", help="an interpreter that has it")
+    parser.add_argument("--codecarbon", metavar="PYTHON", help="likewise")
     parser.add_argument("--spread", action="store_true", help="give each GPU a phase of its own")
     parser.add_argument("--memory", type=float, metavar="SECONDS", help="watch the memory of ours, and nothing else")
     asked = parser.parse_args()
@@ -223,17 +252,27 @@ def main() -> None:
         if asked.memory:
             memory(asked.memory)
             return
-        print(f"{'sampler':34}{'CPU %':>8}{'seen %':>9}{'knot p50':>9}{'p95':>8}{'p99 ms':>8}{'as told %':>10}")
-        show("ipw, counters of GPUs and RAPL", counters_alone(fake, asked.seconds), fake, on_their_grid)
+        heads = f"{'CPU %':>8}{'seen %':>9}{'knot p50':>9}{'p95':>8}{'p99 ms':>8}{'as told %':>10}{'CPU, times':>12}"
+        print(f"{'sampler':34}{heads}")
+        counters = counters_alone(fake, asked.seconds)
+        show("ipw, counters of GPUs and RAPL", counters, fake, counters, on_their_grid)
         result, told = ours(asked.seconds)
-        show("ipw, all channels", result, fake, on_their_grid)
-        show("pynvml loop, 5 ms", program(LOOP, 0.005, asked.seconds), fake)
-        show("pynvml loop, 50 ms", program(LOOP, 0.05, asked.seconds), fake)
-        if importlib.util.find_spec("zeus"):
-            show("zeus PowerMonitor(0.1)", program(ZEUS, 0.1, asked.seconds), fake)
-            show("zeus PowerMonitor()", program(ZEUS, 0, asked.seconds), fake)
+        show("ipw, all channels", result, fake, counters, on_their_grid)
+        show("pynvml loop, 5 ms", program(LOOP, 0.005, asked.seconds), fake, counters)
+        show("pynvml loop, 50 ms", program(LOOP, 0.05, asked.seconds), fake, counters)
+        for name, source, period_s, python in (
+            ("zeus PowerMonitor(0.1)", ZEUS, 0.1, asked.zeus),
+            ("zeus PowerMonitor()", ZEUS, 0, asked.zeus),
+            ("codecarbon, every 1 s", CODECARBON, 1, asked.codecarbon),
+            ("codecarbon, every 15 s", CODECARBON, 15, asked.codecarbon),
+        ):
+            if python:
+                try:
+                    show(name, program(source, period_s, asked.seconds, python), fake, counters)
+                except subprocess.SubprocessError as error:
+                    print(f"{name:34}failed: {error}", flush=True)
         busy, _ = ours(10.0, compute)
-        show("ipw, its parent computing for 10 s", busy, fake, on_their_grid)
+        show("ipw, its parent computing for 10 s", busy, fake, counters, on_their_grid)
         print("\nipw: " + ", ".join(f"{name} {value:.4g}" for name, value in told.items()))
 
 

@@ -5,7 +5,8 @@
 The run directory is written straight: a journal of queries that were always `--concurrency` in flight, when each of
 their tokens came from an engine that computes in steps, and the readings of one energy counter that ticks every 100 ms,
 read twice around each tick. With `--phases` power follows the phases of the queries, and no arrivals are kept. Both
-commands run in processes of their own.
+commands run in processes of their own, and beside them a plain loop that reads the journal line by line and sums the
+scores: the floor under all that reads it in Python.
 """
 
 from __future__ import annotations
@@ -24,7 +25,14 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
 
 from bench.scale_worlds import IDLE_S, SECOND, TICK_S, World, phased, stepped
 
+from ipw.runs.journal import JOURNAL
+
 SUBJECTS = ("physics", "law", "chemistry", "history", "health", "economics", "biology", "philosophy")
+PLAIN = """
+import json, sys
+scores = [query["score"] for line in open(sys.argv[1]) if (query := json.loads(line))["kind"] == "query"]
+print(sum(scores) / len(scores))
+"""
 WORDS = (
     "because",
     "the",
@@ -51,7 +59,6 @@ def write_run(path: Path, world: World, concurrency: int) -> None:
     from ipw.profilers.base import Channel
     from ipw.runs.arrivals import ARRIVALS, encoded
     from ipw.runs.directory import RunDir
-    from ipw.runs.journal import JOURNAL
     from ipw.runs.readings import READINGS
 
     path.mkdir(parents=True)
@@ -106,13 +113,13 @@ def query(number: int, times_ns: tuple[int, int, int], prompt: int, tokens: int)
 
 
 def measured(*words: str) -> tuple[float, float, float]:
-    """Run `ipw` with these words; returns seconds, CPU-seconds and peak GB of memory."""
+    """Run Python with these words; returns seconds, CPU-seconds and peak GB of memory."""
     began = time.monotonic()
-    process = subprocess.Popen([sys.executable, "-m", "ipw.cli", *words], stdout=subprocess.DEVNULL, cwd=ROOT)
+    process = subprocess.Popen([sys.executable, *words], stdout=subprocess.DEVNULL, cwd=ROOT)
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
-        raise SystemExit(f"ipw {' '.join(words)} ended with {process.returncode}")
+        raise SystemExit(f"python {' '.join(words)} ended with {process.returncode}")
     peak_bytes = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     return time.monotonic() - began, usage.ru_utime + usage.ru_stime, peak_bytes / 1e9
 
@@ -134,10 +141,17 @@ def main() -> None:
             phased(count, in_flight, options.latency) if options.phases else stepped(count, in_flight, options.tokens)
         )
         write_run(path, world, in_flight)
-    for words in (("report", "--recompute", "--json", str(path)), ("report", "--json", str(path))):
+    programs = {
+        "plain loop": ("-c", PLAIN, str(path / JOURNAL)),
+        "ipw report --recompute": ("-m", "ipw.cli", "report", "--recompute", "--json", str(path)),
+        "ipw report": ("-m", "ipw.cli", "report", "--json", str(path)),
+    }
+    floor_s = 0.0
+    print(f"{options.queries:,} queries{'':10}{'s':>8}{'CPU s':>8}{'peak GB':>9}{'CPU, times the plain loop':>27}")
+    for name, words in programs.items():
         seconds, cpu_s, peak_gb = measured(*words)
-        cost = f"{seconds:6.1f} s  CPU {cpu_s:6.1f} s  peak {peak_gb:.2f} GB"
-        print(f"{options.queries:>9,} queries  ipw {words[0]:6} {words[1]:11}  {cost}")
+        floor_s = floor_s or cpu_s
+        print(f"{name:27}{seconds:8.1f}{cpu_s:8.1f}{peak_gb:9.2f}{cpu_s / floor_s:27.2f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,94 @@
+"""How long programs take until they could begin: ours beside others, each in an environment of its own.
+
+    python tools/bench/startup.py [--repeats 7] [--codecarbon PYTHON] [--zeus PYTHON] [--guidellm PROGRAM]
+                                  [--aiperf PROGRAM]
+
+A block is the import, the sensors on, a block of nothing, and the sensors off, in a new interpreter; ours also writes
+and derives its run. Eight GPUs (the NVML stand-in) are there to be found. Whole programs are asked for their version
+and for their help. Programs take turns; the time is processor time of all that was started, which another process on
+the machine changes little, as a median.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from statistics import median
+
+ROOT = Path(__file__).parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+
+from doubles.nvml import FakeNvml
+
+GPUS = 8
+IPW = "import ipw\nwith ipw.measure('block', sensors='nvml'): pass"
+CODECARBON = """
+from codecarbon import OfflineEmissionsTracker
+tracker = OfflineEmissionsTracker(country_iso_code="DEU", save_to_file=False, log_level="error")
+tracker.start()
+tracker.stop()
+"""
+ZEUS = """
+from zeus.monitor import ZeusMonitor
+monitor = ZeusMonitor()
+monitor.begin_window("block")
+monitor.end_window("block")
+"""
+
+
+def groups(given: argparse.Namespace) -> Iterator[tuple[str, dict[str, Sequence[str]]]]:
+    """Yield what is compared: a title, and commands by name, ours first."""
+    ipw = [sys.executable, "-m", "ipw.cli"]
+    blocks: dict[str, Sequence[str]] = {"ipw": [sys.executable, "-c", IPW]}
+    blocks |= {"codecarbon": [given.codecarbon, "-c", CODECARBON]} if given.codecarbon else {}
+    blocks |= {"zeus": [given.zeus, "-c", ZEUS]} if given.zeus else {}
+    yield "a block of nothing", blocks
+    peers = {name: path for name in ("guidellm", "aiperf") if (path := getattr(given, name))}
+    yield "--version", {"ipw": [*ipw, "--version"]} | {name: [path, "--version"] for name, path in peers.items()}
+    yield "--help", {"ipw": [*ipw, "--help"]} | {name: [path, "--help"] for name, path in peers.items()}
+
+
+def took(command: Sequence[str], folder: Path) -> tuple[float, float]:
+    """Processor time and wall time of a command to its end, in seconds. Raises CalledProcessError with what it said."""
+    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    wall, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
+    if done.returncode:
+        raise subprocess.SubprocessError(f"{' '.join(command)[:80]} failed: {done.stderr[-400:]}")
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, wall
+
+
+def main() -> None:
+    """Print a table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=7)
+    for name in ("codecarbon", "zeus"):
+        parser.add_argument(f"--{name}", metavar="PYTHON", help="an interpreter that has it")
+    for name in ("guidellm", "aiperf"):
+        parser.add_argument(f"--{name}", metavar="PROGRAM")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        os.environ |= FakeNvml.create(folder / "nvml", GPUS).environment()
+        print(f"{'':20}{'':12}{'CPU s':>8}{'wall s':>8}{'CPU, times ipw':>16}")
+        for title, commands in groups(given):
+            found: dict[str, list[tuple[float, float]]] = {name: [] for name in commands}
+            for _ in range(given.repeats + 1):
+                for name, command in commands.items():
+                    found[name].append(took(command, folder))
+            # The first time of each also writes byte code, and is left out.
+            cpu = {name: median(cpu for cpu, _ in taken[1:]) for name, taken in found.items()}
+            for name, taken in found.items():
+                wall = median(wall for _, wall in taken[1:])
+                print(f"{title:20}{name:12}{cpu[name]:8.2f}{wall:8.2f}{cpu[name] / cpu['ipw']:16.1f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
