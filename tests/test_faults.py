@@ -400,7 +400,9 @@ def test_a_full_disk_ends_a_run_with_one_line_and_a_later_report_finds_what_fitt
     (run,) = (tmp_path / "runs").iterdir()
     assert not [path for path in run.iterdir() if path.suffix == ".part"]
     summary = json.loads(ipw_("report", "--recompute", "--json", str(run)).stdout)
-    assert summary["metrics"]["energy_j"]["value"] == pytest.approx(0.6 * WATTS, rel=ROUGHLY)
+    metrics = summary["metrics"]
+    truth_j = metrics["duration_s"]["value"] * WATTS
+    assert metrics["energy_j"]["low"] * (1 - ROUGHLY) <= truth_j <= metrics["energy_j"]["high"] * (1 + ROUGHLY)
 
 
 def test_a_table_that_does_not_fit_on_the_disk_is_told_and_leaves_nothing_half_written(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from doubles.patience import undisturbed, wait_for
 from doubles.powermetrics import install
 from doubles.reading import failure, named, opened, reading, value
 
@@ -50,21 +51,27 @@ def test_apple_silicon_has_a_soc_that_contains_its_rails(mac: Mac) -> None:
 
 
 def test_energy_is_power_times_the_samples_own_interval_from_the_first_sample_on(mac: Mac) -> None:
-    with opened(mac()) as sensor:
-        first = reading(sensor, "powermetrics/gpu")
-        assert first.value == 0.0
-        later = [reading(sensor, "powermetrics/gpu") for _ in range(5)][-1]
-    assert later.value / ((later.t_ns - first.t_ns) / 1e9) == pytest.approx(5.0, rel=0.25)
+    def told() -> None:
+        with opened(mac()) as sensor:
+            first = reading(sensor, "powermetrics/gpu")
+            assert first.value == 0.0
+            later = [reading(sensor, "powermetrics/gpu") for _ in range(5)][-1]
+        assert later.value / ((later.t_ns - first.t_ns) / 1e9) == pytest.approx(5.0, rel=0.25)
+
+    undisturbed(told)
 
 
 def test_every_sample_is_given_once_and_between_samples_there_is_nothing(mac: Mac) -> None:
-    with opened(mac(interval_s=0.2)) as sensor:
-        index = [channel.name for channel in sensor.channels].index("powermetrics/cpu")
-        first, second = sensor.read(index), sensor.read(index)
-        assert first is not None
-        assert second is not None
-        assert second.t_ns > first.t_ns
-        assert sensor.read(index) is None
+    def told() -> None:
+        with opened(mac(interval_s=0.2)) as sensor:
+            index = [channel.name for channel in sensor.channels].index("powermetrics/cpu")
+            first, second = sensor.read(index), sensor.read(index)
+            assert first is not None
+            assert second is not None
+            assert second.t_ns > first.t_ns
+            assert sensor.read(index) is None
+
+    undisturbed(told)
 
 
 def test_an_intel_mac_is_its_package(mac: Mac) -> None:
@@ -125,33 +132,36 @@ def test_a_truncated_sample_is_not_counted(mac: Mac) -> None:
 
 
 def test_a_powermetrics_that_falls_silent_is_lost(mac: Mac, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(powermetrics, "SILENT_AFTER_NS", 50_000_000)
     with opened(mac(stalls_after=2)) as sensor:
         for _ in range(2):
             reading(sensor, "powermetrics/soc")
+        monkeypatch.setattr(powermetrics, "SILENT_AFTER_NS", 50_000_000)
         assert failure(sensor, "powermetrics/soc").reason == "powermetrics has fallen silent"
 
 
 @pytest.mark.parametrize("garbles", [1, 2, 3])
 def test_one_garbled_sample_is_made_good_by_those_beside_it_and_more_are_a_gap(mac: Mac, garbles: int) -> None:
-    readings: list[Reading] = []
-    told = []
-    with opened(mac(garbles_after=3, garbles=garbles)) as sensor:
-        while len(readings) < 6:
-            try:
-                readings.append(reading(sensor, "powermetrics/soc"))
-            except SensorError as error:
-                told.append(error)
-    assert [error.status for error in told] == ["lost"] * garbles
-    assert "cannot be read" in told[0].reason
-    t, energy, half = zip(*readings, strict=True)
-    curve = counter_curve(t, energy, [0] * 6, half, ticks=False)
-    if garbles > 1:
-        assert curve.gap_reasons == ("reset",)
-        assert curve.gaps_ns.tolist() == [[t[2], t[3]]]
-    else:
-        assert curve.gap_reasons == ()
-        assert energy[-1] / ((t[-1] - t[0]) / 1e9) == pytest.approx(7.5, rel=0.25)
+    def played() -> None:
+        readings: list[Reading] = []
+        told = []
+        with opened(mac(garbles_after=3, garbles=garbles)) as sensor:
+            while len(readings) < 6:
+                try:
+                    readings.append(reading(sensor, "powermetrics/soc"))
+                except SensorError as error:
+                    told.append(error)
+        assert [error.status for error in told] == ["lost"] * garbles
+        assert "cannot be read" in told[0].reason
+        t, energy, half = zip(*readings, strict=True)
+        curve = counter_curve(t, energy, [0] * 6, half, ticks=False)
+        if garbles > 1:
+            assert curve.gap_reasons == ("reset",)
+            assert curve.gaps_ns.tolist() == [[t[2], t[3]]]
+        else:
+            assert curve.gap_reasons == ()
+            assert energy[-1] / ((t[-1] - t[0]) / 1e9) == pytest.approx(7.5, rel=0.25)
+
+    undisturbed(played)
 
 
 def test_a_rail_that_is_told_late_changes_nothing(mac: Mac) -> None:
@@ -193,11 +203,12 @@ PLIST = '<?xml version="1.0" encoding="UTF-8"?><plist version="1.0">'
 def test_why_it_tells_nothing_reaches_the_user_at_once_in_its_own_words(
     mac: Mac, behaviour: dict[str, Any], reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(powermetrics, "ANOTHER_FORMAT_NS", 100_000_000)
-    monkeypatch.setattr(powermetrics, "FIRST_WITHIN_S", 60.0)
+    in_another_format = reason.startswith("'")
+    monkeypatch.setattr(powermetrics, "ANOTHER_FORMAT_NS", 100_000_000 if in_another_format else 60_000_000_000)
+    monkeypatch.setattr(powermetrics, "FIRST_WITHIN_S", 200.0)
     started = time.monotonic()
     told = named(mac(**behaviour), "powermetrics")
-    assert time.monotonic() - started < 30
+    assert time.monotonic() - started < 150
     assert told.status == "unsupported"
     assert told.reason is not None
     assert reason in told.reason
@@ -234,38 +245,48 @@ def test_a_sample_that_never_ends_is_told(mac: Mac, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_mac_that_tells_its_combined_power_alone_has_a_soc(mac: Mac) -> None:
-    with opened(mac(shape="combined")) as sensor:
-        assert [channel.name for channel in sensor.channels] == ["powermetrics/soc"]
-        first = reading(sensor, "powermetrics/soc")
-        last = [reading(sensor, "powermetrics/soc") for _ in range(5)][-1]
-    assert last.value / ((last.t_ns - first.t_ns) / 1e9) == pytest.approx(7.5, rel=0.25)
+    def told() -> None:
+        with opened(mac(shape="combined")) as sensor:
+            assert [channel.name for channel in sensor.channels] == ["powermetrics/soc"]
+            first = reading(sensor, "powermetrics/soc")
+            last = [reading(sensor, "powermetrics/soc") for _ in range(5)][-1]
+        assert last.value / ((last.t_ns - first.t_ns) / 1e9) == pytest.approx(7.5, rel=0.25)
+
+    undisturbed(told)
 
 
 def test_a_cpu_that_is_renewed_in_batches_is_read_at_the_batches_only(mac: Mac) -> None:
-    with opened(mac(batches=5, interval_s=0.03)) as sensor:
-        told = [reading(sensor, "powermetrics/soc") for _ in range(6)]
-    steps_s = [(b.t_ns - a.t_ns) / 1e9 for a, b in pairwise(told)]
-    assert min(steps_s[1:]) > 3 * 0.03
-    assert (told[-1].value - told[1].value) / sum(steps_s[1:]) == pytest.approx(7.5, rel=0.3)
-    assert all(each.uncertainty_ns >= 10_000_000 for each in told[1:])
+    def told() -> None:
+        with opened(mac(batches=5, interval_s=0.03)) as sensor:
+            told = [reading(sensor, "powermetrics/soc") for _ in range(6)]
+        steps_s = [(b.t_ns - a.t_ns) / 1e9 for a, b in pairwise(told)]
+        assert min(steps_s[1:]) > 3 * 0.03
+        assert (told[-1].value - told[1].value) / sum(steps_s[1:]) == pytest.approx(7.5, rel=0.3)
+        assert all(each.uncertainty_ns >= 10_000_000 for each in told[1:])
+
+    undisturbed(told)
 
 
 def test_a_cpu_that_draws_nothing_is_frozen_and_so_is_the_whole_while_the_gpu_is_told(
     mac: Mac, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(publications, "LONGEST_PERIOD_S", 0.2)
-    with opened(mac(batches=0)) as sensor:
-        for rail in ("cpu", "soc"):
-            told = named(sensor, f"powermetrics/{rail}")
-            assert told.status == "unsupported"
-            assert "tells 0 mW for the cpu" in (told.reason or "")
-        reading(sensor, "powermetrics/gpu")
-        assert reading(sensor, "powermetrics/gpu").value > 0
-        assert choose_basis(sensor.channels).name == "gpu"
+
+    def told() -> None:
+        with opened(mac(batches=0)) as sensor:
+            for rail in ("cpu", "soc"):
+                told = named(sensor, f"powermetrics/{rail}")
+                assert told.status == "unsupported"
+                assert "tells 0 mW for the cpu" in (told.reason or "")
+            reading(sensor, "powermetrics/gpu")
+            assert reading(sensor, "powermetrics/gpu").value > 0
+            assert choose_basis(sensor.channels).name == "gpu"
+
+    undisturbed(told)
 
 
 def test_closing_ends_the_program(mac: Mac) -> None:
     sensor = mac()
     assert isinstance(sensor, powermetrics.PowerMetrics)
     sensor.close()
-    assert sensor._process.poll() is not None
+    wait_for(lambda: sensor._process.poll() is not None)
