@@ -21,7 +21,7 @@ MOST_FAILED_PERCENT = 5.0
 """Where the run says nothing else (`--max-failed`)."""
 TOLD_PERCENT = 1.0
 """Of the questions: where more have no whole answer, the first line says so."""
-AGAIN = ("transport", "server")
+AGAIN = ("transport", "server", "client")
 """What a question may fail by (`failure`) that can be answered another time."""
 NO_SCORER = "none"
 NOT_UNDERSTOOD_PERCENT = 5.0

@@ -60,6 +60,9 @@ MANIFEST_ENTRIES = {
     "digest": "SHA-256 of all other entries",
     "arrivals": "what of them could be read: `requests`, `chunks`, `missing` requests; bytes that a crash cut short",
     "server_metrics": "what the server told of itself at `/metrics`, before and after each part of the run",
+    "client": "how hard the `processes` that asked had to work in each part of the run, and the one that hands out the "
+    "questions to several (`schedule`): seconds of the window, worked, ready and without a processor (`queued_s`), "
+    "and never idle (`saturated_s`); by how much a timer was late; how one `died`, and the questions `lost` with it",
     "server_counts": "what it counted meanwhile, and what the run counted",
     "attribution": "joules of the measured window, and how they were told apart",
     "attribution_reason": "why there is none",
@@ -123,7 +126,8 @@ COLUMNS = {
         "query_id, subject": "as in the data set",
         "status": "`ok`, `error`, `timeout`",
         "error, http_status": "why it failed",
-        "failure": "where: on its way (`transport`), by the `server`, in its `answer`",
+        "failure": "where: on its way (`transport`), by the `server`, in its `answer`, or as a process of ipw died "
+        "that asked (`client`)",
         "start_ns": "the request was written to the socket",
         "first_token_ns, last_token_ns": "the first and the last text was read from it",
         "end_ns": "",

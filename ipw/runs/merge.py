@@ -25,6 +25,8 @@ GAP_NS = 60_000_000_000
 """Between two parts: nobody knows what was drawn then, and nothing of it is counted."""
 OWN = frozenset({"shard", "limit", "seed", "base_url", "serve", "max_failed_percent"})
 """Parameters in which parts of one data set may differ."""
+NOT_GIVEN = json.dumps(None)
+"""Of an option that an earlier version did not have."""
 
 
 def merge_runs(parts: Sequence[RunDir], out: Path, *, mismatched: bool = False) -> RunDir:
@@ -102,7 +104,7 @@ def _manifest(
 ) -> dict[str, Any]:
     """The first part's, with what all parts say together."""
     derived = {"attribution", "attribution_reason", "ended_ns", "process", "resumed", "progress"}
-    derived |= {"arrivals", "server_metrics", "server_counts"}
+    derived |= {"arrivals", "server_metrics", "server_counts", "client"}
     kept = {name: value for name, value in manifests[0].entries.items() if name not in derived}
     hosts = list(dict.fromkeys(str(each.host.get("name")) for each in manifests))
     sensors = [dict(channel) for channel in manifests[0].sensors]
@@ -111,9 +113,11 @@ def _manifest(
         channel["device"] = "; ".join(dict.fromkeys(str(device) for device in devices if device)) or None
     unfinished = ", ".join(sorted({str(each.status) for each in manifests} - {"complete"}))
     questions = sum(int(each.dataset.get("questions") or 0) for each in manifests)
+    clients = [part for each in manifests for part in each.entries.get("client") or []]
     outages = [each.entries["outage"] for each in manifests if each.entries.get("outage")]
     return kept | {
         **({"outage": outages[0]} if outages else {}),
+        **({"client": clients} if clients else {}),
         "run_id": merged.path.name,
         "status": "interrupted" if unfinished else "complete",
         "status_reason": f"a part is {unfinished}" if unfinished else None,
@@ -173,7 +177,7 @@ def _mismatches(parts: Sequence[RunDir], manifests: Sequence[Recorded]) -> Itera
     first = _identity(manifests[0])
     for part, each in zip(parts, manifests, strict=True):
         for what, value in _identity(each).items():
-            if value != first.get(what):
+            if value != first.get(what, NOT_GIVEN):
                 yield part.path, what, first.get(what), value
 
 

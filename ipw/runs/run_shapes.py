@@ -34,6 +34,10 @@ ATTRIBUTION = {
 PROCESS = {"pid?": int, "created_s?": float, "boot_id?": str}
 NEIGHBOUR = {"gpu?": str, "pid?": int, "name?": str}
 ANCHORS = [[range(2**63)]]
+STRAIN = {
+    "wall_s?": float, "cpu_s?": float, "queued_s?": float, "saturated_s?": float, "late_p50_s?": float,
+    "late_p99_s?": float, "late_most_s?": float, "asked?": COUNT, "died?": str, "lost?": COUNT,
+}  # fmt: skip
 PART = {"status?": str, "outage?": {"told?": str}}
 MANIFEST: Shape = {
     "schema_version": object, "run_id": str, "label?": str, "status?": str, "status_reason?": str, "started?": str,
@@ -59,6 +63,7 @@ MANIFEST: Shape = {
                   "files?": {"*": str}},
     "server_metrics": [{"engine!": str, "before!": {"*": float}, "after!": {"*": float}}],
     "server_counts": [{"engine!": str, "told!": {"*": float}, "counted!": {"*": float}, "running_before?": float}],
+    "client": [{"processes": [STRAIN], "schedule?": STRAIN}],
     "arrivals?": {"requests?": COUNT, "chunks?": COUNT, "missing?": COUNT, "torn_bytes?": COUNT, "cut_bytes?": COUNT},
     "attribution?": ATTRIBUTION, "attribution_reason?": str,
     "scoring?": {"scorer?": str}, "scoring_reason?": str, "outage?": {"told?": str},

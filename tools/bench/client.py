@@ -179,8 +179,8 @@ def _judged(told: Any, books: list[dict[str, Any]], bench: Bench) -> dict[str, A
         "core_percent": told["cpu_s"] / told["wall_s"] * 100,
         "tokens_per_s": received / told["wall_s"],
         "lost": bench.streams * QUESTIONS * bench.tokens - received,
-        "p50_ms": _percentile(errors_ms, 0.5),
-        "p99_ms": _percentile(errors_ms, 0.99),
+        "p50_ms": percentile(errors_ms, 0.5),
+        "p99_ms": percentile(errors_ms, 0.99),
     }
 
 
@@ -199,12 +199,13 @@ def _judged_peer(
         "core_percent": cpu_s / wall_s * 100,
         "tokens_per_s": per_s,
         "lost": bench.streams * QUESTIONS * bench.tokens - sent,
-        "p50_ms": _percentile(theirs_ms, 0.5) - _percentile(true_ms, 0.5),
-        "p99_ms": _percentile(theirs_ms, 0.99) - _percentile(true_ms, 0.99),
+        "p50_ms": percentile(theirs_ms, 0.5) - percentile(true_ms, 0.5),
+        "p99_ms": percentile(theirs_ms, 0.99) - percentile(true_ms, 0.99),
     }
 
 
-def _percentile(ordered: list[float], q: float) -> float:
+def percentile(ordered: list[float], q: float) -> float:
+    """Find a quantile of values in rising order."""
     return ordered[min(len(ordered) - 1, int(len(ordered) * q))]
 
 

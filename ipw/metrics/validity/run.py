@@ -14,6 +14,7 @@ from ipw.metrics.metric import mappings, number, sensors
 from ipw.metrics.readings import total_channels
 from ipw.metrics.validity.against_power import against_power
 from ipw.metrics.validity.check import Check, made
+from ipw.metrics.validity.client import client_checks
 from ipw.metrics.validity.failed_reads import failed_reads
 from ipw.metrics.validity.far import far_checks
 from ipw.metrics.validity.left_out import left_out, other_basis
@@ -54,6 +55,7 @@ def check_run(recorded: Recorded) -> list[Check]:
         *_conditions(manifest, recorded.readings),
         *steps_check(manifest),
         *server_counts_checks(manifest),
+        *client_checks(manifest),
     ]
 
 

@@ -12,6 +12,7 @@ from ipw.verbs.common.conclude import conclude
 from ipw.verbs.common.options import IDLE, JSON, LABEL, OTLP, OUT, SENSORS, STRICT, defaults_of, levels, served
 from ipw.verbs.common.progress import TERMINAL
 from ipw.verbs.common.series import conclude_series
+from ipw.workloads.lm.clients.how_many import MOST_PROCESSES
 from ipw.workloads.lm.measure import measure_lm
 from ipw.workloads.lm.parameters import Parameters
 from ipw.workloads.lm.series import measure_series
@@ -78,6 +79,11 @@ DEFAULTS = defaults_of(Parameters)
 @click.option("--concurrency", type=click.IntRange(1, 4096), help="Requests in flight; default 1.")
 @click.option("--rate", type=click.FloatRange(0.001), help="Requests to send per second, without waiting for answers.")
 @click.option("--arrival", type=click.Choice(["poisson", "constant"]), default=DEFAULTS["arrival"], show_default=True)
+@click.option(
+    "--clients",
+    type=click.IntRange(1, MOST_PROCESSES),
+    help="Processes that ask, together; default: as many as the load needs.",
+)
 @click.option("--sweep", callback=levels, help="A run for each number of requests in flight: 1,2,4,8.")
 @click.option("--repeat", type=click.IntRange(1, 100), default=1, show_default=True, help="Runs of each kind.")
 @click.option("--restart", is_flag=True, help="Start the model's server anew for every run.")

@@ -9,6 +9,7 @@ from typing import Any
 
 from ipw.runs.resume.tries import CUT_OFF, PROBE
 from ipw.workloads.base import ArrivalsBook, Book, Counters, Progress
+from ipw.workloads.lm.clients.way import Told, Way
 from ipw.workloads.lm.http.client import ask, get
 from ipw.workloads.lm.http.failure import Failure
 from ipw.workloads.lm.http.messages import ToolCall
@@ -35,6 +36,7 @@ class Asker:
 
     def __init__(
         self,
+        way: Way,
         transport: Transport,
         endpoint: Endpoint,
         planned: Plan,
@@ -42,17 +44,19 @@ class Asker:
         progress: Progress,
         arrivals: ArrivalsBook | None = None,
     ) -> None:
+        """Ask by `way`; by `transport`, which is this process's own, it is looked whether the server is there."""
         self.parameters = planned.parameters
         self.counters = Counters(total=0)
         self.failed: list[Question] = []
         self.url, self.has_key = endpoint.url, endpoint.key is not None
         self.liveness = Liveness(
             f"the server at {endpoint.url}",
-            Tried(self._present, self._try, transport.waiting, transport.heard_ns, endpoint.ended),
+            Tried(self._present, self._try, way.waiting, way.heard_ns, endpoint.ended),
             timeout_s=planned.parameters.timeout_s,
             stall_s=planned.parameters.stall_s,
         )
-        self._transport, self._endpoint, self._book, self._progress = transport, endpoint, book, progress
+        self._way, self._transport, self._endpoint = way, transport, endpoint
+        self._book, self._progress = book, progress
         self._limits = replace(planned.parameters.limits(), request=planned.dataset.request)
         self._arrivals = arrivals
         self._scorer = planned.scorer
@@ -61,10 +65,9 @@ class Asker:
 
     async def ask(self, question: Question, kind: str) -> Answer:
         """Ask outside the measured window."""
-        reply = Reply()
-        answer = await self._ask(question, reply)
-        self._write(kind, self._record(question, answer, 1), reply.arrivals())
-        return answer
+        told = await self._way.ask(question.sent, self._limits)
+        self._write(kind, self._record(question, told.answer, 1), told.came)
+        return told.answer
 
     async def send(
         self,
@@ -84,25 +87,27 @@ class Asker:
             await self.liveness.calm()
         self._in_flight += 1
         in_flight = self._in_flight if open_loop else self.parameters.in_flight
-        reply = Reply()
+        limits = replace(self._limits, request={**self._limits.request, **request}) if request else self._limits
+
+        def record(told: Told) -> dict[str, Any]:
+            found = self._record(question, told.answer, in_flight) | {"scheduled_ns": due_ns}
+            return found | (more(told.answer, told.calls) if more else {})
+
+        def cut(told: Told) -> None:
+            self._write(CUT_OFF, record(told), told.came)
+
         try:
-            answer = await self._ask(question, reply, messages, request)
-        except asyncio.CancelledError:
-            reply.fail("error", "cut off", "transport")
-            answer = reply.answer(self._endpoint.key)
-            record = self._record(question, answer, in_flight) | {"scheduled_ns": due_ns}
-            record |= more(answer, reply.calls()) if more else {}
-            self._write(CUT_OFF, record, reply.arrivals())
-            raise
+            told = await self._way.ask(messages or question.sent, limits, cut)
         finally:
             self._in_flight -= 1
+        answer, kept = told.answer, record(told)
+        if answer.failure == "client":  # which says nothing of the server
+            self._keep(question, answer, kept, told.came, counts=True)
+            return answer, told.calls
         if answer.status != "ok":
             self._failed = question
-        record = self._record(question, answer, in_flight) | {"scheduled_ns": due_ns}
-        record |= more(answer, reply.calls()) if more else {}
-        came = reply.arrivals()
-        self.liveness.take(answer, lambda counts: self._keep(question, answer, record, came, counts=counts))
-        return answer, reply.calls()
+        self.liveness.take(answer, lambda counts: self._keep(question, answer, kept, told.came, counts=counts))
+        return answer, told.calls
 
     def leave_out(self, question: Question, error: str, failure: Failure, more: More | None = None) -> None:
         """Book a question that cannot be asked, as failed by what another failed by."""
@@ -152,17 +157,6 @@ class Asker:
         answer = await ask(self._transport, self._endpoint.model, question.sent, limits, self._endpoint.key, reply)
         self._write(PROBE, self._record(question, answer, 1), reply.arrivals())
         return answer
-
-    async def _ask(
-        self,
-        question: Question,
-        reply: Reply,
-        messages: Sequence[Message] | None = None,
-        request: Mapping[str, Any] | None = None,
-    ) -> Answer:
-        endpoint = self._endpoint
-        limits = replace(self._limits, request={**self._limits.request, **request}) if request else self._limits
-        return await ask(self._transport, endpoint.model, messages or question.sent, limits, endpoint.key, reply)
 
     def _write(self, kind: str, record: dict[str, Any], came: bytes) -> None:
         """Keep a record, and before it when its chunks came."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +118,8 @@ def measure_into(
             with compared(meter, endpoint):
                 book = meter.journal
                 do = doing(book) if doing else None
-                run_workload(meter, book, endpoint, planned, progress, finished, arrivals, said, do)
+                noting = partial(note_client, meter)
+                run_workload(meter, book, endpoint, planned, progress, finished, arrivals, said, do, noting)
             if endpoint.ended and (why := endpoint.ended()):
                 meter.note(server=server | {"ended": why.told})
             meter.idle("idle after", idle_s)
@@ -128,6 +130,11 @@ def measure_into(
         if not error.facts.get("finished"):
             raise  # there is nothing to show
     return False
+
+
+def note_client(meter: Meter, facts: Mapping[str, Any]) -> None:
+    """Note in the manifest how hard the processes that asked had to work, part by part of a run that was resumed."""
+    meter.note(client=[*meter.run.manifest().get("client", []), facts])
 
 
 @contextmanager

@@ -52,6 +52,8 @@ class Parameters:
     """Requests in flight; in an open loop, the most of them. By default 1, and MOST_IN_FLIGHT in an open loop."""
     rate: float | None = None
     """Requests a second of an open loop, which waits for no answer; without it, an answer brings the next request."""
+    clients: int | None = None
+    """Processes that ask, together; by default as many as the load asks for."""
     arrival: Arrival = "poisson"
     slo: str | None = None
     """Latency that a good answer keeps to; `latency_targets` reads it."""

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
+from typing import Any
 
 from ipw.workloads.base import ArrivalsBook, Book, Marker, Progress
 from ipw.workloads.lm.asker import Asker
+from ipw.workloads.lm.clients.how_many import processes_for
+from ipw.workloads.lm.clients.pool import Pool
+from ipw.workloads.lm.clients.way import Direct, Way
 from ipw.workloads.lm.conversation import converse
 from ipw.workloads.lm.http.refusals import hint
 from ipw.workloads.lm.http.transport import Transport
@@ -19,6 +24,7 @@ from ipw.workloads.texts.datasets import Question
 from ipw.workloads.texts.questions import together
 
 Doing = Callable[[Asker], Send[Sequence[Question]]]
+Note = Callable[[Mapping[str, Any]], None]
 
 
 def run_lm(
@@ -31,16 +37,17 @@ def run_lm(
     arrivals_book: ArrivalsBook | None = None,
     said: Mapping[str, str] | None = None,
     doing: Doing | None = None,
+    note: Note = lambda _facts: None,
 ) -> None:
     """Ask every question but the `finished` ones, by id, and keep every answer the moment it is whole.
 
     `said` are the finished answers of conversations that go on, by id. `doing` makes what is done with the turns of a
-    task; by default they are asked one after the other.
+    task; by default they are asked one after the other. `note` is told how hard the processes that asked had to work.
 
     Raises OutageError where the server is lost or answers no warm-up question, and KeyboardInterrupt after SIGINT or
     SIGTERM. Of what was in flight then, the book has only when it was.
     """
-    run_interruptible(_run(marker, book, endpoint, planned, progress, finished, arrivals_book, said or {}, doing))
+    run_interruptible(_run(marker, book, endpoint, planned, progress, finished, arrivals_book, said or {}, doing, note))
 
 
 async def _run(
@@ -53,10 +60,11 @@ async def _run(
     arrivals_book: ArrivalsBook | None,
     said: Mapping[str, str],
     doing: Doing | None,
+    note: Note,
 ) -> None:
     parameters, questions = planned.parameters, planned.dataset.questions
-    async with Transport(endpoint.url, endpoint.key) as transport:
-        asker = Asker(transport, endpoint, planned, book, progress, arrivals_book)
+    async with Transport(endpoint.url, endpoint.key) as transport, _way(transport, endpoint, planned) as way:
+        asker = Asker(way, transport, endpoint, planned, book, progress, arrivals_book)
         # From the end of the list, so that a server that remembers prompts knows the first questions no better.
         first = [question for question in questions if (question.turn or 1) == 1]
         warmup = [first[-1 - i % len(first)] for i in range(parameters.warmup)]
@@ -64,10 +72,31 @@ async def _run(
             await _warm_up(asker, warmup)
         with marker.span("measure", "measure"):
             do = doing(asker) if doing else partial(_converse, asker, finished, said)
-            await _measure(asker, questions, finished, do)
+            with _watched(way, note):
+                await _measure(asker, questions, finished, do)
         if asker.failed and parameters.retries:
             with marker.span("retries", "retry"):
                 await _ask_again(asker, parameters.retries)
+
+
+@asynccontextmanager
+async def _way(transport: Transport, endpoint: Endpoint, planned: Plan) -> AsyncIterator[Way]:
+    """Ask by this process, or by as many as the load asks for."""
+    processes = processes_for(planned)
+    if processes == 1:
+        yield Direct(transport, endpoint)
+        return
+    async with Pool(endpoint, processes) as pool:
+        yield pool
+
+
+@contextmanager
+def _watched(way: Way, note: Note) -> Iterator[None]:
+    way.measure()
+    try:
+        yield
+    finally:
+        note(way.measured())
 
 
 async def _warm_up(asker: Asker, questions: Sequence[Question]) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from ipw.workloads.lm.http.parser import HttpError
 from ipw.workloads.lm.http.reply import Answer, Reply, Status
@@ -41,6 +41,21 @@ Prompt = str | Sequence[Mapping[str, Any]]
 """A text, or the messages of a chat."""
 
 
+class Order(NamedTuple):
+    """One question as it is sent."""
+
+    path: str
+    body: bytes
+    timeout_s: float
+    stall_s: float
+    """As in `Limits`."""
+
+
+def ordered(model: str | None, prompt: Prompt, limits: Limits) -> Order:
+    """Make what is sent of a question."""
+    return Order(PATHS[limits.api], request_body(model, prompt, limits), limits.timeout_s, limits.stall_s)
+
+
 async def ask(
     transport: Transport,
     model: str | None,
@@ -54,13 +69,17 @@ async def ask(
     Who gives the `reply` can look at it when this is cancelled.
     """
     reply = reply or Reply()
+    return await carry_out(transport, ordered(model, prompt, limits), key, reply)
+
+
+async def carry_out(transport: Transport, order: Order, key: str | None, reply: Reply) -> Answer:
+    """Send it, and take the answer. Never raises for what a server does: the answer tells."""
     failed: tuple[Status, str] | None = None
     try:
-        async with asyncio.timeout(limits.timeout_s):
-            body = request_body(model, prompt, limits)
-            await transport.request("POST", PATHS[limits.api], body, reply, limits.stall_s)
+        async with asyncio.timeout(order.timeout_s):
+            await transport.request("POST", order.path, order.body, reply, order.stall_s)
     except TimeoutError as error:
-        failed = "timeout", str(error) or f"no whole answer within {limits.timeout_s:g} s"
+        failed = "timeout", str(error) or f"no whole answer within {order.timeout_s:g} s"
     except HttpError as error:
         failed = "error", str(error)
     except OSError as error:

@@ -7,10 +7,10 @@ import time
 from email.utils import parsedate_to_datetime
 from typing import Literal
 
-Failure = Literal["transport", "server", "answer"]
+Failure = Literal["transport", "server", "answer", "client"]
 """`transport`: no whole answer came (refused, reset, broken off, too late, turned away), so that the same question may
 be answered another time. `server`: so it may, since the server has said in its answer that it failed by itself.
-`answer`: what came is no answer, or says that there is none."""
+`answer`: what came is no answer, or says that there is none. `client`: the process of ours that asked has died."""
 
 TURNED_AWAY = frozenset({408, 425, 429, 503})
 """Statuses by which a server says that it is there and does not take this question now (RFC 9110, RFC 6585)."""

@@ -195,10 +195,11 @@ def gaps_us(stamps: Sequence[int]) -> Counter[int]:
 
     The list of a query's gaps would be as long as its answer; so rounded, they are a few, and exact to 0.5 %.
     """
-    return Counter(_three_digits((after - before) // 1000) for before, after in pairwise(stamps))
+    return Counter(three_digits((after - before) // 1000) for before, after in pairwise(stamps))
 
 
-def _three_digits(number: int) -> int:
+def three_digits(number: int) -> int:
+    """Round a count to three digits, so that many of them are few numbers."""
     step = 1
     while number >= 1000 * step:
         step *= 10
