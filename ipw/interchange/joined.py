@@ -1,25 +1,42 @@
 """Joules of one of our runs joined to what another tool told of the same work: answers from one, energy from the other.
 
-The joules are those of the run's whole measured window, with all that happened in it. They are an upper bound of what
-the questions took, and stand in a group of their own.
+The joules are those of the run's requests, where it tells them apart (`ipw gateway`), or else of its whole measured
+window with all that happened in it: an upper bound of what the questions took. They stand in a group of their own.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from ipw.errors import UsageError
 from ipw.interchange.imported import Imported
 from ipw.metrics.definitions import DEFINITIONS
 from ipw.metrics.derived import Derived
 from ipw.metrics.metric import Metric, metric, number
-from ipw.metrics.validity.check import made
+from ipw.metrics.validity.check import Check, made
 
 APART = "the joules of the run are of all questions together"
 NONE_RIGHT = "nothing was answered right"
 OVER_TIME = ("energy_j", "net_energy_j", "mean_power_w", "idle_power_w")
+
+
+class Source(NamedTuple):
+    """The joules that are joined, and whose they are."""
+
+    name: str
+    run: Derived
+    energy: Mapping[str, Any]
+    requests: int | None
+    """Whose joules they are; `None`: of the whole window."""
+
+    @property
+    def detail(self) -> str:
+        """What the joules hold."""
+        if self.requests is None:
+            return f"of {self.name}, over its whole window, with all that happened in it"
+        return f"of the {self.requests} requests that {self.name} saw, without what the tool did beside them"
 
 
 def with_joules(runs: Sequence[Imported], summary: Mapping[str, Any], name: str) -> Imported:
@@ -27,50 +44,66 @@ def with_joules(runs: Sequence[Imported], summary: Mapping[str, Any], name: str)
 
     Raises UsageError where the run has no joules, or what was imported is not of one model.
     """
-    run, told = Derived(summary), _together(runs)
-    energy = run.metric("energy_j")
-    if number(energy.get("value")) is None:
-        raise UsageError(f"{name} has no joules: {energy.get('reason') or 'none were measured'}", f"ipw report {name}")
-    metrics = dict(told.metrics)
-    for each in OVER_TIME:
+    source, told = _source(Derived(summary), name), _together(runs)
+    return dataclasses.replace(
+        told,
+        metrics=_metrics(told, source),
+        basis=source.run.basis,
+        method=source.run.method or told.method,
+        checks=(made("joules", ok=True, detail=source.detail), *_doubts(told, source)),
+    )
+
+
+def _source(run: Derived, name: str) -> Source:
+    """Take the joules of the requests where the run knows them, else those of its window."""
+    whole, each = run.metric("energy_j"), run.metric("energy_per_query_j")
+    if number(whole.get("value")) is None:
+        raise UsageError(f"{name} has no joules: {whole.get('reason') or 'none were measured'}", f"ipw report {name}")
+    requests = number(run.metric("queries").get("value"))
+    if not requests or number(each.get("value")) is None:
+        return Source(name, run, whole, None)
+    return Source(name, run, _divided("energy_j", each, 1 / requests), int(requests))
+
+
+def _doubts(told: Imported, source: Source) -> Iterator[Check]:
+    if source.requests is not None and told.asked not in {None, source.requests}:
+        detail = f"{source.name} saw {source.requests} requests, {told.source} tells of {told.asked}"
+        yield made("requests", ok=False, detail=f"{detail}: joules of all are shared out", level="warning")
+    if not source.run.entries.get("valid"):
+        yield made("joules' run", ok=False, detail=f"{source.name} is not valid", level="error")
+
+
+def _metrics(told: Imported, source: Source) -> dict[str, Metric]:
+    run, metrics = source.run, dict(told.metrics)
+    for each in (*OVER_TIME, "duration_s"):
         if each in metrics and run.metric(each):
             metrics[each] = dict(run.metric(each))
-    metrics["duration_s"] = dict(run.metric("duration_s")) or metrics["duration_s"]
     prompt, output = told.tokens
     both = None if prompt is None or output is None else prompt + output
-    accuracy = number(metrics["accuracy"].get("value"))
-    for each, count in (
-        ("energy_per_query_j", told.asked),
-        ("energy_per_output_token_j", output),
-        ("energy_per_token_j", both),
-    ):
-        if count:
-            metrics[each] = _divided(each, energy, count)
-    if accuracy is not None and told.asked:
-        metrics["accuracy_per_joule"] = per_joule = _per_joule(metrics["accuracy"], energy, told.asked)
-        metrics["energy_per_correct_j"] = _inverse("energy_per_correct_j", per_joule, energy)
+    counts = {"energy_per_query_j": told.asked, "energy_per_output_token_j": output, "energy_per_token_j": both}
+    metrics |= {each: _divided(each, source.energy, count) for each, count in counts.items() if count}
+    accuracy = metrics["accuracy"]
+    known = number(accuracy.get("value")) is not None
+    if known and told.asked:
+        metrics["accuracy_per_joule"] = per_joule = _ratio(
+            "accuracy_per_joule", accuracy, metrics["energy_per_query_j"]
+        )
+        metrics["energy_per_correct_j"] = _inverse("energy_per_correct_j", per_joule, source.energy)
     for each, entry in metrics.items():
         untold = entry.get("value") is None and entry.get("reason") != NONE_RIGHT
         if untold and DEFINITIONS[each].is_energy and each not in OVER_TIME:
             metrics[each] = {**entry, "reason": APART}
+    power = run.metric("mean_query_power_w") if source.requests else {}
+    metrics["mean_query_power_w"] = dict(power) or _absent("mean_query_power_w", run)
+    metrics["accuracy_per_watt"] = _absent("accuracy_per_watt", run)
+    if known and power:
+        metrics["accuracy_per_watt"] = _ratio("accuracy_per_watt", accuracy, power)
+    return metrics
+
+
+def _absent(name: str, run: Derived) -> Metric:
     why = "queries are not told apart in the joules of a whole run: see mean power over time"
-    for each in ("accuracy_per_watt", "mean_query_power_w"):
-        metrics[each] = metric(DEFINITIONS[each], None, method=run.method, reason=why)
-    detail = f"of {name}, over its whole window, with all that happened in it"
-    return dataclasses.replace(
-        told,
-        metrics=metrics,
-        basis=run.basis,
-        method=run.method or told.method,
-        checks=(
-            made("joules", ok=True, detail=detail),
-            *(
-                ()
-                if summary.get("valid")
-                else (made("joules' run", ok=False, detail=f"{name} is not valid", level="error"),)
-            ),
-        ),
-    )
+    return metric(DEFINITIONS[name], None, method=run.method, reason=why)
 
 
 def _together(runs: Sequence[Imported]) -> Imported:
@@ -118,17 +151,19 @@ def _divided(name: str, energy: Mapping[str, Any], count: float) -> Metric:
     return _energy(name, value, (low, high), energy)
 
 
-def _per_joule(accuracy: Mapping[str, Any], energy: Mapping[str, Any], asked: int) -> Metric:
-    """Both ends together, which is wider than a joint interval would be: the two come from different tools."""
-    joules = {end: number(energy.get(end)) for end in ("value", "low", "high")}
+def _ratio(name: str, accuracy: Mapping[str, Any], each: Mapping[str, Any]) -> Metric:
+    """Accuracy over the joules or watts of a query.
+
+    Both ends together, which is wider than a joint interval would be: the two come from different tools.
+    """
+    below = {end: number(each.get(end)) for end in ("value", "low", "high")}
     share = {end: number(accuracy.get(end)) for end in ("value", "low", "high")}
 
     def over(a: float | None, b: float | None) -> float | None:
-        return None if a is None or not b or b <= 0 else a * asked / b
+        return None if a is None or not b or b <= 0 else a / b
 
-    low = over(share["low"], joules["high"])
-    high = over(share["high"], joules["low"])
-    return _energy("accuracy_per_joule", over(share["value"], joules["value"]), (low, high), energy)
+    low, high = over(share["low"], below["high"]), over(share["high"], below["low"])
+    return _energy(name, over(share["value"], below["value"]), (low, high), each)
 
 
 def _inverse(name: str, per_joule: Mapping[str, Any], energy: Mapping[str, Any]) -> Metric:

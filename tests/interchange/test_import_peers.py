@@ -229,6 +229,18 @@ def test_a_detailed_result_of_vllm_gives_every_quantile_of_what_was_answered(tmp
     assert told["validity"][0]["detail"] == "1 of 4 failed: TimeoutError: too late"
 
 
+def test_a_result_that_vllm_0_32_wrote_lists_latencies_alone(tmp_path: Path) -> None:
+    """It lists them without --save-detailed, beside what its own client waited, and has other quantiles."""
+    told = VLLM | {
+        "endpoint_type": "openai-chat", "tokenizer_id": "org/one", "latencies": [1.0, 2.0, 3.0, 4.0], "rtfx": 0.0,
+        "queue_times": [0.001] * 4, "max_output_tokens_per_s": 9.0, "max_concurrent_requests": 2,
+        "median_e2el_ms": 2500.0, "p99_e2el_ms": 3970.0, "median_tpot_ms": 5.0,
+    }  # fmt: skip
+    (run,) = imported(written(tmp_path / "vllm.json", told))
+    assert values(run, "latency_p50_s", "latency_p90_s", "latency_p99_s") == pytest.approx([2.5, 3.7, 3.97])
+    assert values(run, "ttft_p90_s") == [None]
+
+
 def test_results_that_vllm_appended_are_a_run_each(tmp_path: Path) -> None:
     rates = [VLLM | {"request_rate": rate} for rate in (1.0, 2.0)]
     told = imported(written(tmp_path / "many.json", *rates))
@@ -419,6 +431,25 @@ def test_joined_joules_keep_the_gain_of_their_sensor_and_say_where_nothing_was_r
     assert told["metrics"]["energy_per_query_j"]["gain_rel"] == 0.05
     assert values(told, "accuracy_per_joule", "energy_per_correct_j") == [0, None]
     assert reason(told, "energy_per_correct_j") == "nothing was answered right"
+
+
+def test_joules_of_a_run_that_tells_requests_apart_are_those_of_the_requests_alone(tmp_path: Path) -> None:
+    """A gateway's window begins before the tool has started; only what it attributed to requests belongs to them."""
+    run = make_run(tmp_path, power_w=20.0, latency_s=0.5)
+    run.write_summary(summarize(run))
+    log = inspect_log()
+    log["results"] |= {"total_samples": 120, "completed_samples": 120}
+    (told,) = imported(written(tmp_path / "log.json", log), "--joules", run.path)
+    assert values(told, "energy_per_query_j", "mean_query_power_w") == pytest.approx([10, 20])
+    assert values(told, "accuracy_per_joule", "accuracy_per_watt") == pytest.approx([0.8 / 10, 0.8 / 20])
+    assert [check["detail"] for check in told["validity"] if check["check"] == "joules"] == [
+        "of the 120 requests that run-a saw, without what the tool did beside them"
+    ]
+    log["results"] |= {"total_samples": 100, "completed_samples": 100}
+    (fewer,) = imported(written(tmp_path / "fewer.json", log), "--joules", run.path)
+    assert values(fewer, "energy_per_query_j") == pytest.approx([12])
+    assert "run-a saw 120 requests, inspect tells of 100" in str(fewer["validity"])
+    assert fewer["valid"]
 
 
 def test_several_tasks_share_the_joules_of_one_run(tmp_path: Path) -> None:
