@@ -117,32 +117,43 @@ def innovations(steps: Steps, observed: Floats) -> tuple[Floats, Floats]:
     Returns what each observation but the first adds, `[columns, chains, observations]`, in units of its standard
     deviation, and the sum of the logarithms of those, `[chains]`.
     """
-    per_step = (steps.keep, steps.fresh_var, steps.drift_var, steps.knot_var)
-    keep, fresh, drift, knot_var = (np.ascontiguousarray(x.T) for x in per_step)
+    keep, fresh, drift = (np.ascontiguousarray(x.T) for x in (steps.keep, steps.fresh_var, steps.drift_var))
+    kept_var, knot_var = keep**2, steps.knot_var.T
     seconds, knots = steps.seconds[0].tolist(), np.isfinite(steps.knot_var[0]).tolist()
-    energy = np.repeat(observed[:, :1], keep.shape[1], axis=1)
-    power = np.zeros_like(energy)
-    var, cross, power_var = knot_var[0].copy(), np.zeros(keep.shape[1]), np.zeros(keep.shape[1])
-    surprises, log_scale = [], np.zeros(keep.shape[1])
+    columns, chains = observed.shape[0], keep.shape[1]
+    surprises, scales = np.empty((sum(knots[1:]), columns, chains)), np.empty((sum(knots[1:]), chains))
+    energy = np.repeat(observed[:, :1], chains, axis=1)
+    state = np.zeros((columns + 1, chains))  # what changes alike: the power of each column, and …
+    power, cross = state[:-1], state[-1]
+    var, power_var = knot_var[0].copy(), np.zeros(chains)
+    push_w, cross_w, grown_w = np.empty_like(energy), np.empty(chains), np.empty(chains)
+    seen = 0
     for k, h in enumerate(seconds):
-        power *= keep[k]
-        cross *= keep[k]
-        power_var = power_var * keep[k] ** 2 + fresh[k]
-        energy += h * power
-        var += h * (2 * cross + h * power_var) + drift[k]
-        cross += h * power_var
+        state *= keep[k]
+        power_var *= kept_var[k]
+        power_var += fresh[k]
+        energy += np.multiply(power, h, out=push_w)
+        np.multiply(power_var, h, out=grown_w)
+        np.multiply(cross, 2, out=cross_w)
+        cross_w += grown_w
+        cross_w *= h
+        cross_w += drift[k]
+        var += cross_w
+        cross += grown_w
         if knots[k + 1]:
             total = var + knot_var[k + 1]
-            scale, gain, push = np.sqrt(total), var / total, cross / total
-            surprise = observed[:, k + 1, None] - energy
-            surprises.append(surprise / scale)
-            log_scale += np.log(scale)
-            energy += gain * surprise
-            power += push * surprise
+            scale, surprise = np.sqrt(total, out=scales[seen]), surprises[seen]
+            gain, push = var / total, cross / total
+            np.subtract(observed[:, k + 1, None], energy, out=surprise)
+            energy += np.multiply(surprise, gain, out=push_w)
+            power += np.multiply(surprise, push, out=push_w)
+            surprise /= scale
             power_var -= push * cross
-            cross *= 1 - gain
-            var *= 1 - gain
-    return np.stack(surprises, axis=-1), log_scale
+            left = 1 - gain
+            cross *= left
+            var *= left
+            seen += 1
+    return surprises.transpose(1, 2, 0), np.log(scales).sum(0)
 
 
 def smooth(steps: Steps, observed: Floats) -> Smoothed:

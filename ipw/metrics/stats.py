@@ -5,6 +5,7 @@ Arrays are float64; rows are queries, columns are what is summed over them.
 
 from __future__ import annotations
 
+import functools
 import math
 from statistics import NormalDist
 
@@ -23,7 +24,9 @@ CELLS = 4096
 """More rows than this are summed into so many random cells first, and the cells are resampled: the variance of a mean
 stays the same, and a million queries cost what 4096 do."""
 BLOCK = 1 << 20
-"""Rows times replicates held in memory at once."""
+"""Rows times replicates that are summed at once."""
+DRAWN = 1 << 15
+"""The same, drawn at once: few enough for the processor's cache."""
 
 
 def resampled_sums(values: Array, seed: int) -> Array:
@@ -31,26 +34,32 @@ def resampled_sums(values: Array, seed: int) -> Array:
 
     The same seed and data give the same sums, in the shape (replicates, columns).
     """
-    rng = np.random.default_rng(seed)
-    values = _into_cells(values, rng)
-    rows = len(values)
+    order, counts = _drawn(len(values), seed)
+    if order is not None:
+        starts = np.linspace(0, len(values), CELLS, endpoint=False).astype(np.int64)
+        values = np.stack([np.add.reduceat(column[order], starts) for column in values.T], axis=1)
     sums = np.zeros((REPLICATES, values.shape[1]))
-    block = max(1, BLOCK // max(rows, 1))
-    for first in range(0, REPLICATES if rows else 0, block):
-        size = min(block, REPLICATES - first)
-        drawn = rng.integers(rows, size=(size, rows)) + np.arange(size)[:, np.newaxis] * rows
-        counts = np.bincount(drawn.ravel(), minlength=size * rows).reshape(size, rows)
-        sums[first : first + size] = counts.astype(np.float64) @ values
+    block = max(1, BLOCK // max(len(values), 1))
+    for first in range(0, REPLICATES if len(values) else 0, block):
+        part = slice(first, first + block)
+        sums[part] = counts[part].astype(np.float64) @ values
     return sums
 
 
-def _into_cells(values: Array, rng: np.random.Generator) -> Array:
-    rows = len(values)
-    if rows <= CELLS:
-        return values
-    starts = np.linspace(0, rows, CELLS, endpoint=False).astype(np.int64)
-    order = rng.permutation(rows)
-    return np.stack([np.add.reduceat(column[order], starts) for column in values.T], axis=1)
+@functools.lru_cache(maxsize=1)  # several sets of metrics are made of the same queries
+def _drawn(rows: int, seed: int) -> tuple[npt.NDArray[np.int64] | None, npt.NDArray[np.uint16]]:
+    """Give the order in which so many rows go into cells, where they do, and how often each replicate draws each."""
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(rows) if rows > CELLS else None
+    cells = min(rows, CELLS)  # as many draws in a replicate: 16 bits hold each count
+    counts = np.zeros((REPLICATES, cells), np.uint16)
+    block = max(1, DRAWN // max(cells, 1))
+    for first in range(0, REPLICATES if cells else 0, block):
+        size = min(block, REPLICATES - first)
+        drawn = rng.integers(cells, size=(size, cells))
+        drawn += np.arange(0, size * cells, cells)[:, np.newaxis]
+        counts[first : first + size] = np.bincount(drawn.ravel(), minlength=size * cells).reshape(size, cells)
+    return order, counts
 
 
 def error_draws(seed: int) -> Array:

@@ -16,7 +16,7 @@ from ipw.errors import IpwError, UsageError
 from ipw.foreign_json import read_json
 from ipw.runs.checks.self_digest import is_whole, with_digest, without_digest
 from ipw.runs.files import absolute, folder_mode, replacing
-from ipw.runs.journal import JournalLines
+from ipw.runs.journal import JOURNAL, JournalLines
 from ipw.runs.readings import READINGS, RECORD, RECORD_FIELDS
 from ipw.runs.run_shapes import SUMMARY as SUMMARY_SHAPE
 from ipw.runs.run_shapes import manifest_fault, record_of
@@ -127,6 +127,11 @@ class RunDir:
             record = record_of(line)
             if record and (kind is None or record["kind"] == kind):
                 yield record
+
+    def journal_bytes(self) -> int:
+        """How long the journal is."""
+        path = self.path / JOURNAL
+        return path.stat().st_size if path.is_file() else 0
 
     # --- readings ---------------------------------------------------------------------------------------------------
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
+from io import BytesIO
 from typing import TYPE_CHECKING, Any, Self
 
 from ipw.clock import now_ns
@@ -50,6 +51,8 @@ FIRST = b'{"kind":"'
 """How `Journal` begins a line, so that one of another kind need not be decoded."""
 ODD = b""
 """In place of a kind: what is not written so."""
+BLOCK_BYTES = 1 << 20
+"""Read at once."""
 NAMES = frozenset((ODD, *(name.encode() for name in KINDS)))
 
 _encode = json.JSONEncoder(separators=(",", ":")).encode
@@ -135,18 +138,41 @@ class JournalLines:
             yield from (line for _, line in sorted(kept))
             return
         rare: dict[bytes, list[tuple[int, bytes]]] = {name: [] for name in NAMES}
-        for number, line in enumerate(line for path in paths for line in _lines(path)):
-            name = line[len(FIRST) : line.find(b'"', len(FIRST))] if line.startswith(FIRST) else ODD
-            name = name if name in NAMES else ODD
-            if name in rare:
-                rare[name].append((number, line))
-                if len(rare[name]) > self.KEPT or len(line) > self.SHORT:
-                    del rare[name]
-            if kind is None or name in wanted:
-                yield line
+        number = 0
+        for block in (block for path in paths for block in _blocks(path)):
+            if kind and (alike := _all_of(block, wanted)) and alike[1] > self.KEPT:
+                rare.pop(alike[0], None)
+                number += alike[1]
+                continue
+            for line in BytesIO(block):
+                name = _name(line)
+                if name in rare:
+                    rare[name].append((number, line))
+                    if len(rare[name]) > self.KEPT or len(line) > self.SHORT:
+                        del rare[name]
+                number += 1
+                if kind is None or name in wanted:
+                    yield line
         self._rare, self._seen = rare, seen
 
 
-def _lines(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as lines:
-        yield from lines
+def _name(line: bytes) -> bytes:
+    """Give the kind of a line, as far as its beginning tells."""
+    name = line[len(FIRST) : line.find(b'"', len(FIRST))] if line.startswith(FIRST) else ODD
+    return name if name in NAMES else ODD
+
+
+def _all_of(block: bytes, wanted: Container[bytes]) -> tuple[bytes, int] | None:
+    """Give the kind that all lines of a block begin with, and how many they are; `None` where some may be `wanted`."""
+    name = _name(block)
+    if name in wanted:  # as what is odd always is
+        return None
+    lines = block.count(b"\n")
+    return (name, lines) if block.count(b'\n%s%s"' % (FIRST, name)) == lines - 1 and block.endswith(b"\n") else None
+
+
+def _blocks(path: Path) -> Iterator[bytes]:
+    """Whole lines, many at once."""
+    with path.open("rb") as file:
+        while block := file.read(BLOCK_BYTES):
+            yield block + file.readline()

@@ -44,31 +44,42 @@ NEEDED = ("query_id", "start_ns", "end_ns")
 
 def query_tables(run: RunDir) -> Iterator[pa.Table]:
     """Tables of the finished queries in the order of the journal: at least one, maybe empty."""
+    columns = query_columns(run)
+    for table in journal_tables(run):
+        yield queries_of(table, columns)
+
+
+def query_columns(run: RunDir) -> list[str]:
+    """Name the columns of a run's `queries.parquet` that its journal has."""
+    return [*COLUMNS, *(TURNS if run.manifest().get("turns") else ())]
+
+
+def queries_of(table: pa.Table, columns: Sequence[str]) -> pa.Table:
+    """Keep the finished queries of a table of all records."""
     import pyarrow.compute as pc
 
-    columns = [*COLUMNS, *(TURNS if run.manifest().get("turns") else ())]
-    for table in journal_tables(run, columns):
-        yield table.filter(pc.equal(table["kind"], "query")).select(columns)
+    return table.filter(pc.equal(table["kind"], "query")).select(columns)
 
 
-def journal_tables(run: RunDir, columns: Sequence[str]) -> Iterator[pa.Table]:
-    """Tables of all records, with their `kind` and these columns: at least one, maybe empty.
+def journal_tables(run: RunDir) -> Iterator[pa.Table]:
+    """Tables of all records, with their `kind` and what is known of a query: at least one, maybe empty.
 
-    What is absent is null. Lines that are no whole record, as a crash leaves them, are left out.
+    What is absent is null. Lines that are no whole record, as a crash leaves them, are left out: each time the same
+    ones, since all columns are looked at.
     """
-    schema = _schema(columns)
+    schema = _schema()
     yield schema.empty_table()
     for block in _blocks(run):
         yield _parse(block, schema)
 
 
-def _schema(columns: Sequence[str]) -> pa.Schema:
+def _schema() -> pa.Schema:
     import pyarrow as pa
 
     types = {name: pa.string() for name in ("kind", *TEXTS)} | {name: pa.int64() for name in WHOLES}
     types |= {name: pa.float64() for name in REALS} | {name: pa.bool_() for name in TRUTHS}
     types |= {name: pa.list_(pa.int64()) for name in LISTS} | {ARRIVALS_AT: pa.int64()}
-    return pa.schema([(name, types[name]) for name in ("kind", *columns)])
+    return pa.schema(list(types.items()))
 
 
 def _blocks(run: RunDir) -> Iterator[bytes]:
@@ -118,14 +129,12 @@ def _fits(table: pa.Table) -> bool:
                 return False
         if name in REALS and pc.all(pc.is_finite(table[name])).as_py() is False:
             return False
-    moments = [name for name in ("start_ns", "first_token_ns", "end_ns") if name in table.column_names]
-    for first, later in combinations(moments, 2):
+    for first, later in combinations(("start_ns", "first_token_ns", "end_ns"), 2):
         if pc.any(pc.less(table[later], table[first])).as_py():
             return False
     queries = pc.equal(table["kind"], "query")
     asked = pc.is_in(table["kind"], pa.array(("query", *APART)))
-    needed = [name for name in NEEDED if name in table.column_names]
-    kinds = (queries if name == NEEDED[0] else asked for name in needed)
+    kinds = (queries if name == NEEDED[0] else asked for name in NEEDED)
     return all(
-        not pc.any(pc.and_(mine, pc.is_null(table[name]))).as_py() for mine, name in zip(kinds, needed, strict=True)
+        not pc.any(pc.and_(mine, pc.is_null(table[name]))).as_py() for mine, name in zip(kinds, NEEDED, strict=True)
     )

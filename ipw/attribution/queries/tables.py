@@ -11,7 +11,7 @@ import numpy.typing as npt
 from ipw.attribution.beside import Beside
 from ipw.attribution.queries.arrivals import read_arrivals
 from ipw.attribution.queries.engine_seen import engine_seen
-from ipw.attribution.queries.journal_table import ARRIVALS_AT, journal_tables, query_tables
+from ipw.attribution.queries.journal_table import ARRIVALS_AT, journal_tables, queries_of, query_columns, query_tables
 from ipw.attribution.queries.phases import DECODE, MISSING, PREFILL, Timing, first_owners, query_spans
 from ipw.attribution.queries.server_counts import server_counts
 from ipw.attribution.queries.windows import attribute_windows, measured_windows
@@ -34,6 +34,8 @@ Columns = dict[str, Floats]
 JOULES = ("energy_j", "energy_low_j", "energy_high_j", "net_energy_j")
 COUNTED = (*Timing._fields, ARRIVALS_AT)
 SPANS_AT_ONCE = 1 << 18
+PARSED_BYTES = 256 << 20
+"""A journal of no more is parsed once, and kept until its table is written."""
 
 
 class Finished(NamedTuple):
@@ -47,6 +49,8 @@ class Finished(NamedTuple):
     query_id: pa.ChunkedArray
     kept: npt.NDArray[np.bool_]
     """Which queries of the journal these are."""
+    parsed: Sequence[pa.Table] | None = None
+    """All queries of the journal, in pieces, where it is short enough to stay in memory."""
 
 
 class BesideDrew(NamedTuple):
@@ -105,7 +109,7 @@ def derive_queries(
     run.update_manifest(scoring=scores[1] if scores else None)
     columns = query_energy(timing, spans, attributed)
     columns |= {name: column[finished.kept] for name, column in scores[0]._asdict().items()} if scores else {}
-    run.write_parts("queries", query_parts(run, columns, finished.kept, more))
+    run.write_parts("queries", query_parts(run, columns, finished.kept, more, finished.parsed))
     run.write_parts("spans", span_parts(recorded, finished.query_id, marked, spans, attributed))
     pa.default_memory_pool().release_unused()
     return drew
@@ -130,8 +134,13 @@ def read_finished(run: RunDir) -> Finished:
 
     gone = np.array(sorted(replaced(run)), np.int64)
     queries, others, ids, kept = [], [], [], []
+    columns = query_columns(run)
+    parsed: list[pa.Table] | None = [] if run.journal_bytes() <= PARSED_BYTES else None
     at = 0
-    for table in journal_tables(run, ("query_id", *COUNTED)):
+    for whole in journal_tables(run):
+        if parsed is not None:
+            parsed.append(queries_of(whole, columns))
+        table = whole.select(["kind", "query_id", *COUNTED])
         mine = table.filter(pc.equal(table["kind"], "query"))
         counts = ~np.isin(np.arange(at, at + mine.num_rows), gone)
         others.append(_counted(table.filter(pc.is_in(table["kind"], pa.array(APART)))))
@@ -147,7 +156,7 @@ def read_finished(run: RunDir) -> Finished:
     *apart, others_at = _joined(others)
     return Finished(
         Timing(*timing), Timing(*apart), np.concatenate([queries_at, others_at]), pa.chunked_array(ids, pa.string()),
-        np.concatenate(kept),
+        np.concatenate(kept), parsed,
     )  # fmt: skip
 
 
@@ -180,11 +189,15 @@ def query_energy(timing: Timing, spans: Spans, attributed: Attributed | None) ->
 
 
 def query_parts(
-    run: RunDir, columns: Columns, kept: npt.NDArray[np.bool_], more: Mapping[str, pa.Array] | None = None
+    run: RunDir,
+    columns: Columns,
+    kept: npt.NDArray[np.bool_],
+    more: Mapping[str, pa.Array] | None = None,
+    parsed: Sequence[pa.Table] | None = None,
 ) -> Iterator[pa.Table]:
     """`queries.parquet`, piece by piece: what the journal has of those `kept`, and `columns`, which overrule it."""
     at = read = 0
-    for whole in query_tables(run):
+    for whole in query_tables(run) if parsed is None else parsed:
         mine = kept[read : read + whole.num_rows]
         part = whole if mine.all() else whole.filter(mine)
         table = part.drop_columns([name for name in part.column_names if name in columns or name in (more or {})])

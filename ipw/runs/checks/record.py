@@ -109,7 +109,8 @@ def _arrivals(manifest: Mapping[str, Any]) -> Iterator[str]:
 
 def _questions(manifest: Mapping[str, Any], found: Found) -> Iterator[str]:
     names, dataset = found.query_id, Recorded(manifest).dataset
-    twice = [name for name, count in Counter(names).items() if count > _askable(manifest)]
+    most = _askable(manifest)
+    twice = [name for name, count in Counter(names).items() if count > most]
     if twice:
         yield f"{_counted(len(twice), 'question')} {_are(len(twice))} there more than once: {_first(twice)}"
     planned = dataset.get("questions")

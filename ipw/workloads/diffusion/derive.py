@@ -43,7 +43,7 @@ def derive_diffusion(run: RunDir) -> None:
         attribution_reason=None if attributed else unread(recorded) if windows else "the measured window holds nothing",
     )
     columns = query_energy(finished.timing, spans, attributed) | pass_columns(records)
-    run.write_parts("queries", query_parts(run, columns, finished.kept))
+    run.write_parts("queries", query_parts(run, columns, finished.kept, parsed=finished.parsed))
     run.write_parts("spans", span_parts(recorded, finished.query_id, marked, spans, attributed))
     run.write_table(STEPS, steps_table(records))
 

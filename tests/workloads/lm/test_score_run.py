@@ -193,3 +193,26 @@ def test_scores_take_the_place_of_the_journals_in_the_table(tmp_path: Path) -> N
     rows = [row for part in query_parts(run, columns, np.ones(4, bool)) for row in part.to_pylist()]
     assert [row["score"] for row in rows] == [0.5, None, 0.0, 0.0]
     assert set(rows[0]) == set(COLUMNS)
+
+
+@pytest.mark.parametrize("most_bytes", [1 << 28, 0])
+def test_a_line_that_holds_what_cannot_be_takes_no_other_lines_joules(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most_bytes: int
+) -> None:
+    from ipw.attribution.queries import tables
+
+    monkeypatch.setattr(tables, "PARSED_BYTES", most_bytes)  # a long journal is parsed twice
+    run = answered(tmp_path)
+    journal = run.path / "journal.jsonl"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    spoilt = next(place for place, line in enumerate(lines) if json.loads(line)["kind"] == "query")
+    record = json.loads(lines[spoilt]) | {"response": 5}
+    lines[spoilt] = json.dumps(record, separators=(",", ":")).encode() + b"\n"
+    journal.write_bytes(b"".join(lines))
+    finished = tables.read_finished(run)
+    names = finished.query_id.to_pylist()
+    assert record["query_id"] not in names
+    columns = {"power_w": np.arange(float(len(names)))}
+    parts = tables.query_parts(run, columns, finished.kept, parsed=finished.parsed)
+    rows = [row for part in parts for row in part.to_pylist()]
+    assert [(row["query_id"], row["power_w"]) for row in rows] == list(zip(names, columns["power_w"], strict=True))
