@@ -45,7 +45,7 @@ def with_questions(summary: Mapping[str, Any], run: RunDir, manifest: Mapping[st
 def check_questions(told: Questions, outcomes: Outcomes, manifest: Mapping[str, Any]) -> Iterator[Check]:
     """All checks of what became of the questions."""
     if told.asked:
-        yield _whole(told, Recorded(manifest).progress.get("remedy"), _longer(manifest))
+        yield _whole(told, manifest)
     if told.scorer != NO_SCORER and told.answered:
         detail = f"{told.unscored} of {told.answered} answers were not scored: {told.unscored_because}"
         yield made("scores", not told.unscored, detail if told.unscored else f"by {told.scorer}")
@@ -85,12 +85,14 @@ def _longer(manifest: Mapping[str, Any]) -> str:
     return "give a larger --max-tokens, or the server a longer context"
 
 
-def _whole(told: Questions, remedy: object, longer: str) -> Check:
+def _whole(told: Questions, manifest: Mapping[str, Any]) -> Check:
+    remedy, longer = Recorded(manifest).progress.get("remedy"), _longer(manifest)
     detail = shortfall(told) or f"{told.answered} of {told.asked} answered"
     if told.failed and isinstance(remedy, str):
         detail += f"; try: {clean(remedy, LONGEST_REASON)}"
     if told.cut and told.cut_is_fault:
         detail += f": {longer}"
     if told.invalid:
-        detail += f" (more than {told.max_failed_percent:g} % of the questions, --max-failed)"
+        option = ", --max-failed" if "max_failed_percent" in Recorded(manifest).parameters else ""
+        detail += f" (more than {told.max_failed_percent:g} % of the questions{option})"
     return made(QUESTIONS, not told.told_first, detail, "error" if told.invalid else "warning")

@@ -202,7 +202,8 @@ class _Seen:
             return None
         alike = [p for p in self.whole.get(chains(one.messages)[-1], ()) if self._may(p, one)]
         for p in reversed(alike):
-            if not self.asked[p].ok and not self.continued[p] and self.asked[p].end_ns <= one.start_ns:
+            other = self.asked[p]
+            if not other.ok and not self.continued[p] and other.end_ns <= one.start_ns and other.api == one.api:
                 self.continued[p] += 1
                 return p
         return None

@@ -56,11 +56,14 @@ def columns_of_queries(found: Structure, query_id: Sequence[str]) -> dict[str, p
 
 
 def tries(found: Structure) -> pa.Array:
-    """Say of each request that failed and was tried again that it is not what became of its question: 0, else null."""
+    """Say of requests that they are not what became of a question: 0, else null.
+
+    That is one that failed and was tried again, and one that got vectors, which are no answer in words.
+    """
     import pyarrow as pa
 
-    retried = found.retried()
-    return pa.array([0.0 if number in retried else None for number in range(len(found.asked))], pa.float64())
+    gone = found.retried() | {number for number, one in enumerate(found.asked) if one.ok and not one.tells}
+    return pa.array([0.0 if number in gone else None for number in range(len(found.asked))], pa.float64())
 
 
 def tools_of(one: Asked) -> str | None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import sys
-from collections.abc import AsyncIterator, Coroutine
+import zlib
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -358,3 +360,51 @@ def test_a_body_that_comes_in_chunks_and_a_client_of_old_are_served() -> None:
             writer.close()
 
     run(asked())
+
+
+def _brotli(data: bytes) -> bytes:
+    return bytes(pytest.importorskip("brotli").compress(data))
+
+
+def _zstd(data: bytes) -> bytes:
+    return bytes(pytest.importorskip("zstandard").compress(data))
+
+
+@pytest.mark.parametrize(
+    ("name", "pack"), [("br", _brotli), ("zstd", _zstd), ("gzip", gzip.compress), ("deflate", zlib.compress)]
+)
+def test_an_answer_in_a_coding_that_the_client_asked_for_is_passed_on_and_read(
+    name: str, pack: Callable[[bytes], bytes]
+) -> None:
+    books = Books()
+    packed = pack(sse(delta("he"), delta("llo"), delta("", finish_reason="stop"), "[DONE]"))
+    asked = Exchange(
+        "packed", chunked(packed[:9], packed[9:20], packed[20:]), headers=(f"Content-Encoding: {name}",),
+        body=pack(b'{"messages": [{"role": "user", "content": "hi"}], "model": "m"}'),
+    )  # fmt: skip
+    coded = [head("200 OK", f"Content-Encoding: {name}", "Transfer-Encoding: chunked"), *asked.answer[1:]]
+
+    async def compare() -> None:
+        async with served(coded) as server, gateway(server.port, books) as port:
+            through = await ask(port, asked)
+            assert through.body == packed
+            assert server.heard[0].body == asked.body
+
+    run(compare())
+    assert (books.only["status"], books.only["response"], books.only["agent"]["model"]) == ("ok", "hello", "m")
+
+
+@pytest.mark.parametrize("name", ["br", "zstd"])
+def test_a_coding_that_no_package_here_undoes_is_passed_on_and_told(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("brotli", "zstandard"):
+        monkeypatch.setitem(sys.modules, module, None)
+    books = Books()
+    exchange = Exchange("packed", with_length(b"\x00" * 20, "200 OK", f"Content-Encoding: {name}"))
+
+    async def compare() -> None:
+        async with served(exchange.answer) as server, gateway(server.port, books) as port:
+            assert (await ask(port, exchange)).body == b"\x00" * 20
+
+    run(compare())
+    assert f"compressed as {name}, which" in books.only["error"]
+    assert "pip install" in books.only["error"]

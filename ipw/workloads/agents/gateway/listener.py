@@ -28,7 +28,8 @@ from ipw.workloads.agents.gateway.upstream import Upstream
 from ipw.workloads.agents.reading.apis import api_of
 from ipw.workloads.lm.http.url import ServerUrl
 
-LONGEST_LINE = 1 << 16
+LONGEST_LINE = 1 << 20
+"""Of a request's head: more than servers take, whose own it is to refuse."""
 BACKLOG = 2048
 FILES = 65536
 """Sockets that may be open at once, as far as the system allows: two for each request."""

@@ -13,6 +13,7 @@ from ipw.foreign_json import parsed
 from ipw.secrets_out import BLOT, shown_url, without_secrets
 from ipw.workloads.agents.asked import Asked, clean_name
 from ipw.workloads.agents.conversations import chains
+from ipw.workloads.agents.gateway.codings import Coding, coding_of, undone
 from ipw.workloads.agents.gateway.heads import Header, secrets_of, value_of
 from ipw.workloads.agents.gateway.names import (
     TaskFile,
@@ -24,7 +25,6 @@ from ipw.workloads.agents.gateway.names import (
 from ipw.workloads.agents.reading.apis import Api
 from ipw.workloads.agents.reading.sent import Sent, asks_for_json
 from ipw.workloads.base import ArrivalsBook, Counters, Progress
-from ipw.workloads.lm.http.content_coding import ContentCoding
 from ipw.workloads.lm.http.parser import HttpError
 from ipw.workloads.lm.http.reply import Reply
 
@@ -42,12 +42,12 @@ class Watched:
         self.in_flight = 1
         self.stream = api.said()
         self.reply = Reply(self.stream)
-        self._coding: ContentCoding | None = None
+        self._coding: Coding | None = None
 
     def read(self, body: bytes) -> None:
         """Read what the request sends; a body that is no JSON object says nothing."""
         try:
-            found = parsed(body)
+            found = parsed(undone(body, value_of(self.headers, b"content-encoding")))
         except (ValueError, RecursionError):
             return
         if isinstance(found, dict):
@@ -56,7 +56,7 @@ class Watched:
     def head(self, status: int, headers: dict[str, str]) -> None:
         """Take the head of the answer."""
         self.reply.head(status, headers)
-        self._coding = ContentCoding(headers)
+        self._coding = coding_of(headers)
 
     def block(self, data: bytes, t_ns: int) -> None:
         """Take bytes of the answer, which may be compressed."""

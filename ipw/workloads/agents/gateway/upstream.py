@@ -35,6 +35,8 @@ class Sink(Protocol):
 class PassedParser(ResponseParser):
     """Reads an answer and keeps its head as it was written."""
 
+    most_head = 1 << 20  # more than clients take: what is too long for one is its own to refuse
+
     def __init__(self, *, bodiless: bool) -> None:
         super().__init__()
         self.status_line = b""

@@ -33,6 +33,9 @@ class _State(Enum):
 class ResponseParser:
     """Takes one response apart; `feed` returns the body's bytes in what it is given, without chunk framing."""
 
+    most_head = MAX_HEAD
+    """Bytes of a head."""
+
     def __init__(self) -> None:
         self.status = 0
         """Known once the head has come."""
@@ -126,7 +129,7 @@ class ResponseParser:
         start = 0
         while True:
             end = HEAD_END.search(data, start)
-            if (end.start() if end else len(data)) - start > MAX_HEAD:
+            if (end.start() if end else len(data)) - start > self.most_head:
                 raise HttpError("the head of the answer is too long")
             if end is None:
                 self._rest = data[start:]
