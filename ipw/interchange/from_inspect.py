@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
-import io
-import struct
 import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ipw.errors import UsageError
 from ipw.foreign_json import parsed
+from ipw.foreign_zip import DAMAGED, member_of
 from ipw.interchange.documents import Document, within
 from ipw.interchange.imported import Imported, amount, word
 from ipw.interchange.scored import Scored, as_run
@@ -22,10 +20,8 @@ SOURCE = "inspect"
 CAVEAT = "its tokens and times include those of tools and of a model that judges"
 RIGHT = ("accuracy", "mean", "pass_at_1")
 """Its metrics that are a share of right answers where they lie between 0 and 1, in the order in which one is taken."""
-HEADER, ZSTANDARD, LOCAL_HEADER = "header.json", 93, struct.Struct("<26xHH")
+HEADER = "header.json"
 MOST_HEADER = 64 << 20
-DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, struct.error, RuntimeError)
-"""What reading an archive may raise; the last where it is encrypted, or packed in a way that is not known here."""
 COPIED = "was the file copied whole?"
 
 
@@ -42,28 +38,10 @@ def header_of(path: Path) -> Document | None:
         with zipfile.ZipFile(path) as archive:
             if HEADER not in archive.namelist():
                 raise UsageError(f"{path} is an archive without {HEADER}: its evaluation did not end", COPIED)
-            value = parsed(_member(archive, archive.getinfo(HEADER), path))
+            value = parsed(member_of(archive, archive.getinfo(HEADER), path, MOST_HEADER))
     except DAMAGED as error:
         raise UsageError(f"{path} cannot be read: {str(error)[:120]}", COPIED) from None
     return value if isinstance(value, dict) else {}
-
-
-def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path) -> bytes:
-    """Unpack a member, also one of Zstandard, which Python's own module learns in 3.14."""
-    if member.file_size > MOST_HEADER:
-        raise ValueError(f"its {HEADER} is larger than {MOST_HEADER >> 20} MiB")
-    if member.compress_type != ZSTANDARD:
-        return archive.read(member)
-    import pyarrow as pa
-
-    with path.open("rb") as file:
-        file.seek(member.header_offset)
-        name_length, extra_length = LOCAL_HEADER.unpack(file.read(LOCAL_HEADER.size))
-        file.seek(name_length + extra_length, io.SEEK_CUR)
-        packed = file.read(member.compress_size)
-    with pa.input_stream(pa.BufferReader(packed), compression="zstd") as stream:
-        unpacked: bytes = stream.read(member.file_size)
-    return unpacked
 
 
 def _run(log: Document, name: str) -> Imported:

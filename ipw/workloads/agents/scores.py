@@ -7,14 +7,13 @@ is then `begins:` and that digest.
 from __future__ import annotations
 
 import json
-import lzma
 import zipfile
-import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from ipw.errors import UsageError
+from ipw.foreign_zip import DAMAGED, member_of
 from ipw.printable import clean
 from ipw.shapes import finite
 from ipw.workloads.agents.asked import ASSISTANT
@@ -29,11 +28,8 @@ NAMES = ("task", "task_id", "instance_id", "id", "sample_id")
 SCORES = ("score", "reward", "resolved", "correct", "passed", "success", "acc", "exact_match", "accuracy")
 GRADES = {"C": 1.0, "I": 0.0, "P": 0.5, "N": 0.0, "true": 1.0, "false": 0.0, "yes": 1.0, "no": 0.0}
 """Grades of inspect_ai, and words for a score."""
-BROKEN = (
-    OSError, UnicodeDecodeError, EOFError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, NotImplementedError,
-    RuntimeError,
-)  # fmt: skip
-"""What Python raises of a file that is damaged, encrypted, or packed in a way that it does not know."""
+MOST_SAMPLE = 1 << 28
+"""Bytes of a sample in an archive."""
 RESOLVED, ASKED = "resolved_ids", ("submitted_ids", "completed_ids", "unresolved_ids", "error_ids", "empty_patch_ids")
 """Of a report of SWE-bench."""
 
@@ -66,7 +62,7 @@ def _scores(path: Path) -> Iterator[tuple[str, float]]:
             yield from _rows(row for _, row in csv_rows(path, (*NAMES, *SCORES)))
             return
         text = path.read_text(encoding="utf-8-sig")
-    except BROKEN as error:
+    except DAMAGED as error:
         raise UsageError(f"{path} cannot be read: {clean(error)}", HINT) from None
     document = None if path.suffix.lower() == ".jsonl" else _json(text)
     if document is not None:
@@ -165,9 +161,9 @@ def _answers(message: Mapping[str, Any]) -> bool:
 def _inspect_archive(path: Path) -> Iterator[tuple[str, float]]:
     """Read a log of inspect_ai (`.eval`): an archive with a document for each sample."""
     with zipfile.ZipFile(path) as archive:
-        for name in archive.namelist():
-            if name.startswith("samples/") and name.endswith(".json"):
-                document = _json(archive.read(name).decode(errors="replace"))
+        for member in archive.infolist():
+            if member.filename.startswith("samples/") and member.filename.endswith(".json"):
+                document = _json(member_of(archive, member, path, MOST_SAMPLE).decode(errors="replace"))
                 yield from _rows([document] if document is not None else [])
 
 

@@ -79,6 +79,21 @@ def archive(path: Path, *, damage: bytes = b"", method: int = zipfile.ZIP_DEFLAT
     path.write_bytes(packed)
 
 
+def test_an_archive_of_zstandard_is_read_as_inspect_writes_it(tmp_path: Path) -> None:
+    pa = pytest.importorskip("pyarrow")
+    path, text = tmp_path / "log.eval", json.dumps(SAMPLE).encode()
+    packed = pa.Codec("zstd").compress(text, asbytes=True)
+    with zipfile.ZipFile(path, "w") as found:
+        found.writestr("samples/s1_epoch_1.json", packed)
+    content = bytearray(path.read_bytes())
+    for mark, method, size in ((b"PK\x03\x04", 8, 22), (b"PK\x01\x02", 10, 24)):
+        at = content.find(mark)
+        content[at + method : at + method + 2] = (93).to_bytes(2, "little")
+        content[at + size : at + size + 4] = len(text).to_bytes(4, "little")
+    path.write_bytes(content)
+    assert read_scores(path) == {"s1": 1.0, KEY: 1.0}
+
+
 @pytest.mark.parametrize("how", ["encrypted", "damaged", "packed otherwise", "cut"])
 def test_an_archive_that_cannot_be_read_is_told(tmp_path: Path, how: str) -> None:
     path = tmp_path / "log.eval"
