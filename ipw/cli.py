@@ -89,6 +89,7 @@ def main() -> None:
     except IpwError as error:
         code = _fail(error.message, error.hint, error.exit_code)
     except (KeyboardInterrupt, click.Abort):
+        exec("")  # noqa: S102 - else Python ends by the signal, if it fell into another `exec`, as of a dataclass
         code = _fail("interrupted; what had finished is kept", None, INTERRUPTED)
     except BrokenPipeError:
         _drop_stdout()

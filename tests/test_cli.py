@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from doubles import plugin
+from doubles.machines import NOTHING
 from doubles.openai_server import Behaviour, serving
 
 from ipw.cli import cli as root
@@ -18,7 +21,7 @@ cli, run, list_ = (group for group in (root, run_group, list_group) if isinstanc
 
 def ipw(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "ipw.cli", *arguments], capture_output=True, text=True, cwd=cwd, timeout=100, check=False
+        [sys.executable, "-m", "ipw.cli", *arguments], capture_output=True, text=True, cwd=cwd, timeout=200, check=False
     )
 
 
@@ -161,3 +164,12 @@ def test_doctor_gives_a_reason_for_every_sensor_that_is_missing(tmp_path: Path) 
     assert {c["name"].partition("/")[0] for c in answer["channels"]} >= {"nvml", "rapl", "powermetrics", "estimate"}
     for channel in answer["channels"]:
         assert (channel["status"] == "ok") != bool(channel["reason"])
+
+
+def test_an_interrupt_ends_with_130_wherever_it_falls(tmp_path: Path) -> None:
+    """Such as in the text of a class that is made while it is imported, as those of dataclasses are."""
+    environment = os.environ | NOTHING | plugin.install(tmp_path / "site", "exec('raise KeyboardInterrupt')")
+    command = [sys.executable, "-m", "ipw.cli", "doctor", "--sensors", "made-up"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 130, done.stderr
+    assert "interrupted" in done.stderr
