@@ -26,8 +26,10 @@ lint: $(VENV)/.dev  ## style, types and the direction of imports
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports --no-cache
 
-docs: $(VENV)/.use  ## write docs/run-directory.md again, from what the code says
-	$(VENV)/bin/python tools/run_directory_page.py
+docs: $(VENV)/.use  ## write the reference again from what the code says, and build the site of all pages: build/site
+	$(PIP) --editable '.[docs]'
+	$(VENV)/bin/python tools/reference_pages.py
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --quiet
 
 fuzz: $(VENV)/.dev  ## damage all that is read, and read it: no traceback, no hang (ARGS='--cases 3000 --seed 1')
 	$(VENV)/bin/python tools/fuzz.py $(ARGS)

@@ -11,6 +11,16 @@ from ipw.secrets_out import without_secrets
 
 OK, REGRESSION, USAGE, INCONCLUSIVE, INVALID, FAILURE, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
 """Exit codes of every verb."""
+EXIT_CODES = {
+    OK: "Done. Of `ipw ab`: the gate passed.",
+    REGRESSION: "`ipw ab`: a metric got worse by more than its margin.",
+    USAGE: "The command line, a file or a stored run asks for what cannot be.",
+    INCONCLUSIVE: "`ipw ab`: neither can be said with these many pairs.",
+    INVALID: "The measurement is not valid (with `--strict`; of `ipw ab` always). The results were written first.",
+    FAILURE: "The environment, a server or a tool failed.",
+    INTERRUPTED: "Interrupted. What was finished is kept, and `ipw resume` goes on with runs that ask questions.",
+}
+"""What each says. `ipw measure` exits with its command's own code, and `ipw gateway` with that of a failed program."""
 WITH_TORCH = {"torch", "lora", "lightning", "train-bundled"}
 """Extras whose torch brings gigabytes of CUDA on Linux."""
 

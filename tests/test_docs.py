@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -16,8 +17,10 @@ from typing import Any
 import click
 import numpy as np
 import pytest
+import reference_pages
 from doubles.desk import PAGES, ROOT, Desk, blocks, commands, desk_in
 
+from ipw import errors
 from ipw.cli import cli
 from ipw.errors import INCONCLUSIVE, INVALID, OK, REGRESSION
 from ipw.gate.accuracy import judge_accuracy
@@ -57,6 +60,8 @@ NEEDS = {
     "ipw experts advise moe": "torch",
 }
 """Extras without which a command cannot run."""
+ONCE = r"ipw (run routing|experts advise) "
+"""Seconds of computing each: what several pages tell in the same words is run on the first of them."""
 VERDICTS = {"ab": {OK, REGRESSION, INCONCLUSIVE, INVALID}}
 """Exit codes that say what was measured, by verb."""
 COMMANDS = commands()
@@ -89,7 +94,8 @@ def test_the_commands_of_a_page_work_in_their_order(desk: Desk, page: str) -> No
     """On the first page models run in the engine that it says; on the others a server answers in their place."""
     for _, command in commands(page):
         missing = next((extra for pattern, extra in NEEDS.items() if re.match(pattern, command)), "json")
-        if why_not(command) or not find_spec(missing):
+        first = next(name for name, told in COMMANDS if told == command)
+        if why_not(command) or not find_spec(missing) or (first != page and re.match(ONCE, command)):
             continue
         code = desk.type(command, engine=page == "README.md")
         assert code in VERDICTS.get(command.split()[1], {OK}), f"{page}: {command}"
@@ -146,7 +152,7 @@ def test_the_files_of_the_guides_are_read_as_they_stand(desk: Desk, tmp_path: Pa
     assert [cell.cell.options["method"] for cell in read_suite(written(decoding), WORKLOADS).cells][1] == "local-leap"
     ((_, program),) = blocks("toml", "agents.md")
     assert load_run_file(written(program), WORKLOADS).options["command"] == ("python", "agent.py")
-    assert len(blocks("toml")) == 8, "a new block is read here too"
+    assert len(blocks("toml")) == 9, "a new block is read here too"
 
 
 def test_the_gate_of_the_guide_passes_where_nothing_has_changed() -> None:
@@ -197,6 +203,22 @@ def test_the_documented_sensor_reads(desk: Desk, monkeypatch: pytest.MonkeyPatch
     assert (meter.channels[0].status, meter.read(0).value) == ("ok", 12.5)
 
 
+def test_the_documented_workload_is_run_and_reported(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    (script,) = (text for _, text in blocks("python", "extending.md") if "Workload(" in text)
+    ((_, entry),) = blocks("toml", "extending.md")
+    ((name, target),) = tomllib.loads(entry)["project"]["entry-points"]["ipw.workloads"].items()
+    info = Path("site/copying-1.dist-info")
+    info.mkdir(parents=True)
+    Path("site/copying.py").write_text(script)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: copying\nVersion: 1\n")
+    (info / "entry_points.txt").write_text(f"[ipw.workloads]\n{name} = {target}\n")
+    environment = os.environ | {"PYTHONPATH": str(Path("site").absolute())}
+    command = [sys.executable, "-m", "ipw.cli", "run", name, "--mib", "1", "--times", "3", "--idle", "0", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["metrics"]["copied_bytes"]["value"] == 3 * 2**20
+
+
 def test_the_documented_test_passes_under_pytest(desk: Desk) -> None:
     (script,) = (text for _, text in blocks("python", "gate.md") if "def test_" in text)
     Path("test_sorting.py").write_text(script)
@@ -217,8 +239,38 @@ def test_documented_python_for_a_trainer_imports_what_there_is() -> None:
 
 # --- links ----------------------------------------------------------------------------------------------------------
 
+EVERY = [*PAGES, *sorted((ROOT / "docs").glob("*/*.md")), ROOT / "SECURITY.md"]
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+
+def anchors(page: Path) -> set[str]:
+    """Where links into a page lead, by its headings."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", sorted(set(EVERY)), ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_between_pages_lead_somewhere(page: Path) -> None:
-    for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text()):
-        assert (page.parent / target).exists(), f"{page.name} links to {target}"
+    for target in re.findall(r"\]\((?!https?:)([^)]+)\)", page.read_text(encoding="utf-8")):
+        path, _, anchor = target.partition("#")
+        there = page.parent / path if path else page
+        assert there.exists(), f"{page.name} links to {target}"
+        assert not anchor or anchor in anchors(there), f"{page.name} links to {target}"
+
+
+def test_the_site_has_every_page_once() -> None:
+    named = re.findall(r"(?<![\w/-])([\w/-]+\.md)\b", (ROOT / "mkdocs.yml").read_text().partition("\nnav:")[2])
+    assert sorted(named) == sorted(str(page.relative_to(ROOT / "docs")) for page in (ROOT / "docs").rglob("*.md"))
+
+
+# --- reference ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("page", reference_pages.PAGES, ids=lambda page: page.name)
+def test_a_page_of_the_reference_is_what_the_code_says(page: Path) -> None:
+    assert page.read_text(encoding="utf-8") == reference_pages.PAGES[page](), "run `make docs`"
+
+
+def test_every_exit_code_is_told() -> None:
+    codes = {value for name, value in vars(errors).items() if name.isupper() and isinstance(value, int)}
+    assert set(errors.EXIT_CODES) == codes
