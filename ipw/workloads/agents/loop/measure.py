@@ -22,7 +22,7 @@ from ipw.workloads.lm.asker import Asker
 from ipw.workloads.lm.measure import describe, measure_into, named, tell
 from ipw.workloads.lm.run import Doing
 from ipw.workloads.lm.servers.endpoint import Endpoint
-from ipw.workloads.lm.servers.engines import serve
+from ipw.workloads.lm.servers.engines import asks_elsewhere, serve
 
 
 def measure_agent(
@@ -40,16 +40,19 @@ def measure_agent(
 
 def measure(options: Mapping[str, Any], *, out: Path, audience: Audience) -> tuple[RunDir, bool]:
     """Measure one cell of a study; returns the run, and whether it was interrupted."""
-    with stays_up(options, audience=audience) as server:
+    own, common = split(options)
+    with up(AgentParameters(**own), common, audience) as server:
         return server.measure(out)
 
 
 @contextmanager
 def stays_up(options: Mapping[str, Any], *, audience: Audience) -> Iterator[Up]:
-    """Bring a server up, on which the tasks can be done many times."""
-    own, common = split(options)
-    with up(AgentParameters(**own), common, audience) as server:
-        yield server
+    """Let the tasks be done many times, each time on a server that is started anew where ipw starts it.
+
+    An agent's server keeps the prompts that it knows, so that the same tasks would cost less from the second time on.
+    """
+    ours = not asks_elsewhere(with_model(AgentParameters(**split(options)[0])))
+    yield Up(lambda out: measure(options, out=out, audience=audience), ours=ours)
 
 
 @contextmanager

@@ -35,6 +35,11 @@ def serve(parameters: Parameters) -> AbstractContextManager[Endpoint]:
     return ENGINES[name](parameters)
 
 
+def asks_elsewhere(parameters: Parameters) -> bool:
+    """Whether the server is one that was up before, which cannot be started anew."""
+    return (parameters.engine or default_engine(parameters)) == "openai" and not parameters.serve
+
+
 def default_engine(parameters: Parameters) -> str:
     """Choose by what is given: a server if there is one, llama.cpp for a GGUF, transformers for a model's folder."""
     model = parameters.model or ""
