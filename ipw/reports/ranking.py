@@ -71,7 +71,8 @@ class Group(NamedTuple):
         basis = f"basis {self.basis}" if self.basis != MISSING else ""
         if self.source:
             made, basis = f"Imported from {self.source}", "estimated, not measured" if self.estimated else ""
-        parts = [made, basis, self.dataset]
+        kind = "" if self.kind in {"lm", ""} else self.kind
+        parts = [made, basis, ": ".join(part for part in (kind, self.dataset) if part)]
         return " · ".join(part for part in parts if part)
 
 

@@ -63,13 +63,13 @@ def report(
     replaced = target.is_file() and len(opened) > 1 and not page
     write_page(opened, target, told)
     if figures:
-        from ipw.reports.figures.written import in_order, not_drawn, write_figures
+        from ipw.reports.figures.written import in_order, letters_missing, not_drawn, write_figures
         from ipw.reports.page.view import load_views
 
         views = in_order(load_views(opened), order)
         for path in write_figures(views, figures, style, width_mm=width_mm):
             say(str(path), err=True)
-        if why := not_drawn(views):
+        for why in filter(None, (not_drawn(views), letters_missing(views, style))):
             say(f"mind: {why}", err=True)
     if as_json:
         click.echo(json.dumps(summaries[0] if len(asked) == 1 else summaries))

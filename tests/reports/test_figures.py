@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from ipw.reports.page.view import View, load_views
 pytest.importorskip("matplotlib", reason="the extra 'figures' is not installed")
 
 from ipw.reports.figures.drawn import draw
-from ipw.reports.figures.written import FIGURES, STYLES, figures_of, in_order, not_drawn, write_figures
+from ipw.reports.figures.written import FIGURES, STYLES, figures_of, in_order, letters_missing, not_drawn, write_figures
 
 
 def two(folder: Path, **more: object) -> list[View]:
@@ -111,6 +112,19 @@ def test_page_and_figure_show_the_same_points(tmp_path: Path) -> None:
 def test_runs_that_hold_nothing_give_no_figure(tmp_path: Path) -> None:
     views = load_views([make_run(tmp_path, scores=(), readings=False)])
     assert write_figures(views, tmp_path / "figures", "paper", ["svg"]) == []
+
+
+def test_letters_that_no_font_here_has_are_told_and_no_warning_is_printed(tmp_path: Path) -> None:
+    made = [
+        make_run(tmp_path, f"r{i}", scores=[1.0] * 9, manifest={"label": name})
+        for i, name in enumerate(["λ ü", "\ue000"])
+    ]
+    views = load_views(made)
+    assert letters_missing(views[:1], "paper") is None
+    assert "no font here has \ue000" in (letters_missing(views, "paper") or "")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        write_figures(views, tmp_path / "f", "paper", ["png"])
 
 
 def test_an_unknown_style_is_told(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from ipw.errors import IpwError
 from ipw.metrics.summary import summarize
 from ipw.reports.markup import VOID, tag
 from ipw.reports.page.banners import banners
+from ipw.reports.page.isolated import isolated
 from ipw.reports.page.page import CSP, SCRIPT, TABLES, write_page
 from ipw.reports.page.view import View, load_views
 from ipw.runs.directory import RunDir
@@ -303,3 +304,8 @@ def test_cells_name_their_columns_for_a_phone(tmp_path: Path) -> None:
     page, _ = page_of(make_run(tmp_path))
     for name in ("IPW", "IPJ", "Query", "Latency"):
         assert re.search(rf'data-label="{name} \([^"]*\)"', page)
+
+
+def test_a_name_from_the_right_does_not_turn_the_sentence_around_it() -> None:
+    assert isolated("a, نموذج: 5 < 6", ["a", "نموذج"]) == "a, <bdi>نموذج</bdi>: 5 &lt; 6"
+    assert isolated("a <b>", ["a", "<b>"]) == "a &lt;b&gt;"

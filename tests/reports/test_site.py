@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
@@ -16,7 +18,9 @@ from reports.made_runs import make_run
 from ipw.cli import cli
 from ipw.errors import UsageError
 from ipw.metrics.summary import summarize
+from ipw.reports.page.page import write_page
 from ipw.reports.site.facets import facets
+from ipw.reports.site.published import published
 from ipw.runs.directory import RunDir
 
 if TYPE_CHECKING:
@@ -81,6 +85,34 @@ def test_estimates_stand_apart_without_rank_and_the_data_are_those_of_the_tables
 def test_no_path_of_this_machine_is_published(built: Path, runs: Path) -> None:
     for path in [*built.rglob("*.html"), *built.rglob("*.json")]:
         assert str(runs) not in path.read_text(), path
+
+
+def test_paths_in_models_and_commands_are_told_by_their_last_part_and_addresses_stay(tmp_path: Path) -> None:
+    told = {"command": ["/home/ann/bin/agent", "--data=/srv/x y/q.jsonl"], "serve": "/data/vllm serve ~/m/big --port 1"}
+    run = make_run(tmp_path, "run-a", manifest={"workload": {"kind": "lm", "parameters": told}})
+    run.write_summary(summarize(run))
+    site(run.path, "--out", tmp_path / "site")
+    texts = [path.read_text() for path in (tmp_path / "site").rglob("*") if path.suffix in {".html", ".json", ".csv"}]
+    for text in texts:
+        assert not any(part in text for part in ("/home/ann", "/srv", "/data/vllm", "~/m"))
+    assert any("vllm serve big --port 1" in text for text in texts)
+    kept = ["http://127.0.0.1:80/v1/chat", "sudo chmod o+r /sys/class/powercap", "bundled", "org/name", 3, None]
+    assert published(kept) == kept
+
+
+def test_a_page_of_the_site_has_all_sections_of_its_workload(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "agent", manifest={"workload": {"kind": "agent", "parameters": {}}})
+    tasks = [{"task": "t", "energy_j": 3.0, "turn_energy_j": 2.0, "tool_energy_j": 1.0, "pause_energy_j": 0.0,
+              "turns": 1, "tool_calls": 0, "start_ns": 0, "end_ns": 1, "tokens": 1, "score": None}]  # fmt: skip
+    run.write_table("tasks", pa.Table.from_pylist(tasks))
+    run.write_summary(summarize(run))
+    site(run.path, "--out", tmp_path / "site")
+    (page,) = (tmp_path / "site" / "runs").glob("*/index.html")
+    alone = tmp_path / "alone.html"
+    write_page([run], alone)
+    heads = [re.findall(r'<h2 id="([\w-]+)"', path.read_text()) for path in (page, alone)]
+    assert heads[0] == heads[1]
+    assert "agents" in heads[0]
 
 
 def test_a_second_call_adds_a_run_and_touches_no_page_that_did_not_change(tmp_path: Path) -> None:

@@ -106,6 +106,14 @@ def test_a_column_has_one_unit_for_all_rows(summaries: list[dict[str, Any]]) -> 
     assert [joules.value(row) for row in group.rows] == ["10.00", "10.00"]
 
 
+def test_tables_of_other_workloads_say_which_in_their_titles(summaries: list[dict[str, Any]]) -> None:
+    kinds = [{"kind": "routing", "parameters": {}}, {"kind": "diffusion", "parameters": {"dataset": "bundled"}}]
+    titles = [group.title for group in groups([summaries[0], *(summaries[0] | {"workload": w} for w in kinds)])]
+    assert titles == [f"Measured · basis gpu · {told}" for told in ("bundled", "diffusion: bundled", "routing")]
+    out = printed([summaries[0], summaries[0] | {"workload": kinds[0]}], 100)
+    assert "\n\nMeasured · basis gpu · routing" in out
+
+
 def test_markdown_holds_every_value_with_its_interval(summaries: list[dict[str, Any]]) -> None:
     lines = markdown(summaries[:2]).splitlines()
     assert lines[0] == "**Measured · basis gpu · bundled**"

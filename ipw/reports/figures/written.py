@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ipw.errors import MissingExtraError, UsageError
 from ipw.metrics.derived import Derived
+from ipw.printable import clean
 from ipw.reports.charts.plot import Bars, Plot
+from ipw.reports.figures.fonts import families, without_glyph
 from ipw.reports.page.view import View
 from ipw.reports.plots import energy, tokens
 from ipw.reports.plots.accuracy import accuracy_energy, spot_of
@@ -59,7 +62,10 @@ def write_figures(
         raise UsageError(f"figures are not written as {unknown!r}", f"one of {', '.join(FORMATS)}")
     make_folder(folder, "choose another folder with --figures")
     written = []
-    with mpl.rc_context({**mpl.rcParamsDefault, **COMMON, **_sized(STYLES[style], width_mm), "backend": "agg"}):
+    look = {**mpl.rcParamsDefault, **COMMON, **_sized(STYLES[style], width_mm), "backend": "agg"}
+    look["font.family"] = families(STYLES[style].get("font.family", "sans-serif"))
+    with mpl.rc_context(look), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # `letters_missing` says so once
         for name, shown in figures_of(views):
             figure = draw(shown)
             for kind in formats:
@@ -67,6 +73,14 @@ def write_figures(
                 with replacing(written[-1], "choose another folder with --figures") as file:
                     figure.savefig(file, format=kind, dpi=DOTS_PER_INCH, metadata=LIGHT[kind])
     return written
+
+
+def letters_missing(views: Sequence[View], style: str) -> str | None:
+    """Say which letters of the names no font of this machine has, where there are any."""
+    unknown = without_glyph((view.name for view in views), families(STYLES[style].get("font.family", "sans-serif")))
+    if not unknown:
+        return None
+    return f"no font here has {clean(unknown, 40)}: figures in PDF and PNG show boxes; install one, as Noto Sans CJK"
 
 
 def in_order(views: Sequence[View], order: str | None) -> list[View]:

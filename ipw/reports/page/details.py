@@ -82,7 +82,7 @@ def _facts(view: View) -> Markup:
     size = f"{memory / 2**30:.0f} GiB" if memory else None
     machine = [host.get("cpu"), threads, size, host.get("system"), host.get("virtualisation")]
     facts = [
-        ("Run", manifest.get("run_id") or view.path),
+        ("Run", manifest.get("run_id") or view.directory),
         ("Label", manifest.get("label")),
         ("Command", manifest.get("command_line")),
         ("Started", manifest.get("started")),

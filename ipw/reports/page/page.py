@@ -20,6 +20,7 @@ from ipw.reports.page.banners import banners, distinct
 from ipw.reports.page.carbon import carbon
 from ipw.reports.page.costs import costs
 from ipw.reports.page.headline import headline
+from ipw.reports.page.isolated import isolated
 from ipw.reports.page.series import series
 from ipw.reports.page.studies import studies
 from ipw.reports.page.view import View, load_views, workload_of
@@ -74,13 +75,21 @@ def page(views: Sequence[View], facts: Facts) -> str:
     )
     lede = tag("p", _lede(views), class_="lede")
     tiles = sections.tiles(views[0]) if len(views) == 1 else None
-    top = tag("header", tag("p", "intelligence per watt", class_="overline"), tag("h1", title), lede, *banners(views))
+    top = tag(
+        "header",
+        tag("p", "intelligence per watt", class_="overline"),
+        tag("h1", isolated(title, (row.name for group in found for row in group.rows))),
+        lede,
+        *banners(views),
+    )
     own = [load(target) for entry in workloads().values() for target in entry.sections]
     results = [make(views, found) for make in (*FIRST, *own, *RESULTS, sections.wrong_answers)]
     beyond = [make(views, found, facts) for make in (studies, carbon)]
     shown = [part for part in (*results, *beyond, *(make(views, found) for make in BACKGROUND)) if part]
     main = tag("main", top, tiles, _contents(shown), *shown)
-    foot = tag("footer", "Made by ipw from the run directories: ", join((tag("code", v.path) for v in views), ", "))
+    foot = tag(
+        "footer", "Made by ipw from the run directories: ", join((tag("code", v.directory) for v in views), ", ")
+    )
     body = tag("body", main, foot, tag("script", Markup(script)))
     return f"<!doctype html>\n{tag('html', head, body, lang='en')}\n"
 

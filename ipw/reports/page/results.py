@@ -22,6 +22,7 @@ from ipw.reports.charts.queries import SubjectRow, distributions, subjects
 from ipw.reports.charts.svg import bars_svg, plot_svg
 from ipw.reports.markup import Markup, join, tag
 from ipw.reports.page.answers import MOST_WRONG
+from ipw.reports.page.isolated import isolated
 from ipw.reports.page.view import View
 from ipw.reports.plots.accuracy import accuracy_energy, spot_of, subject_spots, value_of
 from ipw.reports.plots.tokens import samples_of
@@ -111,7 +112,8 @@ def ranking(views: Sequence[View], found: Sequence[Group]) -> Markup | None:
         ]
         rows = [[_name(row, views[row.position]), *(cell(c, row) for c in shown)] for row in group.rows]
         parts.append(grid(heads, rows, "numbers sortable"))
-        parts += [tag("p", note, class_="note") for note in notes(group)]
+        names = [row.name for row in group.rows]
+        parts += [tag("p", isolated(note, names), class_="note") for note in notes(group)]
     lead = "Measured runs are ranked by accuracy per joule (IPJ). Accuracy per watt (IPW) alone rewards slowness: read \
 it beside IPJ and latency. Brackets hold 95 % intervals."
     lead = lead if any(answers_questions(group.kind) for group in found) else "Brackets hold 95 % intervals."

@@ -39,6 +39,7 @@ class View:
     """With a mark behind it, where the run cannot be believed as it stands."""
     series: Series
     path: str
+    """Of its directory."""
     manifest: dict[str, Any]
     summary: dict[str, Any]
     queries: Queries
@@ -50,11 +51,18 @@ class View:
     """What is wrong with the files, in sentences."""
     charged: Charged | None = None
     """Its requests and the costs of its engine's steps, where joules were divided by them."""
+    called: str = ""
+    """What the page calls its directory, where not by its path."""
 
     @property
     def estimated(self) -> bool:
         """Whether its joules come from a model of the load."""
         return Derived(self.summary).is_estimated
+
+    @property
+    def directory(self) -> str:
+        """What its directory is called in front of people."""
+        return self.called or self.path
 
     @property
     def valid(self) -> bool:

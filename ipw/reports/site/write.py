@@ -20,8 +20,9 @@ from ipw.foreign_json import read_json
 from ipw.reports.facts import NO_FACTS
 from ipw.reports.markup import Markup, tag
 from ipw.reports.page.page import page
-from ipw.reports.page.view import load_views
+from ipw.reports.page.view import View, load_views
 from ipw.reports.site.index import Entry, index
+from ipw.reports.site.published import published
 from ipw.reports.tables.written import as_csv, as_json, as_parquet
 from ipw.runs.directory import SUMMARY, RunDir
 from ipw.runs.files import make_folder, replacing
@@ -29,7 +30,7 @@ from ipw.runs.run_shapes import SUMMARY as SUMMARY_SHAPE
 from ipw.shapes import misfit
 
 SITE, RUNS, PAGE = "site.json", "runs", "index.html"
-VERSION = 1
+VERSION, PAGES = 1, 2
 TITLE = "Runs measured with ipw"
 HINT = "choose another folder with --out"
 SEEN = "site_digest"
@@ -90,12 +91,19 @@ def _add(run: RunDir, summary: Mapping[str, Any], out: Path) -> str:
     before = _summary(folder)
     if before is not None and before.get(SEEN) == digest and (folder / PAGE).is_file():
         return "unchanged"
-    views = [dataclasses.replace(view, path=folder.name) for view in load_views([run])]
+    views = [_public(view, folder.name) for view in load_views([run])]
     back = tag("p", tag("a", "All runs", href="../../index.html"), class_="note")
     text = page(views, NO_FACTS).replace("<main>", Markup("<main>") + back, 1)
     _write(folder / PAGE, text.encode())
-    _write(folder / SUMMARY, (json.dumps({**summary, SEEN: digest}) + "\n").encode(errors="replace"))
+    _write(folder / SUMMARY, (json.dumps({**published(summary), SEEN: digest}) + "\n").encode(errors="replace"))
     return "new" if before is None else "changed"
+
+
+def _public(view: View, name: str) -> View:
+    """Give what the page shows of a run without where its files lie."""
+    return dataclasses.replace(
+        view, called=name, manifest=published(view.manifest), summary=published(view.summary), name=published(view.name)
+    )
 
 
 def _folder(run: RunDir, summary: Mapping[str, Any]) -> str:
@@ -109,7 +117,8 @@ def _folder(run: RunDir, summary: Mapping[str, Any]) -> str:
 
 
 def _digest(summary: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(summary, sort_keys=True).encode(errors="replace")).hexdigest()
+    """Sum up what a page is made from; a new `PAGES` makes the pages of all runs that are named anew."""
+    return hashlib.sha256(f"{PAGES}{json.dumps(summary, sort_keys=True)}".encode(errors="replace")).hexdigest()
 
 
 def _entries(out: Path) -> list[Entry]:

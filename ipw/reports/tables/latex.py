@@ -85,8 +85,9 @@ def _caption(group: Group) -> str:
     kind = "estimated from load" if group.estimated else f"measured (basis {group.basis})"
     basis = f" Joules are {kind}." if group.basis != MISSING and not group.source else ""
     source = f" Figures of {group.source}." if group.source else ""
+    kind = "" if group.kind in {"lm", ""} else f" of {group.kind}"
     dataset = f" on {group.dataset}" if group.dataset else ""
-    return f"{count}{dataset}.{basis}{source} Brackets hold 95 % intervals."
+    return f"{count}{kind}{dataset}.{basis}{source} Brackets hold 95 % intervals."
 
 
 def _key(label: str) -> str:

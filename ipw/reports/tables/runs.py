@@ -70,7 +70,9 @@ def terminal(summaries: Sequence[Summary], console: Console) -> None:
     from ipw.reports.tables.fitted import fitted
 
     found = groups(by_method(summaries))
-    for group in found:
+    for place, group in enumerate(found):
+        if place:
+            console.print()
         ranked = any(row.rank for row in group.rows)
         shown = columns(group, found)
         write = interval_text if any(lopsided(c.metric(row)) for c in shown for row in group.rows) else spread_text
