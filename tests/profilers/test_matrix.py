@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import sys
 import time
 from collections import deque
@@ -24,6 +23,7 @@ import pytest
 from doubles.machines import MACHINES
 from doubles.meter import SHAPES
 from doubles.nvml import ENERGY, NO_PERMISSION, FakeNvml
+from doubles.patience import wait_for
 from doubles.reading import failure, opened, reading
 from doubles.recorded import ns, summary_of, told_against
 
@@ -95,10 +95,15 @@ def nvml(sensor: Sensor, folder: Path) -> Case:
 def rapl(sensor: Sensor, folder: Path) -> Case:
     channels = of(sensor)
     zone = folder / "powercap/intel-rapl:0/energy_uj"
-    zone.write_text("4294967295\n")
-    code = given(sensor, "rapl/package-0")
-    os.truncate(zone, 0)
-    return Case(channels, 0.0, code, failure_of(given(sensor, "rapl/package-0")))
+
+    def shown(text: str) -> Outcome:
+        """What is read of this; the counter is renewed meanwhile."""
+        zone.write_text(text)
+        return given(sensor, "rapl/package-0")
+
+    code = wait_for(lambda: told if (told := shown("4294967295\n")) == 4294.967295 else None)
+    failed = wait_for(lambda: told if isinstance(told := shown(""), SensorError) else None)
+    return Case(channels, 0.0, code, failed)
 
 
 def amd(sensor: Sensor, folder: Path) -> Case:
@@ -158,7 +163,7 @@ def powermetrics(sensor: Sensor, folder: Path) -> Case:
         outcomes.append(failure(sensor, "powermetrics/soc"))
         changed.write_text(json.dumps({"interval_s": 0.03, "replaces": []}))
         changed.replace(behaviour)
-        reading(sensor, "powermetrics/soc")
+        wait_for(lambda: not isinstance(given(sensor, "powermetrics/soc"), SensorError))
     return Case(of(sensor), 0.2, outcomes[0], outcomes[1])
 
 

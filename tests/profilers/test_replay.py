@@ -1,16 +1,17 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from doubles.clock import Clock
 from doubles.reading import failure, opened, reading, value
 
 from ipw.foreign_text import read_text
+from ipw.profilers import replay
 from ipw.profilers.base import Sensor
 from ipw.profilers.discovery import find
 from ipw.profilers.power_logs import read_log
@@ -33,7 +34,7 @@ def test_a_run_that_did_not_finish_is_replayed_at_its_own_pace(tmp_path: Path, m
     (tmp_path / "manifest.json").write_text(json.dumps({"sensors": SENSORS}))
     (tmp_path / "power.bin").write_bytes(b"".join(RECORD.pack(*each) for each in READINGS) + b"torn")
     monkeypatch.setenv("IPW_REPLAY", str(tmp_path))
-    check_replay()
+    check_replay(Clock(5_000_000).drives(replay, monkeypatch))
 
 
 def test_a_finished_run_is_replayed_from_its_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -43,17 +44,17 @@ def test_a_finished_run_is_replayed_from_its_table(tmp_path: Path, monkeypatch: 
     table = pa.table({"t_ns": t, "channel": names, "value": energy, "status": status, "uncertainty_ns": half})
     pq.write_table(table, tmp_path / "power.parquet")
     monkeypatch.setenv("IPW_REPLAY", str(tmp_path / "power.parquet"))
-    check_replay()
+    check_replay(Clock(5_000_000).drives(replay, monkeypatch))
 
 
-def check_replay() -> None:
+def check_replay(clock: Clock) -> None:
     with opened(open_replay()) as sensor:
         (channel,) = sensor.channels
         assert (channel.name, channel.method, channel.kind) == ("rapl/package-0", "counter", "counter")
         assert channel.note
         assert "replayed" in channel.note
         first = reading(sensor, channel.name)
-        time.sleep(0.05)
+        clock.sleep(0.05)
         last = reading(sensor, channel.name)
         assert (last.value - first.value) / ((last.t_ns - first.t_ns) / 1e9) == pytest.approx(250.0)
         assert failure(sensor, channel.name).reason == "as recorded"
