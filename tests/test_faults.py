@@ -21,6 +21,7 @@ from doubles import nvml as double
 from doubles import powermetrics
 from doubles.machines import NOTHING
 from doubles.nvml import FakeNvml
+from doubles.patience import undisturbed, wait_for
 from doubles.powercap import Powercap
 
 import ipw
@@ -28,6 +29,7 @@ from ipw.errors import IpwError
 from ipw.metering.meter import Meter
 from ipw.pipeline import derive
 from ipw.runs.directory import RunDir
+from ipw.runs.readings import RECORD
 
 WATTS = 200.0
 ROUGHLY = 0.1
@@ -53,6 +55,12 @@ class Outcome(NamedTuple):
     @property
     def complaints(self) -> set[str]:
         return {c["check"] for c in self.summary["validity"] if not c["ok"]}
+
+    def good_ns(self) -> list[int]:
+        """When something was read in the window."""
+        (start, end), readings = self.window(), self.run.readings()
+        good = readings[(readings["status"] == 0) & (readings["t_ns"] > start) & (readings["t_ns"] < end)]
+        return [int(t_ns) for t_ns in good["t_ns"]]
 
     def window(self) -> tuple[int, int]:
         (span,) = (span for span in self.run.journal("span") if span["phase"] == "measure")
@@ -89,16 +97,26 @@ def be_in(monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]) -> None:
 
 
 def measured(
-    folder: Path, sensors: str, seconds: float = 0.6, fault: Callable[[], object] = lambda: None, after_s: float = 0.3
+    folder: Path, sensors: str, seconds: float = 0.6, fault: Callable[[], object] | None = None, after_s: float = 0.3
 ) -> Outcome:
-    """Measure a sleep into which a fault falls."""
+    """Measure a sleep into which a fault falls, after so many seconds or when something was read and written."""
     with ipw.measure("faulty", sensors=sensors, out=folder / "runs") as m:
+        begun_ns = time.monotonic_ns()
         time.sleep(after_s)
-        fault()
+        if fault is not None:
+            wait_for(lambda: good_since(begun_ns, m.path / "power.bin") > 8)
+            fault()
         time.sleep(seconds - after_s)
     assert m.summary is not None
     assert RunDir(m.path).summary() == m.summary
     return Outcome(RunDir(m.path), m.summary)
+
+
+def good_since(t_ns: int, path: Path) -> int:
+    """How many readings since then are on disk."""
+    data = path.read_bytes()
+    whole = RECORD.iter_unpack(data[: len(data) - len(data) % RECORD.size])
+    return sum(at > t_ns and status == 0 for at, _, _, status, _ in whole)
 
 
 def sampler_process() -> psutil.Process:
@@ -108,10 +126,7 @@ def sampler_process() -> psutil.Process:
 
 def assert_kept_but_partial(outcome: Outcome) -> None:
     """Readings of the time before the fault are there, and are not called the energy of the whole."""
-    start, end = outcome.window()
-    readings = outcome.run.readings()
-    good = readings[(readings["status"] == 0) & (readings["t_ns"] > start) & (readings["t_ns"] < end)]
-    assert len(good) > 3
+    assert len(outcome.good_ns()) > 3
     assert outcome.run.manifest()["status"] == "complete"
     assert not outcome.summary["valid"]
     assert outcome.energy["value"] is None
@@ -124,12 +139,22 @@ def assert_kept_but_partial(outcome: Outcome) -> None:
 
 
 def test_a_gpu_lost_midway_leaves_what_was_seen_and_the_reason(gpu: FakeNvml, tmp_path: Path) -> None:
-    outcome = measured(tmp_path, "nvml", fault=partial(gpu.fail, 0, double.ANY, double.GPU_IS_LOST))
+    lost_ns: list[int] = []
+
+    def lose() -> None:
+        lost_ns.append(time.monotonic_ns())
+        gpu.fail(0, double.ANY, double.GPU_IS_LOST)
+        lost_ns.append(time.monotonic_ns())
+
+    outcome = measured(tmp_path, "nvml", fault=lose)
     assert_kept_but_partial(outcome)
     assert outcome.told("sensor failures") == "nvml/gpu0: NVML: GPU is lost"
     assert outcome.told("coverage")
-    truth = gpu.energy_j(0, *outcome.window())
-    assert 0.3 * truth < outcome.energy["low"] < 0.7 * truth
+    start_ns, _ = outcome.window()
+    last_ns = max(read_ns for read_ns in outcome.good_ns() if read_ns < lost_ns[1])
+    assert (
+        0.5 * gpu.energy_j(0, start_ns, last_ns) < outcome.energy["low"] < 1.1 * gpu.energy_j(0, start_ns, lost_ns[1])
+    )
     power = outcome.summary["metrics"]["mean_power_w"]
     assert power["value"] == pytest.approx(WATTS, rel=ROUGHLY)  # of the part that was seen
 
@@ -140,31 +165,42 @@ def test_a_counter_that_is_reset_loses_that_interval_and_nothing_is_made_up_for_
     def reset() -> None:
         gpu.gpu(0).reset_ns = time.monotonic_ns()
 
-    outcome = measured(tmp_path, "nvml", fault=reset)
-    assert re.search(r"nvml/gpu0: reset at 0\.\d s", outcome.told("losses"))
-    assert_kept_but_partial(outcome)
-    truth = gpu.energy_j(0, *outcome.window())
-    assert 0.7 * truth < outcome.energy["low"] < truth
-    assert outcome.summary["metrics"]["mean_power_w"]["value"] == pytest.approx(WATTS, rel=ROUGHLY)
+    def told() -> None:
+        outcome = measured(tmp_path, "nvml", fault=reset)
+        assert re.search(r"nvml/gpu0: reset at \d+\.\d s", outcome.told("losses"))
+        assert_kept_but_partial(outcome)
+        truth = gpu.energy_j(0, *outcome.window())
+        assert 0.7 * truth < outcome.energy["low"] < truth
+        assert outcome.summary["metrics"]["mean_power_w"]["value"] == pytest.approx(WATTS, rel=ROUGHLY)
+
+    undisturbed(told)
 
 
 def test_without_an_energy_counter_power_is_integrated_and_called_so(gpu: FakeNvml, tmp_path: Path) -> None:
     gpu.fail(0, double.ENERGY, double.NOT_SUPPORTED)
-    outcome = measured(tmp_path, "nvml")
-    assert (outcome.summary["basis"], outcome.summary["method"]) == ("gpu", "integrated_power")
-    assert outcome.energy["value"] == pytest.approx(gpu.energy_j(0, *outcome.window()), rel=ROUGHLY)
-    counter = next(c for c in outcome.run.manifest()["sensors"] if c["name"] == "nvml/gpu0")
-    assert (counter["status"], counter["reason"]) == ("unsupported", "NVML: Not Supported")
-    assert outcome.summary["valid"]
+
+    def told() -> None:
+        outcome = measured(tmp_path, "nvml")
+        assert (outcome.summary["basis"], outcome.summary["method"]) == ("gpu", "integrated_power")
+        assert outcome.energy["value"] == pytest.approx(gpu.energy_j(0, *outcome.window()), rel=ROUGHLY)
+        counter = next(c for c in outcome.run.manifest()["sensors"] if c["name"] == "nvml/gpu0")
+        assert (counter["status"], counter["reason"]) == ("unsupported", "NVML: Not Supported")
+        assert outcome.summary["valid"]
+
+    undisturbed(told)
 
 
 def test_without_power_readings_the_counter_serves_alone(gpu: FakeNvml, tmp_path: Path) -> None:
     for call in (double.POWER_USAGE, double.POWER_INSTANT, double.POWER_AVERAGE):
         gpu.fail(0, call, double.NOT_SUPPORTED)
-    outcome = measured(tmp_path, "nvml")
-    assert outcome.summary["method"] == "counter"
-    assert outcome.energy["value"] == pytest.approx(gpu.energy_j(0, *outcome.window()), rel=ROUGHLY)
-    assert outcome.summary["valid"]
+
+    def told() -> None:
+        outcome = measured(tmp_path, "nvml")
+        assert outcome.summary["method"] == "counter"
+        assert outcome.energy["value"] == pytest.approx(gpu.energy_j(0, *outcome.window()), rel=ROUGHLY)
+        assert outcome.summary["valid"]
+
+    undisturbed(told)
 
 
 def test_a_gpu_that_tells_nothing_gives_no_joules_and_says_why(gpu: FakeNvml, tmp_path: Path) -> None:
@@ -177,29 +213,41 @@ def test_a_gpu_that_tells_nothing_gives_no_joules_and_says_why(gpu: FakeNvml, tm
 
 def test_calls_of_2_ms_cost_certainty_and_not_truth(gpu: FakeNvml, tmp_path: Path) -> None:
     gpu.gpu(0).counter_period_ns, gpu.gpu(0).latency_ns = 100_000_000, 2_000_000
-    outcome = measured(tmp_path, "nvml", 1.0)
-    truth = gpu.energy_j(0, *outcome.window())
-    assert outcome.energy["low"] <= truth <= outcome.energy["high"]
-    assert outcome.energy["value"] == pytest.approx(truth, rel=ROUGHLY)
-    assert outcome.summary["valid"]
+
+    def told() -> None:
+        outcome = measured(tmp_path, "nvml", 1.0)
+        truth = gpu.energy_j(0, *outcome.window())
+        assert outcome.energy["low"] <= truth <= outcome.energy["high"]
+        assert outcome.energy["value"] == pytest.approx(truth, rel=ROUGHLY)
+        assert outcome.summary["valid"]
+
+    undisturbed(told)
 
 
 def test_a_counter_that_stands_still_is_not_believed_and_the_power_beside_it_is(gpu: FakeNvml, tmp_path: Path) -> None:
     gpu.gpu(0).counter_period_ns = double.FOREVER
-    outcome = measured(tmp_path, "nvml")
-    assert (outcome.summary["basis"], outcome.summary["method"]) == ("gpu", "integrated_power")
-    assert outcome.energy["value"] == pytest.approx(gpu.energy_j(0, *outcome.window()), rel=ROUGHLY)
-    assert "nvml/gpu0: its energy counter stands still" in outcome.told("left out")
-    assert outcome.summary["valid"]
+
+    def told() -> None:
+        outcome = measured(tmp_path, "nvml")
+        assert (outcome.summary["basis"], outcome.summary["method"]) == ("gpu", "integrated_power")
+        assert outcome.energy["value"] == pytest.approx(gpu.energy_j(0, *outcome.window()), rel=ROUGHLY)
+        assert "nvml/gpu0: its energy counter stands still" in outcome.told("left out")
+        assert outcome.summary["valid"]
+
+    undisturbed(told)
 
 
 def test_a_counter_that_disagrees_with_the_power_beside_it_is_told(gpu: FakeNvml, tmp_path: Path) -> None:
     gpu.gpu(0).gpu_share = 0.7  # of the power readings only
-    outcome = measured(tmp_path, "nvml", 1.0)
-    name, _, differs = outcome.told("counter against power").partition(": ")
-    assert name == "nvml/gpu0/power"
-    assert float(differs.removesuffix(" %")) == pytest.approx(-30, abs=10)
-    assert outcome.summary["valid"]
+
+    def told() -> None:
+        outcome = measured(tmp_path, "nvml", 1.0)
+        name, _, differs = outcome.told("counter against power").partition(": ")
+        assert name == "nvml/gpu0/power"
+        assert float(differs.removesuffix(" %")) == pytest.approx(-30, abs=10)
+        assert outcome.summary["valid"]
+
+    undisturbed(told)
 
 
 def test_a_gpu_held_back_by_heat_is_not_fit_to_compare(gpu: FakeNvml, tmp_path: Path) -> None:
@@ -252,10 +300,14 @@ def test_an_nvml_too_old_for_the_counter_gives_power(tmp_path: Path, monkeypatch
     fake.gpu(0).power_period_ns = 20_000_000
     fake.set_power(0, WATTS, time.monotonic_ns() - 2_000_000_000)
     be_in(monkeypatch, fake.environment())
-    outcome = measured(tmp_path, "nvml")
-    assert outcome.summary["method"] == "integrated_power"
-    assert outcome.energy["value"] == pytest.approx(fake.energy_j(0, *outcome.window()), rel=ROUGHLY)
-    assert "averaged" in next(c["note"] for c in outcome.run.manifest()["sensors"] if c["in_total"])
+
+    def told() -> None:
+        outcome = measured(tmp_path, "nvml")
+        assert outcome.summary["method"] == "integrated_power"
+        assert outcome.energy["value"] == pytest.approx(fake.energy_j(0, *outcome.window()), rel=ROUGHLY)
+        assert "averaged" in next(c["note"] for c in outcome.run.manifest()["sensors"] if c["in_total"])
+
+    undisturbed(told)
 
 
 def test_a_package_that_hides_nvidias_is_named_with_the_way_out(
@@ -296,13 +348,17 @@ def _drawing_until(tree: Powercap, ended: Callable[[], object], folder: Path) ->
 
 def test_a_package_that_wraps_twice_in_a_run_is_exact(tree: Powercap, tmp_path: Path) -> None:
     tree.zone("intel-rapl:0", "package-0", range_uj=50_000_000, limit_uw=100_000_000)
-    with tree.drawing({"intel-rapl:0": 100.0}):
-        outcome = measured(tmp_path, "rapl", 1.2)
-    values = outcome.run.readings()["value"]
-    assert (values[1:] < values[:-1]).sum() >= 2
-    seconds = outcome.summary["metrics"]["duration_s"]["value"]
-    assert outcome.energy["value"] == pytest.approx(100.0 * seconds, rel=ROUGHLY)
-    assert outcome.summary["valid"]
+
+    def told() -> None:
+        with tree.drawing({"intel-rapl:0": 100.0}):
+            outcome = measured(tmp_path, "rapl", 1.2)
+        values = outcome.run.readings()["value"]
+        assert (values[1:] < values[:-1]).sum() >= 2
+        seconds = outcome.summary["metrics"]["duration_s"]["value"]
+        assert outcome.energy["value"] == pytest.approx(100.0 * seconds, rel=ROUGHLY)
+        assert outcome.summary["valid"]
+
+    undisturbed(told)
 
 
 def test_a_wrap_of_an_unreadable_range_is_a_loss_and_never_negative(tree: Powercap, tmp_path: Path) -> None:
@@ -310,9 +366,10 @@ def test_a_wrap_of_an_unreadable_range_is_a_loss_and_never_negative(tree: Powerc
     (zone / "max_energy_range_uj").write_text("")
     with tree.drawing({"intel-rapl:0": 100.0}):
         outcome = measured(tmp_path, "rapl", 1.0)
+    seconds = outcome.summary["metrics"]["duration_s"]["value"]
     assert_kept_but_partial(outcome)
     assert "rapl/package-0: reset" in outcome.told("losses")
-    assert 0 < outcome.energy["low"] < 100.0 * 1.0
+    assert 0 < outcome.energy["low"] < 100.0 * seconds
     assert "range cannot be read" in outcome.run.manifest()["sensors"][0]["note"]
 
 
@@ -322,18 +379,23 @@ def test_a_wrap_of_an_unreadable_range_is_a_loss_and_never_negative(tree: Powerc
 @pytest.mark.parametrize(
     ("behaviour", "reason"),
     [
-        ({"dies_after": 12}, "powermetrics has ended"),
-        ({"truncates_after": 12}, "powermetrics has ended"),
-        ({"garbles_after": 12, "garbles": 100}, "powermetrics writes a sample that cannot be read"),
+        ({"dies_after": 1}, "powermetrics has ended"),
+        ({"truncates_after": 1}, "powermetrics has ended"),
+        ({"garbles_after": 1, "garbles": 10**6}, "powermetrics writes a sample that cannot be read"),
     ],
     ids=["killed", "truncated", "garbled"],
 )
 def test_a_powermetrics_that_fails_midway_leaves_what_it_said(
     behaviour: dict[str, Any], reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    programs = powermetrics.install(tmp_path / "bin", interval_s=0.05, **behaviour)
+    programs = powermetrics.install(tmp_path / "bin", interval_s=0.05)
     monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
-    outcome = measured(tmp_path, "powermetrics", 1.2)
+
+    def fail() -> None:
+        (programs / "new.json").write_text(json.dumps(behaviour))
+        (programs / "new.json").replace(programs / "behaviour.json")
+
+    outcome = measured(tmp_path, "powermetrics", 1.2, fail)
     assert_kept_but_partial(outcome)
     assert outcome.told("sensor failures").startswith(f"powermetrics/soc: {reason}")
 
@@ -348,7 +410,7 @@ def test_without_powermetrics_there_is_a_reason_and_no_joule(tmp_path: Path) -> 
 
 
 def test_a_killed_sampler_makes_the_run_invalid_for_what_it_did_not_see(gpu: FakeNvml, tmp_path: Path) -> None:
-    outcome = measured(tmp_path, "nvml", 1.6, lambda: sampler_process().send_signal(signal.SIGKILL), after_s=1.0)
+    outcome = measured(tmp_path, "nvml", 1.6, lambda: sampler_process().send_signal(signal.SIGKILL))
     assert_kept_but_partial(outcome)
     assert outcome.told("sampler") == "it was killed by SIGKILL"
 
@@ -369,7 +431,7 @@ def test_a_disk_that_fills_up_under_the_sampler_keeps_what_was_written(gpu: Fake
         limit = path.stat().st_size + 10
         resource.prlimit(sampler_process().pid, resource.RLIMIT_FSIZE, (limit, limit))
 
-    outcome = measured(tmp_path, "nvml", 2.0, fill, after_s=1.0)
+    outcome = measured(tmp_path, "nvml", 2.0, fill)
     assert_kept_but_partial(outcome)
     assert "cannot write" in outcome.told("sampler")
     assert "File too large" in outcome.told("sampler")
