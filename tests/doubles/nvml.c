@@ -366,6 +366,10 @@ int nvmlDeviceGetClockInfo(void *handle, uint32_t type, uint32_t *mhz) {
     gpu_t *g = &state->gpus[number_of(handle)];
     return error ? error : (*mhz = type == 2 ? g->memory_mhz : g->sm_mhz, OK);
 }
+int nvmlDeviceGetArchitecture(void *handle, uint32_t *architecture) {
+    (void)handle;
+    return *architecture = 9, OK; // Hopper: zeus asks, ours does not
+}
 int nvmlDeviceGetPersistenceMode(void *handle, uint32_t *mode) {
     return *mode = state->gpus[number_of(handle)].persistence, OK;
 }

@@ -225,7 +225,8 @@ def main() -> None:
     if options.child:
         child(options.child, options.url, options.streams[0])
         return
-    programs = {name: path for name in PEERS if (path := getattr(options, name))}
+    # They are started in a folder of their own.
+    programs = {name: str(Path(path).absolute()) for name in PEERS if (path := getattr(options, name))}
     print("median (least to most) of", options.repeats, "runs; the error of the time to first token is p50_ms, p99_ms")
     print(f"{'client':<14} {'streams':>7}" + "".join(f"{name:>26}" for name in COLUMNS) + f"{'CPU, times ipw':>16}")
     for streams in options.streams:

@@ -38,8 +38,8 @@ tracker.stop()
 ZEUS = """
 from zeus.monitor import ZeusMonitor
 monitor = ZeusMonitor()
-monitor.begin_window("block")
-monitor.end_window("block")
+monitor.begin_window("block", sync_execution=False)
+monitor.end_window("block", sync_execution=False)
 """
 
 
@@ -56,12 +56,12 @@ def groups(given: argparse.Namespace) -> Iterator[tuple[str, dict[str, Sequence[
 
 
 def took(command: Sequence[str], folder: Path) -> tuple[float, float]:
-    """Processor time and wall time of a command to its end, in seconds. Raises CalledProcessError with what it said."""
+    """Processor time and wall time of a command to its end, in seconds. Raises SubprocessError with what it said."""
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     wall, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
     if done.returncode:
-        raise subprocess.SubprocessError(f"{' '.join(command)[:80]} failed: {done.stderr[-400:]}")
+        raise subprocess.SubprocessError(" ".join(done.stderr.split())[-300:])
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, wall
 
 
@@ -74,20 +74,30 @@ def main() -> None:
     for name in ("guidellm", "aiperf"):
         parser.add_argument(f"--{name}", metavar="PROGRAM")
     given = parser.parse_args()
+    for name in ("codecarbon", "zeus", "guidellm", "aiperf"):  # they are started in a folder of their own
+        if getattr(given, name):
+            setattr(given, name, str(Path(getattr(given, name)).absolute()))
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         os.environ |= FakeNvml.create(folder / "nvml", GPUS).environment()
         print(f"{'':20}{'':12}{'CPU s':>8}{'wall s':>8}{'CPU, times ipw':>16}")
         for title, commands in groups(given):
             found: dict[str, list[tuple[float, float]]] = {name: [] for name in commands}
+            failed: dict[str, str] = {}
             for _ in range(given.repeats + 1):
-                for name, command in commands.items():
-                    found[name].append(took(command, folder))
+                for name in [name for name in commands if name not in failed]:
+                    try:
+                        found[name].append(took(commands[name], folder))
+                    except subprocess.SubprocessError as error:
+                        failed[name] = str(error)
             # The first time of each also writes byte code, and is left out.
-            cpu = {name: median(cpu for cpu, _ in taken[1:]) for name, taken in found.items()}
-            for name, taken in found.items():
-                wall = median(wall for _, wall in taken[1:])
-                print(f"{title:20}{name:12}{cpu[name]:8.2f}{wall:8.2f}{cpu[name] / cpu['ipw']:16.1f}", flush=True)
+            cpu = {name: median(cpu for cpu, _ in found[name][1:]) for name in commands.keys() - failed.keys()}
+            for name in commands:
+                if name in failed:
+                    print(f"{title:20}{name:12}failed: {failed[name]}", flush=True)
+                else:
+                    wall = median(wall for _, wall in found[name][1:])
+                    print(f"{title:20}{name:12}{cpu[name]:8.2f}{wall:8.2f}{cpu[name] / cpu['ipw']:16.1f}", flush=True)
 
 
 if __name__ == "__main__":
