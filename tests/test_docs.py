@@ -18,6 +18,7 @@ import click
 import numpy as np
 import pytest
 import reference_pages
+from click.testing import CliRunner
 from doubles.desk import PAGES, ROOT, Desk, blocks, commands, desk_in
 
 from ipw import errors
@@ -261,6 +262,14 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
 def test_the_site_has_every_page_once() -> None:
     named = re.findall(r"(?<![\w/-])([\w/-]+\.md)\b", (ROOT / "mkdocs.yml").read_text().partition("\nnav:")[2])
     assert sorted(named) == sorted(str(page.relative_to(ROOT / "docs")) for page in (ROOT / "docs").rglob("*.md"))
+
+
+def test_the_readme_names_every_sensor_and_no_other() -> None:
+    table = (ROOT / "README.md").read_text().partition("## What is measured on which hardware")[2].partition("\n## ")[0]
+    rows = [row.split("|")[3] for row in table.splitlines() if row.startswith("| ")][1:]
+    told = {re.split(r"[:?]", name)[0] for row in rows for name in re.findall(r"`([^`]+)`", row)}
+    listed = CliRunner().invoke(cli, ["list", "sensors", "--json"]).output
+    assert told == {re.split(r"[:?]", each["name"])[0] for each in json.loads(listed)}
 
 
 # --- reference ------------------------------------------------------------------------------------------------------
