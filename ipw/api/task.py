@@ -83,7 +83,10 @@ def _with_header(send: Any) -> Any:
 def _with_headers(send: Any) -> Any:
     def named(self: Any, method: str, url: Any, **kwargs: Any) -> Any:
         if (value := _header(url)) is not None:
-            kwargs["headers"] = {HEADER: value, **dict(kwargs.get("headers") or {})}
+            from multidict import CIMultiDict  # aiohttp's own: a header may stand there several times
+
+            kwargs["headers"] = CIMultiDict(kwargs.get("headers") or {})
+            kwargs["headers"].setdefault(HEADER, value)
         return send(self, method, url, **kwargs)
 
     return named

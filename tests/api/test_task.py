@@ -53,6 +53,36 @@ def test_every_client_names_the_task_that_it_is_in(monkeypatch: pytest.MonkeyPat
                           "nobody": None}  # fmt: skip
 
 
+def test_headers_that_a_client_sends_several_times_stay_and_its_own_task_is_not_overruled(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from aiohttp import web
+
+    seen: list[tuple[list[str], list[str]]] = []
+
+    async def told(request: web.Request) -> web.Response:
+        seen.append((request.headers.getall("X-Tag", []), request.headers.getall(HEADER, [])))
+        return web.Response()
+
+    async def asked() -> None:
+        app = web.Application()
+        app.router.add_get("/", told)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        monkeypatch.setenv("IPW_GATEWAY_URL", url)
+        async with aiohttp.ClientSession() as session:
+            with ipw.task("a"):
+                for headers in ([("X-Tag", "1"), ("X-Tag", "2")], {"X-IPW-Task": "mine"}, None):
+                    await (await session.get(f"{url}/", headers=headers)).read()
+        await runner.cleanup()
+
+    asyncio.run(asked())
+    assert seen == [(["1", "2"], ["a"]), ([], ["mine"]), ([], ["a"])]
+
+
 def test_others_than_the_gateway_are_told_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("IPW_GATEWAY_URL", "http://127.0.0.1:1234")
     with ipw.task("a"):

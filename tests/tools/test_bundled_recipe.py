@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import islice
+from pathlib import Path
 
 import pytest
 from bundled import long_questions, questions
@@ -62,3 +63,22 @@ def test_a_batch_masks_answers_alone_and_nothing_that_is_not_there() -> None:
             assert not made["masked"][row, :prompt].any()
             assert made["there"][row].sum() in (prompt + window, made["ids"].shape[1])
         assert made["masked"].any()
+
+
+def test_a_training_that_stopped_on_the_way_ends_with_the_same_weights(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    from bundled.resumed import begun, goes_on, step_down
+
+    def trained(folder: Path, stops_before: int) -> tuple[int, list[float]]:
+        torch.manual_seed(0)
+        training = begun(torch.nn.Linear(3, 1), folder, 0.1)
+        for step in range(training.first, 6):
+            if not goes_on(training, step, -1.0 if step == stops_before else 1e9):
+                break
+            seen = torch.rand(8, 3, generator=torch.Generator().manual_seed(step))
+            step_down(training, (training.model(seen) - 1).square().mean(), 0.1 / (step + 1))
+        return training.first, training.model.weight.flatten().tolist()
+
+    whole = trained(tmp_path / "whole", -1)
+    assert trained(tmp_path / "parts", 4) != whole
+    assert trained(tmp_path / "parts", -1) == (4, whole[1])

@@ -5,9 +5,7 @@ Training stops and goes on at any step: what a step sees is drawn from its numbe
 
 from __future__ import annotations
 
-import json
 import math
-import time
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
@@ -15,7 +13,8 @@ from typing import TYPE_CHECKING
 
 from bundled.calling import MORE_TOKENS, conversation_ids
 from bundled.gguf_file import read_gguf
-from bundled.tokenizer import END, PAD, VOCAB_SIZE
+from bundled.resumed import begun, ended, goes_on, step_down
+from bundled.tokenizer import PAD, VOCAB_SIZE
 from bundled.tool_questions import Conversation, training_stream
 from bundled.training import SHAPE
 
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 PEAK_RATE, WARMUP_STEPS, BATCH = 1.5e-3, 50, 64
-KEEP_EVERY = 50
 
 
 def taught(dense: Path) -> PreTrainedModel:
@@ -64,37 +62,14 @@ def train(dense: Path, folder: Path, steps: int, threads: int, seconds: float) -
 
     torch.set_num_threads(threads)
     torch.manual_seed(0)
-    model = taught(dense).train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=PEAK_RATE, betas=(0.9, 0.99), weight_decay=0.05)
-    checkpoint, first, spent_s = folder / "checkpoint.pt", 0, 0.0
-    folder.mkdir(parents=True, exist_ok=True)
-    if checkpoint.is_file():
-        kept = torch.load(checkpoint)
-        model.load_state_dict(kept["model"])
-        optimizer.load_state_dict(kept["optimizer"])
-        first, spent_s = kept["step"], kept["spent_s"]
-    started = time.monotonic()
-    for step in range(first, steps):
-        if step > first and (step % KEEP_EVERY == 0 or time.monotonic() - started > seconds):
-            now_s = spent_s + time.monotonic() - started
-            state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step, "spent_s": now_s}
-            torch.save(state, checkpoint.with_suffix(".part"))
-            checkpoint.with_suffix(".part").replace(checkpoint)
-        if time.monotonic() - started > seconds:
+    training = begun(taught(dense).train(), folder, PEAK_RATE)
+    for step in range(training.first, steps):
+        if not goes_on(training, step, seconds):
             return False
         rate = PEAK_RATE * min(1, (step + 1) / WARMUP_STEPS) * (0.02 + 0.49 * (1 + math.cos(math.pi * step / steps)))
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        loss = model(**batch(list(islice(training_stream(step), BATCH)))).loss
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
+        loss = training.model(**batch(list(islice(training_stream(step), BATCH)))).loss
+        step_down(training, loss, rate)
         if step % 20 == 0:
-            seen_s = spent_s + time.monotonic() - started
-            print(f"{step}/{steps} loss {loss.item():.4f} {seen_s:.0f} s", flush=True)
-    model.generation_config.eos_token_id = END
-    model.generation_config.pad_token_id = PAD
-    model.to(torch.bfloat16).save_pretrained(folder)
-    (folder / "spent.json").write_text(json.dumps({"train_s": round(spent_s + time.monotonic() - started)}))
+            print(f"{step}/{steps} loss {loss.item():.4f} {training.spent_s:.0f} s", flush=True)
+    ended(training)
     return True

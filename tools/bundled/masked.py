@@ -6,8 +6,6 @@ is a mask. One token is new. Training stops and goes on at any step: what a step
 
 from __future__ import annotations
 
-import json
-import time
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
@@ -16,7 +14,8 @@ from typing import TYPE_CHECKING
 from bundled import long_questions
 from bundled.gguf_file import read_gguf
 from bundled.questions import Question, training_stream
-from bundled.tokenizer import END, MASK, PAD, VOCAB_SIZE, encode_bytes, prompt_ids, save_tokenizer
+from bundled.resumed import begun, ended, goes_on, step_down
+from bundled.tokenizer import END, MASK, VOCAB_SIZE, encode_bytes, prompt_ids, save_tokenizer
 from bundled.training import SHAPE
 
 if TYPE_CHECKING:
@@ -34,7 +33,6 @@ SHARES = {"add": 0.14, "sub": 0.16, "add3": 0.22, "mul": 0.22, "max": 0.06, "rev
 """Of the short questions: more of those that are hard for this model than the other models see."""
 BEHIND_END = 0.1
 """Weight in the loss of what stands behind an answer's first end."""
-KEEP_EVERY = 50
 
 
 def adapted(start: Path) -> PreTrainedModel:
@@ -108,46 +106,25 @@ def train(start: Path, folder: Path, steps: int, threads: int, seconds: float) -
 
     torch.set_num_threads(threads)
     torch.manual_seed(0)
-    model = adapted(start).train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=PEAK_RATE, betas=(0.9, 0.99), weight_decay=0.05)
-    checkpoint, first, spent_s = folder / "checkpoint.pt", 0, 0.0
-    folder.mkdir(parents=True, exist_ok=True)
-    if checkpoint.is_file():
-        kept = torch.load(checkpoint)
-        model.load_state_dict(kept["model"])
-        optimizer.load_state_dict(kept["optimizer"])
-        first, spent_s = kept["step"], kept["spent_s"]
-    started = time.monotonic()
-    for step in range(first, steps):
-        if step > first and (step % KEEP_EVERY == 0 or time.monotonic() - started > seconds):
-            now_s = spent_s + time.monotonic() - started
-            state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step, "spent_s": now_s}
-            torch.save(state, checkpoint.with_suffix(".part"))
-            checkpoint.with_suffix(".part").replace(checkpoint)
-        if time.monotonic() - started > seconds:
+    training = begun(adapted(start).train(), folder, PEAK_RATE)
+    for step in range(training.first, steps):
+        if not goes_on(training, step, seconds):
             return False
-        for group in optimizer.param_groups:
-            group["lr"] = rate_at(step, steps)
         long = step % 2 == 1
         count, window = LONG if long else SHORT
         stream = long_questions.training_stream(step) if long else training_stream(step, SHARES)
         drawn = batch(list(islice(stream, count)), window, step)
         ids, masked = drawn["ids"], drawn["masked"]
-        logits = model(torch.where(masked, MASK, ids), attention_mask=drawn["there"].long()).logits[:, :-1]
+        there = drawn["there"].long()
+        logits = training.model(torch.where(masked, MASK, ids), attention_mask=there).logits[:, :-1]
         wanted = masked[:, 1:]
         each = torch.nn.functional.cross_entropy(logits[wanted], ids[:, 1:][wanted], reduction="none")
         weight = drawn["weights"][:, 1:][wanted]
         loss = (each * weight).sum() / weight.sum()
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
+        step_down(training, loss, rate_at(step, steps))
         if step % 50 < 2:
-            seen_s = spent_s + time.monotonic() - started
-            print(f"{'long' if long else 'short'} {step}/{steps} loss {loss.item():.4f} {seen_s:.0f} s", flush=True)
-    model.generation_config.eos_token_id = END
-    model.generation_config.pad_token_id = PAD
-    model.to(torch.bfloat16).save_pretrained(folder)
+            kind = "long" if long else "short"
+            print(f"{kind} {step}/{steps} loss {loss.item():.4f} {training.spent_s:.0f} s", flush=True)
+    ended(training)
     save_tokenizer(folder, mask=True)
-    (folder / "spent.json").write_text(json.dumps({"train_s": round(spent_s + time.monotonic() - started)}))
     return True

@@ -14,12 +14,8 @@ from ipw.profilers.remote.exposition import Series
 
 COUNTERS = {"DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION": 1e-3, "dcgm_total_energy_consumption": 1e-3}
 """Names of what counts, and joules of one."""
-POWERS = {
-    "DCGM_FI_DEV_POWER_USAGE": 1.0,
-    "DCGM_FI_DEV_POWER_USAGE_INSTANT": 1.0,
-    "dcgm_power_usage": 1.0,
-}
-"""Names of power, and watts of one, the best first."""
+POWERS = ("DCGM_FI_DEV_POWER_USAGE", "DCGM_FI_DEV_POWER_USAGE_INSTANT", "dcgm_power_usage")
+"""Names of power in watts, the best first."""
 SLICE = "GPU_I_ID"
 
 
@@ -53,12 +49,11 @@ def key_of(labels: Mapping[str, str]) -> str:
 def values_of(found: Iterable[Series]) -> dict[tuple[str, str], float]:
     """Joules and watts, by GPU and kind. Of a GPU that is told of several times, the largest of one metric."""
     best: dict[tuple[str, str], tuple[int, float]] = {}
-    names = [*COUNTERS], [*POWERS]
     for series in found:
-        for kind, factors, order in (("counter", COUNTERS, names[0]), ("power", POWERS, names[1])):
-            if series.name in factors and series.value >= 0:
+        for kind, names in (("counter", tuple(COUNTERS)), ("power", POWERS)):
+            if series.name in names and series.value >= 0:
                 key = key_of(series.labels), kind
-                told = -order.index(series.name), factors[series.name] * series.value
+                told = -names.index(series.name), COUNTERS.get(series.name, 1.0) * series.value
                 best[key] = max(best.get(key, told), told)
     return {key: value for key, (_, value) in best.items()}
 
