@@ -36,6 +36,7 @@ fuzz: $(VENV)/.dev  ## damage all that is read, and read it: no traceback, no ha
 
 torture: $(VENV)/.dev  ## kill what measures at random moments and fill disks; nothing may be lost
 	$(VENV)/bin/python tools/torture.py $(ARGS)
+	$(VENV)/bin/python tools/torture_gateway.py
 
 mutants: $(VENV)/.dev  ## change the code a little, 200 times: does a test notice?
 	$(VENV)/bin/python tools/mutants.py $(ARGS)

@@ -14,6 +14,7 @@ from ipw.metrics.definitions import Definition
 from ipw.metrics.metric import EnergyFacts, Metric, metric
 from ipw.metrics.stats import error_draws, gain_draws, percentile_interval, proportion_draws, resampled_sums
 from ipw.metrics.window import NO_IDLE
+from ipw.runs.agent_tables import TASKS, TEXT
 from ipw.workloads.agents.definitions import DEFINITIONS
 
 Floats = npt.NDArray[np.float64]
@@ -79,7 +80,7 @@ def task_metrics(rows: Sequence[Mapping[str, Any]], energy: EnergyFacts, seed: i
 
 def columns_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, Floats]:
     """Make columns of numbers of tasks, and those that follow from them; NaN where unknown. None where no task is."""
-    names = {name for row in rows for name, value in row.items() if not isinstance(value, str)}
+    names = {name for row in rows for name in row if TASKS.get(name) != TEXT}
     columns = {
         name: np.array([np.nan if row[name] is None else row[name] for row in rows], np.float64) for name in names
     }

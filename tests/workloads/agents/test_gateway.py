@@ -145,6 +145,8 @@ def test_a_server_that_is_not_there_is_told_as_a_bad_gateway() -> None:
 
     run(nobody())
     assert books.only["failure"] == "transport"
+    assert books.only["query_id"] != "other"  # what was asked is known, so that a later try is known as one
+    assert books.only["agent"]["messages"]
 
 
 def test_a_client_that_asks_for_a_word_before_it_sends_gets_it() -> None:

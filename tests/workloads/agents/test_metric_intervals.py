@@ -34,6 +34,13 @@ def test_joules_of_an_estimate_are_wide_and_shares_of_joules_are_not() -> None:
     assert {ratio.energies for ratio in RATIOS.values()} == {-1, 0, 1}
 
 
+def test_tasks_of_which_nobody_knows_how_they_began_stand_beside_others() -> None:
+    known = ROW | {"task": "a", "alike": "e3270799af18", "opens": "77"}
+    found = task_metrics([known, ROW | {"task": "b", "opens": None}], EnergyFacts("counter", "", None), seed=1)
+    assert found["tasks"]["value"] == 2
+    assert found["energy_per_task_j"]["value"] == 2.0
+
+
 def test_tasks_that_are_all_solved_leave_room_for_one_that_would_not_be() -> None:
     found = task_metrics([ROW] * 12, EnergyFacts("counter", "", None), seed=1)
     assert found["task_accuracy"]["value"] == 1

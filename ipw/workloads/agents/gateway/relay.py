@@ -151,6 +151,8 @@ async def relay(
         failed = f"the connection failed: {reason(error)}"
     finally:
         if watched:
+            if way.exchange is None:  # it was never sent, and is known all the same: by it a later try is known as one
+                watched.read(body)
             recorder.end(watched, failed)
         else:
             recorder.passed(request.method, target, request.raw_headers, began_ns)
