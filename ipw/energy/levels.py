@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -10,13 +11,15 @@ import numpy as np
 from ipw.energy.arrays import Bools, Floats
 from ipw.energy.baseline import Baseline
 from ipw.energy.regression import regress
-from ipw.energy.saturation import BENDS, Law, concave_law, linear
+from ipw.energy.saturation import BENDS, EARNED, Law, concave_law, linear
 from ipw.energy.segments import Segments
 
 ALTERNATIONS = 30
 """Between the law and the levels, at most."""
 BEND_SD = 0.2
 """How far off each bend of that law may be, as a fraction of power at full load."""
+FIXED = 0.3
+"""Of the power while spans run, the standard deviation of what each has at once, however long it lasts."""
 SETTLED = 1e-4
 """They end when no level changes by more than this fraction of the largest."""
 BLOCK_TICKS = 1000
@@ -33,8 +36,8 @@ class Design:
 
     columns: Floats
     """`[d, m]`: seconds, per segment, for which another watt of each level counts: a correction of the floor and of its
-    drift, stretches without a span that are not known to be idle, each phase, and with several in flight the bends of
-    the law from load to power."""
+    drift, stretches without a span that are not known to be idle, each phase, with several in flight the bends of the
+    law from load to power, and with one, where the ticks ask for it, what each span costs however long it lasts."""
     base_j: Floats
     """`[m]`: what is there beside the levels times their columns."""
     phases: slice
@@ -82,20 +85,21 @@ def design(seg: Segments, above_j: Floats, known_idle: Bools, baseline: Baseline
     together = bool(seg.number.max(initial=0) > 1)
     prior_sd = np.array([*floor_sd, *[typical_w] * (phases.stop - len(floor_sd)), *[BEND_SD] * (BENDS * together)])
 
-    def about(levels_w: Floats, law: Law, drift: Floats) -> Design:
+    def about(levels_w: Floats, law: Law, drift: Floats, fixed: Sequence[Floats] = ()) -> Design:
         """The best levels near those given, where the law is taken to be straight."""
+        sds = np.append(prior_sd, [FIXED * typical_w] * len(fixed))
         slope_s = counts * law.slope * drift * seg.seconds
         mean_s = counts * law.mean * drift * seg.seconds
         found = Design(
-            columns=np.vstack([*extra, slope_s, *(law.bends * seg.seconds)[: BENDS * together]]),
+            columns=np.vstack([*extra, slope_s, *fixed, *(law.bends * seg.seconds)[: BENDS * together]]),
             base_j=levels_w[phases] @ (mean_s - slope_s),
             phases=phases,
             share_s=mean_s,
-            prior_sd=prior_sd,
+            prior_sd=sds,
             levels_w=levels_w,
         )
         rest = values - seg.ticks(found.base_j)[seg.usable] / sd
-        return replace(found, levels_w=regress(found.ticks(seg) / sd, rest, found.held, prior_sd)[0])
+        return replace(found, levels_w=regress(found.ticks(seg) / sd, rest, found.held, sds)[0])
 
     law, same = linear(seg.number), np.ones(1)
     found = about(np.zeros(prior_sd.size), law, same)
@@ -105,9 +109,20 @@ def design(seg: Segments, above_j: Floats, known_idle: Bools, baseline: Baseline
         before, found = found.levels_w[phases], about(found.levels_w, law, same)
         if np.abs(found.levels_w[phases] - before).max() <= SETTLED * before.max():
             break
+    fixed: Sequence[Floats] = ()
+    if not together:
+        more = about(found.levels_w, law, same, list(seg.shorter * seg.seconds))
+        if _misfit(more, seg, values, sd) < _misfit(found, seg, values, sd) * np.exp(-EARNED / values.size):
+            found, fixed = more, list(seg.shorter * seg.seconds)
     if values.size >= 2 * BLOCK_TICKS:
-        found = about(found.levels_w, law, _drift(seg, found, values, sd))
+        found = about(found.levels_w, law, _drift(seg, found, values, sd), fixed)
     return found
+
+
+def _misfit(found: Design, seg: Segments, values: Floats, sd: Floats) -> float:
+    """Mean square of what the levels leave of the ticks."""
+    rest = values - (seg.ticks(found.base_j)[seg.usable] + found.levels_w @ found.ticks(seg)) / sd
+    return float(np.mean(rest**2))
 
 
 def _drift(seg: Segments, whole: Design, values: Floats, sd: Floats) -> Floats:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +20,8 @@ LEAST_UNIT = 0.1
 """Of the mean power while a span runs: that of which its departure is a fraction is not taken to be less."""
 LAG_SD_S = 0.002
 """How late, as a rule, a workload may tell that something started or ended, before the ticks say more."""
+SURE = 2.0
+"""So many standard deviations below 0, a lag is surely one of edges that were told early."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +93,9 @@ def fitted(
 
     kinds = seg.present.shape[0]
     jump = jumps(power_w)
-    lags = np.stack([np.where(seg.kind == kind, jump, 0.0) for kind in range(kinds)])
-    lags = np.concatenate([lags[:, 1:], np.zeros((kinds, 1))], axis=1)  # told late: it happened in the segment before
-    columns = np.vstack([form.columns, lags])
+    early = np.stack([np.where(seg.kind == kind, jump, 0.0) for kind in range(kinds)])
+    late = np.concatenate([early[:, 1:], np.zeros((kinds, 1))], axis=1)  # it happened in the segment before
+    columns = np.vstack([form.columns, late])
     held = np.concatenate([form.held, np.zeros(kinds, bool)])
     prior_sd = np.concatenate([form.prior_sd, np.full(kinds, LAG_SD_S)])
 
@@ -110,6 +113,9 @@ def fitted(
 
     white = smoothed.innovations[:, seg.knots[1:]][:, seg.usable]
     levels, cov = regress(white[1:], white[0], held, prior_sd)
+    told = late_unless_surely_early(levels[-kinds:], np.sqrt(np.diag(cov))[-kinds:])[:, None]
+    columns[-kinds:] = told * late + (1 - told) * early
+    observed[1:] = seg.running(columns)
     energy = np.diff(known_j) + levels @ columns + np.diff(smoothed.mean[0] - levels @ smoothed.mean[1:])
     observed -= smoothed.mean  # what each coefficient contributes, less what the readings take back of it
     time = seg.present[:-1] @ seg.seconds
@@ -126,6 +132,16 @@ def fitted(
         span_sd_w=(departures[:kinds] * _unit_w(seg, power_w, form, form.share_s))[:-1],
         departures=departures,
     )
+
+
+def late_unless_surely_early(lag_s: Floats, sd_s: Floats) -> Floats:
+    """How much of each kind's lag happened before the edges as they were told, 0 to 1.
+
+    An edge that was told early happened behind: what it changes belongs to what comes after it. Near 0, where the sign
+    is noise, all is taken as told late, since choosing by the sign would always take energy from spans.
+    """
+    z = (lag_s / np.maximum(sd_s, 1e-12) + SURE) / math.sqrt(2)
+    return np.array([math.erfc(-x) / 2 for x in z.tolist()])
 
 
 def _unit_w(seg: Segments, power_w: Floats, form: Design, phase_s: Floats) -> Floats:

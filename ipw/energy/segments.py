@@ -10,6 +10,11 @@ from ipw.energy.arrays import Bools, Floats, Ints
 from ipw.energy.curve import Curve
 from ipw.energy.timeline import Spans, Timeline
 
+SHORTEST = 8.0
+"""Spans whose mean is more times as long as one are no guide to it."""
+UNIT = 1 << 20
+"""Sums over spans in flight are of whole numbers, and exact."""
+
 
 @dataclass(frozen=True, slots=True)
 class Segments:
@@ -25,6 +30,9 @@ class Segments:
     """`[phases + 1, m]`: spans in flight of each phase, and last whether there are none."""
     leaving: Floats
     """`[phases + 1, m]`: how many of those before the segment are over when it starts."""
+    shorter: Floats
+    """`[phases, m]`: what the mean duration of a phase is more than that of its span in flight, as a fraction of the
+    latter: in these seconds, each span has as much of what does not depend on how long it lasts."""
     kind: Ints
     """`[m]`: what starts where the segment does: a phase, or `phases` where things only end or nothing changes."""
     knots: Ints
@@ -79,9 +87,19 @@ def segments(curve: Curve, spans: Spans, line: Timeline) -> Segments:
         seconds=np.where(lost, 0.0, np.diff(t) / 1e9),
         present=np.vstack([line.counts[:, part], quiet]).astype(np.float64),
         leaving=np.vstack([line.leaving[:, part], quiet_ends]).astype(np.float64),
+        shorter=_shorter(spans, line)[:, part],
         kind=kind[part],
         knots=knots,
         lost=lost,
         tick_j=np.where(usable, np.diff(curve.energy_j), 0.0),
         usable=usable,
     )
+
+
+def _shorter(spans: Spans, line: Timeline) -> Floats:
+    """`[phases, segments]`: how much shorter than the mean of their phase the spans in flight are."""
+    seconds, size = np.maximum(spans.seconds, 1e-9), len(spans.phases)
+    mean = np.bincount(spans.phase, seconds, size) / np.maximum(np.bincount(spans.phase, minlength=size), 1)
+    units = np.rint(np.minimum(mean[spans.phase] / seconds - 1, SHORTEST) * UNIT).astype(np.int64)
+    masks = [spans.phase == phase for phase in range(size)]
+    return np.array([line.in_flight(units[mask], mask) / UNIT for mask in masks]).reshape(line.counts.shape)

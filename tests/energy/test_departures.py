@@ -19,7 +19,9 @@ def cut(seconds: list[float], *, lost: int | None = None) -> Segments:
     present = np.vstack([np.ones(size), np.zeros(size)])
     none = np.zeros((2, size))
     kind = np.zeros(size, np.int64)
-    return Segments(0, t, np.array(seconds), present, none, kind, np.arange(size + 1), gap, np.ones(size), ~gap)
+    return Segments(
+        0, t, np.array(seconds), present, none, none[:1], kind, np.arange(size + 1), gap, np.ones(size), ~gap
+    )
 
 
 def test_a_jump_is_what_power_rises_by_where_a_segment_starts() -> None:

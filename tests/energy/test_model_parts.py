@@ -76,8 +76,9 @@ def cut(present: list[list[float]], knots: list[int], seconds: list[float]) -> S
     t = np.concatenate([[0], np.cumsum(np.array(seconds) * SECOND)]).astype(np.int64)
     ticks = len(knots) - 1
     return Segments(
-        0, t, np.array(seconds), np.array(present), np.zeros((len(present), size)), np.zeros(size, np.int64),
-        np.array(knots), np.zeros(size, bool), np.full(ticks, 10.0), np.ones(ticks, bool),
+        0, t, np.array(seconds), np.array(present), np.zeros((len(present), size)),
+        np.zeros((len(present) - 1, size)), np.zeros(size, np.int64), np.array(knots),
+        np.zeros(size, bool), np.full(ticks, 10.0), np.ones(ticks, bool),
     )  # fmt: skip
 
 

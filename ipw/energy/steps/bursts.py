@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from ipw.energy.arrays import Bools, Floats, Ints
 from ipw.energy.steps.arrivals import Arrivals
+from ipw.energy.steps.torn import mend
 
 GAPS_NS = np.geomspace(1e5, 5e7, 28)
 """Pauses that are tried as what parts one burst from the next."""
@@ -51,9 +52,13 @@ class Fit(NamedTuple):
 
 
 def bursts(arrivals: Arrivals, gap_ns: float) -> Bursts:
-    """Cut where no result came for `gap_ns`, and where a unit's next result came after a shorter pause."""
+    """Cut where no result came for `gap_ns`, and where a unit's next result came after a shorter pause.
+
+    Not where a burst was torn in two by what held up its way.
+    """
     new = np.concatenate([[True], np.diff(arrivals.t_ns) > gap_ns])[: arrivals.t_ns.size]
     _cut_again(arrivals, new, gap_ns)
+    mend(arrivals, new)
     of = np.cumsum(new, dtype=np.int32) - np.int32(1)
     starts = np.flatnonzero(new)
     ends = np.append(starts[1:], arrivals.t_ns.size) - 1

@@ -1,0 +1,48 @@
+"""Bursts that a busy machine tore in two: what is in flight came in part, and the rest a moment later."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from ipw.energy.arrays import Bools, Ints
+from ipw.energy.steps.arrivals import Arrivals
+
+SOON = 1.0
+"""Of the usual time from burst to burst: the rest comes sooner."""
+SELDOM = 20
+"""At most one burst in so many is torn; where more seem to be, several engines take turns."""
+
+
+def mend(arrivals: Arrivals, new: Bools) -> None:
+    """Take back the cut between two bursts that share no unit, and together hold all that is in flight, once each."""
+    start = np.flatnonzero(new)
+    if start.size < SELDOM:
+        return
+    of = np.cumsum(new, dtype=np.int32) - np.int32(1)
+    units, unit = np.unique(arrivals.unit, return_inverse=True)
+    first, last = np.full(units.size, start.size), np.zeros(units.size, np.int64)
+    np.minimum.at(first, unit, of)
+    np.maximum.at(last, unit, of)
+    began = np.cumsum(np.bincount(first, minlength=start.size))
+    over = np.cumsum(np.bincount(last, minlength=start.size))
+    flying = began - np.append(0, over[:-1])
+    in_both = began[1:] - np.append(0, over[:-2])  # of two bursts that follow one another
+    count = np.diff(np.append(start, new.size))
+    apart_ns = arrivals.t_ns[start[1:]] - arrivals.t_ns[start[1:] - 1]
+    usual_ns = float(np.median(np.diff(arrivals.t_ns[start])))
+    torn = (count[:-1] < flying[:-1]) & (count[1:] < flying[1:]) & (count[:-1] + count[1:] == in_both)
+    found = np.flatnonzero(torn & (in_both > 1) & (apart_ns < SOON * usual_ns))
+    found = found[_disjoint(arrivals.unit, start, count, found)] if found.size else found
+    if found.size * SELDOM <= start.size:
+        new[start[found + 1]] = False
+
+
+def _disjoint(unit: npt.NDArray[np.integer], start: Ints, count: Ints, found: Ints) -> Bools:
+    """Whether the two bursts from each on hold every unit once; no burst is part of two."""
+    alone, before = np.zeros(found.size, bool), -2
+    for place, k in enumerate(found.tolist()):
+        both = unit[start[k] : start[k] + count[k] + count[k + 1]]
+        if k > before + 1 and np.unique(both).size == both.size:
+            alone[place], before = True, k
+    return alone
