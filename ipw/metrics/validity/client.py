@@ -10,8 +10,9 @@ from ipw.metrics.validity.check import Check, made
 from ipw.runs.recorded import Recorded, part_of
 
 CLIENT = "client"
-LEAST_S = 2.0
-"""Of a window: how busy a process is, is looked at second by second."""
+LEAST_S, LEAST_CROWDED_S, CROWDED = 2.0, 5.0, 0.1
+"""Of a window: how busy a process is, is looked at second by second. The longer one where it waited for a processor for
+more than such a part of the window: others may take one for a moment."""
 TOLD, MOST = 0.01, 0.05
 """Shares of the window in which a process was never idle. Beyond the first, the slowest hundredth of the answers (p99)
 may be its doing. Beyond the second, so may more than what any percentile here leaves out."""
@@ -55,12 +56,9 @@ def _kept_up(manifest: Mapping[str, Any], processes: int, asks: Strain, hands_ou
     busy = f"busy {100 * asks.cpu_s / max(asks.wall_s, 1e-9):.0f} % of the time"
     late = f"its timer {_ms(asks.late_p99_s)} late (99 %)"
     name = "the process that asks" if processes == 1 else f"the busiest of {processes} that ask"
-    if asks.wall_s < LEAST_S:
-        return made(
-            CLIENT, ok=True, detail=f"{processes} process{'es'[: 2 * (processes != 1)]}, too short to tell more"
-        )
     worst = max(asks, hands_out, key=lambda each: each.share)
-    if worst.share <= TOLD:
+    crowded = worst.queued_s > CROWDED * worst.wall_s
+    if worst.share <= TOLD or worst.wall_s < (LEAST_CROWDED_S if crowded else LEAST_S):
         return made(CLIENT, ok=True, detail=f"{name}: {busy}, {late}")
     level: Literal["error", "warning"] = "error" if worst.share > MOST else "warning"
     what = "the client was the bottleneck" if level == "error" else "the client was at its limit now and then"
@@ -71,10 +69,7 @@ def _kept_up(manifest: Mapping[str, Any], processes: int, asks: Strain, hands_ou
         detail += f", and waited for a processor {100 * worst.queued_s / worst.wall_s:.0f} % of it: others had them"
     late = f"moments are late by {_ms(worst.late_p99_s)} (99 %)"
     return made(
-        CLIENT,
-        ok=False,
-        detail=f"{detail}; {late}, and rates are the client's: {_more(manifest, processes, worst, hands_out)}",
-        level=level,
+        CLIENT, ok=False, detail=f"{detail}; {late}; {_more(manifest, processes, worst, hands_out)}", level=level
     )
 
 
