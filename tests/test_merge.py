@@ -124,6 +124,22 @@ def test_runs_that_do_not_belong_together_are_refused(tmp_path: Path, second: di
     assert not (tmp_path / "out").exists()
 
 
+def test_how_many_processes_asked_is_a_parameter_that_earlier_versions_did_not_have(tmp_path: Path) -> None:
+    def asked(name: str, ids: list[str], **parameters: Any) -> RunDir:
+        given = {"kind": "lm", "parameters": {"model": "m", "dataset": "d", "shard": name} | parameters}
+        told = [{"processes": [{"wall_s": 2.0}]}] if parameters else []
+        return part(tmp_path, name, ids, 50.0, 100, workload=given, client=told)
+
+    earlier, plain, one, four = (
+        asked("1/4", ["a"]), asked("2/4", ["b"], clients=None), asked("3/4", ["c"], clients=1),
+        asked("4/4", ["d"], clients=4),
+    )  # fmt: skip
+    merged = merge_runs([earlier, plain], tmp_path / "merged")
+    assert merged.manifest()["client"] == [{"processes": [{"wall_s": 2.0}]}]
+    with pytest.raises(UsageError, match=r"differs from .* in --clients: '4', not '1'"):
+        merge_runs([one, four], tmp_path / "merged")
+
+
 def test_a_mismatch_can_be_accepted_but_not_one_of_basis(tmp_path: Path) -> None:
     other = {"model": {"name": "other", "digest": "3"}}
     assert merge_runs(two(tmp_path, **other), tmp_path / "out", mismatched=True).path.is_dir()

@@ -6,10 +6,11 @@ Each measurement is the load of a real run (`ipw.workloads.lm.run`, with its jou
 (cheap_server.py). The load grows with the processes: `--streams` each. The error of the time to first token is what the
 run recorded minus the server's own books, on one clock.
 
-With a processor for each process, and one for the server, each is pinned to its own. With fewer, **this is a
-simulation**: all that asks shares one processor, and so many processes that only compute take part that each asking
-process has the same share of it, whether it is one of one or one of four: so many slow processors in place of one. The
-figures to trust then are the ratios and the CPU time a token.
+With processors enough, the asking processes have as many as they are, one more for the process that hands out the
+questions, and the server one of its own. With fewer, **this is a simulation**: all that asks shares one processor, and
+always the same number of asking processes share it: one run of four, or four runs of one, against the same server. So
+each has a quarter of it, as if it were a slow processor of its own, and what the four of one run carry beside one of
+four runs tells what is lost by working together. Trust the ratios then, and the CPU time a token.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median
 from typing import Any
 
 ROOT = Path(__file__).parent.parent.parent
@@ -35,7 +36,7 @@ QUESTIONS = 3
 """Of each stream."""
 WARMUP = 8
 COLUMNS = {
-    "tokens_per_s": 0, "busy": 2, "saturated": 2, "cpu_us_per_token": 1, "schedule_us_per_token": 2,
+    "tokens_per_s": 0, "busy": 2, "queued": 2, "saturated": 2, "cpu_us_per_token": 1, "schedule_us_per_token": 2,
     "schedule_us_per_question": 0, "p50_ms": 1, "p99_ms": 1, "late_p99_ms": 1,
 }  # fmt: skip
 """What `measure` returns, and the decimals to show."""
@@ -57,9 +58,11 @@ def child(options: argparse.Namespace) -> None:
         base_url=options.url, dataset=str(folder / "questions.jsonl"), concurrency=clients * options.streams,
         clients=clients, warmup=WARMUP, max_tokens=None,
     )  # fmt: skip
-    run = RunDir.create(folder, "bench")
+    run, planned = RunDir.create(folder, "bench"), plan(parameters)
+    print("ready", flush=True)
+    sys.stdin.readline()
     with serve(parameters) as endpoint, Journal(run) as journal, ArrivalsFile(run, journal) as arrivals:
-        run_lm(_Marks(), journal, endpoint, plan(parameters), lambda _: None, arrivals_book=arrivals, note=told.append)
+        run_lm(_Marks(), journal, endpoint, planned, lambda _: None, arrivals_book=arrivals, note=told.append)
     asked = [
         [one["question"], one["start_ns"], one["first_token_ns"], one["end_ns"], one["completion_tokens"]]
         for one in run.journal("query")
@@ -77,14 +80,9 @@ class _Marks:
 def measure(clients: int, options: argparse.Namespace, cores: list[int], most: int) -> dict[str, float]:
     """Measure one number of processes against a fresh server."""
     own = len(cores) > most + 1
-    mine = cores[1 : 2 + clients] if own else cores[-1:]
-    hogs = 0 if own else most - clients
+    mine, runs = (cores[1 : 2 + clients], 1) if own else (cores[-1:], most // clients)
     with tempfile.TemporaryDirectory() as folder:
-        questions, books_path = Path(folder) / "questions.jsonl", Path(folder) / "books.json"
-        count = clients * options.streams * QUESTIONS
-        questions.write_text(
-            "".join(json.dumps({"prompt": f"question {n}", "answer": "w"}) + "\n" for n in range(count))
-        )
+        books_path, count = Path(folder) / "books.json", clients * options.streams * QUESTIONS
         server = subprocess.Popen(
             [sys.executable, ROOT / "tools/bench/cheap_server.py", "--rate", str(options.rate), "--tokens",
              str(options.tokens), "--books", books_path],
@@ -93,23 +91,37 @@ def measure(clients: int, options: argparse.Namespace, cores: list[int], most: i
         os.sched_setaffinity(server.pid, cores[:1])
         assert server.stdout is not None
         url = server.stdout.readline().strip()
-        busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(hogs)]
-        for hog in busy:
-            os.sched_setaffinity(hog.pid, mine)
-        command = [
-            sys.executable, __file__, "--child", "--url", url, "--folder", folder, "--clients", str(clients),
-            "--streams", str(options.streams),
-        ]  # fmt: skip
+        children = []
+        for run in range(runs):
+            place = Path(folder) / str(run)
+            place.mkdir()
+            lines = (json.dumps({"prompt": f"run {run}, question {n}", "answer": "w"}) + "\n" for n in range(count))
+            (place / "questions.jsonl").write_text("".join(lines))
+            command = [
+                sys.executable, __file__, "--child", "--url", url, "--folder", str(place), "--clients", str(clients),
+                "--streams", str(options.streams),
+            ]  # fmt: skip
+            # Linux shares a processor among sessions first, and the asking processes of a run have one each.
+            children.append(
+                subprocess.Popen(
+                    command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+                )
+            )
+            os.sched_setaffinity(children[-1].pid, mine)
         try:
-            client = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-            os.sched_setaffinity(client.pid, mine)
-            told = json.loads(client.communicate()[0])
+            for each in children:
+                assert each.stdout is not None
+                each.stdout.readline()
+            for each in children:  # all at once
+                assert each.stdin is not None
+                each.stdin.write("go\n")
+                each.stdin.flush()
+            told = [json.loads(each.communicate()[0]) for each in children]
         finally:
-            for hog in busy:
-                hog.kill()
-                hog.wait()
             server.communicate()
-        return _judged(told, json.loads(books_path.read_text()))
+        books = json.loads(books_path.read_text())
+    found = [_judged(each, books) for each in told]
+    return {name: fmean(each[name] for each in found) for name in COLUMNS}
 
 
 def _judged(told: Any, books: list[dict[str, Any]]) -> dict[str, float]:
@@ -122,6 +134,7 @@ def _judged(told: Any, books: list[dict[str, Any]]) -> dict[str, float]:
     return {
         "tokens_per_s": tokens / wall_s,
         "busy": max(one["cpu_s"] / one["wall_s"] for one in processes),
+        "queued": max((one["queued_s"] or 0.0) / one["wall_s"] for one in processes),
         "saturated": max(one["saturated_s"] / one["wall_s"] for one in processes),
         "cpu_us_per_token": 1e6 * cpu_s / tokens,
         "schedule_us_per_token": 1e6 * schedule_s / tokens,
