@@ -13,7 +13,9 @@ from ipw.foreign_text import decoded, json_values
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
     lambda each: st.lists(each) | st.dictionaries(st.text(), each),
+    max_leaves=10,
 )
+OBJECT = st.dictionaries(st.text(), JSON, max_size=4)
 LOG = ["", "ggml_cuda_init: found 1 device", "[INFO] loading", "[2026-01-01 10:00] ready", "{not json}", "main: done."]
 
 
@@ -32,7 +34,7 @@ def test_bytes_that_are_no_text_do_not_raise() -> None:
     assert "�" in decoded(b"name,\xff\xfe\xfd,3")
 
 
-@given(values=st.lists(st.dictionaries(st.text(), JSON) | st.lists(st.dictionaries(st.text(), JSON), min_size=1)),
+@given(values=st.lists(OBJECT | st.lists(OBJECT, min_size=1, max_size=3), max_size=4),
        logs=st.lists(st.sampled_from(LOG), min_size=1), indent=st.sampled_from([None, 2]))  # fmt: skip
 def test_values_among_log_lines_come_out_in_order(values: list[object], logs: list[str], indent: int | None) -> None:
     lines = [line for value in values for line in (*logs, json.dumps(value, indent=indent))]

@@ -16,9 +16,10 @@ from doubles.machines import recording
 from ipw.integrations import pytest as plugin
 
 WORK = """
-import time
+import time  # what a recording draws, it draws while one sleeps as well
 
 def work(n):
+    time.sleep(0.01)
     return sum(range(n))
 
 def test_call(energy):
