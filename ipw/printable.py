@@ -22,7 +22,7 @@ def clean(text: object, most: int = 200, *, keep_lines: bool = False) -> str:
     """
     text = str(text)
     cut = text[: most + 1]
-    shown = inert("".join(_shown(c, keep_lines=keep_lines) for c in cut[:most]))
+    shown = inert(_all_shown(cut[:most], keep_lines=keep_lines))
     return shown + ("…" if len(cut) > most else "")
 
 
@@ -40,8 +40,14 @@ def cell(value: object) -> object:
     """Make a value fit for a cell or heading of CSV: text without control characters, quoted where it is a formula."""
     if not isinstance(value, str):
         return value
-    shown = "".join(_shown(c, keep_lines=False) for c in value)
+    shown = _all_shown(value, keep_lines=False)
     return f"'{shown}" if value[:1] and value[0] in FORMULA else shown
+
+
+def _all_shown(text: str, *, keep_lines: bool) -> str:
+    if text.isprintable():  # for Python no sign of the categories below is, nor any mark of direction or end of a line
+        return text
+    return "".join(_shown(c, keep_lines=keep_lines) for c in text)
 
 
 def _shown(c: str, *, keep_lines: bool) -> str:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from reports.made_runs import make_run
 
 from ipw.metrics.summary import summarize
-from ipw.printable import BIDI, FORMULA, cell, clean, inert, printable
+from ipw.printable import BIDI, FORMULA, LINE_ENDS, cell, clean, inert, printable
 
 
 @given(st.text(st.characters(), max_size=300))
@@ -40,6 +40,12 @@ def test_other_scripts_and_emoji_stay() -> None:
 
 def test_a_megabyte_is_cut() -> None:
     assert clean("x" * 1_000_000, 50) == "x" * 50 + "…"
+
+
+def test_a_sign_that_python_calls_printable_is_in_no_category_that_steers_and_ends_no_line() -> None:
+    printed = [c for c in map(chr, range(sys.maxunicode + 1)) if c.isprintable()]
+    assert not {*printed} & (BIDI | {*LINE_ENDS})
+    assert not {"Cc", "Cs", "Cn"} & set(map(unicodedata.category, printed))
 
 
 @given(st.text(st.sampled_from(" \t\n:#[]aerr-=,x\x1b\u202e\x07"), max_size=60))
