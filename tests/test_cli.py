@@ -10,6 +10,7 @@ import pytest
 from doubles import plugin
 from doubles.machines import NOTHING
 from doubles.openai_server import Behaviour, serving
+from doubles.typed import typed
 
 from ipw.cli import cli as root
 from ipw.verbs.common.lazy import LazyGroup
@@ -19,9 +20,9 @@ from ipw.verbs.run import command as run_group
 cli, run, list_ = (group for group in (root, run_group, list_group) if isinstance(group, LazyGroup))
 
 
-def ipw(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+def ipw(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "ipw.cli", *arguments], capture_output=True, text=True, cwd=cwd, timeout=200, check=False
+        [sys.executable, "-m", "ipw.cli", *arguments], capture_output=True, text=True, timeout=200, check=False
     )
 
 
@@ -70,7 +71,7 @@ def test_importing_loads_nothing_heavy(module: str) -> None:
     ],
 )
 def test_wrong_usage_is_one_line_a_hint_and_exit_code_2(arguments: list[str], tmp_path: Path) -> None:
-    result = ipw(*arguments, cwd=tmp_path)
+    result = typed(*arguments, cwd=tmp_path)
     assert result.returncode == 2
     lines = result.stderr.strip().splitlines()
     assert lines[0].startswith("ipw: ")
@@ -79,13 +80,13 @@ def test_wrong_usage_is_one_line_a_hint_and_exit_code_2(arguments: list[str], tm
 
 
 def test_an_error_under_json_is_json_too(tmp_path: Path) -> None:
-    result = ipw("measure", "--json", "--sensors", "nonsense", "--", "true", cwd=tmp_path)
+    result = typed("measure", "--json", "--sensors", "nonsense", "--", "true", cwd=tmp_path)
     assert json.loads(result.stdout)["exit_code"] == 2
 
 
 def test_an_unwritable_output_folder_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    result = ipw("measure", "--out", str(tmp_path / "file"), "--", "true", cwd=tmp_path)
+    result = typed("measure", "--out", str(tmp_path / "file"), "--", "true", cwd=tmp_path)
     assert result.returncode == 5
     assert "cannot write" in result.stderr
     assert "Traceback" not in result.stderr
@@ -100,14 +101,14 @@ def told(result: subprocess.CompletedProcess[str]) -> str:
 
 
 def test_no_server_at_the_url_is_told(tmp_path: Path) -> None:
-    result = ipw("run", "lm", "--base-url", "http://127.0.0.1:9/v1", "--model", "m", cwd=tmp_path)
+    result = typed("run", "lm", "--base-url", "http://127.0.0.1:9/v1", "--model", "m", cwd=tmp_path)
     assert result.returncode == 5
     assert "no server at http://127.0.0.1:9" in told(result)
 
 
 def test_a_model_that_the_server_lacks_is_told_with_those_it_has(tmp_path: Path) -> None:
     with serving(lambda _: Behaviour(), models=["alpha", "beta"]) as server:
-        result = ipw("run", "lm", "--base-url", server.url, "--model", "gamma", cwd=tmp_path)
+        result = typed("run", "lm", "--base-url", server.url, "--model", "gamma", cwd=tmp_path)
     assert result.returncode in {2, 5}
     assert "alpha, beta" in told(result)
 
@@ -125,7 +126,7 @@ def test_a_model_that_the_server_lacks_is_told_with_those_it_has(tmp_path: Path)
 )
 def test_a_data_set_that_cannot_be_asked_is_wrong_usage(name: str, content: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text(content)
-    result = ipw("run", "lm", "--model", "dense", "--dataset", name, cwd=tmp_path)
+    result = typed("run", "lm", "--model", "dense", "--dataset", name, cwd=tmp_path)
     assert result.returncode == 2
     assert name in told(result)
 
@@ -133,7 +134,7 @@ def test_a_data_set_that_cannot_be_asked_is_wrong_usage(name: str, content: str,
 @pytest.mark.parametrize("content", [b"", b"GGUF", b"GGUF\x03\x00\x00\x00" + b"\xff" * 64, b"no gguf at all" * 100])
 def test_an_unreadable_gguf_is_told(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "model.gguf").write_bytes(content)
-    result = ipw("run", "lm", "--model", "model.gguf", cwd=tmp_path)
+    result = typed("run", "lm", "--model", "model.gguf", cwd=tmp_path)
     assert result.returncode in {2, 5}
     assert "model.gguf" in told(result)
 
@@ -141,26 +142,26 @@ def test_an_unreadable_gguf_is_told(content: bytes, tmp_path: Path) -> None:
 def test_a_gguf_whose_weights_are_cut_short_is_told(tmp_path: Path) -> None:
     whole = (Path(__file__).parent.parent / "ipw" / "data" / "dense-q8_0.gguf").read_bytes()
     (tmp_path / "cut.gguf").write_bytes(whole[: len(whole) // 2])
-    result = ipw("run", "lm", "--model", "cut.gguf", cwd=tmp_path)
+    result = typed("run", "lm", "--model", "cut.gguf", cwd=tmp_path)
     assert result.returncode == 5
     assert "cut.gguf" in told(result)
 
 
 def test_a_missing_gguf_is_told(tmp_path: Path) -> None:
-    result = ipw("run", "lm", "--model", "missing.gguf", cwd=tmp_path)
+    result = typed("run", "lm", "--model", "missing.gguf", cwd=tmp_path)
     assert result.returncode in {2, 5}
     assert "missing.gguf" in told(result)
 
 
 def test_an_unknown_sensor_is_wrong_usage_and_lists_those_known(tmp_path: Path) -> None:
-    result = ipw("run", "lm", "--model", "dense", "--sensors", "crystal-ball", cwd=tmp_path)
+    result = typed("run", "lm", "--model", "dense", "--sensors", "crystal-ball", cwd=tmp_path)
     assert result.returncode == 2
     assert "crystal-ball" in told(result)
     assert "nvml" in result.stderr
 
 
 def test_doctor_gives_a_reason_for_every_sensor_that_is_missing(tmp_path: Path) -> None:
-    answer = json.loads(ipw("doctor", "--json", cwd=tmp_path).stdout)
+    answer = json.loads(typed("doctor", "--json", cwd=tmp_path).stdout)
     assert {c["name"].partition("/")[0] for c in answer["channels"]} >= {"nvml", "rapl", "powermetrics", "estimate"}
     for channel in answer["channels"]:
         assert (channel["status"] == "ok") != bool(channel["reason"])
