@@ -8,11 +8,13 @@ PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --c
 quickstart: $(VENV)/.use  ## measure the two bundled models and write the report
 	$(VENV)/bin/ipw quickstart $(ARGS)
 
-test: $(VENV)/.dev  ## run the tests, a file at a time on each of two processes: many of them wait
-	$(VENV)/bin/python -m pytest -n 2 --dist loadfile $(ARGS)
+test: $(VENV)/.dev  ## run the tests, a file at a time on each of four processes: two cores bear them, since many tests wait
+	$(VENV)/bin/python -m pytest -n 4 --dist loadfile $(ARGS)
 
 # Programs that tests start would compile all of ipw each time: a quarter of what such a program computes.
 unexport PYTHONDONTWRITEBYTECODE
+# Each of the four would take all cores for its small matrices, and wait for the others by computing.
+test: export OMP_NUM_THREADS = 1
 
 torch: $(VENV)/.use  ## add PyTorch, with which the routing workload and its tests run too (CPU only: see README first)
 	$(PIP) --editable '.[llamacpp,torch,routing,lora]'
