@@ -14,7 +14,7 @@ from ipw.errors import UsageError
 from ipw.interchange.imported import Imported
 from ipw.metrics.definitions import DEFINITIONS
 from ipw.metrics.derived import Derived
-from ipw.metrics.metric import Metric, metric, number
+from ipw.metrics.metric import BELOW_RESOLUTION, Metric, metric, number
 from ipw.metrics.validity.check import Check, made
 
 APART = "the joules of the run are of all questions together"
@@ -60,7 +60,7 @@ def _source(run: Derived, name: str) -> Source:
     if number(whole.get("value")) is None:
         raise UsageError(f"{name} has no joules: {whole.get('reason') or 'none were measured'}", f"ipw report {name}")
     requests = number(run.metric("queries").get("value"))
-    if not requests or number(each.get("value")) is None:
+    if not requests or all(number(each.get(end)) is None for end in ("value", "high")):
         return Source(name, run, whole, None)
     return Source(name, run, _divided("energy_j", each, 1 / requests), int(requests))
 
@@ -90,7 +90,7 @@ def _metrics(told: Imported, source: Source) -> dict[str, Metric]:
         )
         metrics["energy_per_correct_j"] = _inverse("energy_per_correct_j", per_joule, source.energy)
     for each, entry in metrics.items():
-        untold = entry.get("value") is None and entry.get("reason") != NONE_RIGHT
+        untold = entry.get("value") is None and entry.get("reason") not in {NONE_RIGHT, BELOW_RESOLUTION}
         if untold and DEFINITIONS[each].is_energy and each not in OVER_TIME:
             metrics[each] = {**entry, "reason": APART}
     power = run.metric("mean_query_power_w") if source.requests else {}
@@ -182,5 +182,6 @@ def _energy(
     found = metric(
         DEFINITIONS[name], value, ends, n=None, method=told if isinstance(told, str) else None,
         interval_by=made_by if isinstance(made_by, str) else None,
+        reason=BELOW_RESOLUTION if value is None and energy.get("reason") == BELOW_RESOLUTION else None,
     )  # fmt: skip
     return {**found, "gain_rel": number(energy.get("gain_rel"))}

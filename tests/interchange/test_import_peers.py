@@ -452,6 +452,23 @@ def test_joules_of_a_run_that_tells_requests_apart_are_those_of_the_requests_alo
     assert fewer["valid"]
 
 
+def test_requests_below_resolution_give_a_bound_and_not_the_joules_of_the_window(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    summary = summarize(run)
+    bound = {"value": None, "low": None, "high": 2.0, "reason": "below resolution"}
+    summary["metrics"]["energy_per_query_j"] |= bound
+    run.write_summary(summary)
+    log = inspect_log()
+    log["results"] |= {"total_samples": 60, "completed_samples": 60}
+    (told,) = imported(written(tmp_path / "log.json", log), "--joules", run.path)
+    names = ("energy_per_query_j", "energy_per_correct_j", "accuracy_per_joule")
+    assert [reason(told, name) for name in names] == ["below resolution"] * 3
+    each, right, per_joule = (told["metrics"][name] for name in names)
+    assert each["high"] == pytest.approx(4), "120 requests were seen for 60 questions"
+    assert per_joule["low"] == pytest.approx((0.8 - 0.196) / 4, abs=1e-3)
+    assert right["high"] == pytest.approx(1 / per_joule["low"])
+
+
 def test_several_tasks_share_the_joules_of_one_run(tmp_path: Path) -> None:
     (tmp_path / "smi.csv").write_text(SMI)
     imported(tmp_path / "smi.csv")

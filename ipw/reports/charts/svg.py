@@ -23,7 +23,7 @@ from ipw.reports.charts.axes import (
     polyline,
 )
 from ipw.reports.charts.plot import Bars, CurveLine, Plot
-from ipw.reports.markup import Markup, tag
+from ipw.reports.markup import Markup, join, tag
 from ipw.reports.text import shortened
 
 FEW = 24
@@ -72,7 +72,10 @@ def _legend(plot: Plot, left: float, right: float) -> tuple[Markup | None, float
 def _swatch(curve: CurveLine) -> Markup:
     if curve.look in {"spots", "dots"}:
         return marker(7, 0, curve.series, hollow=curve.estimated, size=5)
-    return line(0, 0, 13, 0, curve.series[0], 2.5, "4 3" if curve.dashed else None)
+    drawn = line(0, 0, 13, 0, curve.series[0], 2.5, "4 3" if curve.dashed else None)
+    if curve.look == "steps" or len(curve.points) > FEW:
+        return drawn
+    return join([drawn, marker(6.5, 0, curve.series, hollow=curve.estimated or curve.dashed, size=4)])
 
 
 def _dots(curve: CurveLine, layer: int, x: Axis, y: Axis) -> Markup:
