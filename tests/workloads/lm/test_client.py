@@ -62,6 +62,14 @@ def raw_server(respond: Callable[[socket.socket], None]) -> Iterator[str]:
         thread.join(120)
 
 
+@contextmanager
+def nobody() -> Iterator[str]:
+    """An address that refuses connections, and that no other program takes meanwhile."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{held.getsockname()[1]}"
+
+
 def test_an_answer_is_kept_with_its_counts_and_times() -> None:
     with serving(Behaviour(["1", "2"], prefill_s=0.05, token_s=0.05, prompt_tokens=7, cached_tokens=2)) as server:
         (found,) = answers(server.url, "6+6")
@@ -203,12 +211,12 @@ def test_a_fault_is_an_error_and_what_came_before_it_is_kept(fault: Any, error: 
 def test_a_stream_that_stalls_is_a_timeout() -> None:
     found = answer(
         Behaviour(["1", "2", "3"], fault="stall", fault_after=2),
-        limits=Limits(timeout_s=30, stall_s=0.2, max_tokens=16, temperature=0.0, seed=None),
+        limits=Limits(timeout_s=60, stall_s=1, max_tokens=16, temperature=0.0, seed=None),
     )
     assert (found.status, found.response) == ("timeout", "12")
     assert found.error is not None
-    assert "nothing came for 0.2 s" in found.error
-    assert found.end_ns - found.start_ns < 5e9
+    assert "nothing came for 1 s" in found.error
+    assert found.end_ns - found.start_ns < 60e9
 
 
 @pytest.mark.parametrize("how", [Behaviour(fault="no-headers"), Behaviour(["1"] * 1000, token_s=0.01)])
@@ -219,8 +227,8 @@ def test_a_request_that_takes_too_long_is_a_timeout_even_if_something_always_com
 
 def test_a_long_prefill_is_no_stall() -> None:
     found = answer(
-        Behaviour(prefill_s=0.5),
-        limits=Limits(timeout_s=30, stall_s=0.2, max_tokens=16, temperature=0.0, seed=None),
+        Behaviour(prefill_s=1.2),
+        limits=Limits(timeout_s=60, stall_s=1, max_tokens=16, temperature=0.0, seed=None),
     )
     assert found.status == "ok"
 
@@ -248,9 +256,8 @@ def test_characters_that_come_in_two_chunks_are_joined_and_halves_are_replaced()
 
 
 def test_no_server_is_an_error_of_the_query() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    found = answers(f"http://127.0.0.1:{port}", "2+2")[0]
+    with nobody() as url:
+        found = answers(url, "2+2")[0]
     assert (found.status, found.error) == ("error", "the connection failed: connection refused")
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from doubles.openai_server import Behaviour
-from workloads.lm.test_client import LIMITS, answer, answers, raw_server
+from workloads.lm.test_client import LIMITS, answer, answers, nobody, raw_server
 
 from ipw.workloads.lm.http.client import Limits
 from ipw.workloads.lm.http.failure import retry_after_s
@@ -59,9 +59,8 @@ def test_a_body_that_only_the_connections_end_ends_may_have_been_cut(came: bytes
 
 
 def test_without_a_server_there_is_no_status() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    found = answers(f"http://127.0.0.1:{port}", "2+2")[0]
+    with nobody() as url:
+        found = answers(url, "2+2")[0]
     assert (found.failure, found.http_status) == ("transport", None)
 
 

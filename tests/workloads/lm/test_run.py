@@ -161,7 +161,7 @@ def test_failures_are_counted_score_nothing_and_stop_nothing(run: RunDir, tmp_pa
         Behaviour(["1"]),
     ]
     with serving(lambda request: kinds[request.number]) as server:
-        told = execute(run, base_url=server.url, dataset=sums(tmp_path, 7), stall_s=0.1, scorer="contains")
+        told = execute(run, base_url=server.url, dataset=sums(tmp_path, 7), stall_s=1, scorer="contains")
     states = [record["status"] for record in run.journal("query")]
     assert states == ["ok", "error", "error", "error", "timeout", "error", "ok"]
     assert [record["score"] for record in run.journal("query")][1:6] == [0.0] * 5

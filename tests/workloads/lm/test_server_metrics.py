@@ -7,14 +7,12 @@ import os
 import socket
 import subprocess
 import sys
-import threading
-import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from doubles.openai_server import Behaviour, Server, serving
+from doubles.openai_server import Behaviour, Request, Server, serving
 from hypothesis import given
 from hypothesis import strategies as st
 from workloads.lm.test_run import sums
@@ -150,16 +148,14 @@ def metrics_of(server: Server, others: list[int]) -> str:
 @pytest.mark.parametrize("foreign", [0, 500])
 def test_a_run_tells_whether_its_server_worked_for_others_too(tmp_path: Path, foreign: int) -> None:
     others: list[int] = []
-    with serving(Behaviour(["a "] * 20, token_s=0.002)) as server:
-        server.metrics = lambda: metrics_of(server, others)
 
-        def ask() -> None:
-            while not any(book.prompt == "1+1" for book in server.books):
-                time.sleep(0.005)
+    def behave(request: Request) -> Behaviour:
+        if request.prompt == "1+1" and not others:
             others.append(foreign)
+        return Behaviour(["a "] * 20, token_s=0.002)
 
-        other = threading.Thread(target=ask)
-        other.start()
+    with serving(behave) as server:
+        server.metrics = lambda: metrics_of(server, others)
         command = [
             sys.executable,
             "-m",
@@ -173,7 +169,6 @@ def test_a_run_tells_whether_its_server_worked_for_others_too(tmp_path: Path, fo
         ]
         command += ["--sensors", "estimate", "--idle", "0.1", "--warmup", "1", "--out", str(tmp_path / "out"), "--json"]
         done = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ)
-        other.join()
     summary: dict[str, Any] = json.loads(done.stdout)
     checks = {check["check"]: check for check in summary["validity"]}
     assert checks["server counts"]["ok"]

@@ -141,7 +141,7 @@ class Liveness:
     async def verdict(self) -> None:
         """Where it is doubted, try the server until anything shows that it is there.
 
-        Raises OutageError after some patience.
+        Raises OutageError after some patience; who was held up himself has tried a few times too.
         """
         sign, began, pause_s, tries = self.last, time.monotonic(), FIRST_PAUSE_S, 0
         while self._doubted.is_set():
@@ -161,7 +161,7 @@ class Liveness:
                     return
                 patience_s, pause_s = _patience(sign, answer.retry_after_s, pause_s)
             tries += 1
-            late = time.monotonic() - began + pause_s > patience_s
+            late = time.monotonic() - began + pause_s > patience_s and (tries >= FEW or sign != "unreachable")
             if late and sign != "life" and self._doubted.is_set() and not self._under_way(began):
                 failed = len(self._held)
                 more = f"in {failed} question{'s'[: failed != 1]} and {tries} more {'try' if tries == 1 else 'tries'}"
