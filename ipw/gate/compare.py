@@ -69,7 +69,7 @@ def compare(base: RunDir, candidate: RunDir, start_sd: Mapping[str, float] | Non
     _check_alike(manifests)
     tasks = all(has_tasks(Recorded(manifest).kind) for manifest in manifests)
     compared = COMPARED_TASKS if tasks else COMPARED
-    read = load_tasks if tasks else _queries
+    item, read = ("task", load_tasks) if tasks else ("question", _queries)
     both = pair_queries(read(base), read(candidate), compared)
     absent = next((facts.absent for facts in map(energy_facts, manifests) if facts.method is None), None)
     known = start_sd or {}
@@ -92,7 +92,7 @@ def compare(base: RunDir, candidate: RunDir, start_sd: Mapping[str, float] | Non
         ],
         "estimated": any(facts.is_estimated for facts in map(Recorded, manifests)),
         "rows": [
-            _with_estimates(compare_metric(each, both, known.get(each.name), absent), each, manifests)
+            _with_estimates(compare_metric(each, both, known.get(each.name), absent, item), each, manifests)
             for each in compared
         ],
     }
@@ -136,9 +136,13 @@ def pair_queries(base: Queries, candidate: Queries, compared: Sequence[Definitio
 
 
 def compare_metric(
-    definition: Definition, both: Both, start_sd: float | None = None, no_energy: str | None = None
+    definition: Definition,
+    both: Both,
+    start_sd: float | None = None,
+    no_energy: str | None = None,
+    item: str = "question",
 ) -> Row:
-    """Compare one metric over the questions for which both runs know both of its parts."""
+    """Compare one metric over the questions, or other items, for which both runs know both of its parts."""
     parts = [part[name] for part in both[:2] for name in (definition.numerator, definition.denominator)]
     known = np.isfinite(np.stack(parts)).all(axis=0)
     above, below, above_too, below_too = (part[known] for part in parts)
@@ -150,7 +154,7 @@ def compare_metric(
     }  # fmt: skip
     if n == 0:
         energy = definition.is_energy and no_energy
-        return row | {"reason": no_energy if energy else "no question has it in both runs"}
+        return row | {"reason": no_energy if energy else f"no {item} has it in both runs"}
     if below.sum() <= 0 or below_too.sum() <= 0:
         return row | {"reason": "nothing to divide by"}
     row |= {"base": float(above.sum() / below.sum()), "candidate": float(above_too.sum() / below_too.sum())}
@@ -162,7 +166,7 @@ def compare_metric(
     linear = above_too / above_too.mean() - below_too / below_too.mean() - above / above.mean() + below / below.mean()
     log_ratio = math.log(row["candidate"] / row["base"])
     if n < 2:
-        return row | {"change": math.expm1(log_ratio), "reason": "one question shows no spread"}
+        return row | {"change": math.expm1(log_ratio), "reason": f"one {item} shows no spread"}
     half = student_t975(n - 1) * math.hypot(float(linear.std(ddof=1)) / math.sqrt(n), math.sqrt(2) * (start_sd or 0))
     return row | {
         "change": math.expm1(log_ratio), "low": math.expm1(log_ratio - half), "high": math.expm1(log_ratio + half),

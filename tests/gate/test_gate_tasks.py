@@ -151,6 +151,8 @@ def test_stored_runs_of_agents_are_compared_task_by_task(tmp_path: Path) -> None
     assert (found["paired_by"], found["questions"], found["left_out"]) == ("task", 3, 0)
     assert shown["turns_per_task"]["change"] == pytest.approx(1.0)
     assert (shown["task_accuracy"]["kind"], shown["task_accuracy"]["change"]) == ("difference", 0.0)
+    assert shown["cached_token_share"]["reason"] is None
+    assert shown["babbling_energy_share"]["reason"] == "no task has it in both runs"
     assert shown["energy_per_task_j"]["change"] == pytest.approx(2.0, rel=0.01)  # 3 s of the same idle for 1 s
 
 
