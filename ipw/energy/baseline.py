@@ -10,6 +10,9 @@ import numpy.typing as npt
 from ipw.energy.arrays import Floats, Ints, checked
 from ipw.energy.curve import Z95, Curve, energy_at, energy_between, knot_variance
 
+STEADY = 3.0
+"""Of the standard deviation that the timing of knots gives a part's power: where no part departs by more, power was
+steady, and all knots together tell it best."""
 PIECES = 10
 """An idle interval is cut into this many parts and their median taken, so that one burst does not raise the floor."""
 
@@ -85,6 +88,23 @@ def _interval(curve: Curve, start: int, end: int) -> tuple[float, float, float] 
     cuts = knots[np.unique(np.linspace(0, knots.size - 1, PIECES + 1).astype(int))]
     power = np.diff(energy_at(curve, cuts)) / (np.diff(cuts) / 1e9)
     value = float(np.median(power))
-    spread = 1.4826 * float(np.median(np.abs(power - value))) * np.sqrt(np.pi / 2 / power.size)
-    timing = float(np.sqrt(2 * np.median(knot_variance(curve)[np.searchsorted(curve.t_ns, cuts)])))
-    return (start + end) / 2, value, float(np.hypot(spread, timing / (float(cuts[-1] - cuts[0]) / 1e9)))
+    away = np.abs(power - value)
+    knot_sd = float(np.sqrt(np.median(knot_variance(curve)[np.searchsorted(curve.t_ns, knots)])))
+    timing_sd = np.sqrt(2) * knot_sd / (np.diff(cuts) / 1e9)
+    if np.all(away <= STEADY * timing_sd):
+        slope, slope_sd = _slope(knots, energy_at(curve, knots), knot_sd)
+        own_var = max(float(np.mean(away**2 - timing_sd**2)), 0.0) / power.size  # beside what timing explains
+        return (start + end) / 2, slope, float(np.hypot(slope_sd, np.sqrt(own_var)))
+    spread = 1.4826 * float(np.median(away)) * np.sqrt(np.pi / 2 / power.size)
+    timing = np.sqrt(2) * knot_sd / (float(cuts[-1] - cuts[0]) / 1e9)
+    return (start + end) / 2, value, float(np.hypot(spread, timing))
+
+
+def _slope(t_ns: Ints, energy_j: Floats, sd_j: float) -> tuple[float, float]:
+    """Power of the straight line through all knots, W, and its standard deviation from theirs."""
+    seconds = (t_ns - t_ns[0]) / 1e9
+    seconds = seconds - seconds.mean()
+    power = float(seconds @ (energy_j - energy_j.mean()) / (seconds @ seconds))
+    left = energy_j - energy_j.mean() - power * seconds
+    seen_sd = float(np.sqrt(left @ left / max(t_ns.size - 2, 1)))
+    return power, max(sd_j, seen_sd) / float(np.sqrt(seconds @ seconds))

@@ -27,6 +27,19 @@ def test_idle_power_is_found_to_a_thousandth_with_an_interval_that_holds_it() ->
     assert np.mean(held) >= 0.9
 
 
+def test_steady_idle_power_is_told_by_all_knots_together() -> None:
+    off, claimed = [], []
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        world = one_at_a_time(rng, 3)
+        baseline = idle_baseline(Sampler(bracket_s=0.004).curve(world, rng), world.idle_ns[:1])
+        assert baseline is not None
+        off.append(baseline.power_w[0] - world.idle_w)
+        claimed.append(baseline.sd_w())
+    assert np.sqrt(np.mean(np.square(off))) == pytest.approx(np.mean(claimed), rel=0.6)
+    assert np.mean(claimed) < 1e-3 * world.idle_w  # the median of ten parts is three times as far off
+
+
 def test_drift_between_before_and_after_is_told_and_followed() -> None:
     rng = np.random.default_rng(0)
     world = disturbed(one_at_a_time(rng, 20), rng, drift=0.2)
