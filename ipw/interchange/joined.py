@@ -81,7 +81,11 @@ def _metrics(told: Imported, source: Source) -> dict[str, Metric]:
     prompt, output = told.tokens
     both = None if prompt is None or output is None else prompt + output
     counts = {"energy_per_query_j": told.asked, "energy_per_output_token_j": output, "energy_per_token_j": both}
-    metrics |= {each: _divided(each, source.energy, count) for each, count in counts.items() if count}
+    for each, count in counts.items():
+        if count:
+            metrics[each] = _divided(each, source.energy, count)
+        elif source.requests and each != "energy_per_query_j" and run.metric(each):
+            metrics[each] = dict(run.metric(each))  # the gateway counted the tokens that the tool does not tell
     accuracy = metrics["accuracy"]
     known = number(accuracy.get("value")) is not None
     if known and told.asked:

@@ -309,3 +309,13 @@ def test_cells_name_their_columns_for_a_phone(tmp_path: Path) -> None:
 def test_a_name_from_the_right_does_not_turn_the_sentence_around_it() -> None:
     assert isolated("a, نموذج: 5 < 6", ["a", "نموذج"]) == "a, <bdi>نموذج</bdi>: 5 &lt; 6"
     assert isolated("a <b>", ["a", "<b>"]) == "a &lt;b&gt;"
+
+
+@pytest.mark.parametrize(
+    ("told", "name"), [('{"name": "a <b> ladder"}', " · a &lt;b&gt; ladder"), ("{", ""), ("[]", "")]
+)
+def test_the_page_of_a_study_has_its_name(tmp_path: Path, told: str, name: str) -> None:
+    runs = [make_run(tmp_path, f"r{i}", scores=[1.0] * 9) for i in range(2)]
+    (tmp_path / "study.json").write_text(told)
+    write_page(runs, tmp_path / "page.html")
+    assert f'<p class="overline">intelligence per watt{name}</p>' in (tmp_path / "page.html").read_text()

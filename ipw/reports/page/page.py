@@ -8,8 +8,11 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from ipw.errors import IpwError
+from ipw.foreign_json import read_json
 from ipw.metrics.derived import Derived
 from ipw.metrics.metric import sensors
+from ipw.printable import clean
 from ipw.registry import load, workload, workloads
 from ipw.reports.facts import NO_FACTS, Facts
 from ipw.reports.markup import Markup, join, tag
@@ -32,6 +35,8 @@ from ipw.runs.recorded import Recorded
 STYLE, TABLES, SCRIPT = (Path(__file__).with_name(name) for name in ("style.css", "tables.js", "page.js"))
 HEADING = re.compile(r'<h2 id="([\w-]+)">(.*?)</h2>')
 FEWEST_LISTED = 4
+STUDY = "study.json"
+"""Beside the runs of a study, with its name."""
 CSP = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'sha256-{}'"
 """Nothing is fetched, and the one script that runs is the page's own."""
 FIRST = (sections.ranking, series)
@@ -77,7 +82,7 @@ def page(views: Sequence[View], facts: Facts) -> str:
     tiles = sections.tiles(views[0]) if len(views) == 1 else None
     top = tag(
         "header",
-        tag("p", "intelligence per watt", class_="overline"),
+        tag("p", _overline(views), class_="overline"),
         tag("h1", isolated(title, (row.name for group in found for row in group.rows))),
         lede,
         *banners(views),
@@ -101,6 +106,22 @@ def _contents(sections_: Sequence[Markup]) -> Markup | None:
         return None
     links = (tag("a", Markup(title), href=f"#{key}") for key, title in heads)
     return tag("nav", *links, class_="contents", aria_label="Contents")
+
+
+def _overline(views: Sequence[View]) -> str:
+    """Name the study where all runs are of one."""
+    folders = {Path(view.path).resolve().parent for view in views if not view.called}
+    name = _study(next(iter(folders)) / STUDY) if len(folders) == 1 else None
+    return f"intelligence per watt · {clean(name, 80)}" if name else "intelligence per watt"
+
+
+def _study(path: Path) -> str | None:
+    try:
+        told = read_json(path) if path.is_file() else None
+    except IpwError:
+        return None
+    name = told.get("name") if isinstance(told, dict) else None
+    return name if isinstance(name, str) and name.strip() else None
 
 
 def _asked(view: View) -> str:
