@@ -19,7 +19,7 @@ from ipw.shapes import finite
 from ipw.workloads.agents.asked import ASSISTANT
 from ipw.workloads.agents.reading.sent import read_chat
 from ipw.workloads.agents.tables import BEGINS, beginning_of
-from ipw.workloads.texts.files import csv_rows
+from ipw.workloads.texts.files import csv_rows, encoding_of
 
 SUFFIXES = {".jsonl", ".json", ".csv", ".tsv", ".eval"}
 """Of files of a folder that are read."""
@@ -30,8 +30,11 @@ GRADES = {"C": 1.0, "I": 0.0, "P": 0.5, "N": 0.0, "true": 1.0, "false": 0.0, "ye
 """Grades of inspect_ai, and words for a score."""
 MOST_SAMPLE = 1 << 28
 """Bytes of a sample in an archive."""
-RESOLVED, ASKED = "resolved_ids", ("submitted_ids", "completed_ids", "unresolved_ids", "error_ids", "empty_patch_ids")
-"""Of a report of SWE-bench."""
+RESOLVED = ("resolved_ids", "resolved")
+ASKED = (
+    "submitted_ids", "completed_ids", "unresolved_ids", "error_ids", "empty_patch_ids", "no_generation", "no_logs",
+)  # fmt: skip
+"""Of a report of SWE-bench, and of the results that its leaderboard keeps."""
 
 
 def read_scores(path: Path) -> dict[str, float]:
@@ -61,7 +64,7 @@ def _scores(path: Path) -> Iterator[tuple[str, float]]:
         if path.suffix.lower() in {".csv", ".tsv"}:
             yield from _rows(row for _, row in csv_rows(path, (*NAMES, *SCORES)))
             return
-        text = path.read_text(encoding="utf-8-sig")
+        text = path.read_text(encoding=encoding_of(path)).removeprefix("\ufeff")
     except DAMAGED as error:
         raise UsageError(f"{path} cannot be read: {clean(error)}", HINT) from None
     document = None if path.suffix.lower() == ".jsonl" else _json(text)
@@ -77,9 +80,11 @@ def _document(document: Any) -> Iterator[tuple[str, float]]:
         yield from _rows(document)
     elif not isinstance(document, Mapping):
         return
-    elif isinstance(document.get(RESOLVED), list):
-        resolved = set(map(str, document[RESOLVED]))
-        asked = {str(name) for key in ASKED for name in _list(document.get(key))}
+    elif any(isinstance(document.get(key), list) for key in RESOLVED):
+        resolved, asked = (
+            {str(name) for key in keys for name in _list(document.get(key)) if isinstance(name, str | int)}
+            for keys in (RESOLVED, ASKED)
+        )
         yield from ((name, float(name in resolved)) for name in sorted(asked | resolved))
     elif isinstance(document.get("samples"), list):
         yield from _rows(document["samples"])
@@ -94,14 +99,24 @@ def _document(document: Any) -> Iterator[tuple[str, float]]:
 def _rows(rows: Iterable[Any]) -> Iterator[tuple[str, float]]:
     for row in rows:
         if isinstance(row, Mapping):
+            name = next((str(row[each]) for each in NAMES if row.get(each) not in (None, "")), None)
             score = _score(row)
+            if score is None and name is not None:
+                _refuse_odd(row, name)
             if score is None:
                 continue
-            name = next((str(row[each]) for each in NAMES if row.get(each) not in (None, "")), None)
             begins = _begins(row)
             for key in (name, begins):
                 if key is not None:
                     yield key, score
+
+
+def _refuse_odd(row: Mapping[str, Any], name: str) -> None:
+    """Raise UsageError where a score is given in a form that is not known; where none is given the task has none."""
+    odd = [row[each] for each in SCORES if isinstance(row.get(each), str | float | int) and row[each] != ""]
+    if odd:
+        told = f"the score {clean(odd[0], 40)!r} of {clean(name, 60)} is not a number from 0 to 1"
+        raise UsageError(told, "write scores like 1, 0.5 or true")
 
 
 def _score(row: Mapping[str, Any]) -> float | None:

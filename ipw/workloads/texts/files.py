@@ -30,7 +30,7 @@ WHICH = "which one is meant? leave the other out"
 
 def json_rows(path: Path, _more: Collection[str] = ()) -> Iterator[Row]:
     """Rows of a file with one JSON object a line, or with one JSON list of objects; blank lines are left out."""
-    encoding = _encoding(path)
+    encoding = encoding_of(path)
     with path.open(encoding=encoding) as file:
         try:
             begun = False
@@ -53,12 +53,12 @@ def csv_rows(path: Path, more: Collection[str] = ()) -> Iterator[Row]:
     Rows without any value are left out.
     """
     csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
-    encoding = _encoding(path)
+    encoding = encoding_of(path)
     with path.open(encoding=encoding, newline="") as file:
         try:
             delimiter = _delimiter(next((line for line in file if line.strip()), ""), {*COLUMNS, *more})
             file.seek(0)
-            yield from _under_header(path, file, delimiter)
+            yield from _under_header(path, file, delimiter, {*COLUMNS, *more})
         except UnicodeDecodeError:
             raise _not_text(path, encoding) from None
 
@@ -143,7 +143,7 @@ def _delimiter(header: str, known: Collection[str]) -> str:
     return ","
 
 
-def _under_header(path: Path, file: TextIO, delimiter: str) -> Iterator[Row]:
+def _under_header(path: Path, file: TextIO, delimiter: str, known: Collection[str]) -> Iterator[Row]:
     reader = csv.reader(file, delimiter=delimiter, strict=True)
     names: list[str] | None = None
     line = 1
@@ -153,7 +153,7 @@ def _under_header(path: Path, file: TextIO, delimiter: str) -> Iterator[Row]:
             if not any(value.strip() for value in values):
                 continue
             if names is None:
-                names = _once(path, [value.strip() for value in values])
+                names = _once(path, [value.strip() for value in values], known)
                 continue
             if len(values) > len(names):
                 raise UsageError(f"{path}, {where} has more values than the header", "quote values with commas")
@@ -162,9 +162,9 @@ def _under_header(path: Path, file: TextIO, delimiter: str) -> Iterator[Row]:
         raise UsageError(f"{path}, line {line} is not CSV: {error}", "quote values with commas or quotes") from None
 
 
-def _once(path: Path, names: list[str]) -> list[str]:
+def _once(path: Path, names: list[str], known: Collection[str] = COLUMNS) -> list[str]:
     """Refuse a column that is there twice."""
-    if twice := [name for name in names if name in COLUMNS and names.count(name) > 1]:
+    if twice := [name for name in names if name in known and names.count(name) > 1]:
         raise UsageError(f"{path} has the column {twice[0]!r} twice", WHICH)
     return names
 
@@ -182,7 +182,7 @@ def _values(column: Any) -> list[Any]:
     return list(column.to_pylist())
 
 
-def _encoding(path: Path) -> str:
+def encoding_of(path: Path) -> str:
     """UTF-8, unless the first bytes say that it is UTF-16 or UTF-32."""
     with path.open("rb") as file:
         start = file.read(4)

@@ -40,6 +40,8 @@ def lines(*rows: Any) -> str:
         ("a.json", json.dumps([{"id": "t", "correct": True}]), {"t": 1.0}),
         ("report.json", json.dumps({"resolved_ids": ["a"], "unresolved_ids": ["b"], "error_ids": ["c"], "total": 3}),
          {"a": 1.0, "b": 0.0, "c": 0.0}),
+        ("results.json", json.dumps({"resolved": ["a"], "no_generation": ["b"], "no_logs": [], "date": "x"}),
+         {"a": 1.0, "b": 0.0}),
         ("report.json", json.dumps({"a": {"resolved": True}, "b": {"resolved": False}}), {"a": 1.0, "b": 0.0}),
         ("log.json", json.dumps({"eval": {}, "samples": [SAMPLE]}), {"s1": 1.0, KEY: 1.0}),
         ("samples_x.jsonl", lines(LM_EVAL), {KEY: 0.25}),
@@ -62,7 +64,7 @@ def test_an_archive_of_samples_and_a_folder_are_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["", "nothing", "{}", "[]", '{"a": "b"}', '{"task": "t"}\n', "\x00"])
 def test_a_file_without_scores_is_told(tmp_path: Path, text: str) -> None:
     (tmp_path / "a.jsonl").write_text(text)
-    with pytest.raises(UsageError, match="no score"):
+    with pytest.raises(UsageError, match="no score" if text != "\x00" else "cannot be read"):
         read_scores(tmp_path / "a.jsonl")
 
 
@@ -115,6 +117,10 @@ def test_an_archive_that_cannot_be_read_is_told(tmp_path: Path, how: str) -> Non
         ("a.csv", 'task,score\n"t,1\n', "not CSV"),
         ("a.csv", "task,score\nt,1,2\n", "more values"),
         ("a.csv", "task;score\nt;7.5\n", "7.5 of t is not from 0 to 1"),
+        ("a.csv", "task;score\nt;0,5\nu;1\n", "'0,5' of t is not a number from 0 to 1"),
+        ("a.jsonl", lines({"task": "t", "score": "87%"}, {"task": "u", "score": 1}), "'87%' of t is not a number"),
+        ("a.jsonl", '{"task": "t", "score": NaN}\n{"task": "u", "score": 1}\n', "'nan' of t is not a number"),
+        ("a.csv", "task,score,score\nt,1,0\n", "has the column 'score' twice"),
         ("a.jsonl", lines({"task": "t", "score": -1}), "-1 of t is not from 0 to 1"),
         ("a.json", json.dumps({"resolved_ids": [], "submitted_ids": 5}), "no score"),
         (
@@ -124,7 +130,7 @@ def test_an_archive_that_cannot_be_read_is_told(tmp_path: Path, how: str) -> Non
         ),
         ("a.json", json.dumps({"samples": {"a": 1}}), "no score"),
         ("a.json", "[" * 100_000, "no score"),
-        ("a.csv", "task,score\nt,\x00\n", "no score"),
+        ("a.csv", "task,score\nt,\x00\n", "is not a number"),
     ],
 )
 def test_a_file_of_scores_that_makes_no_sense_is_told_in_one_line(
@@ -133,6 +139,18 @@ def test_a_file_of_scores_that_makes_no_sense_is_told_in_one_line(
     (tmp_path / name).write_text(text)
     with pytest.raises(UsageError, match=told):
         read_scores(tmp_path / name)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le"])
+def test_a_file_may_be_of_windows(tmp_path: Path, encoding: str) -> None:
+    for name, text in (("a.jsonl", lines({"task": "t", "score": 1})), ("b.csv", "task,score\nu,0\n")):
+        (tmp_path / name).write_text(text, encoding=encoding)
+    assert read_scores(tmp_path) == {"t": 1.0, "u": 0.0}
+
+
+def test_a_task_without_a_score_has_none(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text(lines({"task": "t", "score": None}, {"task": "u", "score": 1}, {"task": "v"}))
+    assert read_scores(tmp_path / "a.jsonl") == {"u": 1.0}
 
 
 def test_a_cell_may_hold_lines(tmp_path: Path) -> None:
