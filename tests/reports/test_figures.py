@@ -178,3 +178,15 @@ def test_a_legend_is_read_row_by_row(tmp_path: Path) -> None:
     (legend,) = figure.legends
     places = [(text.get_window_extent(), text.get_text()[0]) for text in legend.get_texts()]
     assert [name for _, name in sorted(places, key=lambda each: (-round(each[0].y0), each[0].x0))] == names
+
+
+def test_lines_of_one_colour_are_told_apart_by_their_markers(tmp_path: Path) -> None:
+    times = [[0.1 + 0.01 * (i + k) for k in range(60)] for i in range(8)]
+    runs = [make_run(tmp_path, f"r{i}", scores=[1.0] * 60, latency_s=each) for i, each in enumerate(times)]
+    figure = draw(dict(figures_of(load_views(runs)))["latency"])
+    (legend,) = figure.legends
+    drawn, named = (
+        [(line.get_color(), line.get_marker()) for line in of.get_lines()] for of in (figure.axes[0], legend)
+    )
+    assert len(set(drawn)) == 8
+    assert set(drawn) == set(named)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from ipw.reports.charts.axes import SERIES, Series, plain
@@ -43,18 +44,20 @@ def _plot(plot: Plot) -> Figure:
     for layer in range(LAYERS):  # in turns, so that no cloud hides another
         for curve in clouds:
             _dots(axes, curve, layer)
+    listed = [curve for curve in plot.curves if curve.listed]
+    colours = Counter(curve.series[0] for curve in listed)
     for curve in plot.curves:
         if curve.look != "dots":
-            _curve(axes, curve)
+            _curve(axes, curve, marked=colours[curve.series[0]] > 1)
     for place, curve in enumerate(each for each in plot.curves if each.beside):
         _words_beside(axes, curve, above=place % 2 == 0)
     if plot.mark is not None:
         axes.axvline(plot.mark.x, color="0.4", linestyle=":", linewidth=1, zorder=1)
         axes.annotate(plot.mark.text, (plot.mark.x, 0), (4, 4), xycoords=("data", "axes fraction"),
                       textcoords="offset points")  # fmt: skip
-    listed = [curve for curve in plot.curves if curve.listed]
     if plot.named_beside or len(listed) > 1:
-        _legend(figure, [(curve.name, _handle(curve)) for curve in listed])
+        handles = [_handle(curve, marked=colours[curve.series[0]] > 1) for curve in listed]
+        _legend(figure, [(curve.name, handle) for curve, handle in zip(listed, handles, strict=True)])
     return figure
 
 
@@ -110,7 +113,8 @@ def _axis(axes: Axes, plan: AxisPlan, which: str, room: float = 1.0) -> None:
     axes.minorticks_off()
 
 
-def _curve(axes: Axes, curve: CurveLine) -> None:
+def _curve(axes: Axes, curve: CurveLine, *, marked: bool) -> None:
+    """Draw a line or points; a line of many points has a few markers where another line has its colour."""
     look = _look(curve.series)
     colour, points = look["color"], curve.points
     few = len(points) <= FEW
@@ -124,6 +128,8 @@ def _curve(axes: Axes, curve: CurveLine) -> None:
             at, low, high = zip(*known, strict=True)
             axes.fill_between(at, low, high, color=colour, alpha=0.15, linewidth=0)
     line = {"color": colour, "linestyle": "--" if curve.dashed else "-"}
+    if marked and not few and curve.listed:
+        line |= {"marker": look["marker"], "markevery": max(len(points) // 5, 1), "markerfacecolor": _face(curve)}
     if curve.look == "steps":
         axes.plot(xs, ys, **line, drawstyle="steps-post", zorder=1 if not curve.listed else 2)
     elif curve.look == "line" and (few and curve.listed):
@@ -162,15 +168,16 @@ def _dots(axes: Axes, curve: CurveLine, layer: int) -> None:
                  marker=look["marker"], rasterized=len(curve.points) > 2000)  # fmt: skip
 
 
-def _handle(curve: CurveLine) -> Any:
+def _handle(curve: CurveLine, *, marked: bool) -> Any:
     from matplotlib.lines import Line2D
 
     look = _look(curve.series)
     if curve.look in {"spots", "dots"}:
         return Line2D([], [], **look, linestyle="none", markerfacecolor=_face(curve))
-    marked = {"marker": look["marker"], "markerfacecolor": _face(curve)} if len(curve.points) <= FEW else {}
-    marked = {} if curve.look == "steps" else marked
-    return Line2D([], [], color=look["color"], linestyle="--" if curve.dashed else "-", **marked)
+    few = len(curve.points) <= FEW
+    seen = curve.look != "steps" if few else marked
+    point = {"marker": look["marker"], "markerfacecolor": _face(curve)} if seen else {}
+    return Line2D([], [], color=look["color"], linestyle="--" if curve.dashed else "-", **point)
 
 
 def _legend(figure: Figure, entries: Sequence[tuple[str, Any]]) -> None:
