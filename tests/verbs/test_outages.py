@@ -20,6 +20,7 @@ from typing import Any
 import psutil
 import pytest
 from doubles.openai_server import Behaviour, Request, Server, serving
+from doubles.patience import wait_for
 from workloads.lm.test_liveness import dying_at, number
 from workloads.lm.test_run import sums
 
@@ -118,7 +119,7 @@ def test_the_run_ends_with_what_it_has_and_says_so(cut: Cut) -> None:
     assert manifest["progress"] == {"finished": done, "of": QUESTIONS}
     assert f"{done} of {QUESTIONS} questions are done" in told.stderr
     assert (manifest["status"], manifest["outage"]["kind"]) == ("interrupted", "unreachable")
-    assert manifest["outage"]["t_ns"] - manifest["outage"]["last_answer_ns"] < 5e9
+    assert manifest["outage"]["t_ns"] - manifest["outage"]["last_answer_ns"] < 25e9
     assert summary["valid"] is False
     assert summary["metrics"]["errors"]["value"] == 0
     (check,) = (check for check in summary["validity"] if check["check"] == "outage")
@@ -289,7 +290,7 @@ def test_a_server_that_was_started_for_the_run_is_told_with_its_signal_and_start
     assert not interrupted
     assert (outage["kind"], outage["signal"], outage["exit_code"]) == ("died", 9, None)
     assert outage["told"] == "the server died: killed by signal 9 (SIGKILL)"
-    assert outage["t_ns"] - outage["last_answer_ns"] < 5e9
+    assert outage["t_ns"] - outage["last_answer_ns"] < 25e9
     assert resume(run=run.path, as_json=True, strict=False) == 0
     assert len(table(run)) == QUESTIONS
 
@@ -378,15 +379,14 @@ def test_a_gate_says_which_arm_of_which_pair_lost_its_server(dataset: str, tmp_p
 
 
 def test_after_ctrl_c_the_manifest_says_how_far_the_run_came(dataset: str, tmp_path: Path) -> None:
-    with serving(lambda request: replace(behave(request), token_s=0.03)) as server:
+    with serving(lambda request: replace(behave(request), prefill_s=600.0 * (request.number >= 12))) as server:
         child = subprocess.Popen(
             [sys.executable, "-m", "ipw.cli", *map(str, run_words(server.url, dataset, tmp_path / "out"))],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT,
         )  # fmt: skip
-        while len(server.books) < 12:
-            time.sleep(0.01)
+        wait_for(lambda: len(server.books) > 12)  # of which the last is never answered
         child.send_signal(signal.SIGINT)
-        assert child.wait(60) == 130
+        assert child.wait(200) == 130
     run = only(tmp_path / "out")
     manifest = run.manifest()
     assert manifest["status"] == "interrupted"

@@ -68,7 +68,7 @@ def asked(endpoint: Endpoint) -> list[Answer]:
     for answer in answers:
         assert answer.first_token_ns is not None
         assert answer.last_token_ns is not None
-        assert answer.start_ns < answer.first_token_ns <= answer.last_token_ns <= answer.end_ns
+        assert answer.start_ns <= answer.first_token_ns <= answer.last_token_ns <= answer.end_ns
         assert sum(answer.itl_counts) == len(answer.response) - 1  # a byte-level model: a token a character
     return answers
 
