@@ -80,9 +80,13 @@ def _of(argument: Path) -> Iterator[Chosen]:
 
 
 def _parted(argument: Path) -> tuple[str | None, Path]:
-    name, sign, rest = str(argument).partition("=")
-    if not sign or argument.exists():
+    """Part NAME=RUN; a NAME may hold a `=` itself, and so may the path of a RUN, where that is there."""
+    text = str(argument)
+    if "=" not in text or argument.exists():
         return None, argument
+    places = [place for place, c in enumerate(text) if c == "="]
+    there = next((place for place in places if text[place + 1 :] and Path(text[place + 1 :]).exists()), places[0])
+    name, rest = text[:there], text[there + 1 :]
     if not name.strip() or not rest:
         raise UsageError(f"{str(argument)!r} is not of the form NAME=RUN", "NAME=RUN, as in 'ours=runs/A'")
     return name.strip(), Path(rest)

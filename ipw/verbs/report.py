@@ -49,6 +49,8 @@ def report(
     from ipw.reports.page.page import write_page
     from ipw.verbs.common.terminal import console, output, say, show
 
+    if figures is None and (order is not None or width_mm is not None):
+        raise UsageError("--order and --width-mm are of figures, and none are asked for", "add --figures DIR")
     told = read_facts(facts) if facts else NO_FACTS
     told = dataclasses.replace(told, **{name: value for name, value in grid.items() if value is not None})
 

@@ -140,8 +140,15 @@ def test_runs_stand_in_the_order_that_was_asked_for_with_the_looks_that_they_hav
     assert isinstance(shown, Plot)
     listed = [curve for curve in shown.curves if curve.listed]
     assert [(curve.name, curve.series) for curve in listed] == [(view.name, view.series) for view in turned]
-    with pytest.raises(UsageError, match="no run is called so"):
-        in_order(views, "three")
+    with pytest.raises(UsageError, match="names 'three', and no run is called so"):
+        in_order(views, "two, three")
+
+
+def test_names_with_commas_can_be_put_in_order(tmp_path: Path) -> None:
+    names = ["a, b", "a", "b"]
+    views = load_views([make_run(tmp_path, f"r{i}", manifest={"label": name}) for i, name in enumerate(names)])
+    assert [view.name for view in in_order(views, "b , a, a, b")] == ["b", "a", "a, b"]
+    assert [view.name for view in in_order(views, "a, b, b")] == ["a, b", "b", "a"]
 
 
 def test_energy_by_turn_is_drawn_of_agents_and_of_conversations(tmp_path: Path) -> None:

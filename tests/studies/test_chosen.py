@@ -37,6 +37,14 @@ def test_a_run_may_have_a_name_for_the_occasion(runs: Path) -> None:
     assert one_run(Path(f"ours={runs}/run-a")).called == "ours"
 
 
+def test_a_name_and_a_path_may_hold_the_sign_between_them(runs: Path) -> None:
+    assert told(f"lr=0.1={runs}/run-a") == [("run-a", "lr=0.1")]
+    make_run(runs / "x=y", "run-d", readings=False)
+    assert told(f"{runs}/x=y/run-d") == [("run-d", None)]
+    assert told(f"a=b={runs}/x=y/run-d") == [("run-d", "a=b")]
+    assert told("a=b=nowhere") == [("b=nowhere", "a")]
+
+
 def test_what_a_shell_makes_of_a_star_is_the_runs_and_those_of_studies(runs: Path) -> None:
     assert told(*sorted(runs.iterdir())) == [("run-a", None), ("run-b", None), ("run-c", "first")]
     assert told(runs) == [("run-a", None), ("run-b", None), ("run-c", "first")]

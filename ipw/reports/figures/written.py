@@ -86,12 +86,20 @@ def letters_missing(views: Sequence[View], style: str) -> str | None:
 def in_order(views: Sequence[View], order: str | None) -> list[View]:
     """Put the runs named in `order` first, in its order; the others follow as they were given.
 
-    Raises UsageError for a name that no run has.
+    Names stand by comma, and may hold commas themselves. Raises UsageError for a name that no run has.
     """
-    names = [name.strip() for name in order.split(",") if name.strip()] if order else []
-    places = {name: place for place, name in enumerate(names)}
-    for unknown in set(names) - {view.name for view in views}:
-        raise UsageError(f"--order names {unknown!r}, and no run is called so", ", ".join(view.name for view in views))
+    known = sorted((view.name for view in views), key=len, reverse=True)
+    names, rest = [], (order or "").strip(", ")
+    while rest:
+        heads = (each for each in known if rest.startswith(each) and rest[len(each) :].lstrip()[:1] in {"", ","})
+        name = next(heads, None)
+        if name is None:
+            unknown = rest.partition(",")[0].strip()
+            told = ", ".join(view.name for view in views)
+            raise UsageError(f"--order names {unknown!r}, and no run is called so", told)
+        names.append(name)
+        rest = rest[len(name) :].strip(", ")
+    places = {name: place for place, name in reversed(list(enumerate(names)))}
     return sorted(views, key=lambda view: places.get(view.name, len(places)))
 
 
