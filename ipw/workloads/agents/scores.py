@@ -97,8 +97,13 @@ def _document(document: Any) -> Iterator[tuple[str, float]]:
 
 
 def _rows(rows: Iterable[Any]) -> Iterator[tuple[str, float]]:
+    """Read rows; where lm-eval has judged each answer through several filters, those of the first, as its tables do."""
+    chosen: object = None
     for row in rows:
         if isinstance(row, Mapping):
+            chosen = row.get("filter") if chosen is None else chosen
+            if row.get("filter") != chosen:
+                continue
             name = next((str(row[each]) for each in NAMES if row.get(each) not in (None, "")), None)
             score = _score(row)
             if score is None and name is not None:

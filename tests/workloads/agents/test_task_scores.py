@@ -45,6 +45,8 @@ def lines(*rows: Any) -> str:
         ("report.json", json.dumps({"a": {"resolved": True}, "b": {"resolved": False}}), {"a": 1.0, "b": 0.0}),
         ("log.json", json.dumps({"eval": {}, "samples": [SAMPLE]}), {"s1": 1.0, KEY: 1.0}),
         ("samples_x.jsonl", lines(LM_EVAL), {KEY: 0.25}),
+        ("samples_x.jsonl", lines(LM_EVAL | {"filter": "strict-match"},
+                                  LM_EVAL | {"filter": "flexible-extract", "bleu_like": 1.0}), {KEY: 0.25}),
     ],
 )  # fmt: skip
 def test_scores_are_read(tmp_path: Path, name: str, text: str, scores: dict[str, float]) -> None:
