@@ -44,10 +44,12 @@ def _run(result: Document, where: str) -> Imported:
         "rate": setting(result, "request_rate"),
         "label": word(result.get("label")),
     }
+    source = SOURCE if "model_id" in result else SGLANG
+    named = first_text(result, "model_id", "served_model_name", "model_path", "model") or word(result.get("tag"))
     test = LoadTest(
-        source=SOURCE if "model_id" in result else SGLANG,
+        source=source,
         version=None,
-        model=first_text(result, "model_id", "served_model_name", "model_path", "model") or "model",
+        model=named or f"model of {source}",
         answered=None if answered is None else int(answered),
         failed=None if failed is None else int(failed),
         failed_because=messages.most_common(1)[0][0].splitlines()[-1] if messages else None,

@@ -260,6 +260,23 @@ def test_a_result_of_sglang_is_told_by_its_own_names(tmp_path: Path) -> None:
     assert values(told, "queries", "errors") == [5, 1]
 
 
+def test_a_result_that_sglang_0_5_wrote_of_another_server_tells_no_model(tmp_path: Path) -> None:
+    result = {key: value for key, value in VLLM.items() if key not in {"model_id", "num_prompts", "failed", "date"}}
+    result |= {
+        "server_info": None,
+        "tag": None,
+        "request_rate": float("inf"),
+        "p90_ttft_ms": 33.0,
+        "accept_length": None,
+    }
+    (told,) = imported(written(tmp_path / "sglang.jsonl", result))
+    assert told["model"]["name"] == "model of sglang-bench"
+    assert "rate" not in told["workload"]["parameters"]
+    assert values(told, "ttft_p90_s") == [0.033]
+    (told,) = imported(written(tmp_path / "tagged.jsonl", result | {"tag": "moe, fp8"}))
+    assert told["model"]["name"] == "moe, fp8"
+
+
 # --- lm-eval and Inspect --------------------------------------------------------------------------------------------
 
 LM_EVAL: dict[str, Any] = {
