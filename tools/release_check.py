@@ -32,11 +32,17 @@ MOST_PACKAGES = 25
 EXTRAS = "llamacpp,gateway,routing,datasets,math"
 """Those that are small and that tests or the quickstart use."""
 TESTS = (
-    "tests/runs",
+    "tests/runs/test_schema.py",
+    "tests/runs/test_tables.py",
     "tests/reports",
-    "tests/workloads/lm/test_run_lm.py",
+    "tests/verbs/test_streams.py",
+    "tests/verbs/test_pandas_later.py",
+    "tests/test_cli.py",
+    "tests/test_end_to_end.py",
     "tests/workloads/routing",
-    "tests/workloads/texts",
+    "tests/workloads/lm/test_hub_datasets.py",
+    "tests/workloads/lm/test_scoring.py",
+    "tests/workloads/lm/test_run.py",
     "tests/api",
 )
 TEST_NEEDS = ("pytest", "pytest-timeout", "pytest-xdist", "hypothesis", "freezegun", "opentelemetry-proto")
