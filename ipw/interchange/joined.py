@@ -14,7 +14,7 @@ from ipw.errors import UsageError
 from ipw.interchange.imported import Imported
 from ipw.metrics.definitions import DEFINITIONS
 from ipw.metrics.derived import Derived
-from ipw.metrics.metric import BELOW_RESOLUTION, Metric, metric, number
+from ipw.metrics.metric import BELOW_RESOLUTION, IMPORTED, Metric, metric, number
 from ipw.metrics.validity.check import Check, made
 
 APART = "the joules of the run are of all questions together"
@@ -56,6 +56,10 @@ def with_joules(runs: Sequence[Imported], summary: Mapping[str, Any], name: str)
 
 def _source(run: Derived, name: str) -> Source:
     """Take the joules of the requests where the run knows them, else those of its window."""
+    if str(run.basis).startswith(IMPORTED):
+        raise UsageError(
+            f"{name} was imported itself", "--joules takes a run of ipw gateway or measure, or a power log"
+        )
     whole, each = run.metric("energy_j"), run.metric("energy_per_query_j")
     if number(whole.get("value")) is None:
         raise UsageError(f"{name} has no joules: {whole.get('reason') or 'none were measured'}", f"ipw report {name}")

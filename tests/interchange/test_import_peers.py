@@ -497,6 +497,8 @@ def test_several_tasks_share_the_joules_of_one_run(tmp_path: Path) -> None:
     other = LM_EVAL | {"model_name": "org/two"}
     path = written(tmp_path / "others.json", LM_EVAL, other)
     assert "of several: org/one, org/two" in refusal(path, "--joules", run)
+    (joined,) = [path for path in (tmp_path / "runs").iterdir() if "lm-eval" in path.name]
+    assert "was imported itself" in refusal(tmp_path / "r.json", "--joules", joined)
     assert "a log of power has joules of its own" in refusal(tmp_path / "smi.csv", "--joules", run)
 
 
