@@ -8,5 +8,7 @@ from hypothesis import HealthCheck, settings
 
 os.environ["IPW_PROC"] = "/nonexistent/proc"
 
-settings.register_profile("busy machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("busy machine")
+patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("the same everywhere", patient, derandomize=True)
+settings.register_profile("explore", patient)
+settings.load_profile("the same everywhere")

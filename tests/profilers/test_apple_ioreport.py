@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from doubles import ioreport, modules
+from doubles.patience import undisturbed
 from doubles.reading import named, opened, read
 from hypothesis import given
 from hypothesis import strategies as st
@@ -310,17 +311,21 @@ def test_a_run_on_a_mac_with_batches_is_covered_to_its_ends(tmp_path: Path, monk
     (tmp_path / "table.tsv").write_text(told + ioreport.PLAIN)
     monkeypatch.setenv("IPW_FAKE_IOREPORT", str(tmp_path / "table.tsv"))
     monkeypatch.setenv("PYTHONPATH", str(modules.write(tmp_path / "modules", "zeus_apple_silicon")))
-    run = RunDir.create(tmp_path, "mac")
-    sampler = Sampler.start(run.path, "ioreport")
-    start_ns = now_ns()
-    time.sleep(0.3)
-    end_ns = now_ns()
-    stats = sampler.stop()
-    assert stats["failures"] == []
-    soc = next(channel for channel in sampler.channels if channel["name"] == "ioreport/soc")
-    curve = channel_curve(run.readings(), soc)
-    assert coverage(curve, start_ns, end_ns)[0] == 1.0
-    joules, low, high = (float(x[0]) for x in energy_between(curve, start_ns, end_ns))
-    true_j = 7.8 * (end_ns - start_ns) / 1e9
-    assert low <= true_j <= high
-    assert joules == pytest.approx(true_j, rel=0.5)
+
+    def covered() -> None:
+        run = RunDir.create(tmp_path, "mac")
+        sampler = Sampler.start(run.path, "ioreport")
+        start_ns = now_ns()
+        time.sleep(0.3)
+        end_ns = now_ns()
+        stats = sampler.stop()
+        assert stats["failures"] == []
+        soc = next(channel for channel in sampler.channels if channel["name"] == "ioreport/soc")
+        curve = channel_curve(run.readings(), soc)
+        assert coverage(curve, start_ns, end_ns)[0] == 1.0
+        joules, low, high = (float(x[0]) for x in energy_between(curve, start_ns, end_ns))
+        true_j = 7.8 * (end_ns - start_ns) / 1e9
+        assert low <= true_j <= high
+        assert joules == pytest.approx(true_j, rel=0.5)
+
+    undisturbed(covered)

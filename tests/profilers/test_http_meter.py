@@ -47,13 +47,13 @@ def test_each_answer_is_given_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_meter_that_falls_silent_is_lost_with_the_cause(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_meter, "SILENT_AFTER_NS", 50_000_000)
     with serving("shelly") as meter:
         monkeypatch.setenv("IPW_METER_URL", meter.url)
         (sensor,) = find("meter")
         with opened(sensor):
             value(sensor, "meter/power")
             meter.body = b'{"apower": null}'
+            monkeypatch.setattr(http_meter, "SILENT_AFTER_NS", 50_000_000)
             told = failure(sensor, "meter/power")
     assert told.status == "lost"
     assert "tells no power" in told.reason

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from doubles.exporter import Dcgm, answering, prometheus
+from doubles.patience import undisturbed
 
 from ipw.clock import now_ns
 from ipw.energy.curve import Curve, energy_between
@@ -52,6 +53,7 @@ def sampled(
     folder: Path, name: str, seconds: float, meanwhile: Callable[[], object] = lambda: None
 ) -> dict[str, Curve]:
     """Curves of what is read in so many seconds, and before and after as the sampler sees to."""
+    (folder / READINGS).unlink(missing_ok=True)
     sensors, file = find(name), PowerFile(folder / READINGS)
     try:
         loop = SamplerLoop(sensors, file, now_ns())
@@ -169,31 +171,37 @@ def test_a_series_that_goes_missing_costs_its_own_channel_alone() -> None:
 
 
 def test_the_joules_of_a_stretch_are_within_their_interval(tmp_path: Path) -> None:
-    dcgm = Dcgm([300.0, 150.0], collect_s=0.2)
-    with dcgm.up() as name:
-        curves = sampled(tmp_path, name, 2.0)
-    for gpu, watts in ((0, 300.0), (1, 150.0)):
-        curve = curves[f"127.0.0.1/dcgm/gpu{gpu}"]
-        start, end = int(curve.t_ns[0]), int(curve.t_ns[-1])
-        joules, low, high = (float(x[0]) for x in energy_between(curve, [start], [end]))
-        assert low <= watts * (end - start) / 1e9 <= high
-        assert joules == pytest.approx(watts * (end - start) / 1e9, rel=0.2)
-        assert np.median(curve.t_err_ns) >= 0.19e9  # what is read of others may be an update old
-        assert not curve.gap_lost.any()
+    def measured() -> None:
+        dcgm = Dcgm([300.0, 150.0], collect_s=0.2)
+        with dcgm.up() as name:
+            curves = sampled(tmp_path, name, 2.0)
+        for gpu, watts in ((0, 300.0), (1, 150.0)):
+            curve = curves[f"127.0.0.1/dcgm/gpu{gpu}"]
+            start, end = int(curve.t_ns[0]), int(curve.t_ns[-1])
+            joules, low, high = (float(x[0]) for x in energy_between(curve, [start], [end]))
+            assert low <= watts * (end - start) / 1e9 <= high
+            assert joules == pytest.approx(watts * (end - start) / 1e9, rel=0.2)
+            assert np.median(curve.t_err_ns) >= 0.19e9  # what is read of others may be an update old
+            assert not curve.gap_lost.any()
+
+    undisturbed(measured)
 
 
 def test_a_counter_that_begins_anew_loses_what_nobody_saw_and_nothing_more(tmp_path: Path) -> None:
-    dcgm = Dcgm([300.0], collect_s=0.1)
+    def measured() -> None:
+        dcgm = Dcgm([300.0], collect_s=0.1)
 
-    def reset() -> None:
-        dcgm.reset_s[0] = time.monotonic() - dcgm.began_s
+        def reset() -> None:
+            dcgm.reset_s[0] = time.monotonic() - dcgm.began_s
 
-    with dcgm.up() as name:
-        curve = sampled(tmp_path, name, 2.0, reset)["127.0.0.1/dcgm/gpu0"]
-    assert curve.gap_lost.sum() == 1
-    assert "reset" in curve.gap_reasons[0] or "anew" in curve.gap_reasons[0]
-    whole_s = float(curve.t_ns[-1] - curve.t_ns[0]) / 1e9
-    assert 300.0 * (whole_s - 1.0) < curve.energy_j[-1] <= 300.0 * (whole_s + 0.2)
+        with dcgm.up() as name:
+            curve = sampled(tmp_path, name, 2.0, reset)["127.0.0.1/dcgm/gpu0"]
+        assert curve.gap_lost.sum() == 1
+        assert "reset" in curve.gap_reasons[0] or "anew" in curve.gap_reasons[0]
+        whole_s = float(curve.t_ns[-1] - curve.t_ns[0]) / 1e9
+        assert 300.0 * (whole_s - 1.0) < curve.energy_j[-1] <= 300.0 * (whole_s + 0.2)
+
+    undisturbed(measured)
 
 
 @pytest.mark.parametrize("said", ["", "<html>no metrics</html>", "\x00\xff", "DCGM_FI_DEV_POWER_USAGE 5 6 7 8"])
