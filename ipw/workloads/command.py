@@ -6,7 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -54,27 +54,39 @@ def run_command(command: Sequence[str], *, quiet: bool = False) -> int:
     SIGINT and SIGTERM go to the command, which may end in its own time; ipw then writes what was measured. With
     `quiet`, the command's own standard output goes to standard error, so that ours stays machine-readable.
     """
-    try:
-        child = subprocess.Popen(command, stdout=2 if quiet else None)
-    except OSError as error:
-        raise UsageError(
-            f"cannot start {command[0]}: {error.strerror}", "give a program on the PATH after --"
-        ) from None
-    with _forwarding(child):
+    with _forwarding() as to:
+        try:
+            child = subprocess.Popen(command, stdout=2 if quiet else None)
+        except OSError as error:
+            raise UsageError(
+                f"cannot start {command[0]}: {error.strerror}", "give a program on the PATH after --"
+            ) from None
+        to(child)
         code = child.wait()
     return code if code >= 0 else 128 - code
 
 
 @contextmanager
-def _forwarding(child: subprocess.Popen[bytes]) -> Iterator[None]:
+def _forwarding() -> Iterator[Callable[[subprocess.Popen[bytes]], None]]:
+    """Send signals on to the child that is named, and then those that came before it was started."""
+    children: list[subprocess.Popen[bytes]] = []
+    early: list[int] = []
+
     def forward(number: int, _frame: Any) -> None:
         # A terminal's Ctrl-C reaches the whole foreground group already; sending it again would look like two.
-        if not (number == signal.SIGINT and os.isatty(0)):
+        if not children:
+            early.append(number)
+        elif not (number == signal.SIGINT and os.isatty(0)):
+            children[0].send_signal(number)
+
+    def to(child: subprocess.Popen[bytes]) -> None:
+        children.append(child)
+        for number in early:
             child.send_signal(number)
 
     before = {number: signal.signal(number, forward) for number in FORWARDED}
     try:
-        yield
+        yield to
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

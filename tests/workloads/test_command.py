@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -33,6 +32,17 @@ def test_arguments_are_never_read_by_a_shell() -> None:
     )
 
 
+def test_a_signal_that_comes_before_the_command_is_started_reaches_it_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = subprocess.Popen
+
+    def late(*arguments: object, **options: object) -> object:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return real(*arguments, **options)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(subprocess, "Popen", late)
+    assert run_command([sys.executable, "-c", "import time; time.sleep(60)"]) == 128 + signal.SIGTERM
+
+
 def test_sigterm_reaches_the_command_and_its_end_is_waited_for() -> None:
     child = (
         "import signal, sys, time; signal.signal(15, lambda *_: sys.exit(42)); print('up', flush=True); time.sleep(60)"
@@ -41,8 +51,7 @@ def test_sigterm_reaches_the_command_and_its_end_is_waited_for() -> None:
     code = f"import sys; from ipw.workloads.command import run_command; sys.exit({run})"
     outer = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, env=os.environ)
     assert outer.stdout is not None
-    outer.stdout.readline()
-    time.sleep(0.1)
+    assert outer.stdout.readline() == b"up\n"
     outer.send_signal(signal.SIGTERM)
     assert outer.wait(timeout=120) == 42
     outer.stdout.close()
