@@ -36,8 +36,8 @@ def run_agent(
 DEFAULTS = defaults_of(AgentParameters)
 LIKE_LM = (
     "model", "engine", "base_url", "serve", "serve_timeout_s", "server_here", "sensors_of", "scorer", "columns",
-    "judge_url", "judge_model", "shard", "limit", "concurrency", "rate", "arrival", "slo", "warmup", "timeout_s",
-    "stall_s", "max_tokens", "max_failed_percent", "temperature", "seed", "batch_size", "dtype", "device",
+    "judge_url", "judge_model", "shard", "limit", "concurrency", "rate", "clients", "arrival", "slo", "warmup",
+    "timeout_s", "stall_s", "max_tokens", "max_failed_percent", "temperature", "seed", "batch_size", "dtype", "device",
 )  # fmt: skip
 """Options that are those of `ipw run lm`."""
 Command = Callable[..., Any]

@@ -274,13 +274,17 @@ def test_no_process_outlives_a_run_that_is_ended_and_all_that_was_finished_is_ke
         ({"concurrency": 160}, 64, 1),
         ({"concurrency": 161}, 64, 2),
         ({"concurrency": 1000}, 64, 7),
-        ({"concurrency": 1000}, 8, 4),
+        ({"concurrency": 1000}, 4, 4),
         ({"concurrency": 1000}, 1, 1),
+        ({"concurrency": 1000, "limit": 160}, 64, 1),
         ({"rate": 20.0}, 64, 1),
         ({"rate": 100.0}, 64, 4),
-        ({"rate": 100.0, "max_tokens": 16}, 64, 1),
+        ({"rate": 100.0, "dataset": "bundled", "limit": 600}, 64, 4),
+        ({"rate": 100.0, "dataset": "bundled", "limit": 600, "max_tokens": 16}, 64, 1),
         ({"rate": 100.0, "dataset": "fixed:20,800"}, 64, 10),
         ({"rate": 1.0, "concurrency": 1000}, 64, 1),
+        ({"rate": 100.0, "concurrency": 160}, 64, 1),
+        ({"rate": 100.0, "limit": 100}, 64, 1),
         ({"clients": 3}, 1, 3),
         ({"clients": 1, "concurrency": 4000}, 64, 1),
     ],
@@ -289,7 +293,8 @@ def test_as_many_processes_ask_as_the_load_needs_and_the_machine_has_room_for(
     options: dict[str, Any], processors: int, expected: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: set(range(processors)), raising=False)
-    assert processes_for(plan(Parameters(limit=2, **options))) == expected
+    given: dict[str, Any] = {"dataset": "fixed:20,256", "limit": 5000}
+    assert processes_for(plan(Parameters(**(given | options)))) == expected
 
 
 def test_a_small_run_starts_no_process(run: RunDir, tmp_path: Path) -> None:

@@ -16,19 +16,19 @@ run says that its client was the bottleneck."""
 
 
 def processes_for(planned: Plan) -> int:
-    """Say how many; by default at most half as many as there are processors, and mostly 1."""
+    """Say how many; by default at most as many as there are processors, and mostly 1."""
     parameters = planned.parameters
     if parameters.clients is not None:
         return parameters.clients
-    if parameters.rate is None:
-        tokens_per_s = parameters.in_flight * STREAM_TOKENS_PER_S
-    else:
+    in_flight = min(parameters.in_flight, len(planned.dataset.questions))
+    tokens_per_s = in_flight * STREAM_TOKENS_PER_S
+    if parameters.rate is not None:
         longest = planned.dataset.request.get("max_tokens") or min(
             parameters.max_tokens or ANSWER_TOKENS, ANSWER_TOKENS
         )
-        tokens_per_s = parameters.rate * float(longest)
+        tokens_per_s = min(tokens_per_s, parameters.rate * float(longest))
     needed = -int(-tokens_per_s // TOKENS_PER_S)
-    return max(1, min(needed, _processors() // 2, MOST_PROCESSES))
+    return max(1, min(needed, _processors(), MOST_PROCESSES))
 
 
 def _processors() -> int:

@@ -110,10 +110,15 @@ class AskingProcess:
             self.code = self._process.wait()
 
     async def _listen(self, reader: asyncio.StreamReader) -> None:
-        with contextlib.suppress(EOFError, ConnectionError, TimeoutError):
+        assert self._process is not None
+        with contextlib.suppress(EOFError, ConnectionError):
             while True:
-                async with asyncio.timeout(SILENT_S):
-                    said, data = await read_frame(reader)
+                try:
+                    async with asyncio.timeout(SILENT_S):
+                        said, data = await read_frame(reader)
+                except TimeoutError:
+                    self._process.kill()
+                    break
                 if "beat" in said:
                     self.waiting, self.heard_ns = said["waiting"], said["heard_ns"]
                     self.strain.take(Beat(*said["beat"]))
