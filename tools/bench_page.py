@@ -88,6 +88,17 @@ BENCHES = (
         ("guidellm", "aiperf"),
     ),
     Bench(
+        "clients",
+        "Several processes that ask",
+        "Tokens that four asking processes of one run carry beside one, and what a token costs each. The first line "
+        "says whether each had a processor of its own, or whether that is simulated "
+        "([how](lm.md#several-processes-that-ask)).",
+        lambda _, quick: [
+            "tools/bench/clients.py", "--clients", "1", "4", "--streams", "32", "--tokens", "100",
+            "--repeats", "1" if quick else "3",
+        ],
+    ),
+    Bench(
         "start-up",
         "Start-up",
         "Processor time until a program could begin.",

@@ -26,6 +26,9 @@ def test_a_run_whose_processes_were_killed_one_by_one_is_finished_and_as_one_tha
     )
     wait_for(lambda: len(server.books) > QUESTIONS // 6)
     asking = workers(child.pid)
+    asking[0].suspend()  # so that a question stays with it
+    so_far = len(server.books)
+    wait_for(lambda: len(server.books) > so_far + 10)
     asking[0].kill()
     (path,) = (tmp_path / "cut").iterdir()
     run = RunDir(path)

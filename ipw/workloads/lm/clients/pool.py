@@ -23,7 +23,7 @@ from ipw.workloads.lm.servers.outage import death_of
 
 FEWER = "take fewer --clients"
 READY_S = 60.0
-CUT_S = 1.0
+CUT_S = 10.0
 """For what had come of a question that is given up."""
 
 
