@@ -12,9 +12,8 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from ipw.errors import UsageError
-from ipw.variables import GATEWAY_URL
+from ipw.variables import GATEWAY_URL, TASK_HEADER
 
-HEADER = "x-ipw-task"
 CURRENT: ContextVar[str | None] = ContextVar("ipw_task", default=None)
 HTTPX = ("Client", "AsyncClient")
 PATCHED = "_ipw_names_tasks"
@@ -34,7 +33,7 @@ def task(name: str) -> Iterator[dict[str, str]]:
         _teach()
     token = CURRENT.set(name)
     try:
-        yield {HEADER: _value(name)}
+        yield {TASK_HEADER: _value(name)}
     finally:
         CURRENT.reset(token)
 
@@ -73,8 +72,8 @@ def _wrap(kind: Any, method: str, around: Callable[[Any], Any]) -> None:
 
 def _with_header(send: Any) -> Any:
     def named(self: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
-        if (value := _header(request.url)) is not None and HEADER not in request.headers:
-            request.headers[HEADER] = value
+        if (value := _header(request.url)) is not None and TASK_HEADER not in request.headers:
+            request.headers[TASK_HEADER] = value
         return send(self, request, *args, **kwargs)
 
     return named
@@ -86,7 +85,7 @@ def _with_headers(send: Any) -> Any:
             from multidict import CIMultiDict  # aiohttp's own: a header may stand there several times
 
             kwargs["headers"] = CIMultiDict(kwargs.get("headers") or {})
-            kwargs["headers"].setdefault(HEADER, value)
+            kwargs["headers"].setdefault(TASK_HEADER, value)
         return send(self, method, url, **kwargs)
 
     return named

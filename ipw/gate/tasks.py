@@ -44,8 +44,10 @@ def load_tasks(run: RunDir) -> Queries:
         seen[known] += 1
         keys.append(known if seen[known] == 1 else f"{known} #{seen[known]}")
     texts = {"query_id": np.array(keys, np.object_), "subject": np.array([""] * len(keys), np.object_)}
-    none = dict.fromkeys([*ASKED, "score"], np.zeros(0))
-    return Queries(none | columns_of(rows), texts, {})
+    columns = columns_of(rows)
+    needed = {*ASKED, *(name for each in COMPARED for name in (each.numerator, each.denominator))}
+    unknown = {name: np.full(len(rows), np.nan) for name in needed - columns.keys()}  # of a run of an older version
+    return Queries(columns | unknown, texts, {})
 
 
 def task_faults(runs: Sequence[tuple[str, Queries]]) -> list[str]:

@@ -9,8 +9,9 @@ import pytest
 from doubles.openai_server import Behaviour, Request, serving
 
 import ipw
-from ipw.api.task import HEADER, _header
+from ipw.api.task import _header
 from ipw.errors import UsageError
+from ipw.variables import TASK_HEADER
 
 aiohttp = pytest.importorskip("aiohttp")
 openai = pytest.importorskip("openai")
@@ -25,7 +26,7 @@ def test_every_client_names_the_task_that_it_is_in(monkeypatch: pytest.MonkeyPat
     seen: list[tuple[str, str | None]] = []
 
     def behave(request: Request) -> Behaviour:
-        seen.append((request.prompt, request.headers.get(HEADER)))
+        seen.append((request.prompt, request.headers.get(TASK_HEADER)))
         return Behaviour(streamed=False)
 
     async def asked(url: str) -> None:
@@ -61,7 +62,7 @@ def test_headers_that_a_client_sends_several_times_stay_and_its_own_task_is_not_
     seen: list[tuple[list[str], list[str]]] = []
 
     async def told(request: web.Request) -> web.Response:
-        seen.append((request.headers.getall("X-Tag", []), request.headers.getall(HEADER, [])))
+        seen.append((request.headers.getall("X-Tag", []), request.headers.getall(TASK_HEADER, [])))
         return web.Response()
 
     async def asked() -> None:
@@ -95,7 +96,7 @@ def test_tasks_nest_and_a_name_is_sent_in_letters_that_headers_hold(monkeypatch:
     with ipw.task("außen") as outer:
         with ipw.task("b"):
             assert _header("http://127.0.0.1:1234/") == "b"
-        assert _header("http://127.0.0.1:1234/") == outer[HEADER] == "au%C3%9Fen"
+        assert _header("http://127.0.0.1:1234/") == outer[TASK_HEADER] == "au%C3%9Fen"
     assert _header("http://127.0.0.1:1234/") is None
 
 
@@ -114,4 +115,4 @@ def test_without_a_gateway_no_client_is_touched(monkeypatch: pytest.MonkeyPatch)
 
 def test_a_name_that_no_text_can_be_encoded_with_is_a_name_all_the_same() -> None:
     with ipw.task("file-\udcff") as header:
-        assert header[HEADER] == "file-%3F"
+        assert header[TASK_HEADER] == "file-%3F"

@@ -175,3 +175,16 @@ def test_later_turns_of_a_conversation_may_hold_other_answers(tmp_path: Path) ->
 
     assert faults([run("base", 10, 20), run("candidate", 10, 25)]) == []
     assert faults([run("base", 10, 20), run("candidate", 11, 20)])[0].startswith("prompt_tokens")
+
+
+def test_tasks_that_an_older_version_derived_lack_what_it_did_not_tell(tmp_path: Path) -> None:
+    one = measured(tmp_path, "base", 0, tasks(plain))
+    run = RunDir(Path(one.path))
+    stored = run.read_table("tasks")
+    assert stored is not None
+    run.write_table("tasks", stored.drop_columns(["named", "opens", "tokens", "calls_measured", "ended_energy_j"]))
+    found = load_tasks(run)
+    assert found.texts["query_id"].tolist() == ["task-1", "task-2", "task-3"]
+    assert np.isnan(found.numbers["tokens"]).all()
+    run.write_table("tasks", stored.slice(0, 0))
+    assert load_tasks(run).numbers["score"].size == 0

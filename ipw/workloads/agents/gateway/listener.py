@@ -18,7 +18,7 @@ from aiohttp.web_protocol import RequestHandler
 
 from ipw.clock import now_ns
 from ipw.errors import IpwError, UsageError
-from ipw.variables import GATEWAY_TOKEN
+from ipw.variables import GATEWAY_TOKEN, TOKEN_HEADER
 from ipw.workloads.agents.gateway.heads import Header, request_head
 from ipw.workloads.agents.gateway.names import task_in_path
 from ipw.workloads.agents.gateway.recorder import Recorder, Watched
@@ -33,7 +33,7 @@ LONGEST_LINE = 1 << 20
 BACKLOG = 2048
 FILES = 65536
 """Sockets that may be open at once, as far as the system allows: two for each request."""
-TOKEN = b"x-ipw-token"
+TOKEN = TOKEN_HEADER.encode()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +51,7 @@ class Door:
         if not is_loopback(self.host) and not self.token:
             raise UsageError(
                 f"--host {self.host} lets other machines in, and there is no token",
-                f"set {GATEWAY_TOKEN}; clients give it as their API key, or in the header x-ipw-token",
+                f"set {GATEWAY_TOKEN}; clients give it as their API key, or in the header {TOKEN_HEADER}",
             )
 
 
@@ -115,7 +115,7 @@ async def _handle(
     if door.token:
         let_in = _let_in(headers, door)
         if let_in is None:
-            return refusal(401, "ipw's gateway asks for its token, as the API key or in the header x-ipw-token")
+            return refusal(401, f"ipw's gateway asks for its token, as the API key or in the header {TOKEN_HEADER}")
         headers = let_in
     named, target = task_in_path(request.raw_path)
     if wants_tunnel(headers):

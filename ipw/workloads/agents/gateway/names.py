@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from ipw.errors import UsageError
+from ipw.variables import TASK_HEADER
 from ipw.workloads.agents.asked import NAME, clean_name
 from ipw.workloads.agents.gateway.heads import Header, value_of
 from ipw.workloads.agents.reading.digests import digest
@@ -30,7 +31,7 @@ def task_in_path(target: str) -> tuple[str | None, str]:
 
 def task_in_header(headers: Sequence[Header]) -> str | None:
     """Give the name that `x-ipw-task` tells."""
-    told = value_of(headers, b"x-ipw-task")
+    told = value_of(headers, TASK_HEADER.encode())
     return clean_name(unquote(told)) if told else None
 
 
