@@ -133,6 +133,11 @@ def test_a_hostile_model_name_breaks_no_table(summaries: list[dict[str, Any]], n
         assert "[bold red]x[/]" in text
 
 
+def test_a_name_in_markdown_is_read_as_it_is(summaries: list[dict[str, Any]]) -> None:
+    named = [summaries[0] | {"label": "<b> & $x$ #1"}, summaries[1]]
+    assert "&#60;b&#62; &#38; \\$x\\$ \\#1" in markdown(named)
+
+
 def test_the_headline_names_a_clear_winner(summaries: list[dict[str, Any]]) -> None:
     assert headline(groups(summaries[:2])) == "best gets 2.0 times as many answers right per joule as half"
 

@@ -26,6 +26,7 @@ LEFT_OUT_WHEN_NARROW = (
     "mean_power_w", "mean_query_power_w", "computed_share", "idle_power_w", "cache_knee_bytes",
 )  # fmt: skip
 """The first one first. Accuracy, IPW, IPJ, joules and latency always stay."""
+MARKDOWN = str.maketrans({c: f"\\{c}" for c in "\\`*_{}[]()#|!~$"} | {c: f"&#{ord(c)};" for c in "<>&"})
 UNITS = {"latency_p50_s": "{}, p50", "output_tokens_per_s": "tokens{}"}
 
 
@@ -151,6 +152,4 @@ def _markdown_row(cells: Sequence[str]) -> str:
 
 
 def _escaped(text: str) -> str:
-    for character in "\\`*_{}[]()#|<>!~&":
-        text = text.replace(character, f"\\{character}" if character not in "<>&" else f"&#{ord(character)};")
-    return text or MISSING
+    return text.translate(MARKDOWN) or MISSING
