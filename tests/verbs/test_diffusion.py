@@ -90,7 +90,7 @@ def test_one_method_is_one_run_with_a_page_of_its_own(
 def test_repetitions_are_whole_rounds(folder: Path, questions: Path, tmp_path: Path) -> None:
     given = options(folder, questions, tmp_path, limit=2)
     parameters, methods = diffusion_parameters(
-        **{name: value for name, value in given.items() if name not in {*OPTIONS, "out", "repeat", "label"}}
+        **{name: value for name, value in given.items() if name not in {*OPTIONS, "out", "repeat", "label", "otlp"}}
     )
     runs, failed, interrupted = measure_diffusion(parameters, methods, "estimate", 0.0, tmp_path, repeat=2)
     assert (len(runs), failed, interrupted) == (4, [], False)

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from doubles.recorded import Floats, Told, channel, counting, recorded, summary_of, told_against
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ipw.energy.curve import counter_curve, coverage, energy_between, power_curve
@@ -146,10 +146,12 @@ def test_what_cannot_be_placed_is_unattributed_and_nothing_is_counted_twice(tmp_
 
 
 READS = st.lists(st.floats(0, 1000), min_size=40, max_size=60)
+MOVING = st.lists(st.floats(1, 1000), min_size=40, max_size=60)
+"""Watts by which a counter moves between any two reads. One that stands still has a knot where it moves again, at some
+moment between two reads, and that moment is less sure where one of both is missing."""
 
 
-@settings(deadline=None)
-@given(READS, st.sets(st.integers(8, 30), max_size=20))
+@given(MOVING, st.sets(st.integers(8, 30), max_size=20))
 def test_no_reading_in_the_middle_of_a_window_changes_its_joules(watts: list[float], unread: set[int]) -> None:
     t = np.arange(len(watts)) * 100 * MS
     joules = np.concatenate([[0.0], np.cumsum(watts)[:-1] * 0.1])
@@ -163,7 +165,6 @@ def test_no_reading_in_the_middle_of_a_window_changes_its_joules(watts: list[flo
     assert coverage(part, *edges)[0] == coverage(whole, *edges)[0]
 
 
-@settings(deadline=None)
 @given(READS, st.integers(2, 20), st.integers(12, 25), st.floats(0, 3.9), st.floats(0, 3.9))
 def test_any_window_of_a_counter_with_an_outage_holds_the_truth(
     watts: list[float], first: int, many: int, a: float, b: float
