@@ -2,7 +2,7 @@
 
     python tools/bench_page.py [--quick] [--only NAME...] [--prepare] [--page FILE]
 
-Run it on a machine that does nothing else: 10 to 15 minutes, with `--quick` about 6. `--prepare` only installs the
+Run it on a machine that does nothing else: about 15 minutes, with `--quick` about 8. `--prepare` only installs the
 other tools, which takes minutes the first time and needs the network. What another tool or a benchmark could not do
 here is told on the page.
 """
@@ -71,7 +71,7 @@ BENCHES = (
         "last column as a multiple of ours. *seen* is the share of the ticks of the energy counters that it saw, "
         "*knot* how far from the truth it puts them, *as told* how often they are as near as it says.",
         lambda peers, quick: [
-            "tools/bench/sampler.py", "--seconds", "10" if quick else "20",
+            "tools/bench/sampler.py", "--seconds", "10" if quick else "15",
             *_with(peers, zeus="python", codecarbon="python"),
         ],
         ("zeus", "codecarbon"),
@@ -123,7 +123,7 @@ BENCHES = (
         "Joules of requests in engines that compute in steps",
         "Error of the joules of each request against a simulated engine's own books. The last column is a division by "
         "phase, as where steps cannot be told.",
-        lambda _, quick: ["tools/bench/batching.py", "--seeds", "1", *(["--only", "closed loop"] if quick else [])],
+        lambda _, quick: ["tools/bench/batching.py", "--seeds", "1" if quick else "3"],
         markdown=True,
     ),
     Bench(
@@ -146,7 +146,7 @@ BENCHES = (
         "False alarms of the gate",
         "How often a check calls a regression, in simulated sessions of known truth. *no change* and *any of 15* are "
         "false alarms. The other tools' rules are short versions of our own.",
-        lambda _, quick: ["tools/bench/gate.py", "--sessions", "100" if quick else "400"],
+        lambda _, quick: ["tools/bench/gate.py", "--sessions", "1000" if quick else "4000"],
     ),
 )  # fmt: skip
 WITH_ITS_PYTHON = {"attribution": "zeus"}

@@ -75,6 +75,8 @@ tracker.start()
 print("ready", flush=True)
 time.sleep(float(sys.argv[3]))
 tracker.stop()
+if not tracker.final_emissions_data.gpu_energy > 0:
+    sys.exit("it measured no GPU")
 open(sys.argv[1], "wb").close()
 """
 Readings = npt.NDArray[np.void]
@@ -219,6 +221,14 @@ def compute(seconds: float) -> None:
         sum(range(20_000_000))
 
 
+def with_nvidia_smi(folder: Path) -> str:
+    """Put a program of that name, which says nothing, on the PATH: codecarbon looks for GPUs where there is one."""
+    program = folder / "nvidia-smi"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    return f"{folder}{os.pathsep}{os.environ['PATH']}"
+
+
 @contextmanager
 def hardware(*, spread: bool) -> Iterator[FakeNvml]:
     """Eight GPUs, each of whose readings differs from the last, and two packages whose counters run."""
@@ -230,11 +240,7 @@ def hardware(*, spread: bool) -> Iterator[FakeNvml]:
             if spread:
                 fake.gpu(i).counter_phase_ns = fake.gpu(i).power_phase_ns = i * PERIOD_NS // GPUS
         tree = Powercap.server(Path(folder) / "powercap")
-        program = Path(folder) / "nvidia-smi"  # codecarbon looks for GPUs where there is one
-        program.write_text("#!/bin/sh\n")
-        program.chmod(0o755)
-        path = f"{folder}:{os.environ['PATH']}"
-        os.environ |= fake.environment() | {"IPW_POWERCAP": str(tree.root), "PATH": path}
+        os.environ |= fake.environment() | {"IPW_POWERCAP": str(tree.root), "PATH": with_nvidia_smi(Path(folder))}
         with tree.drawing({f"intel-rapl:{k}": 200.0 for k in (0, 1)}, period_s=0.05):
             yield fake
 

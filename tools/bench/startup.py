@@ -23,23 +23,31 @@ from pathlib import Path
 from statistics import median
 
 ROOT = Path(__file__).parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tools")]
 
+from bench.sampler import with_nvidia_smi
 from doubles.nvml import FakeNvml
 
 GPUS = 8
-IPW = "import ipw\nwith ipw.measure('block', sensors='nvml'): pass"
+IPW = """
+import ipw
+with ipw.measure("block", sensors="nvml") as measured:
+    pass
+assert len(measured.energy.channels) >= 8
+"""
 CODECARBON = """
 from codecarbon import OfflineEmissionsTracker
 tracker = OfflineEmissionsTracker(country_iso_code="DEU", save_to_file=False, log_level="error")
 tracker.start()
 tracker.stop()
+assert tracker.final_emissions_data.gpu_count == 8
 """
 ZEUS = """
 from zeus.monitor import ZeusMonitor
 monitor = ZeusMonitor()
 monitor.begin_window("block", sync_execution=False)
-monitor.end_window("block", sync_execution=False)
+measured = monitor.end_window("block", sync_execution=False)
+assert len(measured.gpu_energy) == 8
 """
 
 
@@ -79,7 +87,8 @@ def main() -> None:
             setattr(given, name, str(Path(getattr(given, name)).absolute()))
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        os.environ |= FakeNvml.create(folder / "nvml", GPUS).environment()
+        environment = FakeNvml.create(folder / "nvml", GPUS).environment()
+        os.environ |= environment | {"PATH": with_nvidia_smi(folder)}
         print(f"{'':20}{'':12}{'CPU s':>8}{'wall s':>8}{'CPU, times ipw':>16}")
         for title, commands in groups(given):
             found: dict[str, list[tuple[float, float]]] = {name: [] for name in commands}
