@@ -44,8 +44,15 @@ def answers(run: RunDir) -> list[dict[str, Any]]:
 
 
 def workers(parent: int) -> list[psutil.Process]:
-    children = psutil.Process(parent).children(recursive=True)
-    return [child for child in children if "clients.worker" in " ".join(child.cmdline())]
+    """List the processes that ask for another one; without those that have ended."""
+    return [child for child in psutil.Process(parent).children(recursive=True) if "clients.worker" in words(child)]
+
+
+def words(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:  # it ends just now
+        return ""
 
 
 def noted(run: RunDir, server: Server, dataset: str, **options: Any) -> dict[str, Any]:
@@ -173,11 +180,14 @@ def test_a_key_goes_to_the_server_and_into_no_command_line_and_no_environment(
 def ending(when: int, end: Callable[[int, list[psutil.Process]], None]) -> Callable[[Request], Behaviour]:
     """Answer slowly, and `end` processes that ask, given how many questions have come since `when` did."""
     lock = threading.Lock()
+    asking: list[psutil.Process] = []
 
     def behave(request: Request) -> Behaviour:
         with lock:
+            if request.number == when:
+                asking.extend(workers(os.getpid()))
             if request.number >= when:
-                end(request.number - when, workers(os.getpid()))
+                end(request.number - when, asking)
         return replace(right(request), prefill_s=0.01)
 
     return behave
@@ -205,8 +215,8 @@ def test_the_death_of_one_process_fails_what_it_was_asking_and_the_others_go_on(
 
 
 def test_the_death_of_all_processes_ends_the_run_as_the_loss_of_a_server_does(run: RunDir, tmp_path: Path) -> None:
-    def end(_number: int, asking: list[psutil.Process]) -> None:
-        for process in asking:
+    def end(number: int, asking: list[psutil.Process]) -> None:
+        for process in asking if number == 0 else ():
             process.kill()
 
     with serving(ending(12, end)) as server, pytest.raises(OutageError) as caught:
