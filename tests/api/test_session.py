@@ -268,8 +268,12 @@ def test_an_asynchronous_generator_is_refused(meter: ipw.Meter) -> None:
 
 
 def test_a_notebook_shows_a_table_with_every_name_escaped(meter: ipw.Meter) -> None:
-    with ipw.measure("<script>") as block:
-        time.sleep(0.25)
+    def named() -> ipw.Measurement:
+        with ipw.measure("<script>") as block:
+            time.sleep(0.25)
+        return block
+
+    block = until_told(named)
     for shown in (block._repr_html_(), meter._repr_html_()):
         assert "<table>" in shown
         assert "&lt;script&gt;" in shown
