@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from doubles.far import Wire, serving_sensors, wire
 from doubles.machines import NOTHING
 from doubles.nvml import FakeNvml
 from doubles.openai_server import Behaviour, Request, Server, serving
+from doubles.patience import undisturbed
 
 from ipw.errors import IpwError, UsageError
 from ipw.profilers.remote.serving import address_of, serve, token_of
@@ -62,9 +64,9 @@ def ipw(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def run_lm(folder: Path, server: Server, sensors: str, count: int) -> tuple[RunDir, dict[str, Any]]:
+def run_lm(folder: Path, server: Server, sensors: str, asked: int) -> tuple[RunDir, dict[str, Any]]:
     questions = folder / "questions.jsonl"
-    questions.write_text("\n".join(json.dumps({"prompt": f"{i} plus 0", "answer": "4"}) for i in range(count)))
+    questions.write_text("\n".join(json.dumps({"prompt": f"{i} plus 0", "answer": "4"}) for i in range(asked)))
     words = ["run", "lm", "--base-url", server.url, "--model", "tiny", "--dataset", str(questions), "--idle", "0.5"]
     done = ipw(folder, *words, "--warmup", "1", "--sensors", sensors, "--json")
     assert done.returncode == 0, done.stderr
@@ -74,13 +76,21 @@ def run_lm(folder: Path, server: Server, sensors: str, count: int) -> tuple[RunD
 
 def test_the_joules_are_those_that_were_drawn_there_and_are_made_again_without_a_network(tmp_path: Path) -> None:
     """Takes seconds: two machines, a slow wire, and a run of a language model."""
-    with far_gpu(tmp_path) as (server, gpu, url, _):
-        run, summary = run_lm(tmp_path, server, url, 8)
-    queries = run.read_table("queries")
-    assert queries is not None
-    edges = zip(queries["start_ns"].to_pylist(), queries["end_ns"].to_pylist(), strict=True)
-    truth = np.array([gpu.energy_j(0, start, end) for start, end in edges])
-    assert queries["energy_j"].to_numpy().sum() == pytest.approx(truth.sum(), rel=0.02)
+    attempts = count()
+
+    def measured() -> tuple[RunDir, dict[str, Any]]:
+        folder = tmp_path / str(next(attempts))
+        folder.mkdir()
+        with far_gpu(folder) as (server, gpu, url, _):
+            run, summary = run_lm(folder, server, url, 8)
+        queries = run.read_table("queries")
+        assert queries is not None
+        edges = zip(queries["start_ns"].to_pylist(), queries["end_ns"].to_pylist(), strict=True)
+        truth = np.array([gpu.energy_j(0, start, end) for start, end in edges])
+        assert queries["energy_j"].to_numpy().sum() == pytest.approx(truth.sum(), rel=0.02)
+        return run, summary
+
+    run, summary = undisturbed(measured)
     assert summary["basis"] == "gpu"
     channels = {channel["name"]: channel for channel in run.manifest()["sensors"]}
     assert channels["127.0.0.1/nvml/gpu0"]["in_total"]
