@@ -16,7 +16,7 @@ USUAL = {"spans": 1e-2, "within": 3e-4, "edges": 1e-4}
 seconds by which edges are off, …"""
 ORDERS = 2.3
 """… each give or take a factor of ten (standard deviation of the logarithm)."""
-UNLIKE = 0.7
+UNLIKE = 1.5
 """The same of a phase's departure about what all have in common."""
 ORDERLY = 0.75
 """How spans in flight end: 0 at random, 1 in the order in which they began."""

@@ -18,8 +18,11 @@ ALTERNATIONS = 30
 """Between the law and the levels, at most."""
 BEND_SD = 0.2
 """How far off each bend of that law may be, as a fraction of power at full load."""
-FIXED = 0.3
-"""Of the power while spans run, the standard deviation of what each has at once, however long it lasts."""
+BRIEF = 0.01
+"""Of the time with spans, so little with several in flight tells nothing of how power grows with them."""
+BESIDE_SD = 0.3
+"""Of the power while spans run, the standard deviation of what does not depend on how long they last, and of what
+depends on their work per second."""
 SETTLED = 1e-4
 """They end when no level changes by more than this fraction of the largest."""
 BLOCK_TICKS = 1000
@@ -37,7 +40,8 @@ class Design:
     columns: Floats
     """`[d, m]`: seconds, per segment, for which another watt of each level counts: a correction of the floor and of its
     drift, stretches without a span that are not known to be idle, each phase, with several in flight the bends of the
-    law from load to power, and with one, where the ticks ask for it, what each span costs however long it lasts."""
+    law from load to power, and with one, where the ticks ask for it, what each span costs however long it lasts, and
+    what it costs to work faster."""
     base_j: Floats
     """`[m]`: what is there beside the levels times their columns."""
     phases: slice
@@ -82,16 +86,16 @@ def design(seg: Segments, above_j: Floats, known_idle: Bools, baseline: Baseline
     elif seg.quiet.any():
         extra, floor_sd = [seg.seconds], [np.inf]
     phases = slice(len(extra), len(extra) + counts.shape[0])
-    together = bool(seg.number.max(initial=0) > 1)
+    together = bool(((seg.number > 1) @ seg.seconds) > BRIEF * ((seg.number > 0) @ seg.seconds))
     prior_sd = np.array([*floor_sd, *[typical_w] * (phases.stop - len(floor_sd)), *[BEND_SD] * (BENDS * together)])
 
-    def about(levels_w: Floats, law: Law, drift: Floats, fixed: Sequence[Floats] = ()) -> Design:
+    def about(levels_w: Floats, law: Law, drift: Floats, beside: Sequence[Floats] = ()) -> Design:
         """The best levels near those given, where the law is taken to be straight."""
-        sds = np.append(prior_sd, [FIXED * typical_w] * len(fixed))
+        sds = np.append(prior_sd, [BESIDE_SD * typical_w] * len(beside))
         slope_s = counts * law.slope * drift * seg.seconds
         mean_s = counts * law.mean * drift * seg.seconds
         found = Design(
-            columns=np.vstack([*extra, slope_s, *fixed, *(law.bends * seg.seconds)[: BENDS * together]]),
+            columns=np.vstack([*extra, slope_s, *beside, *(law.bends * seg.seconds)[: BENDS * together]]),
             base_j=levels_w[phases] @ (mean_s - slope_s),
             phases=phases,
             share_s=mean_s,
@@ -109,13 +113,13 @@ def design(seg: Segments, above_j: Floats, known_idle: Bools, baseline: Baseline
         before, found = found.levels_w[phases], about(found.levels_w, law, same)
         if np.abs(found.levels_w[phases] - before).max() <= SETTLED * before.max():
             break
-    fixed: Sequence[Floats] = ()
-    if not together:
-        more = about(found.levels_w, law, same, list(seg.shorter * seg.seconds))
+    beside: list[Floats] = []
+    for form in () if together else (seg.shorter, seg.faster):
+        more = about(found.levels_w, law, same, [*beside, *form * seg.seconds])
         if _misfit(more, seg, values, sd) < _misfit(found, seg, values, sd) * np.exp(-EARNED / values.size):
-            found, fixed = more, list(seg.shorter * seg.seconds)
+            found, beside = more, [*beside, *form * seg.seconds]
     if values.size >= 2 * BLOCK_TICKS:
-        found = about(found.levels_w, law, _drift(seg, found, values, sd), fixed)
+        found = about(found.levels_w, law, _drift(seg, found, values, sd), beside)
     return found
 
 

@@ -10,8 +10,8 @@ from ipw.energy.arrays import Bools, Floats, Ints
 from ipw.energy.curve import Curve
 from ipw.energy.timeline import Spans, Timeline
 
-SHORTEST = 8.0
-"""Spans whose mean is more times as long as one are no guide to it."""
+MOST = 8.0
+"""A span is not taken to be more times shorter or faster than its phase's mean."""
 UNIT = 1 << 20
 """Sums over spans in flight are of whole numbers, and exact."""
 
@@ -33,6 +33,8 @@ class Segments:
     shorter: Floats
     """`[phases, m]`: what the mean duration of a phase is more than that of its span in flight, as a fraction of the
     latter: in these seconds, each span has as much of what does not depend on how long it lasts."""
+    faster: Floats
+    """`[phases, m]`: what its work per second is more than usual, as a fraction of that."""
     kind: Ints
     """`[m]`: what starts where the segment does: a phase, or `phases` where things only end or nothing changes."""
     knots: Ints
@@ -80,6 +82,9 @@ def segments(curve: Curve, spans: Spans, line: Timeline) -> Segments:
     kind = np.full(line.t_ns.size, len(spans.phases))
     for phase in range(len(spans.phases)):
         kind[line.first[(spans.phase == phase) & (line.last > line.first)]] = phase
+    seconds, size = np.maximum(spans.seconds, 1e-9), len(spans.phases)
+    mean = np.bincount(spans.phase, seconds, size) / np.maximum(np.bincount(spans.phase, minlength=size), 1)
+    rates = spans.relative_rates()
     usable = ~np.logical_or.reduceat(lost, knots[:-1])
     return Segments(
         first=int(first),
@@ -87,7 +92,8 @@ def segments(curve: Curve, spans: Spans, line: Timeline) -> Segments:
         seconds=np.where(lost, 0.0, np.diff(t) / 1e9),
         present=np.vstack([line.counts[:, part], quiet]).astype(np.float64),
         leaving=np.vstack([line.leaving[:, part], quiet_ends]).astype(np.float64),
-        shorter=_shorter(spans, line)[:, part],
+        shorter=_in_flight(spans, line, mean[spans.phase] / seconds - 1)[:, part],
+        faster=_in_flight(spans, line, np.where(rates > 0, rates - 1, 0.0))[:, part],
         kind=kind[part],
         knots=knots,
         lost=lost,
@@ -96,10 +102,8 @@ def segments(curve: Curve, spans: Spans, line: Timeline) -> Segments:
     )
 
 
-def _shorter(spans: Spans, line: Timeline) -> Floats:
-    """`[phases, segments]`: how much shorter than the mean of their phase the spans in flight are."""
-    seconds, size = np.maximum(spans.seconds, 1e-9), len(spans.phases)
-    mean = np.bincount(spans.phase, seconds, size) / np.maximum(np.bincount(spans.phase, minlength=size), 1)
-    units = np.rint(np.minimum(mean[spans.phase] / seconds - 1, SHORTEST) * UNIT).astype(np.int64)
-    masks = [spans.phase == phase for phase in range(size)]
+def _in_flight(spans: Spans, line: Timeline, each: Floats) -> Floats:
+    """`[phases, segments]`: the sum over the spans in flight."""
+    units = np.rint(np.minimum(each, MOST) * UNIT).astype(np.int64)
+    masks = [spans.phase == phase for phase in range(len(spans.phases))]
     return np.array([line.in_flight(units[mask], mask) / UNIT for mask in masks]).reshape(line.counts.shape)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -158,3 +159,10 @@ def test_what_another_part_of_the_run_has_told_is_kept_but_for_the_costs() -> No
     assert (found.scatter, found.timing) == (before.scatter, before.timing)
     assert found.joules[:3] == pytest.approx(2 * joules[:3], rel=0.05)
     assert found.joules[3] == found.cov[3, 3] == 0
+
+
+def test_costs_are_found_where_no_tick_holds_half_a_step() -> None:  # near a limit of power, steps count for less
+    joules = np.array([2.0, 0.05, 0.05, 0])
+    made = seen(np.random.default_rng(7), joules, scatter=0.02)
+    less = replace(made, done=made.done * 0.1, above_j=made.above_j * 0.1, knot_var=made.knot_var * 0.01)
+    assert costs_of(less).joules[:3] == pytest.approx(joules[:3], rel=0.05)

@@ -20,7 +20,7 @@ def cut(seconds: list[float], *, lost: int | None = None) -> Segments:
     none = np.zeros((2, size))
     kind = np.zeros(size, np.int64)
     return Segments(
-        0, t, np.array(seconds), present, none, none[:1], kind, np.arange(size + 1), gap, np.ones(size), ~gap
+        0, t, np.array(seconds), present, none, none[:1], none[:1], kind, np.arange(size + 1), gap, np.ones(size), ~gap
     )
 
 

@@ -77,8 +77,8 @@ def cut(present: list[list[float]], knots: list[int], seconds: list[float]) -> S
     ticks = len(knots) - 1
     return Segments(
         0, t, np.array(seconds), np.array(present), np.zeros((len(present), size)),
-        np.zeros((len(present) - 1, size)), np.zeros(size, np.int64), np.array(knots),
-        np.zeros(size, bool), np.full(ticks, 10.0), np.ones(ticks, bool),
+        np.zeros((len(present) - 1, size)), np.zeros((len(present) - 1, size)), np.zeros(size, np.int64),
+        np.array(knots), np.zeros(size, bool), np.full(ticks, 10.0), np.ones(ticks, bool),
     )  # fmt: skip
 
 

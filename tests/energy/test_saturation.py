@@ -24,6 +24,7 @@ def law_of(power_w: Floats, error: float, load: Floats = LOAD) -> Law:
         present=np.vstack([np.ones(n), np.zeros(n)]),
         leaving=np.zeros((2, n)),
         shorter=np.zeros((1, n)),
+        faster=np.zeros((1, n)),
         kind=np.zeros(n, np.int64),
         knots=np.arange(n + 1),
         lost=np.zeros(n, bool),

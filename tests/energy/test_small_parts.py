@@ -58,7 +58,8 @@ def test_the_bends_of_a_law_are_powers_of_the_load_less_what_keeps_the_energy() 
     n = load.size
     seg = Segments(
         0, np.arange(n + 1) * SECOND, np.ones(n), np.vstack([np.ones(n), np.zeros(n)]), np.zeros((2, n)),
-        np.zeros((1, n)), np.zeros(n, np.int64), np.arange(n + 1), np.zeros(n, bool), load, np.ones(n, bool),
+        np.zeros((1, n)), np.zeros((1, n)), np.zeros(n, np.int64), np.arange(n + 1), np.zeros(n, bool), load,
+        np.ones(n, bool),
     )  # fmt: skip
     law = concave_law(seg, load, load / (0.01 * load), 0.01 * load)
     assert law.bends.shape == (BENDS, n)

@@ -177,7 +177,8 @@ def _errors(ticks: Ticks, joules: Floats) -> tuple[float, float, float]:
     Of Student's t distribution, since some depart by far.
     """
     rest = np.where(ticks.usable, ticks.above_j - joules @ ticks.done, 0.0)
-    busy = np.flatnonzero(ticks.usable & (ticks.done[STEP] > 0.5))
+    done = np.where(ticks.usable, ticks.done[STEP], 0.0)
+    busy = np.flatnonzero(done > min(0.5, float(done.max()) / 2))  # near a limit of power, steps count for less
     first = int(busy[max(0, busy.size // 2 - LOOKED_AT // 2)])
     part = slice(first, min(int(busy[-1]) + 1, first + LOOKED_AT))
     some = Ticks(
