@@ -32,6 +32,8 @@ SHORT_Z95 = 1e-8
 """Version 1 took 1.959964 for the normal quantile in one place."""
 ROUGH_T = 1e-4
 """The first version took Student's t from a series, which is off by so little at the nine degrees of batch means."""
+FLOOR = {"idle_power_w": 2e-3, "net_energy_j": 0.02}
+"""Where idle power was steady it was the median of ten parts, and is a line through all knots now: less uncertain."""
 TOLD = ("value", "low", "high", "unit", "n", "method", "reason")
 
 
@@ -66,6 +68,7 @@ def test_a_run_of_the_first_version_is_derived_again_to_rounding(name: str, tmp_
         for key in TOLD:
             loose = ROUGH_T if key in {"low", "high"} and entry["interval"] == "batch means" else ROUNDING
             loose = max(loose, SHORT_Z95) if metric == "loss_at_budget" else loose
+            loose = FLOOR.get(metric, loose) if name == "routing" else loose
             same = pytest.approx(entry[key], rel=loose) if isinstance(entry[key], float) else entry[key]
             assert after["metrics"][metric][key] == same, (metric, key)
     assert after["valid"] == before["valid"]
