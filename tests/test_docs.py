@@ -35,9 +35,9 @@ from ipw.workloads.texts.datasets import load
 
 NOT_RUN = {
     r"make |pip install": "the network; what they name is looked up below",
-    r"ipw run lm .*hf:": "the network; tests/workloads/lm/test_hub_datasets.py reads folders of the same form",
-    r"ipw run lm .*lm-eval:": "lm-evaluation-harness; tests/workloads/lm/test_harness_tasks.py has it",
-    r"ipw run lm .*'vllm serve": "vLLM; tests/workloads/lm/test_served.py starts a stand-in",
+    r"ipw run lm .*hf:": "the network; tests/workloads/lm/data/test_hub_datasets.py reads folders of the same form",
+    r"ipw run lm .*lm-eval:": "lm-evaluation-harness; tests/workloads/lm/data/test_harness_tasks.py has it",
+    r"ipw run lm .*'vllm serve": "vLLM; tests/workloads/lm/servers/test_served.py starts a stand-in",
     r"ipw run lm .*'transformers serve": "a model of the hub; tests/workloads/lm/test_transformers.py serves one",
     r"ipw run lm .*--dtype": "10 s; tests/workloads/lm/test_transformers.py loads a folder",
     r"ipw run diffusion .*(hf:|Dream)": "gigabytes; tests/workloads/diffusion/test_checkpoints.py has small ones",

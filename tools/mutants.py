@@ -38,7 +38,7 @@ FILES: dict[str, tuple[str, ...]] = {
 PICTURES = {"trend_chart.py"}
 """Whose numbers are places on a page."""
 DECIDES = (
-    *(f"tests/{folder}/test_*.py" for folder in ("energy", "runs", "gate", "metrics")),
+    *(f"tests/{folder}/**/test_*.py" for folder in ("energy", "runs", "gate", "metrics")),
     *("tests/test_gate*.py", "tests/test_merge.py", "tests/verbs/test_compare_trend.py"),
     *(f"tests/workloads/lm/test_{name}.py" for name in ("arrivals", "score_run")),
 )
@@ -49,7 +49,7 @@ CLIENT = (
 TESTS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("energy", "runs", "gate"), DECIDES),
     "profilers": ("tests/profilers/**/test_*.py",),
-    "client": tuple(f"tests/workloads/lm/test_{name}.py" for name in CLIENT),
+    "client": tuple(f"tests/workloads/lm/http/test_{name}.py" for name in CLIENT),
 }
 """Which are asked."""
 EQUIVALENT = "equivalent"

@@ -40,7 +40,7 @@ TESTS = (
     "tests/test_cli.py",
     "tests/test_end_to_end.py",
     "tests/workloads/routing",
-    "tests/workloads/lm/test_hub_datasets.py",
+    "tests/workloads/lm/data/test_hub_datasets.py",
     "tests/workloads/lm/test_scoring.py",
     "tests/workloads/lm/test_run.py",
     "tests/api",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bench.routing_reference import hits, plain_hit_rates
+from bench.parts.routing_reference import hits, plain_hit_rates
 from bench_page import BENCHES, Bench, Outcome, outcome, page
 from bench_peers import PEERS, Peer
 from workloads.routing.simulation import simulate, trace

@@ -21,7 +21,7 @@ import psutil
 import pytest
 from doubles.openai_server import Behaviour, Request, Server, serving
 from doubles.patience import wait_for
-from workloads.lm.test_liveness import dying_at, number
+from workloads.lm.servers.test_liveness import dying_at, number
 from workloads.lm.test_run import sums
 
 from ipw.errors import IpwError, OutageError

@@ -31,7 +31,7 @@ from typing import Any, NamedTuple
 ROOT = Path(__file__).parent.parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tools")]
 
-from bench.client_peers import PEERS, run_peer
+from bench.parts.client_peers import PEERS, run_peer
 
 PREFILL_S = 0.1
 QUESTIONS = 3

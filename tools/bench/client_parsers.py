@@ -23,7 +23,7 @@ from typing import Any
 ROOT = Path(__file__).parent.parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
 
-from bench.cheap_server import HEAD, event
+from bench.parts.cheap_server import HEAD, event
 
 from ipw.workloads.lm.http import completion
 from ipw.workloads.lm.http.client import Limits, ask
@@ -101,7 +101,10 @@ async def streams(url: str) -> float:
 def whole(run: Callable[[Coroutine[Any, Any, float]], float]) -> float:
     """Measure the whole client against a fresh server."""
     server = subprocess.Popen(
-        [sys.executable, ROOT / "tools/bench/cheap_server.py"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, ROOT / "tools/bench/parts/cheap_server.py"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert server.stdout is not None
     try:

@@ -84,7 +84,7 @@ def measure(clients: int, options: argparse.Namespace, cores: list[int], most: i
     with tempfile.TemporaryDirectory() as folder:
         books_path, count = Path(folder) / "books.json", clients * options.streams * QUESTIONS
         server = subprocess.Popen(
-            [sys.executable, ROOT / "tools/bench/cheap_server.py", "--rate", str(options.rate), "--tokens",
+            [sys.executable, ROOT / "tools/bench/parts/cheap_server.py", "--rate", str(options.rate), "--tokens",
              str(options.tokens), "--books", books_path],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip

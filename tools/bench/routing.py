@@ -23,7 +23,7 @@ import numpy as np
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
 
-from bench.routing_reference import plain_hit_rates
+from bench.parts.routing_reference import plain_hit_rates
 
 from ipw.workloads.routing.analysis import POOLED_SEQUENCES, analyse
 from ipw.workloads.routing.measures.caches import Policy

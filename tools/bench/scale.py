@@ -24,7 +24,7 @@ from typing import Any
 ROOT = Path(__file__).parent.parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
 
-from bench.scale_worlds import IDLE_S, SECOND, TICK_S, World, phased, stepped
+from bench.parts.scale_worlds import IDLE_S, SECOND, TICK_S, World, phased, stepped
 
 from ipw.runs.journal import JOURNAL
 

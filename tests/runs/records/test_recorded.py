@@ -14,7 +14,7 @@ from ipw.runs.directory import RunDir
 from ipw.runs.readings import is_estimate
 from ipw.runs.recorded import Facts, Recorded
 
-FIRST = Path(__file__).parent / "version-1"
+FIRST = Path(__file__).parents[1] / "version-1"
 NAMES = sorted(name for kind in (Facts, Recorded) for name, found in vars(kind).items() if isinstance(found, property))
 ANY = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),

@@ -10,7 +10,7 @@ import pytest
 from doubles.openai_server import Behaviour, Request, serving
 from hypothesis import given
 from hypothesis import strategies as st
-from workloads.lm.test_client import answer, answers
+from workloads.lm.http.test_client import answer, answers
 
 from ipw.workloads.lm.http.content_coding import ContentCoding
 from ipw.workloads.lm.http.parser import HttpError

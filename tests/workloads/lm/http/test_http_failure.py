@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from doubles.openai_server import Behaviour
-from workloads.lm.test_client import LIMITS, answer, answers, nobody, raw_server
+from workloads.lm.http.test_client import LIMITS, answer, answers, nobody, raw_server
 
 from ipw.workloads.lm.http.client import Limits
 from ipw.workloads.lm.http.failure import retry_after_s

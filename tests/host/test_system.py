@@ -21,7 +21,7 @@ from doubles.sandbox import run_in
 from ipw import system
 from ipw.host import host_facts
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 IPW = [sys.executable, "-P", "-c", "from ipw.cli import main; raise SystemExit(main())"]
 MEMINFO, STAT = (Path("/proc", name).read_bytes() if Path("/proc").is_dir() else b"" for name in ("meminfo", "stat"))
 SANDBOXES: dict[str, dict[str, bytes | None]] = {

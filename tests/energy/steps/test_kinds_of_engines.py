@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from energy.batching import Client, Rules, run
-from energy.test_by_work import attributed, ranks
+from energy.steps.test_by_work import attributed, ranks
 
 from ipw.energy.steps.engine import engine_of
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 from doubles.patience import wait_for
-from workloads.lm.test_served import HELPER, SERVER, TESTS, family
+from workloads.lm.servers.test_served import HELPER, SERVER, TESTS, family
 
 from ipw.workloads.lm.parameters import Parameters
 from ipw.workloads.lm.servers.engines import serve

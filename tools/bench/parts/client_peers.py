@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import psutil
 
 LOOK_S = 0.05
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parents[3]
 
 
 class Peer(NamedTuple):

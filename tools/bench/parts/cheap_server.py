@@ -1,6 +1,6 @@
 """A server that costs little: bytes made beforehand, sent by the clock to many streams, and books of every question.
 
-    python tools/bench/cheap_server.py --rate 50 --tokens 100 --books books.json
+    python tools/bench/parts/cheap_server.py --rate 50 --tokens 100 --books books.json
 
 It speaks as much of an OpenAI-compatible server as `ipw run lm` asks for. It prints its URL, serves until its standard
 input closes, and then writes when each question came and when its first token was sent, on the monotonic clock.

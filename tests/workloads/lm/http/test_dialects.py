@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from doubles.openai_server import Behaviour, serving
-from workloads.lm.test_client import answer, answers, raw_server
+from workloads.lm.http.test_client import answer, answers, raw_server
 
 from ipw.workloads.lm.http.reply import Answer
 

@@ -9,7 +9,7 @@ from itertools import pairwise
 from types import SimpleNamespace
 
 import pytest
-from profilers.test_sampler_cost import MS, SECOND, START_NS, Flushes, World
+from profilers.sampler.test_sampler_cost import MS, SECOND, START_NS, Flushes, World
 
 from ipw.profilers.base import Channel, Reading, SensorError
 from ipw.profilers.sampler import lane, process

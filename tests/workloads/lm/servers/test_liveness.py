@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from doubles.openai_server import Behaviour, Request, Server, serving
-from workloads.lm.test_client import LIMITS, answer
+from workloads.lm.http.test_client import LIMITS, answer
 from workloads.lm.test_run import Marks, execute, right, sums
 
 from ipw.clock import now_ns

@@ -19,7 +19,7 @@ from ipw.workloads.lm.parameters import Parameters
 from ipw.workloads.lm.servers.engines import serve
 from ipw.workloads.lm.servers.served import model_of_command
 
-TESTS = Path(__file__).parents[2]
+TESTS = Path(__file__).parents[3]
 HELPER = "import time; time.sleep(600)"
 SERVER = """
 import subprocess, sys, os, time

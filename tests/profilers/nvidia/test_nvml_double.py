@@ -178,6 +178,6 @@ def test_another_process_can_set_the_power(driver: tuple[FakeNvml, Any, Any]) ->
         "import sys, pathlib; from doubles.nvml import FakeNvml; FakeNvml(pathlib.Path(sys.argv[1])).set_power(0, 123)"
     )
     before = time.monotonic_ns()
-    subprocess.run([sys.executable, "-c", code, str(fake.folder)], cwd=Path(__file__).parents[1], check=True)
+    subprocess.run([sys.executable, "-c", code, str(fake.folder)], cwd=Path(__file__).parents[2], check=True)
     now = time.monotonic_ns()
     assert 0 < fake.energy_j(0, before, now) <= 123 * (now - before) / 1e9

@@ -20,7 +20,7 @@ from ipw.profilers.base import Channel, Scope, absent
 from ipw.profilers.losses import losses
 from ipw.profilers.opening import STILL, ZERO
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def counter(name: str, scope: Scope, included_in: str | None = None) -> Channel:
