@@ -123,7 +123,8 @@ def _rejected(request: urllib.request.Request, address: str) -> int:
 
 def _read(error: urllib.error.HTTPError) -> bytes:
     """What a refusal says, as far as it can be read."""
-    try:
-        return error.read(2000)
-    except (OSError, ValueError, http.client.HTTPException):
-        return b""
+    with error:  # else its socket would wait for the garbage collector
+        try:
+            return error.read(2000)
+        except (OSError, ValueError, http.client.HTTPException):
+            return b""
