@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -26,9 +27,12 @@ from ipw.runs.arrivals_file import ArrivalsFile
 from ipw.runs.directory import RunDir
 from ipw.runs.journal import Journal
 from ipw.workloads.lm.clients.how_many import processes_for
+from ipw.workloads.lm.clients.pool import Pool
+from ipw.workloads.lm.clients.way import Told
 from ipw.workloads.lm.parameters import Parameters
 from ipw.workloads.lm.plan import plan
 from ipw.workloads.lm.run import run_lm
+from ipw.workloads.lm.servers.endpoint import Endpoint
 from ipw.workloads.lm.servers.engines import serve
 
 TIMES = {"start_ns", "first_token_ns", "last_token_ns", "end_ns", "itl_us", "itl_counts", "scheduled_ns", "arrivals"}
@@ -279,6 +283,26 @@ def test_no_process_outlives_a_run_that_is_ended_and_all_that_was_finished_is_ke
         cut = list(run.journal("cut_off"))
         assert [record["error"] for record in cut] == ["cut off"] * 4
         assert all(record["completion_tokens"] > 0 and record["first_token_ns"] for record in cut)
+
+
+def test_what_is_given_up_before_its_process_began_with_it_is_told_too() -> None:
+    told: list[Told] = []
+
+    async def give_up(endpoint: Endpoint) -> None:
+        async with Pool(endpoint, 1) as pool:
+            (process,) = workers(os.getpid())
+            process.suspend()  # so that it finds both in its socket: the question, and that nobody waits for it
+            asking = asyncio.create_task(pool.ask("0+1", Parameters().limits(), told.append))
+            await asyncio.sleep(0)
+            asking.cancel()
+            await asyncio.sleep(0)
+            process.resume()
+            with pytest.raises(asyncio.CancelledError):
+                await asking
+
+    with serving(right) as server, serve(Parameters(base_url=server.url)) as endpoint:
+        asyncio.run(give_up(endpoint))
+    assert [each.answer.error for each in told] == ["cut off"]
 
 
 # --- how many -------------------------------------------------------------------------------------------------------

@@ -50,6 +50,7 @@ async def _serve(
     while True:
         said, data = await read_frame(reader)
         if "cut" in said:
+            await asyncio.sleep(0)  # a task that never began would say nothing when it is cancelled
             if task := under_way.get(said["cut"]):
                 task.cancel()
         else:
