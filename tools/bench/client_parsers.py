@@ -33,7 +33,7 @@ from ipw.workloads.lm.http.reply import Reply
 from ipw.workloads.lm.http.transport import Transport
 from ipw.workloads.lm.http.url import server_url
 
-TOKENS, REPEATS, STREAMS = 20_000, 7, 64
+TOKENS, REPEATS, STREAMS, RUNS = 20_000, 7, 64, 3
 TOKEN = event({"content": " word"})
 LIMITS = Limits(timeout_s=300, stall_s=120, max_tokens=None, temperature=0, seed=None)
 
@@ -126,7 +126,7 @@ def main() -> None:
     """Measure all."""
     msgspec, httptools, uvloop = map(installed, ("msgspec", "httptools", "uvloop"))
     loops: dict[str, Any] = {"asyncio": asyncio.run} | ({"uvloop": uvloop.run} if uvloop else {})
-    found = {name: [whole(run) for run in [run] * 3] for name, run in loops.items()}
+    found = {name: [whole(run) for _ in range(RUNS)] for name, run in loops.items()}
     for name, values in found.items():
         print(f"the whole client on {name}: {', '.join(f'{value:.1f}' for value in sorted(values))}")
     asyncio.run(behind_the_socket(msgspec, httptools))

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import subprocess
 import sys
@@ -39,7 +40,7 @@ COLUMNS = {
     "tokens_per_s": 0, "busy": 2, "queued": 2, "saturated": 2, "cpu_us_per_token": 1, "schedule_us_per_token": 2,
     "schedule_us_per_question": 0, "p50_ms": 1, "p99_ms": 1, "late_p99_ms": 1,
 }  # fmt: skip
-"""What `measure` returns, and the decimals to show."""
+"""What `measure` returns, and the decimals to show; NaN where there is none."""
 
 
 def child(options: argparse.Namespace) -> None:
@@ -130,11 +131,11 @@ def _judged(told: Any, books: list[dict[str, Any]]) -> dict[str, float]:
     tokens = sum(count for *_, count in told["asked"])
     wall_s = (max(one[3] for one in told["asked"]) - min(one[1] for one in told["asked"])) / 1e9
     processes, schedule = told["client"]["processes"], told["client"].get("schedule")
-    cpu_s, schedule_s = sum(one["cpu_s"] for one in processes), schedule["cpu_s"] if schedule else 0.0
+    cpu_s, schedule_s = sum(one["cpu_s"] for one in processes), schedule["cpu_s"] if schedule else math.nan
     return {
         "tokens_per_s": tokens / wall_s,
         "busy": max(one["cpu_s"] / one["wall_s"] for one in processes),
-        "queued": max((one["queued_s"] or 0.0) / one["wall_s"] for one in processes),
+        "queued": max(math.nan if one["queued_s"] is None else one["queued_s"] / one["wall_s"] for one in processes),
         "saturated": max(one["saturated_s"] / one["wall_s"] for one in processes),
         "cpu_us_per_token": 1e6 * cpu_s / tokens,
         "schedule_us_per_token": 1e6 * schedule_s / tokens,
@@ -162,6 +163,8 @@ def main() -> None:
         return
     cores, most = sorted(os.sched_getaffinity(0)), max(options.clients)
     simulated = len(cores) <= most + 1
+    if simulated and any(most % clients for clients in options.clients):
+        parser.error(f"with {len(cores)} processors, each of --clients must divide {most}, the most of them")
     share = f"a simulation: each asking process has 1/{most} of one processor" if simulated else "each on its own"
     print(f"{len(cores)} processors ({share}); {options.streams} streams of {options.rate:g} tokens/s a process")
     print(f"median (least to most) of {options.repeats} runs; p50_ms, p99_ms: error of the time to first token")
@@ -181,6 +184,8 @@ def main() -> None:
 
 
 def _cell(values: list[float], digits: int) -> str:
+    if any(map(math.isnan, values)):
+        return "-"
     middle, least, most = (f"{x:.{digits}f}" for x in (median(values), min(values), max(values)))
     return f"{middle} ({least} to {most})"
 

@@ -130,7 +130,7 @@ class Server:
                 stream.sent -= 1
                 self._later(now + self._gap_ns, stream)
                 continue
-            except (ConnectionError, OSError):
+            except OSError:
                 continue
             assert whole, "a token was cut in two"
             if stream.sent < self._tokens:

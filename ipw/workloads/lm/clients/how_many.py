@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 
 from ipw.workloads.lm.plan import Plan
@@ -27,8 +28,7 @@ def processes_for(planned: Plan) -> int:
             parameters.max_tokens or ANSWER_TOKENS, ANSWER_TOKENS
         )
         tokens_per_s = min(tokens_per_s, parameters.rate * float(longest))
-    needed = -int(-tokens_per_s // TOKENS_PER_S)
-    return max(1, min(needed, _processors(), MOST_PROCESSES))
+    return max(1, min(math.ceil(tokens_per_s / TOKENS_PER_S), _processors(), MOST_PROCESSES))
 
 
 def _processors() -> int:

@@ -17,8 +17,6 @@ from ipw.workloads.lm.http.url import ServerUrl
 from ipw.workloads.lm.servers.outage import Outage
 from ipw.workloads.lm.servers.place import STARTED_HERE, Place
 
-"""A key goes to the server that it is meant for: the measured one's never to the judge, nor the other way round."""
-
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
@@ -40,7 +38,10 @@ class Endpoint:
 
 
 def api_key(variable: str = OPENAI_KEY) -> str | None:
-    """Take a key from the environment. Raises UsageError where no header can carry it."""
+    """Take a key from the environment. Raises UsageError where no header can carry it.
+
+    A key goes to the server that it is meant for: the measured one's never to the judge, nor the other way round.
+    """
     key = os.environ.get(variable, "").strip()
     if not (key.isascii() and key.isprintable()):
         raise UsageError(f"{variable} holds characters that no header can carry", "was it copied whole?")
