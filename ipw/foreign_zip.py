@@ -31,4 +31,6 @@ def member_of(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path, mos
         packed = file.read(member.compress_size)
     with pa.input_stream(pa.BufferReader(packed), compression="zstd") as stream:
         unpacked: bytes = stream.read(member.file_size)
+    if len(unpacked) != member.file_size or zlib.crc32(unpacked) != member.CRC:
+        raise zipfile.BadZipFile(f"its {member.filename} is damaged")
     return unpacked

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import struct
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,7 @@ def archive(path: Path, header: dict[str, Any], *, zstandard: bool) -> Path:
         struct.pack_into("<H", content, central + 10, 93)
         for at in (22, central + 24):
             struct.pack_into("<I", content, at, len(raw))
+            struct.pack_into("<I", content, at - 8, zlib.crc32(raw))
         path.write_bytes(content)
     return path
 

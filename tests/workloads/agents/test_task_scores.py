@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -94,8 +95,13 @@ def test_an_archive_of_zstandard_is_read_as_inspect_writes_it(tmp_path: Path) ->
         at = content.find(mark)
         content[at + method : at + method + 2] = (93).to_bytes(2, "little")
         content[at + size : at + size + 4] = len(text).to_bytes(4, "little")
+        content[at + size - 8 : at + size - 4] = zlib.crc32(text).to_bytes(4, "little")
     path.write_bytes(content)
     assert read_scores(path) == {"s1": 1.0, KEY: 1.0}
+    content[at + 16] ^= 1  # of its check value in the directory
+    path.write_bytes(content)
+    with pytest.raises(UsageError, match=r"its samples/s1_epoch_1.json is damaged"):
+        read_scores(path)
 
 
 @pytest.mark.parametrize("how", ["encrypted", "damaged", "packed otherwise", "cut"])
