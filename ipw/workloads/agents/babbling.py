@@ -81,13 +81,13 @@ def babbled(run: RunDir, finished: Finished, signs: Sequence[Shown | None]) -> B
     late = np.flatnonzero(behind_share > 0)
     chunks, _ = read_arrivals(run, Timing(*(column[late] for column in timing)), finished.arrivals_at[:count][late])
     if chunks is not None:
-        for place, number in enumerate(late.tolist()):
-            mine = chunks.row == place
-            if mine.any():
-                come = np.cumsum(chunks.tokens[mine].astype(np.int64))
-                complete = min(int(np.searchsorted(come, (1 - behind_share[number]) * come[-1])), come.size - 1)
-                lasted = timing.end_ns[number] - timing.start_ns[number] - chunks.since_ns[mine][complete]
-                seconds[number] = max(int(lasted), 0) / 1e9
+        begins = np.flatnonzero(np.diff(chunks.row, prepend=-1))  # those of one answer stand together
+        for mine in map(slice, begins, np.append(begins[1:], chunks.row.size)):
+            number = late[chunks.row[mine.start]]
+            come = np.cumsum(chunks.tokens[mine].astype(np.int64))
+            complete = min(int(np.searchsorted(come, (1 - behind_share[number]) * come[-1])), come.size - 1)
+            lasted = timing.end_ns[number] - timing.start_ns[number] - chunks.since_ns[mine][complete]
+            seconds[number] = max(int(lasted), 0) / 1e9
     decoding = np.where(timing.first_token_ns == MISSING, np.nan, (timing.end_ns - timing.first_token_ns) / 1e9)
     share = np.divide(seconds, decoding, out=np.full(count, np.nan), where=decoding > 0)
     share = np.where(behind_share == 0, 0.0, np.minimum(share, 1.0))

@@ -17,7 +17,7 @@ import re
 from typing import NamedTuple
 
 DECODER = json.JSONDecoder()
-FENCE = re.compile(r"```(?:json)?[ \t]*\n")
+FENCE, CLOSED = re.compile(r"```(?:json)?[ \t]*\n"), re.compile(r"\s*```")
 FINAL = re.compile(
     r"^####[ \t]*\$?-?\d[\d.,]*%?[ \t]*$|</answer>|\[/ANSWER\]|\bfinal answer\*{0,2}:\*{0,2}[ \t]*\S"
     r"|\bthe (?:final |correct |best )?answer is:?[ \t]*\**\([A-J]\)",
@@ -77,7 +77,7 @@ def _json_end(text: str) -> End | None:
         _, end = DECODER.raw_decode(text, start)
     except (ValueError, RecursionError):
         return None
-    closed = re.compile(r"\s*```").match(text, end) if fence else None
+    closed = CLOSED.match(text, end) if fence else None
     return End(closed.end() if closed else end, "json")
 
 
@@ -92,8 +92,9 @@ def _final_end(text: str) -> End | None:
 
 
 def _turn_end(text: str) -> End | None:
+    struck = text.find(STRUCK)
     for found in TURN.finditer(text):
-        if found[0] != "</s>" or STRUCK not in text[: found.start()]:
+        if found[0] != "</s>" or not 0 <= struck < found.start():
             return End(found.start(), "end")
     return None
 

@@ -52,6 +52,15 @@ def test_joules_after_an_answer_are_those_of_its_decoding_behind_the_chunk_that_
     assert (found["n"], found["method"]) == (2, "counter")
 
 
+def test_each_of_several_answers_has_its_own_moments_in_whatever_order_they_were_kept(tmp_path: Path) -> None:
+    second, other = came(answered(1, 20, ENDED), 0)
+    first, block = came(answered(0, 12, f"{ENDED}{' and then' * 20}"), len(other))
+    run = write(tmp_path, [first, answered(2, 28, ENDED), second], [])
+    (run.path / ARRIVALS).write_bytes(other + block)
+    derive_agent(run)
+    assert [query["after_s"] for query in rows(run, "queries")] == [4.0, None, 3.0]
+
+
 def test_without_moments_or_without_a_sign_it_is_absent_with_its_reason(tmp_path: Path) -> None:
     run = write(tmp_path, [answered(0, 12, ENDED, first_token_ns=None)], [])
     found = derive_agent(run)["metrics"]["babbling_energy_share"]
