@@ -49,6 +49,11 @@ def test_a_window_of_a_moment_says_nothing(wall_s: float, queued_s: float, ok: b
     assert checks(alone(wall_s=wall_s, queued_s=queued_s, saturated_s=wall_s))["client"]["ok"] == ok
 
 
+def test_of_a_process_that_told_nothing_nothing_is_said() -> None:
+    check = checks({"processes": [{"wall_s": 0.0, "asked": 0}]})["client"]
+    assert check["detail"] == "the process that asks: nothing is known of how busy it was"
+
+
 def test_of_several_processes_the_busiest_counts_and_twice_as_many_are_recommended() -> None:
     part = {"processes": [EASY, EASY | {"saturated_s": 18.0}], "schedule": EASY}
     check = checks(part)["client"]

@@ -56,6 +56,8 @@ def _kept_up(manifest: Mapping[str, Any], processes: int, asks: Strain, hands_ou
     busy = f"busy {100 * asks.cpu_s / max(asks.wall_s, 1e-9):.0f} % of the time"
     late = f"its timer {_ms(asks.late_p99_s)} late (99 %)"
     name = "the process that asks" if processes == 1 else f"the busiest of {processes} that ask"
+    if not asks.wall_s and not hands_out.wall_s:
+        return made(CLIENT, ok=True, detail=f"{name}: nothing is known of how busy it was")
     worst = max(asks, hands_out, key=lambda each: each.share)
     crowded = worst.queued_s > CROWDED * worst.wall_s
     if worst.share <= TOLD or worst.wall_s < (LEAST_CROWDED_S if crowded else LEAST_S):
