@@ -139,7 +139,7 @@ class JournalLines:
             return
         rare: dict[bytes, list[tuple[int, bytes]]] = {name: [] for name in NAMES}
         number = 0
-        for block in (block for path in paths for block in _blocks(path)):
+        for block in (block for path in paths for block in blocks(path, BLOCK_BYTES)):
             if kind and (alike := _all_of(block, wanted)) and alike[1] > self.KEPT:
                 rare.pop(alike[0], None)
                 number += alike[1]
@@ -171,8 +171,8 @@ def _all_of(block: bytes, wanted: Container[bytes]) -> tuple[bytes, int] | None:
     return (name, lines) if block.count(b'\n%s%s"' % (FIRST, name)) == lines - 1 and block.endswith(b"\n") else None
 
 
-def _blocks(path: Path) -> Iterator[bytes]:
-    """Whole lines, many at once."""
+def blocks(path: Path, at_once: int) -> Iterator[bytes]:
+    """Whole lines of a file, about so many bytes of them at once."""
     with path.open("rb") as file:
-        while block := file.read(BLOCK_BYTES):
+        while block := file.read(at_once):
             yield block + file.readline()

@@ -8,7 +8,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 from ipw.runs.directory import RunDir
-from ipw.runs.journal import JOURNAL
+from ipw.runs.journal import JOURNAL, blocks
 from ipw.runs.resume.tries import APART
 from ipw.runs.run_shapes import record_of
 from ipw.shapes import COUNT, MOMENT
@@ -85,11 +85,8 @@ def _schema() -> pa.Schema:
 def _blocks(run: RunDir) -> Iterator[bytes]:
     """Whole lines, many at once."""
     path = run.path / JOURNAL
-    if not path.is_file():
-        return
-    with path.open("rb") as file:
-        while block := file.read(BLOCK_BYTES):
-            yield block + file.readline()
+    if path.is_file():
+        yield from blocks(path, BLOCK_BYTES)
 
 
 def _parse(block: bytes, schema: pa.Schema) -> pa.Table:

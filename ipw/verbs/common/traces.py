@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 
 from ipw.errors import IpwError
@@ -22,5 +23,5 @@ def trace(runs: Sequence[RunDir], url: str | None) -> None:
         spans = send_traces(traces_of([StoredRun(run.manifest(), summary, run) for run, summary in derived]), url)
         terminal.say(f"{spans} spans sent to {endpoint(url)}", err=True)
     except IpwError as error:
-        later = " ".join(map(str, runs))
+        later = shlex.join(map(str, runs))
         terminal.say(f"no trace was sent: {error.message}; ipw export {later} --otlp {url}", err=True)

@@ -83,7 +83,7 @@ def tasks_by_words(path: Path) -> dict[str, str]:
             if name and isinstance(words, str) and words.strip():
                 found[words.strip()] = name
     except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}", HINT) from None
+        raise UsageError(f"{path} cannot be read: {error.strerror or error}", HINT) from None
     if not found:
         raise UsageError(f"{path} names no task", HINT)
     return found
