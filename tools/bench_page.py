@@ -4,7 +4,7 @@
 
 Run it on a machine that does nothing else: about 15 minutes, with `--quick` about 8. `--prepare` only installs the
 other tools, which takes minutes the first time and needs the network. What another tool or a benchmark could not do
-here is told on the page.
+here is told on the page, and with `--only` which benchmarks the page lacks.
 """
 
 from __future__ import annotations
@@ -177,14 +177,18 @@ def _last(said: str) -> str:
 def page(outcomes: Sequence[Outcome], peers: Sequence[Peer], machine: Mapping[str, str]) -> str:
     """Make the page, in Markdown."""
     here = {peer.name: peer for peer in peers if peer.version}
+    beside = {name for outcome in outcomes for name in outcome.bench.beside}
+    versions = [peer for peer in peers if peer.name in beside]
     parts = [
         "<!-- Made by `make bench`: run it again instead of changing figures here. -->\n\n# Benchmarks\n\n"
+        f"{_holds(outcomes)}\n\n"
         "Every figure was measured on one machine, and what is compared was measured in the same run. Read the ratios: "
         "seconds are this machine's. GPUs, servers and queries are stand-ins whose truth is known.\n\n"
         "| | |\n|---|---|\n" + "".join(f"| {name} | {value} |\n" for name, value in machine.items()),
-        "| other tool | version |\n|---|---|\n"
-        + "".join(f"| {peer.name} | {peer.version or f'not installed here: {peer.why_not}'} |\n" for peer in peers),
     ]
+    if versions:
+        rows = (f"| {peer.name} | {peer.version or f'not installed here: {peer.why_not}'} |\n" for peer in versions)
+        parts.append("| other tool | version |\n|---|---|\n" + "".join(rows))
     for bench, command, seconds, printed, failure in outcomes:
         missing = [name for name in bench.beside if name not in here]
         lacks = f" Not here, so not measured: {', '.join(missing)}." if missing else ""
@@ -197,6 +201,21 @@ def page(outcomes: Sequence[Outcome], peers: Sequence[Peer], machine: Mapping[st
     return "\n".join(parts)
 
 
+def _holds(outcomes: Sequence[Outcome]) -> str:
+    """Say how many of the benchmarks the page has figures of, and name those that it lacks."""
+    measured = {outcome.bench.name for outcome in outcomes if not outcome.failure}
+    lacking = [bench.title for bench in BENCHES if bench.name not in measured]
+    told = f"This page holds {len(BENCHES) - len(lacking)} of {len(BENCHES)} benchmarks."
+    return f"{told} **Not measured here**: {'; '.join(lacking)}." if lacking else told
+
+
+def _load(load: float | None, processors: int | None) -> str:
+    """Give the load, and say where more wanted to compute than could."""
+    busy = load is not None and processors is not None and load > processors
+    told = "not known" if load is None else f"{load:.1f}"
+    return f"{told}: **busy**, so times are longer and less certain than on a quiet machine" if busy else told
+
+
 def this_machine() -> dict[str, str]:
     """Give what a reader needs to judge the figures by."""
     import numpy as np
@@ -205,7 +224,6 @@ def this_machine() -> dict[str, str]:
     from ipw.host import host_facts
 
     facts = host_facts()
-    load = facts["load_average"]
     return {
         "date": f"{dt.datetime.now(dt.UTC):%Y-%m-%d}",
         "processor": f"{facts['cpu']}, {facts['threads']} logical",
@@ -213,7 +231,7 @@ def this_machine() -> dict[str, str]:
         "memory": f"{(facts['memory_bytes'] or 0) / 2**30:.0f} GiB",
         "system": facts["system"],
         "Python": f"{platform.python_version()}, numpy {np.__version__}",
-        "load before the first benchmark": f"{load:.1f}" if load is not None else "not known",
+        "load before the first benchmark": _load(facts["load_average"], facts["threads"]),
         "ipw": ipw.__version__,
     }
 

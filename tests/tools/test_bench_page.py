@@ -9,16 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 from bench.parts.routing_reference import hits, plain_hit_rates
-from bench_page import BENCHES, Bench, Outcome, outcome, page
+from bench_page import BENCHES, Bench, Outcome, _load, outcome, page
 from bench_peers import PEERS, Peer
 from workloads.routing.simulation import simulate, trace
 
 ROOT = Path(__file__).parents[2]
 ALL = {name: Peer(name, "1.0") for name in PEERS}
+BESIDE = ("codecarbon", "zeus")
 
 
 def part(command: str, *, markdown: bool = False) -> Bench:
-    return Bench("part", "A part", "What it tells.", lambda *_: ["-c", command], ("zeus",), markdown=markdown)
+    return Bench("part", "A part", "What it tells.", lambda *_: ["-c", command], BESIDE, markdown=markdown)
 
 
 @pytest.mark.parametrize("quick", [False, True])
@@ -54,6 +55,24 @@ def test_the_page_has_each_command_beside_its_figures_and_tells_what_was_not_her
     assert "`python tools/bench/x.py --seconds 10` in 12 s:\n\n```text\nipw 1.00\n```" in text
     assert "`python tools/bench/y.py` in 3 s:\n\n| a |" in text
     assert "| processor | two cores |" in text
+
+
+def test_the_page_names_the_benchmarks_that_it_lacks_and_only_tools_that_were_beside() -> None:
+    routing = next(bench for bench in BENCHES if bench.name == "routing")
+    text = page([Outcome(routing, "", 1.0, "0.1 ms")], list(ALL.values()), {})
+    assert f"This page holds 1 of {len(BENCHES)} benchmarks. **Not measured here**: " in text
+    assert all((bench.title in text.partition("|")[0]) == (bench is not routing) for bench in BENCHES)
+    assert "other tool" not in text, "it has nothing of them"
+    failed = page([Outcome(routing, "", 1.0, "", "it ended with 1: no")], [], {})
+    assert f"This page holds 0 of {len(BENCHES)} benchmarks." in failed
+    whole = page([Outcome(bench, "", 1.0, "1") for bench in BENCHES], list(ALL.values()), {})
+    assert "Not measured here" not in whole
+    assert all(f"| {name} | 1.0 |" in whole for name in PEERS)
+
+
+@pytest.mark.parametrize(("load", "busy"), [(1.5, False), (12.5, True), (None, False)])
+def test_the_page_says_where_the_machine_was_busy(load: float | None, busy: bool) -> None:
+    assert ("**busy**" in _load(load, 2)) == busy
 
 
 @pytest.mark.parametrize("policy", ["lru", "lfu", "sch"])

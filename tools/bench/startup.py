@@ -106,7 +106,8 @@ def main() -> None:
                     print(f"{title:20}{name:12}failed: {failed[name]}", flush=True)
                 else:
                     wall = median(wall for _, wall in found[name][1:])
-                    print(f"{title:20}{name:12}{cpu[name]:8.2f}{wall:8.2f}{cpu[name] / cpu['ipw']:16.1f}", flush=True)
+                    times = f"{cpu[name] / cpu['ipw']:.1f}" if "ipw" in cpu else "-"
+                    print(f"{title:20}{name:12}{cpu[name]:8.2f}{wall:8.2f}{times:>16}", flush=True)
 
 
 if __name__ == "__main__":
