@@ -29,7 +29,9 @@ WORDS = ("the", "sum", "of", "all", "forces", "on", "a", "body", "at", "rest", "
 def told(run: Path) -> str:
     """Compare what was seen with what the server counted."""
     manifest = RunDir.open(run).manifest()
-    engine = (manifest["attribution"] or {})["engine"]
+    engine = (manifest.get("attribution") or {}).get("engine")
+    if not engine:
+        return "nothing was attributed"
     counts = [part["told"].get("steps") for part in manifest.get("server_counts") or []]
     if not counts or not counts[0] or not engine["steps"]:
         return f"{engine['kind']}: seen {engine['steps']}, counted {counts or 'nothing'} ({engine['why']})"

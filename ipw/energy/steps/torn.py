@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
 from ipw.energy.arrays import Bools, Ints
 from ipw.energy.steps.arrivals import Arrivals
 
-SOON = 1.0
-"""Of the usual time from burst to burst: the rest comes sooner."""
 SELDOM = 20
 """At most one burst in so many is torn; where more seem to be, several engines take turns."""
 
 
 def mend(arrivals: Arrivals, new: Bools) -> None:
-    """Take back the cut between two bursts that share no unit, and together hold all that is in flight, once each."""
+    """Take back the cut between two bursts that share no unit, and together hold all that is in flight, once each.
+
+    The rest comes sooner than a step after the part.
+    """
     start = np.flatnonzero(new)
     if start.size < SELDOM:
         return
@@ -32,17 +32,21 @@ def mend(arrivals: Arrivals, new: Bools) -> None:
     apart_ns = arrivals.t_ns[start[1:]] - arrivals.t_ns[start[1:] - 1]
     usual_ns = float(np.median(np.diff(arrivals.t_ns[start])))
     torn = (count[:-1] < flying[:-1]) & (count[1:] < flying[1:]) & (count[:-1] + count[1:] == in_both)
-    found = np.flatnonzero(torn & (in_both > 1) & (apart_ns < SOON * usual_ns))
-    found = found[_disjoint(arrivals.unit, start, count, found)] if found.size else found
+    found = np.flatnonzero(torn & (in_both > 1) & (apart_ns < usual_ns))
+    found = found[_disjoint(arrivals, start, found)]
     if found.size * SELDOM <= start.size:
         new[start[found + 1]] = False
 
 
-def _disjoint(unit: npt.NDArray[np.integer], start: Ints, count: Ints, found: Ints) -> Bools:
+def _disjoint(arrivals: Arrivals, start: Ints, found: Ints) -> Bools:
     """Whether the two bursts from each on hold every unit once; no burst is part of two."""
-    alone, before = np.zeros(found.size, bool), -2
-    for place, k in enumerate(found.tolist()):
-        both = unit[start[k] : start[k] + count[k] + count[k + 1]]
-        if k > before + 1 and np.unique(both).size == both.size:
-            alone[place], before = True, k
+    order = np.argsort(arrivals.unit, kind="stable")
+    again = np.flatnonzero(np.diff(arrivals.unit[order]) == 0)
+    before = np.full(order.size, -1)
+    before[order[again + 1]] = order[again]  # the unit's result before
+    latest = np.maximum.reduceat(before, start)
+    alone: Bools = np.maximum(latest[found], latest[found + 1]) < start[found]
+    place = np.arange(found.size)
+    first = np.diff(np.where(alone, found, -2), prepend=-2) != 1  # of those that follow one another
+    alone &= (place - np.maximum.accumulate(np.where(first, place, 0))) % 2 == 0
     return alone
