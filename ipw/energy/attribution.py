@@ -248,6 +248,8 @@ def _untold(seg: Segments, spans: Spans) -> str | None:
     needed = LEAST_TICKS * np.unique(spans.phase).size
     if int(busy.sum()) < needed:
         return f"{int(busy.sum())} readings during spans, where telling phases apart takes {needed}"
+    if not seg.tick_j.any():
+        return "readings tell of no energy"
     return None
 
 

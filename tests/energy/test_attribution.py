@@ -131,6 +131,14 @@ def test_few_readings_fall_back_to_interpolation_and_say_so() -> None:
     assert result.owners.energy_j[0] == pytest.approx(80)
 
 
+def test_readings_that_never_move_tell_of_no_energy_and_of_no_levels() -> None:
+    curve = replace(ticked([100.0] * 4), energy_j=np.zeros(41))
+    result = attribute(curve, spans((0.5, 3.5, 0, 0, 1.0)), window_ns=(0, 4_000_000_000))
+    assert result.rule == "interpolation between readings (readings tell of no energy)"
+    assert (result.owners.energy_j.tolist(), result.measured_j) == ([0.0], 0.0)
+    assert result.owners.high_j[0] >= 0.0 >= result.owners.low_j[0]
+
+
 def test_phases_that_always_come_together_are_told_as_not_told_apart() -> None:
     rows = []
     for k in range(300):
