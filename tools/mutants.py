@@ -44,12 +44,12 @@ DECIDES = (
 )
 CLIENT = (
     *("any_stream", "client", "completion", "content_coding", "dialects", "http_*", "refusals", "reply_limits"),
-    *("server_url", "server_words", "sse", "timings", "token_counts"),
+    *("server_url", "server_words", "sse", "token_counts"),
 )
 TESTS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("energy", "runs", "gate"), DECIDES),
     "profilers": ("tests/profilers/**/test_*.py",),
-    "client": tuple(f"tests/workloads/lm/http/test_{name}.py" for name in CLIENT),
+    "client": (*(f"tests/workloads/lm/http/test_{name}.py" for name in CLIENT), "tests/workloads/lm/test_timings.py"),
 }
 """Which are asked."""
 EQUIVALENT = "equivalent"

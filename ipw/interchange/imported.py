@@ -134,6 +134,10 @@ def summary_of(run: Imported, run_id: str) -> dict[str, Any]:
     }
 
 
+LARGEST = 1e100
+"""Of what is told; sums and changes of unit stay far from the largest double."""
+
+
 def amount(x: object, what: str) -> float | None:
     """Read a number from 0 on; `None` where nothing is said. Raises UsageError, which begins with `what`."""
     if x is None or x == "":
@@ -144,6 +148,8 @@ def amount(x: object, what: str) -> float | None:
         value = None
     if value is None or not math.isfinite(value) or value < 0:
         raise UsageError(f"{what} is {str(x)[:40]!r}, not a number from 0 on", "was the file copied whole?")
+    if value > LARGEST:
+        raise UsageError(f"{what} is {str(x)[:40]!r}, more than anything can be", "was the file copied whole?")
     return value
 
 

@@ -15,6 +15,9 @@ from interchange.peer_files import AIPERF, LM_EVAL, VLLM, amount, guidellm, refu
         (AIPERF | {"request_latency": amount("fortnights", p50=1.0)}, "the unit 'fortnights'"),
         (AIPERF | {"request_count": amount("requests", avg=-1.0)}, "not a number from 0 on"),
         (AIPERF | {"total_osl": {"unit": "tokens", "avg": "<script>"}}, "not a number from 0 on"),
+        (AIPERF | {"request_count": amount("requests", avg=1e308)}, "more than anything can be"),
+        ({key: value for key, value in AIPERF.items() if key != "error_request_count"}
+         | {"error_summary": [{"count": 1e308}, {"count": 1e308}]}, "more than anything can be"),
         (VLLM | {"duration": "soon"}, "not a number from 0 on"),
         (VLLM | {"ttfts": [{}], "errors": [""]}, "not a number from 0 on"),
         (LM_EVAL | {"results": {"one": {"acc,none": 7.0}}}, "more than 1"),

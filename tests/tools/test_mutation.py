@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from mutants import TESTS
 from mutation import Mutant, mutants_of, places
 from mutation_tests import Tests, asked
 
@@ -98,3 +99,8 @@ def test_tests_of_the_line_are_asked_first_then_those_of_its_function_and_of_a_c
         "a.py::looks only",
         "a.py::slow",
     ]
+
+
+def test_every_test_that_mutants_are_shown_to_is_there() -> None:
+    root = Path(__file__).parents[2]
+    assert not [pattern for patterns in TESTS.values() for pattern in patterns if not any(root.glob(pattern))]
