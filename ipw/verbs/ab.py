@@ -25,6 +25,7 @@ from ipw.secrets_out import blotted, without_secrets
 from ipw.studies.runfile import Commands, load, with_sensors
 from ipw.verbs.common.gate_files import write_files
 from ipw.verbs.common.lazy import WORKLOADS
+from ipw.verbs.common.numbers import FloatRange
 from ipw.verbs.common.options import CALIBRATION, JSON, ONE_SENSORS, PAIRS, SETTLE, STARTS, TOML
 from ipw.verbs.common.progress import TERMINAL
 from ipw.verbs.common.terminal import output, say
@@ -125,7 +126,7 @@ def _silent(_text: str) -> None:
 @click.option("--gate", required=True, type=TOML, help="Margins: a table [metrics.NAME] each.")
 @PAIRS
 @STARTS
-@click.option("--budget", "budget_s", type=click.FloatRange(1), help="Begin no pair that would end after so long.")
+@click.option("--budget", "budget_s", type=FloatRange(1), help="Begin no pair that would end after so long.")
 @click.option("--seed", type=int, help="Draw the order within pairs; default: A B, B A, A B, …")
 @SETTLE
 @CALIBRATION

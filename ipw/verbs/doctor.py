@@ -16,6 +16,7 @@ from ipw.host import host_facts, software_versions
 from ipw.profilers.base import Channel
 from ipw.profilers.discovery import choose_basis, close, find, known
 from ipw.profilers.losses import Loss, losses
+from ipw.verbs.common.numbers import FloatRange
 from ipw.verbs.common.options import JSON, SENSORS
 from ipw.verbs.common.terminal import output
 
@@ -109,9 +110,7 @@ def _tell_basis(basis: str | None, in_total: frozenset[str], left_out: Sequence[
 @click.command("doctor")
 @SENSORS
 @click.option("--probe", is_flag=True, help="Measure how each channel behaves here, and keep that for later runs.")
-@click.option(
-    "--seconds", type=click.FloatRange(1, 600), default=10.0, show_default=True, help="Of each stage of the probe."
-)
+@click.option("--seconds", type=FloatRange(1, 600), default=10.0, show_default=True, help="Of each stage of the probe.")
 @JSON
 def command(**options: Any) -> int:
     """Which sensors this machine has, and what to run for those that cannot be read."""

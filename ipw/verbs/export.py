@@ -23,6 +23,7 @@ from ipw.runs.directory import RunDir
 from ipw.runs.files import replacing
 from ipw.studies.chosen import chosen
 from ipw.verbs.common import terminal
+from ipw.verbs.common.numbers import FloatRange
 from ipw.verbs.common.options import OTLP
 from ipw.verbs.common.several import readable
 
@@ -119,7 +120,7 @@ def _read(run: RunDir) -> StoredRun:
 @click.option("--project", default=PROJECT, show_default=True, help="Of the tracker.")
 @OTLP
 @click.option("-o", "output", type=click.Path(path_type=Path, dir_okay=False), help="Default: stdout.")
-@click.option("--grid-intensity", "grid_g_co2e_per_kwh", type=click.FloatRange(0), help="Grams of CO2e per kWh.")
+@click.option("--grid-intensity", "grid_g_co2e_per_kwh", type=FloatRange(0), help="Grams of CO2e per kWh.")
 @click.option("--grid-source", help="Where that number comes from.")
 def command(**options: Any) -> int:
     """Stored runs in the formats of other programs, or into a tracker.

@@ -16,6 +16,7 @@ from ipw.pipeline import derive
 from ipw.runs.directory import PAGE, RunDir
 from ipw.studies.book import STUDY
 from ipw.studies.chosen import Chosen, chosen
+from ipw.verbs.common.numbers import FloatRange
 from ipw.verbs.common.options import JSON, STRICT
 from ipw.verbs.common.several import readable
 
@@ -132,12 +133,12 @@ def _tables() -> Mapping[str, Callable[[Sequence[Summary]], str | bytes]]:
 @click.option(
     "--style", type=click.Choice(["paper", "slide", "web"]), default="paper", show_default=True, help="Of figures."
 )
-@click.option("--width-mm", type=click.FloatRange(20, 1000), help="Of figures; default: as the style has it.")
+@click.option("--width-mm", type=FloatRange(20, 1000), help="Of figures; default: as the style has it.")
 @click.option("--order", help="Of runs in figures: names by comma, as tables show them; default: as given.")
 @click.option("--facts", type=click.Path(path_type=Path), help="TOML file of prices, release dates, the grid's carbon.")
-@click.option("--grid-intensity", "grid_g_co2e_per_kwh", type=click.FloatRange(0), help="Grams of CO2e per kWh.")
+@click.option("--grid-intensity", "grid_g_co2e_per_kwh", type=FloatRange(0), help="Grams of CO2e per kWh.")
 @click.option("--grid-source", help="Where that number comes from.")
-@click.option("--electricity-price", "electricity_per_kwh", type=click.FloatRange(0), help="Price of a kWh.")
+@click.option("--electricity-price", "electricity_per_kwh", type=FloatRange(0), help="Price of a kWh.")
 @click.option("--currency", help="Of that price.")
 @JSON
 @STRICT

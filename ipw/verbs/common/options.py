@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from ipw.runs.files import SHARE
+from ipw.verbs.common.numbers import FloatRange
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -45,7 +46,7 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON docu
 IDLE = click.option(
     "--idle",
     "idle_s",
-    type=click.FloatRange(0, 3600),
+    type=FloatRange(0, 3600),
     default=3.0,
     show_default=True,
     help="Seconds of idle time at each end.",
@@ -82,7 +83,7 @@ _SENSORS_OF = click.option(
 def served(timeout_s: float) -> Callable[[F], F]:
     """Let a server be started for a run, and say whose joules those of a server are."""
     wait = click.option(
-        "--serve-timeout", "serve_timeout_s", type=click.FloatRange(0.1), default=timeout_s, show_default=True,
+        "--serve-timeout", "serve_timeout_s", type=FloatRange(0.1), default=timeout_s, show_default=True,
         help="Seconds that it may take to answer.",
     )  # fmt: skip
     return lambda command: _SERVE(wait(_SERVER_HERE(_SENSORS_OF(command))))
@@ -97,7 +98,7 @@ STARTS = click.option(
 SETTLE = click.option(
     "--settle",
     "settle_s",
-    type=click.FloatRange(0, 3600),
+    type=FloatRange(0, 3600),
     default=20.0,
     show_default=True,
     help="Seconds to wait, at most, for the same temperature and idle before each run.",

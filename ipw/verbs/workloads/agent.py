@@ -11,6 +11,7 @@ import click
 
 from ipw.registry import LM, load
 from ipw.verbs.common.conclude import conclude
+from ipw.verbs.common.numbers import FloatRange
 from ipw.verbs.common.options import IDLE, JSON, LABEL, OTLP, OUT, SENSORS, STRICT, defaults_of
 from ipw.verbs.common.progress import TERMINAL
 from ipw.workloads.agents.loop.measure import measure_agent
@@ -78,7 +79,7 @@ def like_lm(command: Command) -> Command:
 @click.option(
     "--task-timeout",
     "task_timeout_s",
-    type=click.FloatRange(0.1),
+    type=FloatRange(0.1),
     default=DEFAULTS["task_timeout_s"],
     show_default=True,
     help="Seconds after which no request of a task begins.",

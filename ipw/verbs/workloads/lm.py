@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from ipw.verbs.common.conclude import conclude
+from ipw.verbs.common.numbers import FloatRange
 from ipw.verbs.common.options import IDLE, JSON, LABEL, OTLP, OUT, SENSORS, STRICT, defaults_of, levels, served
 from ipw.verbs.common.progress import TERMINAL
 from ipw.verbs.common.series import conclude_series
@@ -77,7 +78,7 @@ DEFAULTS = defaults_of(Parameters)
 @click.option("--shard", help="Ask only one part of the questions: 2/4 is the second of four.")
 @click.option("--limit", type=click.IntRange(1), help="Ask only this many questions.")
 @click.option("--concurrency", type=click.IntRange(1, 4096), help="Requests in flight; default 1.")
-@click.option("--rate", type=click.FloatRange(0.001), help="Requests to send per second, without waiting for answers.")
+@click.option("--rate", type=FloatRange(0.001), help="Requests to send per second, without waiting for answers.")
 @click.option("--arrival", type=click.Choice(["poisson", "constant"]), default=DEFAULTS["arrival"], show_default=True)
 @click.option(
     "--clients",
@@ -98,11 +99,11 @@ DEFAULTS = defaults_of(Parameters)
     show_default=True,
     help="After the measured window.",
 )
-@click.option("--timeout", "timeout_s", type=click.FloatRange(0.001), default=DEFAULTS["timeout_s"], show_default=True)
+@click.option("--timeout", "timeout_s", type=FloatRange(0.001), default=DEFAULTS["timeout_s"], show_default=True)
 @click.option(
     "--stall-timeout",
     "stall_s",
-    type=click.FloatRange(0.001),
+    type=FloatRange(0.001),
     default=DEFAULTS["stall_s"],
     show_default=True,
     help="Seconds without a byte in the middle of an answer.",
@@ -111,13 +112,13 @@ DEFAULTS = defaults_of(Parameters)
 @click.option(
     "--max-failed",
     "max_failed_percent",
-    type=click.FloatRange(0, 100),
+    type=FloatRange(0, 100),
     default=DEFAULTS["max_failed_percent"],
     show_default=True,
     metavar="PERCENT",
     help="Of the questions: where more fail, stay empty or are cut, the run is not valid.",
 )
-@click.option("--temperature", type=click.FloatRange(0, 5), default=DEFAULTS["temperature"], show_default=True)
+@click.option("--temperature", type=FloatRange(0, 5), default=DEFAULTS["temperature"], show_default=True)
 @click.option("--seed", type=int, default=DEFAULTS["seed"], show_default=True)
 @click.option("--batch-size", type=click.IntRange(1), help="Of the transformers engine; default: as --concurrency.")
 @click.option(

@@ -9,6 +9,7 @@ import click
 
 from ipw.errors import FAILURE, OK, USAGE
 from ipw.verbs.common.conclude import conclude
+from ipw.verbs.common.numbers import FloatRange
 from ipw.verbs.common.options import IDLE, JSON, LABEL, OTLP, OUT, SENSORS, STRICT, defaults_of
 from ipw.verbs.common.progress import TERMINAL
 from ipw.verbs.common.terminal import console
@@ -71,7 +72,7 @@ DEFAULTS = defaults_of(Parameters)
 )
 @click.option("--steps", type=click.IntRange(1), help="Of each method; default 100 without a target or a budget.")
 @click.option("--target-loss", type=float, help="Stop at this training loss (mean of ten steps).")
-@click.option("--budget-j", type=click.FloatRange(0, min_open=True), help="Stop after so many joules.")
+@click.option("--budget-j", type=FloatRange(0, min_open=True), help="Stop after so many joules.")
 @click.option(
     "--batch-size", type=click.IntRange(1), default=DEFAULTS["batch_size"], show_default=True, help="Samples a step."
 )
@@ -89,7 +90,7 @@ DEFAULTS = defaults_of(Parameters)
     show_default=True,
     help="Tokens of a sample.",
 )
-@click.option("--lr", "learning_rate", type=click.FloatRange(0, min_open=True), help="Default: the method's own.")
+@click.option("--lr", "learning_rate", type=FloatRange(0, min_open=True), help="Default: the method's own.")
 @click.option(
     "--warmup", type=click.IntRange(0), default=DEFAULTS["warmup"], show_default=True, help="Steps before measuring."
 )
@@ -112,7 +113,7 @@ DEFAULTS = defaults_of(Parameters)
 )
 @click.option(
     "--ema-momentum",
-    type=click.FloatRange(0, 1),
+    type=FloatRange(0, 1),
     default=DEFAULTS["ema_momentum"],
     show_default=True,
     help="Of momentum-local's average.",
