@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from ipw.errors import IpwError, UsageError
 from ipw.runs.directory import RunDir
-from ipw.runs.journal import JOURNAL, Journal
+from ipw.runs.journal import Journal
+from ipw.runs.journal_lines import JOURNAL
 from ipw.secrets_out import (
     BLOT,
     blotted,

@@ -15,7 +15,8 @@ from rich.console import Console
 from ipw.errors import UsageError
 from ipw.metrics.summary import summarize
 from ipw.runs.directory import RunDir
-from ipw.runs.journal import JOURNAL, Journal
+from ipw.runs.journal import Journal
+from ipw.runs.journal_lines import JOURNAL
 from ipw.runs.live.journal import LiveJournal
 from ipw.runs.readings import READINGS, RECORD
 from ipw.verbs.list_runs import list_runs, runs_in

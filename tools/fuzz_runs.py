@@ -86,7 +86,8 @@ def _with_arrivals(run: Any) -> None:
     """Let the chunks of each answer have come one after the other, as today's runs keep them."""
     from ipw.runs.arrivals import encoded
     from ipw.runs.arrivals_file import ArrivalsFile
-    from ipw.runs.journal import JOURNAL, Journal
+    from ipw.runs.journal import Journal
+    from ipw.runs.journal_lines import JOURNAL
 
     lines = [json.loads(line) for line in (run.path / JOURNAL).read_text().splitlines()]
     (run.path / JOURNAL).unlink()

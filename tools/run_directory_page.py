@@ -11,7 +11,7 @@ sys.path[:0] = [str(ROOT)]
 
 from ipw.runs import arrivals
 from ipw.runs.contents import COLUMNS, FILES, MANIFEST_ENTRIES, READING_FIELDS, SUMMARY_ENTRIES
-from ipw.runs.journal import KINDS
+from ipw.runs.journal_lines import KINDS
 from ipw.runs.readings import RECORD, RECORD_FIELDS
 from ipw.runs.schema import HISTORY, SCHEMA_VERSION
 

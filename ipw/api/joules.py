@@ -13,10 +13,10 @@ from ipw.clock import now_ns
 from ipw.energy.curve import Curve
 from ipw.metrics.metric import BELOW_RESOLUTION, energy_facts
 from ipw.metrics.stats import in_quadrature
-from ipw.runs.curves import Readings, curves_of
+from ipw.runs.curves import curves_of
 from ipw.runs.directory import RunDir
 from ipw.runs.one_clock import on_one_clock
-from ipw.runs.readings import READINGS
+from ipw.runs.readings import READINGS, Readings
 
 MARGIN_NS = 10_000_000_000
 """Readings from so long before a stretch are looked at, to find the ticks around its start."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
+from ipw.api.joules import Energy
 from ipw.errors import UsageError
 from ipw.metrics.accounting_text import marks
 from ipw.metrics.summary import stored_summary
@@ -14,26 +15,44 @@ from ipw.reports.text import quantity
 from ipw.runs.directory import RunDir
 from ipw.runs.readings import is_estimate
 
-if TYPE_CHECKING:
-    from ipw.api.session import Measurement
-
 MOST_ROWS = 50
 RIGHT = "text-align:right"
 
 
-def block_text(block: Measurement) -> str:
+class Block(Protocol):
+    """What a measured block tells of itself."""
+
+    name: str
+    status: str
+    start_ns: int
+    end_ns: int | None
+
+    @property
+    def duration_s(self) -> float | None:
+        """Seconds from begin to end."""
+
+    @property
+    def energy(self) -> Energy:
+        """Joules from begin to end."""
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What the joules are of, and how they were measured."""
+
+
+def block_text(block: Block) -> str:
     """One line: name, time and joules."""
     if block.end_ns is None:
         return f"<{clean(block.name)}: {'running' if block.start_ns else 'not begun'}>"
     return f"<{clean(block.name)}: {_seconds(block.duration_s)}, {_block_joules(block)}>"
 
 
-def block_html(block: Measurement) -> Markup:
+def block_html(block: Block) -> Markup:
     """A table of one row."""
-    mark = " (estimated)" if _estimated(_facts(block)) else ""
-    power = block.energy_j and block.duration_s and block.energy_j / block.duration_s
+    mark = " (estimated)" if _estimated(block.facts) else ""
+    power = block.energy.value and block.duration_s and block.energy.value / block.duration_s
     row = (block.name, block.status, _seconds(block.duration_s), _block_joules(block), _watts(power) + mark)
-    return _table(("block", "status", "time", "energy", "power"), [row], _source(_facts(block)))
+    return _table(("block", "status", "time", "energy", "power"), [row], _source(block.facts))
 
 
 def run_html(run: RunDir) -> Markup:
@@ -57,10 +76,6 @@ def _table(heads: Sequence[str], rows: Iterable[Sequence[object]], caption: str)
     return tag("table", tag("caption", caption), tag("thead", head), tag("tbody", *body))
 
 
-def _facts(block: Measurement) -> dict[str, Any]:
-    return {"basis": block.meter.inner.basis, "method": block.meter.inner.method}
-
-
 def _source(facts: Mapping[str, Any]) -> str:
     estimated = ", estimated" if _estimated(facts) else ""
     return f"basis: {facts.get('basis') or 'none'}{estimated}"
@@ -80,10 +95,10 @@ def _estimated(facts: Mapping[str, Any]) -> bool:
     return is_estimate(facts.get("method"))
 
 
-def _block_joules(block: Measurement) -> str:
+def _block_joules(block: Block) -> str:
     value, low, high, reason, _ = block.energy
     told = quantity({"value": value, "low": low, "high": high, "unit": "J", "reason": reason})
-    return f"{told} (estimated)" if _estimated(_facts(block)) else told
+    return f"{told} (estimated)" if _estimated(block.facts) else told
 
 
 def _joules(row: Mapping[str, Any], estimated: bool) -> str:

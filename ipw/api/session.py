@@ -221,6 +221,11 @@ class Measurement(Span):
         return self.energy.value
 
     @property
+    def facts(self) -> dict[str, Any]:
+        """What the joules are of, and how they were measured."""
+        return {"basis": self.meter.inner.basis, "method": self.meter.inner.method}
+
+    @property
     def path(self) -> Path:
         """The run directory."""
         return self.meter.path

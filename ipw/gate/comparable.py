@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from ipw.gate.load import load_faults
+from ipw.gate.observed import ArmName, Observed
 from ipw.gate.policy import EQUAL
 from ipw.gate.tasks import asked_of_the_model, has_tasks, load_tasks, task_faults
 from ipw.metrics.derived import Derived
@@ -20,12 +20,12 @@ from ipw.metrics.validity.check import Check
 from ipw.metrics.validity.other_load import LOAD_CHECK
 from ipw.metrics.validity.run import measured_window
 from ipw.registry import answers_questions
-from ipw.runs.curves import Readings, of_channel
+from ipw.runs.curves import of_channel
 from ipw.runs.directory import RunDir
-from ipw.runs.queries import Queries, load_queries
+from ipw.runs.queries import load_queries
+from ipw.runs.readings import Readings
 from ipw.runs.recorded import Recorded
 
-ArmName = Literal["base", "candidate"]
 WORSE_IN_A_GATE = {"losses", "largest gap", "failed reads", "sensor failures", "throttling"}
 """Warnings of a run that a comparison cannot live with."""
 MOST_FAILED = 0.01
@@ -42,30 +42,6 @@ FINGERPRINTS: dict[str, Callable[[Mapping[str, Any]], Any]] = {
     "power source": lambda m: Recorded(m).host.get("power_source"),
 }
 """What tells from the manifest that two runs may be compared."""
-
-
-@dataclass(frozen=True, slots=True)
-class Observed:
-    """One run of one arm, as far as it matters here."""
-
-    arm: ArmName
-    pair: int
-    start: int
-    path: str
-    manifest: Mapping[str, Any]
-    summary: Mapping[str, Any]
-    queries: Queries
-    responses: Mapping[str, int]
-    """Hash of every answer's text, by question."""
-    gauges: Mapping[str, tuple[str, float | None, float | None]]
-    """By channel: unit, value as the measured window began, median within it."""
-    tasks: Queries | None = None
-    """Of a run of agents."""
-
-    @property
-    def label(self) -> str:
-        """For people, who count from 1."""
-        return f"{self.arm} {self.pair + 1}"
 
 
 def observe(run: RunDir, arm: ArmName, pair: int, start: int) -> Observed:

@@ -11,9 +11,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ipw.errors import FAILURE, INCONCLUSIVE, INVALID, OK, REGRESSION
-from ipw.gate.comparable import ArmName, Observed, what_differs
+from ipw.gate.comparable import what_differs
 from ipw.gate.family import Decision
 from ipw.gate.judging import log_ratios, values
+from ipw.gate.observed import ArmName, Observed
 from ipw.gate.policy import Rule
 from ipw.gate.verdict import Verdict
 from ipw.metrics.definitions import definition_of

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ipw.errors import IpwError
-from ipw.gate.comparable import ArmName, Observed, observe
+from ipw.gate.comparable import observe
+from ipw.gate.observed import ArmName, Observed
 from ipw.studies.cells import Ready, ready
 from ipw.studies.runfile import Cell
 from ipw.workloads.base import NOBODY, Audience

@@ -9,7 +9,7 @@ import numpy as np
 
 from ipw.errors import UsageError, near
 from ipw.gate.accuracy import judge_accuracy
-from ipw.gate.comparable import ArmName, Observed
+from ipw.gate.observed import ArmName, Observed
 from ipw.gate.policy import Rule
 from ipw.gate.verdict import Verdict, judge
 from ipw.metrics.derived import Derived

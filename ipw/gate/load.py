@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from ipw.gate.observed import Observed
 from ipw.gate.policy import IN_POINTS, Rule
 from ipw.metrics.derived import Derived
 from ipw.metrics.metric import number
 from ipw.metrics.validity.other_load import LOAD_CHECK, MOST_HELD
 from ipw.runs.readings import is_estimate
-
-if TYPE_CHECKING:
-    from ipw.gate.comparable import Observed
 
 
 def load_faults(observed: Sequence[Observed]) -> Iterator[str]:

@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ipw.gate.calibration import Calibrated
-from ipw.gate.comparable import Observed, check_session, invalid
+from ipw.gate.comparable import check_session, invalid
 from ipw.gate.family import Decision, decide, stage_alpha
 from ipw.gate.interleave import Arms, Start, measure, plan
 from ipw.gate.judging import check_metrics, judge_rules, log_ratios
 from ipw.gate.load import told_only
+from ipw.gate.observed import Observed
 from ipw.gate.policy import Policy
 from ipw.gate.settle import Settle
 from ipw.metrics.validity.check import Check

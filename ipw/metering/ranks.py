@@ -22,7 +22,8 @@ from ipw.errors import IpwError, UsageError
 from ipw.metering import accelerator
 from ipw.runs.directory import MANIFEST, RunDir
 from ipw.runs.files import make_folder, opened
-from ipw.runs.journal import RANK_JOURNALS, Journal
+from ipw.runs.journal import Journal
+from ipw.runs.journal_lines import RANK_JOURNALS
 
 JOIN_TIMEOUT_S = 90.0
 """For the first to have started its sampler."""

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 from ipw.metrics.metric import EnergyFacts, Metric
 from ipw.metrics.ratios import SharedError
-from ipw.runs.curves import Readings
 from ipw.runs.directory import RunDir
 from ipw.runs.queries import Queries
+from ipw.runs.readings import Readings
 
 
 class Answered(NamedTuple):

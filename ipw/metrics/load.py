@@ -12,9 +12,9 @@ from ipw.metrics.definitions import LATENESS, RETRIED
 from ipw.metrics.inter_token import inter_token_metrics
 from ipw.metrics.metric import EnergyFacts, Metric, metric, number
 from ipw.metrics.steady import steady_metrics
-from ipw.runs.curves import Readings
 from ipw.runs.directory import RunDir
 from ipw.runs.queries import Queries
+from ipw.runs.readings import Readings
 from ipw.runs.recorded import Recorded, part_of
 
 TIMES = {"ttft": "ttft_s", "itl": "itl_s", "e2e": "latency_s"}

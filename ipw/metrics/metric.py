@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -16,6 +17,37 @@ IMPORTED = "imported:"
 """With it begins the basis of runs that another tool measured; the tool's name follows."""
 Metric = dict[str, Any]
 """`value`, `low`, `high`, `unit`, `n`, `method`, `interval` (how it was made), `reason`, `gain_rel`."""
+
+
+class Estimate(NamedTuple):
+    """A value with its measurement interval; both bounds or neither are known."""
+
+    value: float
+    below: float | None
+    """How far the truth may lie below the value."""
+    above: float | None
+
+    def scaled(self, factor: float) -> Estimate:
+        """Multiply by a positive exact number."""
+        return Estimate(self.value * factor, _times(self.below, factor), _times(self.above, factor))
+
+    def with_lost(self, attribution: Mapping[str, Any]) -> Estimate:
+        """Let the truth be above by what may have been drawn while nobody saw it."""
+        lost_j = number(attribution.get("lost_j")) or 0.0
+        return self._replace(above=None if self.above is None else self.above + lost_j)
+
+    def moved(self, by: float) -> Estimate:
+        """Tell another value between the same bounds."""
+        below, above = self.below, self.above
+        return Estimate(
+            self.value + by,
+            None if below is None else max(below + by, 0.0),
+            None if above is None else max(above - by, 0.0),
+        )
+
+    def minus(self, other: Estimate) -> Estimate:
+        """Subtract an independent quantity."""
+        return Estimate(self.value - other.value, _hypot(self.below, other.above), _hypot(self.above, other.below))
 
 
 class EnergyFacts(NamedTuple):
@@ -91,3 +123,11 @@ def mappings(x: object) -> list[dict[str, Any]]:
 def sensors(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Channels of the run."""
     return mappings(manifest.get("sensors"))
+
+
+def _times(x: float | None, factor: float) -> float | None:
+    return None if x is None else x * factor
+
+
+def _hypot(x: float | None, y: float | None) -> float | None:
+    return None if x is None or y is None else math.hypot(x, y)

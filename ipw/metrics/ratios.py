@@ -12,9 +12,8 @@ import numpy.typing as npt
 from ipw.energy.curve import Z95
 from ipw.metrics import stats
 from ipw.metrics.definitions import COUNTS, ENERGY_COLUMNS, PERPLEXITY, QUANTILES, RATES, RATIOS, UNPARSED, Definition
-from ipw.metrics.metric import BELOW_RESOLUTION, EnergyFacts, Metric, metric
+from ipw.metrics.metric import BELOW_RESOLUTION, EnergyFacts, Estimate, Metric, metric
 from ipw.metrics.stats import Array, Interval
-from ipw.metrics.window import Estimate
 from ipw.runs.queries import Queries
 
 Mask = npt.NDArray[np.bool_]

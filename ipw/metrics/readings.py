@@ -9,7 +9,8 @@ import numpy as np
 
 from ipw.energy.curve import Curve, Floats, Ints, add_curves, energy_at
 from ipw.metrics.metric import sensors
-from ipw.runs.curves import Readings, channel_curve, with_shapes
+from ipw.runs.curves import channel_curve, with_shapes
+from ipw.runs.readings import Readings
 
 
 def total_channels(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -11,12 +11,13 @@ import numpy.typing as npt
 
 from ipw.energy.curve import coverage, energy_between
 from ipw.metrics.definitions import STEADY
-from ipw.metrics.metric import EnergyFacts, Metric, metric, number
+from ipw.metrics.metric import EnergyFacts, Estimate, Metric, metric, number
 from ipw.metrics.readings import total_channels
 from ipw.metrics.stats import Interval, student_t975
-from ipw.metrics.window import LEAST_COVERAGE, Estimate, measured_metric, measured_windows
-from ipw.runs.curves import Readings, channel_curve
+from ipw.metrics.window import LEAST_COVERAGE, measured_metric, measured_windows
+from ipw.runs.curves import channel_curve
 from ipw.runs.queries import Queries
+from ipw.runs.readings import Readings
 from ipw.runs.recorded import Recorded
 from ipw.runs.unseen import unseen
 

@@ -4,54 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from ipw.metrics.definitions import WINDOW, Definition
-from ipw.metrics.metric import BELOW_RESOLUTION, EnergyFacts, Metric, metric, number
+from ipw.metrics.metric import BELOW_RESOLUTION, EnergyFacts, Estimate, Metric, metric, number
 from ipw.metrics.stats import in_quadrature
+from ipw.metrics.validity.others import OtherLoad
 from ipw.runs.directory import RunDir
 from ipw.runs.queries import Queries
 from ipw.runs.recorded import Recorded, part_of
 
-if TYPE_CHECKING:
-    from ipw.metrics.validity.other_load import OtherLoad
-
 LEAST_COVERAGE = 0.99
 """Of the window, by readings: with less there is no energy of the whole."""
 NO_IDLE = "idle power was not measured (--idle SECONDS)"
-
-
-class Estimate(NamedTuple):
-    """A value with its measurement interval; both bounds or neither are known."""
-
-    value: float
-    below: float | None
-    """How far the truth may lie below the value."""
-    above: float | None
-
-    def scaled(self, factor: float) -> Estimate:
-        """Multiply by a positive exact number."""
-        return Estimate(self.value * factor, _times(self.below, factor), _times(self.above, factor))
-
-    def with_lost(self, attribution: Mapping[str, Any]) -> Estimate:
-        """Let the truth be above by what may have been drawn while nobody saw it."""
-        lost_j = number(attribution.get("lost_j")) or 0.0
-        return self._replace(above=None if self.above is None else self.above + lost_j)
-
-    def moved(self, by: float) -> Estimate:
-        """Tell another value between the same bounds."""
-        below, above = self.below, self.above
-        return Estimate(
-            self.value + by,
-            None if below is None else max(below + by, 0.0),
-            None if above is None else max(above - by, 0.0),
-        )
-
-    def minus(self, other: Estimate) -> Estimate:
-        """Subtract an independent quantity."""
-        return Estimate(self.value - other.value, _hypot(self.below, other.above), _hypot(self.above, other.below))
 
 
 def measured_windows(manifest: Mapping[str, Any]) -> list[tuple[int, int]]:
@@ -159,11 +126,3 @@ def measured_metric(definition: Definition, estimate: Estimate | None, absent: s
     if below + above > abs(value) and definition.name != "idle_power_w":
         return metric(definition, None, (None, high), energy=energy, interval_by="sensor", reason=BELOW_RESOLUTION)
     return metric(definition, value, (low, high), energy=energy, interval_by="sensor")
-
-
-def _times(x: float | None, factor: float) -> float | None:
-    return None if x is None else x * factor
-
-
-def _hypot(x: float | None, y: float | None) -> float | None:
-    return None if x is None or y is None else math.hypot(x, y)

@@ -11,7 +11,8 @@ from ipw.runs.arrivals import ARRIVALS, block, whole_blocks
 from ipw.runs.checks.whole_writes import close_whole, write_whole
 from ipw.runs.directory import RunDir
 from ipw.runs.files import appending, unwritable
-from ipw.runs.journal import STALL, Journal
+from ipw.runs.journal import Journal
+from ipw.runs.journal_lines import STALL
 
 
 class ArrivalsFile:

@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ipw.energy.arrays import Floats, Ints
 from ipw.energy.belief.believed import counter_doubt, power_doubt
@@ -21,10 +20,9 @@ from ipw.energy.knots import IMPOSSIBLE, sorted_out
 from ipw.energy.shape import shaped
 from ipw.runs.directory import RunDir
 from ipw.runs.one_clock import clock_error, on_one_clock
+from ipw.runs.readings import Readings
 from ipw.shapes import finite
 
-Readings = npt.NDArray[np.void]
-"""As RunDir.readings() gives them, all on the run's clock (one_clock.py)."""
 NEVER_NOTHING = {"gpu", "module", "package", "soc", "system", "wall"}
 """Scopes of what always draws something."""
 COUNTED = {"counter", "power"}

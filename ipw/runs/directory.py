@@ -16,7 +16,7 @@ from ipw.errors import IpwError, UsageError
 from ipw.foreign_json import read_json
 from ipw.runs.checks.self_digest import is_whole, with_digest, without_digest
 from ipw.runs.files import absolute, folder_mode, replacing
-from ipw.runs.journal import JOURNAL, JournalLines
+from ipw.runs.journal_lines import JOURNAL, JournalLines
 from ipw.runs.readings import READINGS, RECORD, RECORD_FIELDS
 from ipw.runs.run_shapes import SUMMARY as SUMMARY_SHAPE
 from ipw.runs.run_shapes import manifest_fault, record_of

@@ -14,7 +14,7 @@ from ipw.energy.arrays import Ints
 from ipw.energy.clocks import Ahead, ahead_at
 
 if TYPE_CHECKING:
-    from ipw.runs.curves import Readings
+    from ipw.runs.readings import Readings
 
 
 def on_one_clock(readings: Readings, channels: Sequence[Mapping[str, Any]]) -> Readings:

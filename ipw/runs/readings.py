@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import struct
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 READINGS = "power.bin"
 
@@ -16,6 +20,8 @@ RECORD = struct.Struct("<qdHHI")
 """One reading on disk: `t_ns`, `value`, channel index, status code, `uncertainty_ns` (half-width, saturating)."""
 RECORD_FIELDS = [("t_ns", "<i8"), ("value", "<f8"), ("channel", "<u2"), ("status", "<u2"), ("uncertainty_ns", "<u4")]
 """The same as a numpy structure."""
+Readings: TypeAlias = "npt.NDArray[np.void]"
+"""As RunDir.readings() gives them; where curves are made of them, all on the run's clock (one_clock.py)."""
 
 ESTIMATE = "model_estimate"
 """The method of joules that were not measured."""

@@ -16,8 +16,8 @@ from ipw.runs.unseen import unseen
 
 if TYPE_CHECKING:
     from ipw.energy.curve import Curve
-    from ipw.runs.curves import Readings
     from ipw.runs.directory import RunDir
+    from ipw.runs.readings import Readings
 
 
 @dataclass(frozen=True)

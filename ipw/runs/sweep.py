@@ -12,7 +12,7 @@ from ipw.errors import IpwError
 from ipw.runs.arrivals import ARRIVALS
 from ipw.runs.directory import MANIFEST, RunDir
 from ipw.runs.files import PART
-from ipw.runs.journal import JOURNAL, STALL
+from ipw.runs.journal_lines import JOURNAL, STALL
 from ipw.runs.owner import LOCK, Owner
 from ipw.runs.readings import READINGS
 from ipw.runs.resume.tries import PROBE

@@ -13,10 +13,11 @@ import click
 
 from ipw.errors import OK, InvalidMeasurementError
 from ipw.gate.calibration import Job, levels, read_jobs, runner, write_jobs
-from ipw.gate.comparable import Observed, check_session, invalid
+from ipw.gate.comparable import check_session, invalid
 from ipw.gate.interleave import Arms, measure, plan
 from ipw.gate.judging import log_ratios
 from ipw.gate.noise import Noise, smallest_effect
+from ipw.gate.observed import Observed
 from ipw.gate.policy import ACCURACY
 from ipw.gate.settle import Settle
 from ipw.gate.verdict import GateError

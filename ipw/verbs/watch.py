@@ -18,7 +18,7 @@ from ipw.errors import OK, UsageError
 from ipw.printable import clean
 from ipw.reports.names import plain_name
 from ipw.runs.directory import MANIFEST, RunDir
-from ipw.runs.journal import JOURNAL
+from ipw.runs.journal_lines import JOURNAL
 from ipw.runs.live.journal import LiveJournal, Standing
 from ipw.runs.live.power import LivePower
 from ipw.runs.readings import READINGS, is_estimate

@@ -18,7 +18,7 @@ from doubles.openai_server import Behaviour, serving
 
 from ipw.cli import cli
 from ipw.runs.directory import RunDir
-from ipw.runs.journal import JOURNAL
+from ipw.runs.journal_lines import JOURNAL
 
 ROOT = Path(__file__).parents[2]
 DOCS = [*sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "docs/guides").glob("*.md"))]

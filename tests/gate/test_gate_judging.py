@@ -8,10 +8,11 @@ import pytest
 from reports.made_runs import make_run
 
 from ipw.errors import UsageError
-from ipw.gate.comparable import ArmName, Observed, observe
+from ipw.gate.comparable import observe
 from ipw.gate.document import gate_document
 from ipw.gate.family import decide
 from ipw.gate.judging import check_metrics, judge_rules, log_ratios, paired_scores
+from ipw.gate.observed import ArmName, Observed
 from ipw.gate.policy import Rule
 from ipw.metrics.summary import summarize
 

@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from ipw.gate.calibration import Calibrated
-from ipw.gate.comparable import Observed
+from ipw.gate.observed import Observed
 from ipw.gate.policy import Policy
 from ipw.gate.session import Session
 

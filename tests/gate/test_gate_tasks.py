@@ -11,9 +11,10 @@ import pytest
 from workloads.agents.test_joules import HELLO, asks, calling, write
 
 from ipw.errors import UsageError
-from ipw.gate.comparable import ArmName, Observed, check_session, invalid, observe, what_differs
+from ipw.gate.comparable import check_session, invalid, observe, what_differs
 from ipw.gate.compare import compare
 from ipw.gate.judging import check_metrics, judge_rules, paired_scores
+from ipw.gate.observed import ArmName, Observed
 from ipw.gate.policy import CHECKS, Rule, read_policy
 from ipw.gate.tasks import load_tasks
 from ipw.metrics.metric import EnergyFacts

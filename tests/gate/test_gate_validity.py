@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from reports.made_runs import make_run
 
-from ipw.gate.comparable import ArmName, Observed, check_session, invalid, observe
+from ipw.gate.comparable import check_session, invalid, observe
+from ipw.gate.observed import ArmName, Observed
 from ipw.gate.policy import CHECKS
 from ipw.metrics.summary import summarize
 

@@ -7,8 +7,8 @@ from typing import Any, cast
 
 import pytest
 
-from ipw.gate.comparable import ArmName, Observed
 from ipw.gate.load import load_faults, told_only
+from ipw.gate.observed import ArmName, Observed
 from ipw.gate.policy import Rule
 from ipw.runs.queries import Queries
 

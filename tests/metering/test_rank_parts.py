@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ipw.attribution.ranks import rank_parts
 from ipw.runs.directory import RunDir
-from ipw.runs.journal import JOURNAL
+from ipw.runs.journal_lines import JOURNAL
 
 
 def test_a_span_of_no_rank_has_all_of_the_hosts(tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from doubles.recorded import Told, channel, recorded, summary_of
 
-from ipw.gate.comparable import Observed
 from ipw.gate.load import load_faults
+from ipw.gate.observed import Observed
 from ipw.runs.directory import RunDir
 from ipw.runs.queries import load_queries
 

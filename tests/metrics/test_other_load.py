@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from reports.made_runs import BUSY_W, IDLE_S, IDLE_W, SECOND, START_NS, make_run, write_journal
 
-from ipw.gate.comparable import ArmName, Observed, check_session, invalid, observe
+from ipw.gate.comparable import check_session, invalid, observe
 from ipw.gate.load import told_only
+from ipw.gate.observed import ArmName, Observed
 from ipw.gate.policy import Rule
 from ipw.metrics.summary import summarize
 from ipw.runs.directory import RunDir

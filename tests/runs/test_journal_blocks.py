@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ipw.runs import journal
+from ipw.runs import journal_lines
 from ipw.runs.directory import RunDir
 from ipw.runs.run_shapes import record_of
 
@@ -18,8 +18,8 @@ LINES = st.sampled_from([SPAN, ODD, b"torn %d", b'{"kind":"querying","n":%d}', b
 
 @pytest.fixture
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(journal, "BLOCK_BYTES", 300)
-    monkeypatch.setattr(journal.JournalLines, "KEPT", 4)
+    monkeypatch.setattr(journal_lines, "BLOCK_BYTES", 300)
+    monkeypatch.setattr(journal_lines.JournalLines, "KEPT", 4)
 
 
 @given(st.lists(st.one_of(LINES, st.integers(1, 40)), max_size=12), st.booleans())

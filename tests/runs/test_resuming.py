@@ -11,7 +11,8 @@ import pytest
 from ipw.clock import boot_id
 from ipw.errors import IpwError, UsageError
 from ipw.runs.directory import RunDir
-from ipw.runs.journal import JOURNAL, Journal
+from ipw.runs.journal import Journal
+from ipw.runs.journal_lines import JOURNAL
 from ipw.runs.resume.resuming import asked_now, check_ended, check_same, close, continued, process_facts, settled
 from ipw.system import process_created_s
 

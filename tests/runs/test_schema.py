@@ -19,7 +19,7 @@ from ipw.pipeline import derive
 from ipw.runs.checks.record import NO_DIGESTS
 from ipw.runs.contents import COLUMNS, FILES, MANIFEST_ENTRIES, READING_FIELDS, SUMMARY_ENTRIES
 from ipw.runs.directory import RunDir
-from ipw.runs.journal import KINDS
+from ipw.runs.journal_lines import KINDS
 from ipw.runs.readings import RECORD_FIELDS
 from ipw.runs.schema import HISTORY, MIGRATIONS, SCHEMA_VERSION
 

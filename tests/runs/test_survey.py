@@ -18,7 +18,7 @@ from ipw.pipeline import derive
 from ipw.runs.checks.record import NO_DIGESTS
 from ipw.runs.checks.survey import recorded, survey_raw
 from ipw.runs.directory import RunDir
-from ipw.runs.journal import JOURNAL
+from ipw.runs.journal_lines import JOURNAL
 from ipw.runs.readings import RECORD
 from ipw.workloads.lm.scoring.again import score_run
 

@@ -14,7 +14,8 @@ from ipw.attribution.queries.tables import derive_lm
 from ipw.pipeline import derive
 from ipw.reports.page.answers import wrong_answers
 from ipw.runs.directory import RunDir
-from ipw.runs.journal import JOURNAL, Journal
+from ipw.runs.journal import Journal
+from ipw.runs.journal_lines import JOURNAL
 from ipw.runs.live.journal import LiveJournal
 from ipw.runs.merge import merge_runs
 from ipw.runs.queries import load_queries

@@ -10,7 +10,7 @@ from test_merge import part
 from ipw.errors import IpwError
 from ipw.pipeline import derive
 from ipw.runs.directory import RunDir
-from ipw.runs.journal import JOURNAL
+from ipw.runs.journal_lines import JOURNAL
 from ipw.verbs.common import conclude as module
 from ipw.verbs.common.conclude import conclude
 

@@ -26,7 +26,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
 
 from bench.parts.scale_worlds import IDLE_S, SECOND, TICK_S, World, phased, stepped
 
-from ipw.runs.journal import JOURNAL
+from ipw.runs.journal_lines import JOURNAL
 
 SUBJECTS = ("physics", "law", "chemistry", "history", "health", "economics", "biology", "philosophy")
 PLAIN = """

@@ -8,7 +8,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 from ipw.runs.directory import RunDir
-from ipw.runs.journal import JOURNAL, blocks
+from ipw.runs.journal_lines import JOURNAL, blocks
 from ipw.runs.resume.tries import APART
 from ipw.runs.run_shapes import record_of
 from ipw.shapes import COUNT, MOMENT

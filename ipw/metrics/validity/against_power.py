@@ -11,7 +11,8 @@ from ipw.energy.curve import Curve, coverage, energy_between
 from ipw.metrics.metric import mapping, number, sensors
 from ipw.metrics.validity.check import Check, made
 from ipw.metrics.window import LEAST_COVERAGE
-from ipw.runs.curves import Readings, channel_curve, of_channel, refused
+from ipw.runs.curves import channel_curve, of_channel, refused
+from ipw.runs.readings import Readings
 
 Window = tuple[int, int]
 MOST_DISAGREEMENT = 0.05

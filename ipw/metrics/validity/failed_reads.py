@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from ipw.energy.belief.limits import MARGIN, most_power_w
 from ipw.metrics.validity.check import Check, made
-from ipw.runs.curves import Readings, limit_w, of_channel, refused
+from ipw.runs.curves import limit_w, of_channel, refused
+from ipw.runs.readings import Readings
 
 MOST = 0.01
 """Of the readings of a channel."""

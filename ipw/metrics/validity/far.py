@@ -11,8 +11,9 @@ from ipw.energy.belief.renewal import learnt_period_s
 from ipw.metrics.metric import number, sensors
 from ipw.metrics.readings import total_channels
 from ipw.metrics.validity.check import Check, made
-from ipw.runs.curves import Readings, believed, of_channel
+from ipw.runs.curves import believed, of_channel
 from ipw.runs.one_clock import clock_error
+from ipw.runs.readings import Readings
 
 MOST_ERROR_S = 0.1
 """Of a clock: as long as a GPU's counter takes to be renewed."""

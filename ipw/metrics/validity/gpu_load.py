@@ -12,7 +12,8 @@ from ipw.metrics.readings import total_channels
 from ipw.metrics.validity.check import Check, made
 from ipw.metrics.validity.other_load import IN_VAIN, MOST_HELD
 from ipw.metrics.window import measured_windows
-from ipw.runs.curves import Readings, of_channel
+from ipw.runs.curves import of_channel
+from ipw.runs.readings import Readings
 from ipw.runs.recorded import Recorded
 
 Window = tuple[int, int]

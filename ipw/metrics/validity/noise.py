@@ -11,7 +11,8 @@ from ipw.energy.arrays import Floats, Ints
 from ipw.metrics.readings import total_channels
 from ipw.metrics.validity.check import Check, made
 from ipw.metrics.validity.stillness import Frozen, frozen_power
-from ipw.runs.curves import Readings, believed
+from ipw.runs.curves import believed
+from ipw.runs.readings import Readings
 
 NOISY = 30
 """So many values before the stretch, or after it, tell what the noise was, …"""

@@ -11,7 +11,7 @@ from ipw.metrics.metric import mappings, number
 from ipw.runs.checks.digests import altered, digests
 from ipw.runs.checks.record import NO_DIGESTS, Found, held
 from ipw.runs.directory import RunDir
-from ipw.runs.journal import JOURNAL
+from ipw.runs.journal_lines import JOURNAL
 from ipw.runs.recorded import Recorded
 
 RECORD = "record"

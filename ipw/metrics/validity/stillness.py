@@ -14,7 +14,8 @@ from ipw.metrics.metric import number, sensors
 from ipw.metrics.readings import mean_power, total_channels
 from ipw.metrics.validity.check import Check, made
 from ipw.registry import workload
-from ipw.runs.curves import Readings, believed, channel_curve, of_channel, still
+from ipw.runs.curves import believed, channel_curve, of_channel, still
+from ipw.runs.readings import Readings
 from ipw.runs.recorded import Recorded
 from ipw.runs.unseen import unseen
 

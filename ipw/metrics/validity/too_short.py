@@ -12,7 +12,8 @@ from ipw.metrics.metric import BELOW_RESOLUTION, Metric, number
 from ipw.metrics.readings import total_channels
 from ipw.metrics.validity.check import Check, made
 from ipw.metrics.window import measured_windows
-from ipw.runs.curves import Readings, believed
+from ipw.runs.curves import believed
+from ipw.runs.readings import Readings
 
 ENOUGH = 10
 """Updates, or steps, within a window, that tell its joules to about a tenth."""

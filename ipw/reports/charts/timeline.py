@@ -12,7 +12,7 @@ import numpy as np
 from ipw.energy.curve import Curve, Floats, Ints
 from ipw.metrics.metric import number
 from ipw.metrics.readings import mean_power, total_channels, total_curve
-from ipw.runs.curves import Readings
+from ipw.runs.readings import Readings
 from ipw.runs.recorded import Recorded, part_of
 from ipw.runs.spans import RecordedSpans
 

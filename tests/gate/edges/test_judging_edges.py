@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from ipw.gate.accuracy import judge_accuracy
-from ipw.gate.comparable import ArmName, Observed
 from ipw.gate.document import gate_document
 from ipw.gate.family import Decision
 from ipw.gate.judging import check_metrics, judge_rules, log_ratios, paired_scores, values
+from ipw.gate.observed import ArmName, Observed
 from ipw.gate.policy import Rule
 from ipw.gate.verdict import judge
 from ipw.runs.queries import from_records

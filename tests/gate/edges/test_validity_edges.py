@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from reports.made_runs import SECOND, make_run
 
-from ipw.gate.comparable import ArmName, Observed, check_session, invalid, observe
+from ipw.gate.comparable import check_session, invalid, observe
+from ipw.gate.observed import ArmName, Observed
 from ipw.runs.queries import from_records
 from ipw.runs.readings import READINGS, RECORD_FIELDS
 

@@ -15,7 +15,8 @@ import pytest
 
 from ipw.errors import FAILURE, IpwError
 from ipw.runs.directory import RunDir
-from ipw.runs.journal import JOURNAL, Journal
+from ipw.runs.journal import Journal
+from ipw.runs.journal_lines import JOURNAL
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ipw.runs.directory import RunDir
-from ipw.runs.journal import JournalLines
+from ipw.runs.journal_lines import JournalLines
 
 LINES = st.lists(
     st.sampled_from(

@@ -23,7 +23,7 @@ from doubles.openai_server import Behaviour, serving
 
 from ipw.errors import UsageError
 from ipw.runs.directory import RunDir
-from ipw.runs.journal import JOURNAL
+from ipw.runs.journal_lines import JOURNAL
 from ipw.verbs.resume import stored_parameters
 
 ASK = """

@@ -13,7 +13,7 @@ import pytest
 from ipw.metrics.outcomes import load_outcomes
 from ipw.profilers.base import Channel
 from ipw.runs.directory import RunDir
-from ipw.runs.journal import JOURNAL
+from ipw.runs.journal_lines import JOURNAL
 from ipw.runs.readings import READINGS, RECORD_FIELDS
 from ipw.workloads.agents.asked import Asked, Call, Message
 from ipw.workloads.agents.derive import derive_agent

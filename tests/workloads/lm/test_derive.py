@@ -13,7 +13,7 @@ from ipw.attribution.queries import tables as derive
 from ipw.attribution.queries.tables import derive_lm
 from ipw.profilers.base import Channel
 from ipw.runs.directory import RunDir
-from ipw.runs.journal import JOURNAL
+from ipw.runs.journal_lines import JOURNAL
 from ipw.runs.readings import READINGS, RECORD_FIELDS
 
 SECOND = 1_000_000_000

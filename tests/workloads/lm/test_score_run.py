@@ -12,7 +12,7 @@ from doubles.openai_server import Behaviour, Request, serving
 
 from ipw.errors import IpwError, UsageError
 from ipw.runs.directory import RunDir
-from ipw.runs.journal import JOURNAL
+from ipw.runs.journal_lines import JOURNAL
 from ipw.runs.scores import newest_scores, score_files
 from ipw.workloads.lm.scoring import judge
 from ipw.workloads.lm.scoring.again import Judge, score_run
