@@ -85,7 +85,8 @@ def _sources(smi: Any, root: Path) -> Iterator[Source]:
         counted = source[0].status == "ok"
         yield source
         power = replace(counter, name=f"{counter.name}/power", kind="power", unit="W", method="integrated_power")
-        yield probed(replace(power, included_in=counter.name if counted else None), partial(timed, watts))
+        within = counter.name if counted else None
+        yield probed(replace(power, included_in=within, resolution_j=None), partial(timed, watts))
 
 
 def _gpu(smi: Any, index: int, handle: Any) -> Gpu:
