@@ -11,6 +11,8 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from itertools import groupby
+from operator import itemgetter
 from typing import NamedTuple, get_args
 
 from ipw.profilers.base import Channel, Method, Scope
@@ -142,12 +144,13 @@ def _tegrastats(lines: list[str]) -> Log:
     ]
     tracks: Tracks = {}
     clock = _Clock()
-    for k, (at, line) in enumerate(seen):
-        same = [j for j in range(max(k - 100, 0), min(k + 100, len(seen))) if seen[j][0] == at]
-        t_ns = clock.at(at + timedelta(seconds=(k - same[0]) / len(same)))
-        for label, milliwatts in TEGRA_RAIL.findall(line):
-            if label not in TEGRA_OTHERS:
-                tracks.setdefault(f"tegrastats/{label}", []).append(Record(t_ns, int(milliwatts) / 1e3, "ok", 0))
+    for at, group in groupby(seen, key=itemgetter(0)):
+        of_one_second = [line for _, line in group]
+        for k, line in enumerate(of_one_second):
+            t_ns = clock.at(at + timedelta(seconds=k / len(of_one_second)))
+            for label, milliwatts in TEGRA_RAIL.findall(line):
+                if label not in TEGRA_OTHERS:
+                    tracks.setdefault(f"tegrastats/{label}", []).append(Record(t_ns, int(milliwatts) / 1e3, "ok", 0))
     labels = {name.partition("/")[2] for name in tracks}
     board = next((label for label in INPUTS if label in labels), None)
     return [_rail(label, board, labels) for label in sorted(labels)], tracks

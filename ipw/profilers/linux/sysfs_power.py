@@ -7,7 +7,8 @@ from pathlib import Path
 from ipw.profilers.base import SensorError
 from ipw.sysfs import read_number
 
-NO_VALUE = {2.0**16 - 1, 2.0**31 - 1, 2.0**31, 2.0**32 - 1, 2.0**63 - 1, 2.0**63, 2.0**64 - 1}
+NO_VALUE = {2.0**16 - 1, 2.0**31 - 1, 2.0**31, 2.0**32 - 1, 2.0**63, 2.0**64}
+"""All bits of a register, or all but the sign's; of 64 bits one less is the same number here."""
 
 
 def micro(path: Path) -> float:
