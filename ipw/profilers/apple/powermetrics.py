@@ -198,15 +198,16 @@ class PowerMetrics:
                 self._fault = str(error)
             self._miss(self._news, f"powermetrics writes {error}")
             return
-        if not self._news:
+        first = not self._news
+        if first:
             self._model = printable(str(told.get("hw_model", "")), 60)
             self._totals_j = dict.fromkeys(joules, 0.0)
             self._news = {rail: deque(maxlen=1000) for rail in joules}
-            joules = self._totals_j
         seconds = float(told["elapsed_ns"]) / 1e9
         mine = {rail: joules[rail] for rail in self._totals_j if rail in joules}
         for rail, energy_j in mine.items():
-            self._totals_j[rail] += energy_j + self._missed_j(rail, energy_j / seconds, seconds)
+            if not first:
+                self._totals_j[rail] += energy_j + self._missed_j(rail, energy_j / seconds, seconds)
             self._told[rail] = self._heard_ns, energy_j / seconds
         self._tell(mine)
         self._miss(self._totals_j.keys() - joules.keys(), "powermetrics left this rail out of a sample")
