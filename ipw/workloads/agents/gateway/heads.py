@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from urllib.parse import parse_qsl
 
 from ipw.secrets_out import PLAIN, is_secret_name
 
 Header = tuple[bytes, bytes]
 """Name and value, as they were sent."""
+ByName = Mapping[bytes, bytes]
+"""The first value of each name, which is in lower case."""
 OF_ONE_HOP = {
     b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization", b"proxy-connection", b"te", b"trailer",
     b"transfer-encoding", b"upgrade",
@@ -45,10 +47,14 @@ def answer_head(status_line: bytes, headers: Sequence[Header], framing: Sequence
     return b"\r\n".join(lines) + b"\r\n\r\n"
 
 
-def value_of(headers: Iterable[Header], name: bytes) -> str | None:
-    """Give the first header of that name, in lower case, as text; `None` where there is none or it is empty."""
-    found = next((value for key, value in headers if key.lower() == name), b"")
-    return found.decode("latin-1").strip() or None
+def by_name(headers: Sequence[Header]) -> ByName:
+    """Sort headers once for all who ask for one of them."""
+    return {name.lower(): value for name, value in reversed(headers)}
+
+
+def value_of(headers: ByName, name: bytes) -> str | None:
+    """Give the header of that name, in lower case, as text; `None` where there is none or it is empty."""
+    return headers.get(name, b"").decode("latin-1").strip() or None
 
 
 def secrets_of(headers: Iterable[Header], target: str) -> list[str]:

@@ -19,12 +19,13 @@ from aiohttp.web_protocol import RequestHandler
 from ipw.clock import now_ns
 from ipw.errors import IpwError, UsageError
 from ipw.variables import GATEWAY_TOKEN, TOKEN_HEADER
-from ipw.workloads.agents.gateway.heads import Header, request_head
+from ipw.workloads.agents.gateway.heads import Header, by_name, request_head
 from ipw.workloads.agents.gateway.names import task_in_path
-from ipw.workloads.agents.gateway.recorder import Recorder, Watched
-from ipw.workloads.agents.gateway.relay import refusal, relay, spoken_to
+from ipw.workloads.agents.gateway.recorder import LEFT, Recorder
+from ipw.workloads.agents.gateway.relay import Relay, refusal, relay, spoken_to
 from ipw.workloads.agents.gateway.tunnel import tunnel, wants_tunnel
 from ipw.workloads.agents.gateway.upstream import Upstream
+from ipw.workloads.agents.gateway.watched import Watched
 from ipw.workloads.agents.reading.apis import api_of
 from ipw.workloads.lm.http.url import ServerUrl
 
@@ -118,22 +119,26 @@ async def _handle(
             return refusal(401, f"ipw's gateway asks for its token, as the API key or in the header {TOKEN_HEADER}")
         headers = let_in
     named, target = task_in_path(request.raw_path)
-    if wants_tunnel(headers):
+    known = by_name(headers)
+    if wants_tunnel(known):
         began_ns = now_ns()
         try:
             return await tunnel(request, server, target, headers)
         finally:
             recorder.passed(request.method, target, headers, began_ns)
     api = api_of(request.method, target)
-    watched = Watched(api, target, headers, _client(request)) if api else None
-    if spoken_to(headers) and request.transport is not None:
-        request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    watched = Watched(api, target, headers, known, named, _client(request)) if api else None
+    transport = request.transport
+    if transport is None:
+        raise ConnectionResetError(LEFT)
+    if spoken_to(known):
+        transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     body = await request.read()
     if watched:
-        recorder.begin(watched, named)
+        recorder.begin(watched)
     length = len(body) if body or request.method in {"POST", "PUT", "PATCH"} else None
     head = request_head(request.method, target, server.authority, headers, length)
-    return await relay(request, upstream, head, watched, recorder, body, target)
+    return await relay(Relay(request, transport, watched), upstream, recorder, head, body, target)
 
 
 def _let_in(headers: Sequence[Header], door: Door) -> list[Header] | None:

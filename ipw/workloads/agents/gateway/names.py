@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import unquote
 
 from ipw.errors import UsageError
 from ipw.variables import TASK_HEADER
 from ipw.workloads.agents.asked import NAME, clean_name
-from ipw.workloads.agents.gateway.heads import Header, value_of
+from ipw.workloads.agents.gateway.heads import ByName, value_of
 from ipw.workloads.agents.reading.digests import digest
 from ipw.workloads.texts.files import READERS, json_rows
 
@@ -29,20 +29,20 @@ def task_in_path(target: str) -> tuple[str | None, str]:
     return clean_name(unquote(found[1])), (found[2] or "/") + target[found.end() :]
 
 
-def task_in_header(headers: Sequence[Header]) -> str | None:
+def task_in_header(headers: ByName) -> str | None:
     """Give the name that `x-ipw-task` tells."""
     told = value_of(headers, TASK_HEADER.encode())
     return clean_name(unquote(told)) if told else None
 
 
-def trace_of(headers: Sequence[Header]) -> str | None:
+def trace_of(headers: ByName) -> str | None:
     """Give a digest of the trace that a request is part of."""
     told = value_of(headers, b"traceparent")
     found = TRACE.fullmatch(told.lower()) if told else None
     return digest(found[1]) if found and found[1].strip("0") else None
 
 
-def session_of(headers: Sequence[Header]) -> str | None:
+def session_of(headers: ByName) -> str | None:
     """Give a digest of the session that a header names."""
     told = next((value for name in SESSIONS if (value := value_of(headers, name))), None)
     return digest(told) if told else None

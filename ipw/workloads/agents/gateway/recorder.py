@@ -9,12 +9,10 @@ from typing import Any
 
 from ipw.clock import now_ns
 from ipw.errors import OutageError
-from ipw.foreign_json import parsed
 from ipw.secrets_out import BLOT, shown_url, without_secrets
 from ipw.workloads.agents.asked import Asked, clean_name
 from ipw.workloads.agents.conversations import chains
-from ipw.workloads.agents.gateway.codings import Coding, coding_of, undone
-from ipw.workloads.agents.gateway.heads import Header, secrets_of, value_of
+from ipw.workloads.agents.gateway.heads import ByName, Header, secrets_of, value_of
 from ipw.workloads.agents.gateway.names import (
     TaskFile,
     named_by_words,
@@ -22,55 +20,11 @@ from ipw.workloads.agents.gateway.names import (
     task_in_header,
     trace_of,
 )
-from ipw.workloads.agents.reading.apis import Api
-from ipw.workloads.agents.reading.sent import Sent, asks_for_json
+from ipw.workloads.agents.gateway.watched import Watched
+from ipw.workloads.agents.reading.sent import Sent
 from ipw.workloads.base import ArrivalsBook, Counters, Progress
-from ipw.workloads.lm.http.parser import HttpError
-from ipw.workloads.lm.http.reply import Reply
 
 LEFT = "the client left before the answer was whole"
-
-
-class Watched:
-    """One request on its way, as the recorder sees it."""
-
-    def __init__(self, api: Api, target: str, headers: Sequence[Header], client: int | None) -> None:
-        self.api, self.headers, self.client = api, headers, client
-        self.secrets = secrets_of(headers, target)
-        self.task: str | None = None
-        self.sent_body = Sent()
-        self.in_flight = 1
-        self.stream = api.said()
-        self.reply = Reply(self.stream)
-        self._coding: Coding | None = None
-
-    def read(self, body: bytes) -> None:
-        """Read what the request sends; a body that is no JSON object says nothing."""
-        try:
-            found = parsed(undone(body, value_of(self.headers, b"content-encoding")))
-        except (ValueError, RecursionError):
-            return
-        if isinstance(found, dict):
-            self.sent_body = self.api.sent(found)._replace(json=asks_for_json(found))
-
-    def head(self, status: int, headers: dict[str, str]) -> None:
-        """Take the head of the answer."""
-        self.reply.head(status, headers)
-        self._coding = coding_of(headers)
-
-    def block(self, data: bytes, t_ns: int) -> None:
-        """Take bytes of the answer, which may be compressed."""
-        coding = self._coding
-        if coding is not None:
-            try:
-                data = coding.feed(data)
-            except HttpError as error:
-                self.reply.fail("error", str(error))
-                return
-            if coding.plain:
-                self._coding = None
-        if data:
-            self.reply.block(data, t_ns)
 
 
 class Recorder:
@@ -92,21 +46,22 @@ class Recorder:
         self._in_flight = 0
         self._asked_before: Counter[str] = Counter()
 
-    def begin(self, watched: Watched, named: str | None) -> None:
-        """Note that a request is on its way; `named` is what its URL says of its task."""
+    def begin(self, watched: Watched) -> None:
+        """Count a request that is on its way."""
         self._in_flight += 1
         watched.in_flight = self._in_flight
-        watched.task = task_in_header(watched.headers) or named
+
+    def read(self, watched: Watched, body: bytes) -> None:
+        """Read what a request says, and whose it is."""
+        watched.read(body)
+        watched.task = task_in_header(watched.headers) or watched.named
         if watched.task is None and self._task_file is not None:
             watched.task = self._task_file.name()
 
     def end(self, watched: Watched, failed: str | None = None) -> None:
         """Keep a request that has ended, or why it has `failed`."""
         self._in_flight -= 1
-        reply = watched.reply
-        reply.close()
-        if failed:
-            reply.fail("error", failed, "transport")
+        reply = watched.ended(failed)
         answer = reply.answer(None)
         sent, stream = watched.sent_body, watched.stream
         if watched.task is None and self._by_words and sent.text:
@@ -123,7 +78,7 @@ class Recorder:
         record |= {"score": None, "parsed": None, "concurrency": watched.in_flight, "agent": asked.as_record()}
         if answer.timings is None:
             del record["timings"]
-        self._write("query", record, reply.arrivals(), watched.secrets)
+        self._write("query", record, reply.arrivals(), secrets_of(watched.raw, watched.target))
         self.counters.done += 1
         self.counters.tokens += answer.completion_tokens or 0
         self.counters.errors += answer.status != "ok"
@@ -158,6 +113,6 @@ class Recorder:
             self.lost = error
 
 
-def _role(headers: Sequence[Header]) -> str | None:
+def _role(headers: ByName) -> str | None:
     told = value_of(headers, b"x-ipw-role")
     return clean_name(told) if told else None

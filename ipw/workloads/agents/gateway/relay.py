@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from typing import Any
 
 from aiohttp import web
 
 from ipw.clock import now_ns
-from ipw.workloads.agents.gateway.heads import Header, answer_head
-from ipw.workloads.agents.gateway.recorder import LEFT, Recorder, Watched
+from ipw.workloads.agents.gateway.heads import ByName, Header, answer_head
+from ipw.workloads.agents.gateway.recorder import LEFT, Recorder
 from ipw.workloads.agents.gateway.upstream import EMPTY, HttpError, Passing, Upstream
+from ipw.workloads.agents.gateway.watched import Watched
 from ipw.workloads.lm.http.transport import reason
 
 HIGH, LOW = 1 << 20, 1 << 16
@@ -48,7 +48,7 @@ class Relay:
         self.told = False
         """Whether the client has the head of the answer."""
         self.keeps = False
-        self._request, self._client, self._watched = request, transport, watched
+        self.request, self.watched, self._client = request, watched, transport
         self._chunked = False
         self._held: asyncio.Task[None] | None = None
         self._server: asyncio.Transport | None = None
@@ -59,17 +59,17 @@ class Relay:
 
     def sent(self, t_ns: int) -> None:
         """Note when the request is written to the socket."""
-        if self._watched:
-            self._watched.reply.sent(t_ns)
+        if self.watched:
+            self.watched.reply.sent(t_ns)
 
     def head(self, status: int, headers: dict[str, str]) -> None:
         """Send the head on, with the framing that the client can read."""
         assert self.exchange is not None
         parser = self.exchange.passed
-        modern = self._request.version >= (1, 1)
+        modern = self.request.version >= (1, 1)
         framing: list[Header] = []
-        bodiless = self._request.method == "HEAD" or status in EMPTY
-        self.keeps = modern and self._request.keep_alive
+        bodiless = self.request.method == "HEAD" or status in EMPTY
+        self.keeps = modern and self.request.keep_alive
         if parser.length is not None:
             framing = [(b"Content-Length", parser.length)]
         elif not bodiless and modern:
@@ -80,14 +80,14 @@ class Relay:
             framing.append((b"Connection", b"close"))
         self.told = True
         self._client.write(answer_head(parser.status_line, parser.raw, framing))
-        if self._watched:
-            self._watched.head(status, headers)
+        if self.watched:
+            self.watched.head(status, headers)
 
     def block(self, data: bytes, t_ns: int) -> bool:
         """Send bytes of the body on, then look at them."""
         self._client.write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
-        if self._watched:
-            self._watched.block(data, t_ns)
+        if self.watched:
+            self.watched.block(data, t_ns)
         if self._held is None and self._client.get_write_buffer_size() > HIGH:
             self._held = asyncio.get_running_loop().create_task(self._hold())
         return False
@@ -115,32 +115,18 @@ class Relay:
 
 
 async def relay(
-    request: web.BaseRequest,
-    upstream: Upstream,
-    head: bytes,
-    watched: Watched | None,
-    recorder: Recorder,
-    body: bytes,
-    target: str,
+    way: Relay, upstream: Upstream, recorder: Recorder, head: bytes, body: bytes, target: str
 ) -> web.StreamResponse:
     """Pass one request on; every end of it is kept, also that the client left."""
-    transport = request.transport
-    if transport is None:
-        raise ConnectionResetError(LEFT)
-    way = Relay(request, transport, watched)
+    request, watched = way.request, way.watched
     began_ns, failed = now_ns(), None
     try:
         connection = await upstream.connection()
         way.exchange = exchange = Passing(way, bodiless=request.method == "HEAD")
         way.reads(connection.transport)
-        sending = asyncio.ensure_future(upstream.pass_on(connection, head + body, exchange))
-        if watched:
-            await asyncio.sleep(0)  # the request goes out first
-            watched.read(body)
-        try:
-            await sending
-        finally:
-            sending.cancel()
+        async with upstream.asked(connection, head + body, exchange):
+            if watched:  # only now, since the request goes out first
+                recorder.read(watched, body)
         way.end()
     except asyncio.CancelledError:
         failed = LEFT
@@ -152,7 +138,7 @@ async def relay(
     finally:
         if watched:
             if way.exchange is None:  # it was never sent, and is known all the same: by it a later try is known as one
-                watched.read(body)
+                recorder.read(watched, body)
             recorder.end(watched, failed)
         else:
             recorder.passed(request.method, target, request.raw_headers, began_ns)
@@ -169,6 +155,6 @@ def refusal(status: int, message: str) -> web.Response:
     return web.json_response({"error": {"message": message, "type": kind, "code": status}}, status=status)
 
 
-def spoken_to(headers: Sequence[Header]) -> bool:
+def spoken_to(headers: ByName) -> bool:
     """Whether the client waits for a word before it sends its body."""
-    return any(name.lower() == b"expect" and value.lower() == b"100-continue" for name, value in headers)
+    return headers.get(b"expect", b"").lower() == b"100-continue"

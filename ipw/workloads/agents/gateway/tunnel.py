@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from aiohttp import web
 
-from ipw.workloads.agents.gateway.heads import Header
+from ipw.workloads.agents.gateway.heads import ByName, Header
 from ipw.workloads.agents.gateway.relay import HIGH, LOOK_S, Answered, refusal
 from ipw.workloads.lm.http.transport import CONNECT_S, reason
 from ipw.workloads.lm.http.url import ServerUrl
@@ -37,9 +37,9 @@ class _ToServer:
         """Leave it to the cancellation of the request."""
 
 
-def wants_tunnel(headers: Sequence[Header]) -> bool:
+def wants_tunnel(headers: ByName) -> bool:
     """Whether a request asks for another protocol."""
-    return any(name.lower() == b"upgrade" for name, _ in headers)
+    return b"upgrade" in headers
 
 
 async def tunnel(

@@ -6,6 +6,8 @@ call, without a queue or a task between.
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Protocol
 
 from ipw.clock import now_ns
@@ -99,11 +101,16 @@ class Upstream(Transport):
         """Take one that is free, or make one. Raises OSError."""
         return self._free() or await self._connect()
 
-    async def pass_on(self, connection: Connection, request: bytes, exchange: Passing) -> None:
-        """Send a request, and return when its answer has come whole. Raises HttpError or OSError where it has not."""
+    @asynccontextmanager
+    async def asked(self, connection: Connection, request: bytes, exchange: Passing) -> AsyncIterator[None]:
+        """Send a request; as the block ends, wait until its answer has come whole.
+
+        Raises HttpError or OSError where it has not.
+        """
         try:
             exchange.receiver.sent(now_ns())
             connection.send(request, exchange)
+            yield
             await exchange.finished
         except BaseException:
             connection.abort()
