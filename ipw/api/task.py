@@ -25,8 +25,10 @@ def task(name: str) -> Iterator[dict[str, str]]:
 
     Requests of httpx (which the clients of OpenAI, Anthropic and Ollama use), requests and aiohttp get the header that
     the gateway reads; the block's value is that header, for clients of other kinds. Outside of `ipw gateway` nothing
-    is changed. Raises UsageError where the name is empty.
+    is changed. Raises UsageError where the name is no text, or empty.
     """
+    if not isinstance(name, str):
+        raise UsageError(f"the name of a task must be text, not {type(name).__name__}", f'ipw.task("{name}")')
     if not name.strip():
         raise UsageError("a task without a name", 'ipw.task("sum-17")')
     if os.environ.get(GATEWAY_URL):

@@ -153,10 +153,10 @@ def _lengths_were_asked_for(parameters: Mapping[str, Any], scorer: object) -> bo
 
 
 def _why_unscored(scorer: object, reason: object) -> str:
-    if scorer == NO_SCORER:
-        return "nothing can be right in this data set"
     if reason:
         return str(reason)
+    if scorer == NO_SCORER:
+        return "nothing can be right in this data set"
     if str(scorer).startswith("judge"):
         return f"the scorer {scorer} asks a model: ipw score RUN --scorer {scorer} --judge-url URL"
     return f"ipw score RUN --scorer {scorer or 'NAME'}"

@@ -127,7 +127,7 @@ def called(summary: dict[str, Any], run: RunDir) -> dict[str, Any]:
 def say_why_unscored(metrics: dict[str, Metric], manifest: Mapping[str, Any]) -> None:
     """Replace the bare statement that nothing was scored by the reason that the manifest knows."""
     scorer = Recorded(manifest).dataset.get("scorer")
-    why = "nothing can be right in this data set" if scorer == "none" else manifest.get("scoring_reason")
+    why = manifest.get("scoring_reason") or ("nothing can be right in this data set" if scorer == "none" else None)
     for entry in metrics.values():
         if why and entry["reason"] == UNSCORED:
             entry["reason"] = str(why)

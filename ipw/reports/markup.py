@@ -9,6 +9,8 @@ from ipw.printable import clean
 
 VOID = {"meta", "br", "hr", "img"}
 LONGEST_TEXT = 2000
+TYPED = ("sudo ", "pip ", "docker ", "echo ", "ipw ", "IPW_")
+"""How a remedy begins that can be typed as it stands."""
 
 
 class Markup(str):
@@ -35,6 +37,11 @@ def tag(name: str, /, *children: object, **attributes: object) -> Markup:
 def join(parts: Iterable[object], between: str = "") -> Markup:
     """Put parts one behind the other; `None` is nothing."""
     return Markup(between.join(_escaped(part) for part in parts if part is not None))
+
+
+def remedy(hint: str) -> Markup:
+    """Show a remedy: as code where it can be typed, else in words."""
+    return tag("code", hint) if hint.startswith(TYPED) else join([hint])
 
 
 def _escaped(value: object) -> str:

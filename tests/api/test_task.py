@@ -54,6 +54,12 @@ def test_every_client_names_the_task_that_it_is_in(monkeypatch: pytest.MonkeyPat
                           "nobody": None}  # fmt: skip
 
 
+@pytest.mark.parametrize("name", [5, None, b"sum", ["sum"], "", " "])
+def test_a_name_that_is_no_text_or_empty_is_refused_in_one_line(name: Any) -> None:
+    with pytest.raises(UsageError, match="name"), ipw.task(name):
+        pass
+
+
 def test_headers_that_a_client_sends_several_times_stay_and_its_own_task_is_not_overruled(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

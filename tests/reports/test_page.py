@@ -268,6 +268,16 @@ def test_a_warning_that_differs_from_run_to_run_is_one_box_that_opens(tmp_path: 
     assert told.count("of 9 CPUs") == 5
 
 
+def test_only_a_remedy_that_can_be_typed_is_shown_as_a_command(tmp_path: Path) -> None:
+    hints = ["sudo modprobe intel_rapl_msr", "if this is a virtual machine, measure on its host"]
+    sensors = [{"name": f"s{i}", "status": "absent", "hint": hint} for i, hint in enumerate(hints)]
+    run = make_run(tmp_path, method="model_estimate", manifest={"sensors": sensors})
+    page, _ = page_of(run)
+    typed, worded = hints
+    assert f"To measure: <code>{typed}</code>; {worded}." in page
+    assert f"<code>{worded}" not in page
+
+
 def test_what_makes_a_run_not_valid_comes_before_what_is_to_be_minded(tmp_path: Path) -> None:
     views = views_with(tmp_path, ["others"] * 2)
     views[1].summary["validity"] = [noted("others"), {"check": "record", "ok": False, "level": "error", "detail": "no"}]

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from ipw.metrics.accounting_text import unfinished
 from ipw.metrics.metric import mappings, sensors
 from ipw.printable import clean
-from ipw.reports.markup import Markup, join, tag
+from ipw.reports.markup import Markup, join, remedy, tag
 from ipw.reports.names import row_names
 from ipw.reports.page.view import View
 
@@ -86,9 +86,9 @@ def _estimates(views: Sequence[View]) -> Iterator[Markup]:
         return
     missing = [c for view in views if view.estimated for c in sensors(view.manifest) if c.get("status") != "ok"]
     hints = distinct((c.get("hint") for c in missing), most=160)
-    remedy = [" To measure: ", join((tag("code", hint) for hint in hints), ", "), "."] if hints else []
+    remedies = [" To measure: ", join(map(remedy, hints), "; "), "."] if hints else []
     said = " Joules and watts of these runs come from a model of the load, good to ±50 % at best."
-    yield tag("p", tag("b", "Estimated, not measured."), said, *remedy, class_="banner estimate", role="note")
+    yield tag("p", tag("b", "Estimated, not measured."), said, *remedies, class_="banner estimate", role="note")
 
 
 def _of_run(view: View) -> Iterator[Said]:

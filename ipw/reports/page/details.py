@@ -9,7 +9,7 @@ from ipw.metrics.definitions import definitions_of
 from ipw.metrics.derived import Derived
 from ipw.metrics.metric import mappings, number, sensors
 from ipw.printable import clean
-from ipw.reports.markup import Markup, join, tag
+from ipw.reports.markup import Markup, join, remedy, tag
 from ipw.reports.page.results import grid, origin, section, swatch
 from ipw.reports.page.view import View, workload_of
 from ipw.reports.ranking import Group
@@ -131,7 +131,7 @@ def _sensors(view: View) -> Markup | None:
             continue
         used = "in the total" if channel.get("in_total") else "read" if "index" in channel else ""
         status = str(channel.get("status", ""))
-        hint = tag("code", channel["hint"]) if channel.get("hint") else None
+        hint = remedy(str(channel["hint"])) if channel.get("hint") else None
         reason = " ".join(str(channel[key]) for key in ("reason", "note") if channel.get(key))
         rows.append(
             [

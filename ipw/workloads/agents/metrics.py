@@ -19,7 +19,7 @@ from ipw.workloads.agents.definitions import DEFINITIONS
 
 Floats = npt.NDArray[np.float64]
 BY = "bootstrap over tasks"
-NO_SCORE = "no task was scored (--scores FILE)"
+NO_SCORE = "no task was scored (ipw score RUN --scores FILE)"
 NO_TASK = "no task was seen"
 NO_REPEAT = "no task was repeated"
 NO_TOKENS = "the server did not tell tokens"

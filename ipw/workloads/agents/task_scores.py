@@ -6,14 +6,18 @@ import json
 from collections import defaultdict
 from collections.abc import Mapping
 
+from ipw.errors import UsageError
 from ipw.foreign_json import parsed
+from ipw.printable import clean
 from ipw.runs.directory import RunDir
 from ipw.runs.files import replacing
 from ipw.runs.resume.tries import replaced
-from ipw.runs.scores import newest_scores
+from ipw.runs.scores import keep_digest, newest_scores
 from ipw.shapes import finite
+from ipw.workloads.agents.tables import BEGINS
 
 TASK_SCORES = "task-scores.jsonl"
+ANSWERS_UNSCORED = "a program's own questions; `ipw score RUN --scores FILE` scores its tasks"
 
 
 def write_task_scores(run: RunDir, scores: Mapping[str, float]) -> None:
@@ -21,6 +25,25 @@ def write_task_scores(run: RunDir, scores: Mapping[str, float]) -> None:
     with replacing(run.path / TASK_SCORES, durable=True) as file:
         for name, score in scores.items():
             file.write(json.dumps({"task": name, "score": score}).encode() + b"\n")
+
+
+def take_later(run: RunDir, scores: Mapping[str, float]) -> list[str]:
+    """Keep scores of tasks with a run that has ended. Returns the names of those that are no tasks of it.
+
+    Raises UsageError where none is.
+    """
+    tasks = run.read_table("tasks", ("task", "alike"))
+    rows = tasks.to_pylist() if tasks is not None else []
+    known = {row["task"] for row in rows} | {f"{BEGINS}{row['alike']}" for row in rows}
+    unknown = [name for name in scores if name not in known]
+    if len(unknown) == len(scores):
+        some = ", ".join(clean(row["task"], 60) for row in rows[:3]) or "none"
+        raise UsageError(f"no score is of a task of {run}", f"use the names in tasks.parquet ({some})")
+    write_task_scores(run, scores)
+    keep_digest(run, run.path / TASK_SCORES)
+    if "scoring_reason" in run.manifest():  # why a file that was given before could not be read
+        run.update_manifest(scoring_reason=ANSWERS_UNSCORED)
+    return unknown
 
 
 def own_scores(run: RunDir) -> dict[str, float]:

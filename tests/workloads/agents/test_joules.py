@@ -9,8 +9,11 @@ from typing import Any, Literal
 
 import numpy as np
 import pytest
+from doubles.typed import typed
 
+from ipw.errors import USAGE
 from ipw.metrics.outcomes import load_outcomes
+from ipw.pipeline import derive
 from ipw.profilers.base import Channel
 from ipw.runs.directory import RunDir
 from ipw.runs.journal_lines import JOURNAL
@@ -20,7 +23,7 @@ from ipw.workloads.agents.derive import derive_agent
 from ipw.workloads.agents.joules import Drew
 from ipw.workloads.agents.structure import structure
 from ipw.workloads.agents.tables import task_rows
-from ipw.workloads.agents.task_scores import write_task_scores
+from ipw.workloads.agents.task_scores import TASK_SCORES, write_task_scores
 
 SECOND = 1_000_000_000
 GPU_IDLE, GPU_BUSY, CPU_IDLE, CPU_TOOL = 20.0, 120.0, 10.0, 60.0
@@ -153,6 +156,36 @@ def test_tasks_keep_the_scores_that_they_were_given(tmp_path: Path) -> None:
     write_task_scores(run, {"task-1": 0.5, "nobody": 1.0})
     derive_agent(run)
     assert [task["score"] for task in rows(run, "tasks")] == [0.5]
+
+
+def test_tasks_of_a_run_that_has_ended_are_scored_by_a_file(tmp_path: Path) -> None:
+    run = write(tmp_path, one_agent(), TURNS)
+    derive(run)
+    scores = tmp_path / "scores.csv"
+    scores.write_text("task,score\ntask-1,0.5\nnobody,1\n")
+    said = typed("score", str(run.path), "--scores", str(scores), "--json")
+    assert (said.returncode, said.stderr) == (0, "not a task of this run: nobody\n")
+    assert json.loads(said.stdout)["metrics"]["task_accuracy"]["value"] == 0.5
+    assert RunDir.open(run.path).manifest()["recorded"]["files"][TASK_SCORES]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--scores", "{none}"], "no score is of a task"),
+        ([], "say how to score"),
+        (["--scores", "{none}", "--scorer", "exact"], "say how to score"),
+        (["--scorer", "exact"], "holds no answers to score"),
+    ],
+)
+def test_scores_that_fit_no_task_or_no_run_are_refused_in_one_line(tmp_path: Path, words: list[str], told: str) -> None:
+    run = write(tmp_path, one_agent(), TURNS)
+    derive(run)
+    none = tmp_path / "none.csv"
+    none.write_text("task,score\nnobody,1\n")
+    said = typed("score", str(run.path), *(word.format(none=none) for word in words))
+    assert said.returncode == USAGE
+    assert told in said.stderr
 
 
 def test_without_a_tool_and_a_pause_there_are_empty_tables(tmp_path: Path) -> None:

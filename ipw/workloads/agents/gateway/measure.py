@@ -26,7 +26,7 @@ from ipw.workloads.agents.gateway.event_loop import served
 from ipw.workloads.agents.gateway.names import TaskFile, tasks_by_words
 from ipw.workloads.agents.gateway.recorder import Recorder
 from ipw.workloads.agents.scores import read_scores
-from ipw.workloads.agents.task_scores import write_task_scores
+from ipw.workloads.agents.task_scores import ANSWERS_UNSCORED, write_task_scores
 from ipw.workloads.base import NOBODY, Audience, Progress, labelled
 from ipw.workloads.lm.http.url import server_url
 from ipw.workloads.lm.parameters import Parameters
@@ -199,6 +199,7 @@ def describe(parameters: GatewayParameters, endpoint: Endpoint, idle_s: float) -
         "model": endpoint.facts,
         "server": {"url": str(endpoint.url), "local": endpoint.place.local, "told_by": endpoint.place.how},
         "dataset": {"name": "requests through the gateway", "scorer": "none"},
+        "scoring_reason": ANSWERS_UNSCORED,
     }
 
 
