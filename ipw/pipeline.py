@@ -28,7 +28,7 @@ def derive(run: RunDir) -> dict[str, Any]:
 
     if "imported" in run.manifest():
         raise UsageError(f"{run} was imported: it holds no raw data to derive from", f"ipw report {run}")
-    with Owner(run.path, "derived"):
+    with Owner(run.path, "derived"), run.keeping():
         before = run.manifest()
         sweep_parts(run.path)
         cut_bytes = tail_bytes(run)

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ipw.metrics.metric import EnergyFacts, Metric
 from ipw.metrics.ratios import SharedError
-from ipw.runs.directory import RunDir
 from ipw.runs.queries import Queries
-from ipw.runs.readings import Readings
+from ipw.runs.recorded import Recorded
 
 
 class Answered(NamedTuple):
     """A run whose questions were answered."""
 
-    run: RunDir
-    manifest: Mapping[str, Any]
-    readings: Readings
+    recorded: Recorded
     queries: Queries
     energy: EnergyFacts
     error: SharedError

@@ -14,22 +14,19 @@ from ipw.metrics.metric import EnergyFacts, Metric, metric, number
 from ipw.metrics.steady import steady_metrics
 from ipw.runs.directory import RunDir
 from ipw.runs.queries import Queries
-from ipw.runs.readings import Readings
 from ipw.runs.recorded import Recorded, part_of
 
 TIMES = {"ttft": "ttft_s", "itl": "itl_s", "e2e": "latency_s"}
 """Column of the queries that each latency target is about."""
 
 
-def load_metrics(
-    run: RunDir, manifest: Mapping[str, Any], readings: Readings, queries: Queries, energy: EnergyFacts, seed: int
-) -> dict[str, Metric]:
+def load_metrics(recorded: Recorded, queries: Queries, energy: EnergyFacts, seed: int) -> dict[str, Metric]:
     """All metrics that say how the load went."""
     return {
-        **inter_token_metrics(run, seed),
-        **steady_metrics(manifest, readings, queries, energy),
+        **inter_token_metrics(recorded.folder, seed),
+        **steady_metrics(recorded, queries, energy),
         **_lateness(queries),
-        **_with_retries(run, queries),
+        **_with_retries(recorded.folder, queries),
     }
 
 

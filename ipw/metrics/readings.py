@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from ipw.energy.curve import Curve, Floats, Ints, add_curves, energy_at
 from ipw.metrics.metric import sensors
-from ipw.runs.curves import channel_curve, with_shapes
-from ipw.runs.readings import Readings
+from ipw.runs.curves import with_shapes
+from ipw.runs.recorded import Recorded
 
 
 def total_channels(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -18,9 +18,9 @@ def total_channels(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [c for c in with_shapes(sensors(manifest)) if c.get("in_total") and isinstance(c.get("index"), int)]
 
 
-def total_curve(readings: Readings, channels: Sequence[Mapping[str, Any]]) -> Curve:
-    """Sum over devices, for showing."""
-    return add_curves([channel_curve(readings, channel) for channel in channels])
+def total_curve(recorded: Recorded) -> Curve:
+    """Sum over the devices of the total, for showing."""
+    return add_curves(list(recorded.total_curves.values()))
 
 
 def mean_power(curve: Curve, edges_ns: Ints) -> Floats:

@@ -10,5 +10,5 @@ from ipw.metrics.utilisation import utilisation
 
 def serving_metrics(of: Answered) -> dict[str, Metric]:
     """Time between tokens, steady state, lateness, and the share of the devices' peak rates."""
-    found = load_metrics(of.run, of.manifest, of.readings, of.queries, of.energy, of.seed)
-    return found | utilisation(of.manifest, of.queries, of.duration_s, of.metrics["output_tokens_per_s"])
+    found = load_metrics(of.recorded, of.queries, of.energy, of.seed)
+    return found | utilisation(of.recorded.entries, of.queries, of.duration_s, of.metrics["output_tokens_per_s"])

@@ -15,11 +15,8 @@ from ipw.metrics.metric import EnergyFacts, Estimate, Metric, metric, number
 from ipw.metrics.readings import total_channels
 from ipw.metrics.stats import Interval, student_t975
 from ipw.metrics.window import LEAST_COVERAGE, measured_metric, measured_windows
-from ipw.runs.curves import channel_curve
 from ipw.runs.queries import Queries
-from ipw.runs.readings import Readings
 from ipw.runs.recorded import Recorded
-from ipw.runs.unseen import unseen
 
 Window = tuple[int, int]
 SLICES = 10
@@ -46,18 +43,16 @@ def steady_windows(manifest: Mapping[str, Any], queries: Queries) -> list[Window
     return found
 
 
-def steady_metrics(
-    manifest: Mapping[str, Any], readings: Readings, queries: Queries, energy: EnergyFacts
-) -> dict[str, Metric]:
+def steady_metrics(recorded: Recorded, queries: Queries, energy: EnergyFacts) -> dict[str, Metric]:
     """Length, throughput, power and joules per output token of the steady state."""
-    windows = steady_windows(manifest, queries)
+    windows = steady_windows(recorded.entries, queries)
     length, throughput, power, per_token = STEADY
     if not windows:
         return {definition.name: metric(definition, None, reason=SHORT) for definition in STEADY}
     seconds = sum(end - start for start, end in windows) / 1e9
     tokens, interval = _throughput(queries, windows)
-    drawn = None if unseen(manifest) else _energy(manifest, readings, windows)
-    absent = energy.absent if unseen(manifest) or not total_channels(manifest) else "readings do not cover it"
+    drawn = None if recorded.unseen else _energy(recorded, windows)
+    absent = energy.absent if recorded.unseen or not total_channels(recorded.entries) else "readings do not cover it"
     found = {
         length.name: metric(length, seconds, method="timed"),
         throughput.name: metric(
@@ -89,16 +84,15 @@ def _tokens_until(queries: Queries, moments_ns: npt.NDArray[np.float64]) -> npt.
     return np.array(until)
 
 
-def _energy(manifest: Mapping[str, Any], readings: Readings, windows: Sequence[Window]) -> Estimate | None:
+def _energy(recorded: Recorded, windows: Sequence[Window]) -> Estimate | None:
     """Joules of all devices in the windows; `None` where readings do not cover them."""
     value, below, above = 0.0, 0.0, 0.0
-    channels = total_channels(manifest)
-    for channel in channels:
-        curve = channel_curve(readings, channel)
+    curves = recorded.total_curves.values()
+    for curve in curves:
         if curve.t_ns.size < 2 or any(coverage(curve, *window)[0] < LEAST_COVERAGE for window in windows):
             return None
         joules, low, high = energy_between(curve, [start for start, _ in windows], [end for _, end in windows])
         value += float(joules.sum())
         below = math.hypot(below, *(joules - low))
         above = math.hypot(above, *(high - joules))
-    return Estimate(value, below, above) if channels else None
+    return Estimate(value, below, above) if curves else None

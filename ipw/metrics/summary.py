@@ -57,7 +57,7 @@ def summarize(run: RunDir) -> dict[str, Any]:
         error = shared_error(queries, measured, number(recorded.attribution.get("idle_j")))
         metrics = query_metrics(queries, energy, error, seed) | rates(queries, duration_s, seed) | metrics
         if kind.metrics:
-            answered = Answered(run, manifest, readings, queries, energy, error, duration_s, metrics, seed)
+            answered = Answered(recorded, queries, energy, error, duration_s, metrics, seed)
             metrics |= load(kind.metrics)(answered)
         for subject, part in queries.by_subject().items():
             by_subject[subject] = query_metrics(part, energy, error, seed_of(f"{run_id}/{subject}"))

@@ -18,8 +18,7 @@ from ipw.energy.belief.told_limits import is_no_limit, power_of_steps
 from ipw.energy.curve import Curve, counter_curve, power_curve
 from ipw.energy.knots import IMPOSSIBLE, sorted_out
 from ipw.energy.shape import shaped
-from ipw.runs.directory import RunDir
-from ipw.runs.one_clock import clock_error, on_one_clock
+from ipw.runs.one_clock import clock_error
 from ipw.runs.readings import Readings
 from ipw.shapes import finite
 
@@ -168,18 +167,7 @@ def _may_rest(channel: Mapping[str, Any]) -> bool:
     return part or (scope in OF_PARTS and channel.get("beside", 0) > 0)
 
 
-def curves(run: RunDir) -> dict[str, Curve]:
-    """Curves by channel name, of every channel in joules or watts that was read."""
-    channels = run.manifest().get("sensors", [])
-    return curves_of(on_one_clock(run.readings(), channels), channels)
-
-
 def curves_of(readings: Readings, channels: Sequence[Mapping[str, Any]]) -> dict[str, Curve]:
     """Curves by channel name, of those channels in joules or watts that were read, on one clock."""
     read = [channel for channel in with_shapes(channels) if "index" in channel and channel.get("kind") in COUNTED]
     return {channel["name"]: channel_curve(readings, channel) for channel in read}
-
-
-def total_channels(run: RunDir) -> list[str]:
-    """Names of the channels whose sum is the run's energy."""
-    return [c["name"] for c in run.manifest().get("sensors", []) if c.get("in_total")]

@@ -9,7 +9,7 @@ import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from ipw.clock import wall_ns
 from ipw.errors import IpwError, UsageError
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pyarrow as pa
 
+T = TypeVar("T")
 MANIFEST, SUMMARY, PAGE = "manifest.json", "summary.json", "report.html"
 COPIED = "was the run copied whole?"
 
@@ -42,6 +43,7 @@ class RunDir:
         self.path = absolute(path)
         """Absolute: what is measured may change the working directory."""
         self._lines = JournalLines(self.path)
+        self._kept: dict[str, Any] | None = None
         self.called: str | None = None
         """A label for this occasion, in place of the one that the run was measured with: `ipw report NAME=RUN`."""
 
@@ -132,6 +134,26 @@ class RunDir:
         """How long the journal is."""
         path = self.path / JOURNAL
         return path.stat().st_size if path.is_file() else 0
+
+    # --- what is made of the raw files ------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def keeping(self) -> Iterator[None]:
+        """Keep what `once` makes: while a run is derived, nobody adds to its raw files, and many ask for the same."""
+        self._kept = {}
+        try:
+            yield
+        finally:
+            self._kept = None
+
+    def once(self, what: str, make: Callable[[], T]) -> T:
+        """Make something of the raw files; within `keeping`, the first time only."""
+        if self._kept is None:
+            return make()
+        if what not in self._kept:
+            self._kept[what] = make()
+        made: T = self._kept[what]
+        return made
 
     # --- readings ---------------------------------------------------------------------------------------------------
 

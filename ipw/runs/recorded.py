@@ -193,14 +193,14 @@ class Recorded(Facts):
         """All readings, on the run's clock. Raises UsageError where they are damaged."""
         from ipw.runs.one_clock import on_one_clock
 
-        return on_one_clock(self.folder.readings(), self.sensors)
+        return self.folder.once("readings", lambda: on_one_clock(self.folder.readings(), self.sensors))
 
     @cached_property
     def curves(self) -> Mapping[str, Curve]:
         """Energy by channel, of every channel in joules or watts that was read."""
         from ipw.runs.curves import curves_of
 
-        return curves_of(self.readings, self.sensors)
+        return self.folder.once("curves", lambda: curves_of(self.readings, self.sensors))
 
     @property
     def folder(self) -> RunDir:

@@ -18,8 +18,8 @@ from ipw.energy.curve import Curve, energy_at
 from ipw.energy.steps.arrivals import Arrivals, Requests
 from ipw.energy.steps.engine import engine_of
 from ipw.energy.timeline import Spans
-from ipw.runs.curves import curves
 from ipw.runs.directory import RunDir
+from ipw.runs.recorded import Recorded
 
 pytestmark = [pytest.mark.gpu, pytest.mark.timeout(300)]
 Floats = npt.NDArray[np.float64]
@@ -104,7 +104,7 @@ def test_steps_are_counted_and_add_up_and_how_far_they_are_from_what_they_draw_b
             steps, begun = served(decoder, sequences, in_flight, time.monotonic_ns() + int(TOGETHER_S * 1e9))
             found[in_flight] = steps, sequences[:begun]
     run = RunDir(meter.path)
-    curve = next(c for name, c in curves(run).items() if name.startswith("nvml/gpu"))
+    curve = next(c for name, c in Recorded.of(run).curves.items() if name.startswith("nvml/gpu"))
     idle = np.array([(s["start_ns"], s["end_ns"]) for s in run.journal("span") if s.get("phase") == "idle"])
     costs = costs_alone(curve, idle, single)
     print(f"\nalone: a step {costs[0]:.3f} J, a token {costs[1]:.4f} J, a token of a prompt {costs[2]:.4f} J")

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipw.energy.curve import power_curve
+from ipw.energy.curve import add_curves, power_curve
 from ipw.metrics.readings import mean_power
 from ipw.reports.charts.axes import NARROW, SERIES, WIDE, Axis, _nice_step, axis_over, series_of
 from ipw.reports.charts.plot import Sample, Value
@@ -22,7 +22,6 @@ from ipw.reports.charts.svg import plot_svg
 from ipw.reports.charts.timeline import COARSE, PowerTimeline, coarser, timeline
 from ipw.reports.markup import Markup
 from ipw.reports.plots.accuracy import Spot, accuracy_energy, pareto_front
-from ipw.runs.readings import RECORD_FIELDS
 from ipw.runs.spans import from_records
 
 SECOND = 1_000_000_000
@@ -36,16 +35,15 @@ def spot(name: str, energy: float, accuracy: float, *, estimated: bool = False, 
 def made_timeline(seconds: int = 60, rate_hz: int = 10) -> PowerTimeline:
     """10 W, 30 W within the window from 10 s to 50 s, with spans of half a second."""
     t = np.arange(0, seconds * SECOND, SECOND // rate_hz)
-    rows = np.zeros(len(t), RECORD_FIELDS)
-    rows["t_ns"], rows["value"] = t, np.where((t > 10 * SECOND) & (t < 50 * SECOND), 30.0, 10.0)
-    sensors = [{"name": "p", "kind": "power", "index": 0, "in_total": True}]
+    watts = np.where((t > 10 * SECOND) & (t < 50 * SECOND), 30.0, 10.0)
+    curve = power_curve(t, watts, np.zeros(len(t)), np.zeros(len(t)))
     attribution = {"window_ns": [10 * SECOND, 50 * SECOND], "idle_power_w": {"value": 10.0}}
     spans = [{"phase": "idle", "start_ns": 0, "end_ns": 10 * SECOND}]
     spans += [{"phase": "measure", "start_ns": 10 * SECOND, "end_ns": 50 * SECOND}]
     for start in range(10 * SECOND, 50 * SECOND, SECOND):
         spans.append({"phase": "prefill", "start_ns": start, "end_ns": start + SECOND // 4})
         spans.append({"phase": "decode", "start_ns": start + SECOND // 4, "end_ns": start + SECOND})
-    data = timeline({"sensors": sensors, "attribution": attribution}, rows, from_records(spans))
+    data = timeline(curve, attribution, from_records(spans))
     assert data is not None
     return data
 
@@ -211,7 +209,7 @@ def test_phases_that_no_palette_names_share_no_colour() -> None:
 
 
 def test_a_run_without_readings_has_no_timeline() -> None:
-    assert timeline({"sensors": []}, np.zeros(0, RECORD_FIELDS), from_records([])) is None
+    assert timeline(add_curves([]), {}, from_records([])) is None
 
 
 @given(st.lists(st.floats(0, 500), min_size=2, max_size=50), st.lists(st.integers(0, 49_000), min_size=2, max_size=40))

@@ -8,11 +8,12 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from ipw.energy.curve import Curve, coverage, energy_between
-from ipw.metrics.metric import mapping, number, sensors
+from ipw.metrics.metric import number
 from ipw.metrics.validity.check import Check, made
 from ipw.metrics.window import LEAST_COVERAGE
-from ipw.runs.curves import channel_curve, of_channel, refused
+from ipw.runs.curves import of_channel, refused
 from ipw.runs.readings import Readings
+from ipw.runs.recorded import Recorded
 
 Window = tuple[int, int]
 MOST_DISAGREEMENT = 0.05
@@ -41,20 +42,19 @@ class Compared(NamedTuple):
         return self.integrated_j - self.counted_j
 
 
-def against_power(
-    manifest: Mapping[str, Any], readings: Readings, counter: Mapping[str, Any], curve: Curve, window: Window
-) -> Iterator[Check]:
+def against_power(recorded: Recorded, counter: Mapping[str, Any], window: Window) -> Iterator[Check]:
     """Compare a counter with the integral of the power beside it; an error where one of them is off by a factor.
 
     A sensor that looks at a part of each period sees a load of about that period at its high or at its low only, for
     as long as the two stay in step. A counter that is off by a factor is so at rest too.
     """
-    for channel in sensors(manifest):
+    readings, curve = recorded.readings, recorded.curves[str(counter.get("name"))]
+    for channel in recorded.sensors:
         beside = channel.get("included_in") == counter.get("name") and channel.get("scope") == counter.get("scope")
         if not beside or channel.get("kind") != "power" or counter.get("kind") != "counter":
             continue
-        power = channel_curve(readings, channel)
-        if power.t_ns.size < 2 or coverage(power, *window)[0] < LEAST_COVERAGE:
+        power = recorded.curves.get(str(channel.get("name")))
+        if power is None or power.t_ns.size < 2 or coverage(power, *window)[0] < LEAST_COVERAGE:
             continue
         mine = of_channel(readings, channel)
         good = mine[~np.isin(mine["t_ns"], refused(readings, channel)) & (mine["status"] == 0)]
@@ -64,7 +64,7 @@ def against_power(
         gross = not found.counted_j or (
             abs(found.differs_j) > allowed + GROSS * found.counted_j and window[1] - window[0] > LAG * 1e9
         )
-        beats = bool(gross and found.counted_j) and _agree_at_rest(curve, power, good, _idle(manifest))
+        beats = bool(gross and found.counted_j) and _agree_at_rest(curve, power, good, _idle(recorded))
         detail = f"{channel.get('name')}: {share}{f'; {BEATS}' if beats else ''}"
         level: Literal["error", "warning"] = "error" if gross and not beats else "warning"
         yield made("counter against power", abs(found.differs_j) <= allowed, detail, level)
@@ -98,7 +98,7 @@ def _sampling_error_j(good: Readings, window: Window) -> float:
     return float(np.sqrt((jumps**2).sum() / 2))
 
 
-def _idle(manifest: Mapping[str, Any]) -> list[Window]:
-    found = mapping(manifest.get("attribution")).get("idle_ns")
+def _idle(recorded: Recorded) -> list[Window]:
+    found = recorded.attribution.get("idle_ns")
     pairs = [pair for pair in found if isinstance(pair, list) and len(pair) == 2] if isinstance(found, list) else []
     return [(int(a), int(b)) for a, b in pairs if number(a) is not None and number(b) is not None and b > a]

@@ -125,12 +125,12 @@ def _readings(recorded: Recorded) -> Iterator[Check]:
         told = [f"{n}: {text}" for n, c in curves.items() for each in windows for text in _gaps(c, each, lost=gone)]
         yield made(check, not told, _first(told) or "none")
     yield from failed_reads(readings, total, windows)
-    yield stillness(manifest, readings, curves, windows)
+    yield stillness(recorded, windows)
     yield from far_checks(manifest, readings, windows)
     yield noise_check(manifest, readings, windows)
     window = max(windows, key=lambda each: each[1] - each[0])
     for channel in total:
-        yield from against_power(manifest, readings, channel, curves[str(channel.get("name"))], window)
+        yield from against_power(recorded, channel, window)
 
 
 def _update_period_s(readings: Readings, channels: Sequence[Mapping[str, Any]], name: str) -> float:

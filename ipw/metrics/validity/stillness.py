@@ -10,14 +10,13 @@ import numpy as np
 from ipw.energy.arrays import Floats, Ints
 from ipw.energy.belief.renewal import learnt_period_s
 from ipw.energy.curve import Curve, energy_at
-from ipw.metrics.metric import number, sensors
+from ipw.metrics.metric import number
 from ipw.metrics.readings import mean_power, total_channels
 from ipw.metrics.validity.check import Check, made
 from ipw.registry import workload
-from ipw.runs.curves import believed, channel_curve, of_channel, still
+from ipw.runs.curves import believed, of_channel, still
 from ipw.runs.readings import Readings
 from ipw.runs.recorded import Recorded
-from ipw.runs.unseen import unseen
 
 Window = tuple[int, int]
 LEAST_S, UPDATES = 5.0, 20.0
@@ -43,18 +42,17 @@ class Frozen(NamedTuple):
     end_ns: int
 
 
-def stillness(
-    manifest: Mapping[str, Any], readings: Readings, curves: Mapping[str, Curve], windows: Sequence[Window]
-) -> Check:
-    """Make the check of all channels in the total, whose `curves` are given by name."""
+def stillness(recorded: Recorded, windows: Sequence[Window]) -> Check:
+    """Make the check of all channels in the total."""
     told: list[str] = []
-    for channel in total_channels(manifest):
+    total = total_channels(recorded.entries)
+    for channel in total:
         if channel.get("kind") == "counter":
-            told += _counter(readings, channel, windows)
+            told += _counter(recorded.readings, channel, windows)
         else:
-            told += _power(manifest, readings, channel, windows)
-    if not told and all(c.get("kind") == "power" for c in total_channels(manifest)):
-        told += _nothing(list(curves.values()), windows)
+            told += _power(recorded, channel, windows)
+    if not told and all(c.get("kind") == "power" for c in total):
+        told += _nothing(list(recorded.total_curves.values()), windows)
     shown = told[:MOST_TOLD] + ([f"{len(told) - MOST_TOLD} more"] if len(told) > MOST_TOLD else [])
     return made("stillness", not told, "; ".join(shown) or "none", "error")
 
@@ -85,12 +83,10 @@ def frozen_power(readings: Readings, channel: Mapping[str, Any]) -> list[Frozen]
     return frozen(t, power, max(LEAST_S, UPDATES * period_s))
 
 
-def _power(
-    manifest: Mapping[str, Any], readings: Readings, channel: Mapping[str, Any], windows: Sequence[Window]
-) -> Iterator[str]:
+def _power(recorded: Recorded, channel: Mapping[str, Any], windows: Sequence[Window]) -> Iterator[str]:
     """Tell that a power held one value to the last digit though the load changed."""
-    for each in frozen_power(readings, channel):
-        if _within_s(windows, each.start_ns, each.end_ns) and (why := _load_changed(manifest, readings, channel, each)):
+    for each in frozen_power(recorded.readings, channel):
+        if _within_s(windows, each.start_ns, each.end_ns) and (why := _load_changed(recorded, channel, each)):
             told = f"{each.value_w:.10g} W for {(each.end_ns - each.start_ns) / 1e9:.3g} s"
             yield f"{channel.get('name')} told {told} to the last digit, though {why}"
 
@@ -121,24 +117,22 @@ def _is_fine(value_w: float, step_w: float | None) -> bool:
     return bool(abs(value_w / unit - round(value_w / unit)) > 1e-6)
 
 
-def _load_changed(
-    manifest: Mapping[str, Any], readings: Readings, channel: Mapping[str, Any], stretch: Frozen
-) -> str | None:
+def _load_changed(recorded: Recorded, channel: Mapping[str, Any], stretch: Frozen) -> str | None:
     """Say what shows that the load changed within a stretch; `None` where nothing does."""
-    attribution = Recorded(manifest).attribution
+    attribution = recorded.attribution
     idle, window = _intervals(attribution.get("idle_ns")), _intervals([attribution.get("window_ns")])
-    known = workload(Recorded(manifest).kind)
-    worked = known is not None and known.works and not unseen(manifest)
+    known = workload(recorded.kind)
+    worked = known is not None and known.works and not recorded.unseen
     if worked and all(_within_s(each, stretch.start_ns, stretch.end_ns) >= 1.0 for each in (idle, window)):
         return "it was idle and then at work"
-    for other in sensors(manifest):
-        if other.get("name") in LOADS and _busy_changed(of_channel(readings, other), stretch):
+    for other in recorded.sensors:
+        if other.get("name") in LOADS and _busy_changed(of_channel(recorded.readings, other), stretch):
             return "the load of the CPUs changed"
         if other.get("name") == channel.get("name") or other.get("kind") not in {"counter", "power"}:
             continue
         if not isinstance(other.get("index"), int):
             continue
-        low, high = _range_w(channel_curve(readings, other), stretch)
+        low, high = _range_w(recorded.curves[str(other.get("name"))], stretch)
         if high - low > max(CHANGED * high, CHANGED_W):
             return f"{other.get('name')} went from {low:.3g} to {high:.3g} W"
     return None

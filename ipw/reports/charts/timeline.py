@@ -11,9 +11,8 @@ import numpy as np
 
 from ipw.energy.curve import Curve, Floats, Ints
 from ipw.metrics.metric import number
-from ipw.metrics.readings import mean_power, total_channels, total_curve
-from ipw.runs.readings import Readings
-from ipw.runs.recorded import Recorded, part_of
+from ipw.metrics.readings import mean_power
+from ipw.runs.recorded import part_of
 from ipw.runs.spans import RecordedSpans
 
 COARSE, FINE = 600, 2400
@@ -44,13 +43,11 @@ class PowerTimeline(NamedTuple):
 
 
 def timeline(
-    manifest: Mapping[str, Any], readings: Readings, spans: RecordedSpans, stretches: int = COARSE
+    curve: Curve, attribution: Mapping[str, Any], spans: RecordedSpans, stretches: int = COARSE
 ) -> PowerTimeline | None:
-    """Sum the channels in the total over the whole run; `None` where they hold no two readings."""
-    curve = total_curve(readings, total_channels(manifest))
+    """Power over a whole run, from the `curve` of all that is in its total; `None` where it holds no two readings."""
     if curve.t_ns.size < 2:
         return None
-    attribution = Recorded(manifest).attribution
     window = attribution.get("window_ns")
     origin = int(window[0]) if isinstance(window, list) and window else int(curve.t_ns[0])
     edges = np.unique(np.linspace(curve.t_ns[0], curve.t_ns[-1], stretches + 1).astype(np.int64))

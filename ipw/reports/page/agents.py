@@ -12,7 +12,7 @@ import numpy as np
 from ipw.metrics.definitions import definitions_of
 from ipw.metrics.derived import Derived
 from ipw.metrics.metric import number
-from ipw.metrics.readings import mean_power, total_channels, total_curve
+from ipw.metrics.readings import mean_power, total_curve
 from ipw.printable import clean
 from ipw.reports.charts.task_timeline import Piece, TaskTrace, task_timelines
 from ipw.reports.markup import Markup, tag
@@ -175,7 +175,7 @@ def _traces(view: View, tasks: Rows) -> list[TaskTrace]:
     wanted = [known[0], *failed[:1], known[len(known) // 2], known[-1]]
     chosen = list({task["task"]: task for task in wanted}.values())[:MOST_SHOWN]
     queries, tools = rows_of(view, "queries"), rows_of(view, "tools")
-    curve = total_curve(Recorded(view.manifest, run).readings, total_channels(view.manifest))
+    curve = total_curve(Recorded(view.manifest, run))
     found = []
     for task in chosen:
         start, end = int(task["start_ns"]), max(int(task["end_ns"]), int(task["start_ns"]) + 1000)

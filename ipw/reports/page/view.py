@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from ipw.errors import IpwError
 from ipw.metrics.accounting_text import short_mark
 from ipw.metrics.derived import Derived
+from ipw.metrics.readings import total_curve
 from ipw.metrics.summary import stored_summary, summarize
 from ipw.reports.charts.axes import Series, series_of
 from ipw.reports.charts.timeline import COARSE, FINE, PowerTimeline, timeline
@@ -102,12 +103,16 @@ def _read(run: RunDir, stretches: int) -> dict[str, Any]:
     no_answers: list[Answer] = []
     queries = attempt("queries", lambda: load_queries(run), from_records([]))
     recorded = Recorded(manifest, run)
+
+    def power() -> PowerTimeline | None:
+        return timeline(total_curve(recorded), recorded.attribution, load_spans(run), stretches)
+
     return {
         "manifest": manifest,
         "summary": summary,
         "queries": queries.drawn(),
         "wrong": attempt("answers", lambda: wrong_answers(run, queries), no_answers),
-        "timeline": attempt("power", lambda: timeline(manifest, recorded.readings, load_spans(run), stretches), None),
+        "timeline": attempt("power", power, None),
         "charged": attempt("costs", lambda: charged(run, manifest), None),
         "problems": list(dict.fromkeys(problems)),
     }

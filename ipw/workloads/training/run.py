@@ -8,8 +8,8 @@ from typing import Any, NamedTuple, Protocol
 
 from ipw.clock import now_ns
 from ipw.energy.curve import energy_between
-from ipw.runs.curves import curves, total_channels
 from ipw.runs.directory import RunDir
+from ipw.runs.recorded import Recorded
 from ipw.workloads.base import Book, Counters, Progress
 from ipw.workloads.terminable import terminable
 from ipw.workloads.training.parameters import MOST_STEPS, Parameters
@@ -106,7 +106,6 @@ class Budget:
         if self._budget_j is None or time.monotonic() - self._looked < BUDGET_EVERY_S:
             return False
         self._looked = time.monotonic()
-        found = curves(self._run)
-        known = [found[name] for name in total_channels(self._run) if name in found and found[name].t_ns.size]
+        known = [curve for curve in Recorded.of(self._run).total_curves.values() if curve.t_ns.size]
         now = now_ns()
         return sum(float(energy_between(curve, self._first_ns, now)[0][0]) for curve in known) >= self._budget_j

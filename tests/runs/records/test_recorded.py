@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipw.runs.curves import curves
+from ipw.runs.curves import curves_of
 from ipw.runs.directory import RunDir
 from ipw.runs.readings import is_estimate
 from ipw.runs.recorded import Facts, Recorded
@@ -50,7 +50,8 @@ def test_joules_that_are_estimated_in_part_are_estimates(method: object, estimat
 
 def test_a_run_is_read_once_however_often_it_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     recorded = Recorded.of(RunDir.open(FIRST / "lm"))
-    expected = curves(RunDir.open(FIRST / "lm"))
+    stored = RunDir.open(FIRST / "lm")
+    expected = curves_of(stored.readings(), stored.manifest()["sensors"])
     assert recorded.curves.keys() == expected.keys()
     for name, curve in expected.items():
         assert (recorded.curves[name].t_ns == curve.t_ns).all()
@@ -62,6 +63,15 @@ def test_a_run_is_read_once_however_often_it_is_asked(monkeypatch: pytest.Monkey
     monkeypatch.setattr(RunDir, "readings", refuses)
     assert recorded.curves is recorded.curves
     assert recorded.readings is recorded.readings
+
+
+def test_while_a_run_is_derived_its_curves_are_made_once_for_all_who_ask() -> None:
+    run = RunDir.open(FIRST / "lm")
+    with run.keeping():
+        first = Recorded.of(run)
+        assert Recorded.of(run).curves is first.curves
+        assert Recorded.of(run).readings is first.readings
+    assert Recorded.of(run).curves is not first.curves, "nothing is kept in memory afterwards"
 
 
 def test_a_manifest_without_a_folder_has_no_readings() -> None:
