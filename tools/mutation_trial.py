@@ -23,7 +23,7 @@ from mutation_tests import QUIET, NoShrinking
 MOST_S, MOST_BYTES = 120.0, 8 << 30
 """On the clock, since others may use the machine; and of address space."""
 
-PLAIN = (int, float, str, tuple, list, dict, set, frozenset)
+PLAIN = (int, float, str, tuple, list, dict, set, frozenset, slice)
 Trial = tuple[Mutant, list[str], float]
 """What is changed, the tests to ask, and their seconds of CPU."""
 

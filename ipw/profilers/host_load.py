@@ -67,7 +67,7 @@ class _Looks:
     def __init__(self, proc: Path, roots: tuple[int, ...]) -> None:
         self._proc, self._roots = str(proc), roots
         self.fast = (proc / "stat").is_file()
-        self._slow = not self.fast and "IPW_PROC" not in os.environ
+        self._by_psutil = "IPW_PROC" not in os.environ
         self.files = Files()
         self._newest = b""
         self._pids: list[int] = []
@@ -89,7 +89,7 @@ class _Looks:
 
     def take(self) -> tuple[float, float] | None:
         """Tell CPU seconds of the host and of this run; `None` where the system does not."""
-        host_s = host_cpu_s(self._proc, self.files) if self.fast else busy_cpu_s() if self._slow else None
+        host_s = host_cpu_s(self._proc, self.files) if self.fast else busy_cpu_s() if self._by_psutil else None
         own_s = self._own_s() if self.fast else tree_cpu_s(self._roots)
         if host_s is None or own_s is None:
             return None
@@ -121,19 +121,17 @@ class Files:
     def read(self, path: str) -> bytes:
         """Read a file as it is now. Raises OSError, and what was kept is forgotten."""
         kept = self._kept.get(path)
-        if kept is None:
-            kept = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            if len(self._kept) >= KEPT:
-                try:
-                    return os.pread(kept, BLOCK, 0)
-                finally:
-                    os.close(kept)
-            self._kept[path] = kept
+        file = os.open(path, os.O_RDONLY) if kept is None else kept
+        if kept is None and len(self._kept) < KEPT:
+            self._kept[path] = kept = file
         try:
-            return os.pread(kept, BLOCK, 0)
+            return os.pread(file, BLOCK, 0)
         except OSError:
             self.forget(path)
             raise
+        finally:
+            if kept is None:
+                os.close(file)
 
     def forget(self, path: str) -> None:
         """Close a file."""
@@ -195,7 +193,7 @@ def tree(proc: str, roots: Iterable[int]) -> Iterator[int]:
 
 
 def _whole(path: str) -> bytes:
-    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    file = os.open(path, os.O_RDONLY)
     try:
         text = block = os.read(file, BLOCK)
         while block:

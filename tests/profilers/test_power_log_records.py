@@ -150,6 +150,26 @@ def test_a_value_is_a_number_or_a_hole_with_its_reason(cell: str, value: float, 
     assert record.value == pytest.approx(value / 1e3, nan_ok=True)
 
 
+MICROS = ("u", "\N{MICRO SIGN}", "\N{GREEK SMALL LETTER MU}")
+PREFIXES = {"": 1.0, "n": 1e-9, **dict.fromkeys(MICROS, 1e-6), "m": 1e-3, "k": 1e3, "M": 1e6}
+
+
+@pytest.mark.parametrize(
+    ("unit", "base", "kind", "method", "factor"),
+    [
+        ("W", "W", "power", "integrated_power", 1.0), ("J", "J", "counter", "counter", 1.0),
+        ("Ws", "J", "counter", "counter", 1.0), ("Wh", "J", "counter", "counter", 3600.0),
+    ],
+)  # fmt: skip
+def test_any_prefix_of_joules_and_watts_is_known(unit: str, base: str, kind: str, method: str, factor: float) -> None:
+    for prefix, size in PREFIXES.items():
+        (channel,), tracks = read_log(f"{HEADS}\n7,a,{prefix}{unit},gpu,3\n")
+        assert (channel.unit, channel.kind, channel.method) == (base, kind, method)
+        assert tracks["a"][0].value == pytest.approx(3 * size * factor)
+    (channel,), tracks = read_log(f"{HEADS}\n7,a,x{unit},gpu,3\n")
+    assert (channel.unit, channel.kind, channel.method, tracks["a"][0].value) == (f"x{unit}", "gauge", "counter", 3.0)
+
+
 def test_a_log_may_begin_after_fifty_lines_of_other_words_and_no_more() -> None:
     assert read_log("words\n" * 49 + f"{HEADS}\n7,a,W,gpu,1\n")[1]["a"] == [Record(7, 1.0, "ok", 0)]
     with pytest.raises(ValueError, match="it is not a CSV with the columns"):

@@ -45,9 +45,10 @@ class Watch(Clock):
 
 
 def is_of(told: Reading, shown_ns: list[int]) -> bool:
-    """Whether it spans two neighbouring looks at the clock: before the hardware was asked, and behind."""
+    """Whether it spans two neighbouring looks at the clock: before the hardware was asked, and behind; whole ns."""
     begun_ns, ended_ns = told.t_ns - told.uncertainty_ns, told.t_ns + told.uncertainty_ns
-    return begun_ns in shown_ns and ended_ns == begun_ns + TICK_NS
+    whole = isinstance(told.t_ns, int) and isinstance(told.uncertainty_ns, int)
+    return whole and begun_ns in shown_ns and ended_ns == begun_ns + TICK_NS
 
 
 def test_of_rapl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -102,7 +102,7 @@ def _source(zone: Zone, within: str | None, descriptors: list[int]) -> Source:
         note=None if range_j else "the counter's range cannot be read: where it starts again is a gap",
     )
     try:
-        descriptor = os.open(zone.path / "energy_uj", os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(zone.path / "energy_uj", os.O_RDONLY)
     except OSError as error:
         return probed(channel, partial(_fail, error), HINT)
     descriptors.append(descriptor)
