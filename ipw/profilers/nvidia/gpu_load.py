@@ -155,7 +155,7 @@ class Look:
             count = ctypes.c_uint(self._room)
             code = self._ask(handle, self._buffer, ctypes.byref(count), ctypes.c_ulonglong(self._since_us))
             if code != TOO_SMALL or self._room >= MOST:
-                told = 0 if code else min(count.value, self._room)
+                told = 0 if code else count.value
                 return code, [each[:3] for each in SAMPLE.iter_unpack(self._buffer.raw[: told * SAMPLE.size])]
             self._room = min(max(2 * self._room, count.value), MOST)
             self._buffer = ctypes.create_string_buffer(self._room * SAMPLE.size)

@@ -114,7 +114,8 @@ def lister(counts: Iterator[int], asked: list[int], code: int = 0) -> Callable[.
     """A driver on which so many processes run, at each call another number."""
 
     def ask(_handle: str, count: Any, processes: Any) -> int:
-        room, running = count._obj.value if processes is not None else 0, next(counts)
+        room, running = count._obj.value, next(counts)
+        assert (processes is None) == (room == 0)  # as nvml.h wants it
         asked.append(room)
         count._obj.value = running
         if running > room:

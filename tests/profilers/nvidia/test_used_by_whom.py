@@ -28,7 +28,8 @@ class Driver:
 
     def __init__(self) -> None:
         self.samples: list[Sample] = []
-        self.code = 0
+        self.code, self.claims = 0, 0
+        """What it answers, and how many samples more than it has."""
         self.since_us: list[int] = []
         self.numbers: list[int] = []
 
@@ -49,7 +50,7 @@ class Driver:
         self.since_us.append(since_us.value)
         for place, sample in enumerate(self.samples):
             SAMPLE.pack_into(buffer, place * SAMPLE.size, *sample, 1, 2, 3)
-        count._obj.value = len(self.samples)
+        count._obj.value = len(self.samples) + self.claims
         return self.code
 
 
@@ -143,6 +144,13 @@ def test_a_look_that_fails_or_tells_of_who_cannot_be_seen_is_no_reading(driver: 
     driver.code, driver.samples = 0, [(OTHER, 50, 40), (UNSEEN, 50, 1)]
     with pytest.raises(SensorError, match="whose it is cannot be told"):
         load.read(0)
+
+
+def test_a_driver_that_claims_more_samples_than_it_had_room_for_is_believed_as_far_as_it_wrote(driver: Driver) -> None:
+    load = gauges()
+    driver.samples = [(OTHER, 50 + place, 1 + place % 100) for place in range(100)]
+    driver.claims = 1 << 30
+    assert used(load, 0) == 100
 
 
 def test_a_gpu_is_looked_at_if_its_counter_or_its_power_is_measured(driver: Driver) -> None:

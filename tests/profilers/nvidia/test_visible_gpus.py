@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipw.profilers.nvidia.visible import SHARED, UNORDERED, Gpu, select
+from ipw.profilers.base import SensorError
+from ipw.profilers.nvidia.visible import SHARED, UNORDERED, UNPLACED, Gpu, select
 
 ALIKE = [Gpu(i, f"GPU-{i}a2b3c4d-0000-1111-2222-333344445555", f"00000000:{9 - i}0:00.0", "H100") for i in range(4)]
 """NVML lists these in an order that is not that of their PCI addresses, to tell the two apart."""
@@ -102,6 +103,45 @@ def test_numbers_of_unlike_gpus_are_noted_as_uncertain_unless_cuda_counts_in_pci
     assert select("1", UNLIKE, "FASTEST_FIRST").notes == {1: UNORDERED}
     assert select("1", UNLIKE, "PCI_BUS_ID").notes == {}
     assert select("GPU-aaaa1111", UNLIKE).notes == {}
+
+
+LOST = SensorError("lost", "gone")
+DEAD = [
+    Gpu(0, "GPU-eeee0000", "00000000:10:00.0", "H100"), Gpu(1, "", "", "", lost=LOST),
+    Gpu(2, "GPU-eeee2222", "00000000:30:00.0", "H100"), Gpu(3, "GPU-eeee3333", "", "H100"),
+]  # fmt: skip
+"""The second does not answer, and the fourth does not tell its place."""
+
+
+@pytest.mark.parametrize(
+    ("value", "gpus", "indices", "notes"),
+    [
+        (None, SLICED, (0, 1), {0: SHARED}),
+        ("0", SLICED, (0,), {0: SHARED}),
+        ("1", SLICED, (1,), {}),
+        ("MIG-GPU-dddd0000-1111/1/0", SLICED, (1,), {1: SHARED}),
+        ("MIG-GPU-dddd0000", SLICED, (), {}),
+        ("mig-gpu-dddd0000-1111/1/0,0", SLICED, (1, 0), {1: SHARED, 0: SHARED}),
+        ("MIG-0", SLICED, (), {}),
+        ("0,1", DEAD, (0, 1), {}),
+        ("2,0,3", DEAD, (2, 0, 3), {2: UNPLACED, 3: UNPLACED}),
+        ("4", DEAD, (), {}),
+        ("GPU-ffff", DEAD, (1,), {}),
+        ("GPU-eeee3,2", DEAD, (3, 2), {2: UNPLACED}),
+        ("MIG-ffff", DEAD, (1,), {1: SHARED}),
+        ("GPU-ffff", [DEAD[1], DEAD[1]], (), {}),
+        ("1", [DEAD[0], DEAD[3]], (3,), {}),
+        ("0", [*UNLIKE, DEAD[1]], (0,), {0: UNORDERED}),
+        ("0", [UNLIKE[0], DEAD[1]], (0,), {}),
+    ],
+)
+def test_what_a_reader_must_know_of_a_gpu_that_was_chosen_is_noted(
+    value: str | None, gpus: list[Gpu], indices: tuple[int, ...], notes: dict[int, str]
+) -> None:
+    selection = select(value, gpus)
+    assert (selection.indices, selection.notes) == (indices, notes)
+    assert selection.named is (value is not None)
+    assert (selection.reason is None) == (len(indices) == len((value or "0,1").split(",")))
 
 
 TOKENS = st.sampled_from(["0", "1", "2", "3", "9", "-1", "GPU-0", "GPU-1a2b", "GPU-", "MIG-x", "", "x", "٣", "²"])
