@@ -51,7 +51,7 @@ def open_sensor() -> Sources:
 
 def _sources(smi: Any, root: Path) -> Iterator[Source]:
     """Probe each visible GPU once. Raises SensorError where amdsmi has no list."""
-    handles = _asked(smi.amdsmi_get_processor_handles)
+    handles = _asked(lambda: smi.amdsmi_get_processor_handles())  # noqa: PLW0108 - the name is looked up where that may fail
     apus = _apus(root)
     gpus = [_gpu(smi, index, handle) for index, handle in enumerate(handles)]
     named = False
