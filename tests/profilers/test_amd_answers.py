@@ -181,7 +181,9 @@ def test_what_rocm_hides_is_not_there_for_hip_and_names_are_what_was_asked_for(
     counters = [each for each in sensor.channels if each.status == "ok" and each.kind == "counter"]
     assert [each.name for each in counters] == measured
     assert {each.asked for each in counters} <= {asked}
-    assert [each.level for each in losses(sensor.channels)] == levels
+    found = losses(sensor.channels)
+    assert [each.level for each in found] == levels
+    assert all(f"VISIBLE_DEVICES={hip if rocr == '1,2' else rocr}: " in each.reason for each in found)
     assert made.ended == (rocr == "-1")  # at once, where there is nothing to read
     sensor.close()
     assert made.ended == 1

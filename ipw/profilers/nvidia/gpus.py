@@ -24,7 +24,8 @@ def list_gpus(nv: Any) -> tuple[list[Gpu], Selection]:
 
     A GPU that does not answer is listed with the reason, and a fact that one does not tell is noted: the others go on.
     """
-    gpus = [_gpu(nv, index) for index in range(asked(nv.nvmlDeviceGetCount))]
+    count = asked(lambda: nv.nvmlDeviceGetCount())  # noqa: PLW0108 - the name is looked up where that may fail
+    gpus = [_gpu(nv, index) for index in range(count)]
     return gpus, select(os.environ.get("CUDA_VISIBLE_DEVICES"), gpus, os.environ.get("CUDA_DEVICE_ORDER"))
 
 

@@ -68,7 +68,7 @@ def _sources(nv: Any) -> Iterator[Source]:
         channel = absent("nvml", "gpu", "unsupported" if unknown else "absent", selection.reason or NO_GPU)
         yield unreadable(replace(channel, asked=unknown and not selection.indices))
     try:
-        version, untold = text(nv.nvmlSystemGetDriverVersion), None
+        version, untold = text(lambda: nv.nvmlSystemGetDriverVersion()), None  # noqa: PLW0108 - as in list_gpus
     except SensorError as error:
         version, untold = "", f"the driver's version is not told ({error.reason})"
     for gpu in gpus:

@@ -178,7 +178,7 @@ class Driver:
         self.rooms.append(room)
         count._obj.value = self._processes
         if room < self._processes:
-            return gpu_load.TOO_SMALL
+            return 7  # NVML_ERROR_INSUFFICIENT_SIZE
         for place in range(self._processes):
             gpu_load.SAMPLE.pack_into(buffer, place * gpu_load.SAMPLE.size, 1000 + place, 5, 1, 0, 0, 0)
         return self._code
@@ -206,7 +206,7 @@ def test_a_driver_that_never_has_room_enough_is_asked_no_longer_and_one_that_fou
     greedy = Driver(1 << 20)
     assert isinstance(gpu_load.Look(greedy, 0, Everybody()).take(), SensorError)  # type: ignore[arg-type]
     assert greedy.rooms == [100, 4096]
-    nobody = Driver(7, gpu_load.NOT_FOUND)  # what the list holds then means nothing
+    nobody = Driver(7, 6)  # NVML_ERROR_NOT_FOUND: what the list holds then means nothing
     assert gpu_load.Look(nobody, 0, Everybody()).take() == (0, 0)  # type: ignore[arg-type]
 
 
