@@ -22,6 +22,8 @@ POWER_AVERAGE, POWER_INSTANT = 185, 186
 """Field ids. What `nvmlDeviceGetPowerUsage` means changed from driver to driver; these say what they are."""
 POWER_CAPPED, THERMAL_SLOWDOWN = 74, 269
 POWER_SCOPES: dict[Scope, int] = {"gpu": 0, "module": 1, "memory": 2}
+MADE = tuple.__new__
+"""A named tuple's own way leads through Python."""
 UPDATE_S = 0.12
 """A little more than one update of the power that drivers show."""
 NO_GPU = "NVML lists no GPU"
@@ -195,18 +197,18 @@ def _first(channel: Channel, ways: list[tuple[Callable[[], float], str | None]])
 
 def _counter(nv: Any, handle: Any) -> Read:
     """Make the reader of the energy counter. Nothing is read more often: it calls the library itself, and only that."""
-    ask, millijoules = function(nv, "nvmlDeviceGetTotalEnergyConsumption"), c_ulonglong()
-    at, made = byref(millijoules), tuple.__new__  # a named tuple's own way leads through Python
+    millijoules = c_ulonglong()
+    ask = function(nv, "nvmlDeviceGetTotalEnergyConsumption")
+    return partial(_count, ask, handle, byref(millijoules), millijoules, nv)  # a closure's cells lie apart in memory
 
-    def read() -> Reading:
-        before = now_ns()
-        code = ask(handle, at)
-        half = (now_ns() - before) // 2
-        if code:
-            raise told(nv.NVMLError(code))
-        return made(Reading, (before + half, millijoules.value / 1e3, half))
 
-    return read
+def _count(ask: Callable[..., int], handle: Any, at: Any, millijoules: c_ulonglong, nv: Any) -> Reading:
+    before = now_ns()
+    code = ask(handle, at)
+    half = (now_ns() - before) // 2
+    if code:
+        raise told(nv.NVMLError(code))
+    return MADE(Reading, (before + half, millijoules.value / 1e3, half))
 
 
 def _read(ask: Callable[[], float], *, positive: bool = False) -> Read:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import struct
 from collections import deque
 from collections.abc import Callable
-from math import ceil, isfinite, nan
+from math import inf, nan
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -28,7 +29,9 @@ MOST_UNCERTAINTY_NS = 2**32 - 1
 class Sink(Protocol):
     """Where records go: a file, or what others read."""
 
-    records: int
+    @property
+    def records(self) -> int:
+        """How many it took and did not lose."""
 
     def add(self, t_ns: int, value: float, index: int, code: int, uncertainty_ns: int) -> None:
         """Take one record."""
@@ -38,10 +41,11 @@ class Sink(Protocol):
 
 
 def packed(t_ns: int, value: float, index: int, code: int, uncertainty_ns: int) -> bytes:
-    """Make a record; its uncertainty is as large as fits."""
-    if not 0 <= uncertainty_ns <= MOST_UNCERTAINTY_NS:
-        uncertainty_ns = MOST_UNCERTAINTY_NS if uncertainty_ns > 0 else 0
-    return RECORD.pack(t_ns, value, index, code, uncertainty_ns)
+    """Make a record; its uncertainty is as large as fits. Raises struct.error, or TypeError, for what is no record."""
+    try:
+        return RECORD.pack(t_ns, value, index, code, uncertainty_ns)
+    except struct.error:
+        return RECORD.pack(t_ns, value, index, code, min(max(uncertainty_ns, 0), MOST_UNCERTAINTY_NS))
 
 
 class PowerFile:
@@ -51,21 +55,26 @@ class PowerFile:
         self._fd = opened(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         self._block = bytearray()
         self._cut()
-        self.records = 0
+        self._written = 0
+
+    @property
+    def records(self) -> int:
+        """How many it took and did not lose."""
+        return (self._written + len(self._block)) // RECORD.size
 
     def add(self, t_ns: int, value: float, index: int, code: int, uncertainty_ns: int) -> None:
         """Take one record into the block."""
         self._block += packed(t_ns, value, index, code, uncertainty_ns)
-        self.records += 1
 
     def flush(self) -> None:
         """Hand the block to the operating system. Raises OSError where the disk is full; the block is gone then."""
         block, self._block = memoryview(self._block), bytearray()
         try:
             while block:
-                block = block[os.write(self._fd, block) :]
+                written = os.write(self._fd, block)
+                self._written, block = self._written + written, block[written:]
         except OSError:
-            self.records -= ceil(len(block) / RECORD.size)
+            self._written -= self._written % RECORD.size
             self._cut()
             raise
 
@@ -81,6 +90,11 @@ class PowerFile:
 
 class Lane:
     """One channel on its way into the file."""
+
+    __slots__ = (
+        "_add", "_failed_ns", "_failures", "_index", "_keeps_all", "_kept_ns", "_last", "_read", "_retry_ns",
+        "_soon_ns", "changed_ns", "channel", "failing", "longest_ns", "read_ns", "reads",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -98,7 +112,7 @@ class Lane:
         """Between two that differed from the one before."""
         self.failing: Status | None = None
         self._keeps_all = not channel.ticks
-        self._index, self._read, self._file, self._failures = index, read, file, failures
+        self._index, self._read, self._add, self._failures = index, read, file.add, failures
         self._last: Reading | None = None
         self._kept_ns = self._retry_ns = self._failed_ns = -1
         self._soon_ns = min(int(channel.poll_s * 1e9) // 2, RETRY_NS)
@@ -114,7 +128,7 @@ class Lane:
                 if reading.t_ns <= self.read_ns:
                     break  # seen already
                 changed |= self._take(reading, now_ns)
-                if reading.t_ns >= now_ns:
+                if self.read_ns >= now_ns:
                     break  # not from a queue: the next would be as new
         except SensorError as error:
             self._fail(now_ns, error.status, error.reason)
@@ -124,28 +138,26 @@ class Lane:
 
     def _take(self, reading: Reading, now_ns: int) -> bool:
         t_ns, value, _ = reading
-        if not isfinite(value):
+        if not -inf < value < inf:
             raise SensorError("lost", f"it answered {value}")
         if t_ns > now_ns + AHEAD_NS and t_ns > clock_ns() + AHEAD_NS:  # `now_ns` is from before the call
             raise SensorError("lost", "its reading is from the future")
         last, changed = self._last, False
-        if last is None or value != last.value:
-            if last is not None:
-                changed = True
-                if 0 <= self.changed_ns < t_ns - self.longest_ns:
-                    self.longest_ns = t_ns - self.changed_ns
-                self.changed_ns = t_ns
-                if last.t_ns > self._kept_ns:
-                    self._keep(last)
-            self._keep(reading)
-        elif self._keeps_all or t_ns - self._kept_ns >= HEARTBEAT_NS:
+        if last is not None and value != last.value:
+            changed = True
+            if 0 <= self.changed_ns < t_ns - self.longest_ns:
+                self.longest_ns = t_ns - self.changed_ns
+            self.changed_ns = t_ns
+            if last.t_ns > self._kept_ns:
+                self._keep(last)
+        if changed or self._keeps_all or last is None or t_ns - self._kept_ns >= HEARTBEAT_NS:
             self._keep(reading)
         self._last, self.read_ns, self.failing = reading, t_ns, None
         return changed
 
     def _keep(self, reading: Reading) -> None:
         t_ns, value, uncertainty_ns = reading
-        self._file.add(t_ns, value, self._index, 0, uncertainty_ns)
+        self._add(t_ns, value, self._index, 0, uncertainty_ns)
         self._kept_ns = t_ns
 
     def _fail(self, now_ns: int, status: Status, reason: str) -> None:
@@ -157,5 +169,5 @@ class Lane:
         if self._last is not None and self._last.t_ns > self._kept_ns:
             self._keep(self._last)
         self._last, self.failing = None, status
-        self._file.add(now_ns, nan, self._index, STATUS_CODES.get(status, STATUS_CODES["lost"]), 0)
+        self._add(now_ns, nan, self._index, STATUS_CODES.get(status, STATUS_CODES["lost"]), 0)
         self._failures.append({"channel": self.channel.name, "status": status, "reason": reason, "t_ns": now_ns})
