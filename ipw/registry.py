@@ -65,7 +65,7 @@ LM = Workload(
     derive="ipw.attribution.queries.tables:derive_lm",
     answers=True,
     table="queries",
-    metrics="ipw.metrics.serving:serving_metrics",
+    metrics="ipw.metrics.load:serving_metrics",
     columns="ipw.reports.tables.columns:LM",
     sections=("ipw.reports.page.turns:turns",),
 )
@@ -116,7 +116,7 @@ AGENT = Workload(
     tasks=True,
     table="queries",
     definitions="ipw.workloads.agents.definitions:DEFINITIONS",
-    metrics="ipw.metrics.serving:serving_metrics",
+    metrics="ipw.metrics.load:serving_metrics",
     columns="ipw.reports.tables.columns:AGENT",
     sections=("ipw.reports.page.agents:agents",),
 )

@@ -62,7 +62,7 @@ def whole(kind: str) -> Path:
     from ipw.runs.checks.survey import recorded
     from ipw.runs.directory import RunDir
     from ipw.runs.merge import merge_runs
-    from ipw.workloads.lm.scoring.again import score_run
+    from ipw.workloads.lm.scored_again import score_run
 
     if kind == "merged":
         merged = merge_runs([RunDir.open(whole("lm")), RunDir.open(whole("lm"))], _scratch() / kind, mismatched=True)

@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 
 from ipw.metrics import stats
+from ipw.metrics.answered import Answered
 from ipw.metrics.definitions import LATENESS, RETRIED
 from ipw.metrics.inter_token import inter_token_metrics
-from ipw.metrics.metric import EnergyFacts, Metric, metric, number
+from ipw.metrics.metric import Metric, metric, number
 from ipw.metrics.steady import steady_metrics
+from ipw.metrics.utilisation import utilisation
 from ipw.runs.directory import RunDir
 from ipw.runs.queries import Queries
 from ipw.runs.recorded import Recorded, part_of
@@ -20,13 +22,15 @@ TIMES = {"ttft": "ttft_s", "itl": "itl_s", "e2e": "latency_s"}
 """Column of the queries that each latency target is about."""
 
 
-def load_metrics(recorded: Recorded, queries: Queries, energy: EnergyFacts, seed: int) -> dict[str, Metric]:
-    """All metrics that say how the load went."""
+def serving_metrics(of: Answered) -> dict[str, Metric]:
+    """Time between tokens, steady state, lateness, and the share of the devices' peak rates."""
+    recorded, queries = of.recorded, of.queries
     return {
-        **inter_token_metrics(recorded.folder, seed),
-        **steady_metrics(recorded, queries, energy),
+        **inter_token_metrics(recorded.folder, of.seed),
+        **steady_metrics(recorded, queries, of.energy),
         **_lateness(queries),
         **_with_retries(recorded.folder, queries),
+        **utilisation(recorded.entries, queries, of.duration_s, of.metrics["output_tokens_per_s"]),
     }
 
 

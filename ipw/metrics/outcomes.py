@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ipw.metrics.stats import Array
+from ipw.runs.checks.tries import counted
 from ipw.runs.directory import RunDir
 from ipw.runs.queries import shared_texts
-from ipw.runs.resume.tries import counted
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -10,8 +10,8 @@ import numpy as np
 
 from ipw.metrics.definitions import WINDOW, Definition
 from ipw.metrics.metric import BELOW_RESOLUTION, EnergyFacts, Estimate, Metric, metric, number
+from ipw.metrics.others import OtherLoad
 from ipw.metrics.stats import in_quadrature
-from ipw.metrics.validity.others import OtherLoad
 from ipw.runs.directory import RunDir
 from ipw.runs.queries import Queries
 from ipw.runs.recorded import Recorded, part_of

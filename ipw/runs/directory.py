@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from ipw.clock import wall_ns
 from ipw.errors import IpwError, UsageError
 from ipw.foreign_json import read_json
-from ipw.runs.checks.self_digest import is_whole, with_digest, without_digest
 from ipw.runs.files import absolute, folder_mode, replacing
 from ipw.runs.journal_lines import JOURNAL, JournalLines
 from ipw.runs.readings import READINGS, RECORD, RECORD_FIELDS
 from ipw.runs.run_shapes import SUMMARY as SUMMARY_SHAPE
 from ipw.runs.run_shapes import manifest_fault, record_of
 from ipw.runs.schema import SCHEMA_VERSION, check_version, migrated
+from ipw.runs.self_digest import is_whole, with_digest, without_digest
 from ipw.runs.tables import opened, typed
 from ipw.secrets_out import blotted
 from ipw.shapes import misfit

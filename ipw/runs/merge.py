@@ -14,12 +14,12 @@ from ipw.runs.arrivals import ARRIVALS
 from ipw.runs.arrivals_file import ArrivalsFile
 from ipw.runs.checks.record import held, ids_digest
 from ipw.runs.checks.survey import recorded, survey_raw
+from ipw.runs.checks.tries import CUT_OFF, counted, replaced
 from ipw.runs.directory import RunDir
 from ipw.runs.files import replacing
 from ipw.runs.journal import Journal
 from ipw.runs.readings import READINGS, STATUS_CODES
 from ipw.runs.recorded import Recorded
-from ipw.runs.resume.tries import CUT_OFF, counted, replaced
 
 GAP_NS = 60_000_000_000
 """Between two parts: nobody knows what was drawn then, and nothing of it is counted."""

@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from ipw.energy.arrays import Floats
 from ipw.energy.curve import Z95
+from ipw.runs.checks.tries import counted
 from ipw.runs.directory import RunDir
-from ipw.runs.resume.tries import counted
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -10,12 +10,12 @@ from pathlib import Path
 
 from ipw.errors import IpwError
 from ipw.runs.arrivals import ARRIVALS
+from ipw.runs.checks.tries import PROBE
 from ipw.runs.directory import MANIFEST, RunDir
 from ipw.runs.files import PART
 from ipw.runs.journal_lines import JOURNAL, STALL
 from ipw.runs.owner import LOCK, Owner
 from ipw.runs.readings import READINGS
-from ipw.runs.resume.tries import PROBE
 
 START_FILES = {MANIFEST, JOURNAL, ARRIVALS, READINGS, LOCK, "sampler.log"}
 """What is there before anything is measured. A folder that holds more is left alone, as is what nobody here made."""

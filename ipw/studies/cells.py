@@ -15,7 +15,7 @@ from ipw.pipeline import derive
 from ipw.processes import KEYS, environment, python
 from ipw.registry import Workload, load, workload, workloads
 from ipw.runs.directory import RunDir
-from ipw.runs.outages import outage_error
+from ipw.runs.resume.outages import outage_error
 from ipw.studies.runfile import Cell
 from ipw.workloads.base import NOBODY, Audience
 

@@ -13,7 +13,7 @@ import click
 from ipw.errors import INTERRUPTED, OK, install_hint
 from ipw.pipeline import derive
 from ipw.runs.directory import RunDir
-from ipw.runs.outages import outage_error
+from ipw.runs.resume.outages import outage_error
 from ipw.verbs.common.options import JSON, OUT, SENSORS
 from ipw.verbs.common.progress import TERMINAL
 from ipw.verbs.common.terminal import console, show

@@ -67,7 +67,7 @@ def report(
     write_page(opened, target, told)
     if figures:
         from ipw.reports.figures.written import in_order, letters_missing, not_drawn, write_figures
-        from ipw.reports.page.view import load_views
+        from ipw.reports.view import load_views
 
         views = in_order(load_views(opened), order)
         for path in write_figures(views, figures, style, width_mm=width_mm):

@@ -16,7 +16,7 @@ from ipw.verbs.common.conclude import conclude
 from ipw.verbs.common.options import JSON
 from ipw.workloads.agents.scores import read_scores
 from ipw.workloads.agents.task_scores import take_later
-from ipw.workloads.lm.scoring.again import Judge, score_run
+from ipw.workloads.lm.scored_again import Judge, score_run
 
 MOST_NAMED = 5
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from ipw.errors import IpwError
 from ipw.runs.directory import RunDir
-from ipw.runs.outages import outage_error
+from ipw.runs.resume.outages import outage_error
 
 
 class Series(NamedTuple):

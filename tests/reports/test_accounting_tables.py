@@ -21,7 +21,6 @@ from ipw.reports.facts import NO_FACTS
 from ipw.reports.page.headline import headline
 from ipw.reports.page.page import page
 from ipw.reports.page.series import series
-from ipw.reports.page.view import load_views
 from ipw.reports.plots.accuracy import Spot, pareto_front
 from ipw.reports.ranking import groups
 from ipw.reports.tables import runs as tables
@@ -29,6 +28,7 @@ from ipw.reports.tables import written
 from ipw.reports.tables.asked_for import asked_for
 from ipw.reports.tables.latex import as_latex
 from ipw.reports.text import shortened
+from ipw.reports.view import load_views
 from ipw.runs.directory import RunDir
 
 

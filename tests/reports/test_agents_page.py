@@ -12,7 +12,7 @@ from ipw.api.run import Run
 from ipw.pipeline import finish
 from ipw.reports.figures.written import figures_of
 from ipw.reports.page.page import write_page
-from ipw.reports.page.view import load_views
+from ipw.reports.view import load_views
 from ipw.runs.agent_tables import TASKS
 from ipw.runs.directory import PAGE, RunDir
 from ipw.workloads.agents.task_scores import write_task_scores

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from reports.made_runs import make_run
 
 from ipw.energy.steps.by_work import RULE
+from ipw.reports.charged import Charged, charged, mean_in_flight
 from ipw.reports.charts.svg import plot_svg
 from ipw.reports.facts import NO_FACTS
-from ipw.reports.page.charged import charged
 from ipw.reports.page.page import page
-from ipw.reports.page.view import load_views
-from ipw.reports.plots.in_flight import Charged, by_costs, by_in_flight, grouped, mean_in_flight
+from ipw.reports.plots.in_flight import by_costs, by_in_flight, grouped
+from ipw.reports.view import load_views
 from ipw.runs.directory import RunDir
 
 

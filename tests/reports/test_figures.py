@@ -12,7 +12,7 @@ from reports.made_runs import make_run
 
 from ipw.errors import UsageError
 from ipw.reports.charts.plot import Plot
-from ipw.reports.page.view import View, load_views
+from ipw.reports.view import View, load_views
 
 pytest.importorskip("matplotlib", reason="the extra 'figures' is not installed")
 

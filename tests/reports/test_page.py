@@ -21,7 +21,7 @@ from ipw.reports.markup import VOID, tag
 from ipw.reports.page.banners import banners
 from ipw.reports.page.isolated import isolated
 from ipw.reports.page.page import CSP, SCRIPT, TABLES, write_page
-from ipw.reports.page.view import View, load_views
+from ipw.reports.view import View, load_views
 from ipw.runs.directory import RunDir
 
 HOSTILE = "</td></table><script>alert(1)</script><img src=x onerror=alert(1)>\x00\x1b[2J\u202e\ud800&quot;'\""

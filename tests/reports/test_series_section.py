@@ -13,9 +13,9 @@ from reports.made_runs import make_run
 from ipw.metrics.summary import summarize
 from ipw.reports.charts.axes import SERIES
 from ipw.reports.page.series import interval, series
-from ipw.reports.page.view import View, load_views
 from ipw.reports.plots.load import Level, Sweep, energy_load, knee_notes, sweeps
 from ipw.reports.ranking import groups
+from ipw.reports.view import View, load_views
 from ipw.runs.directory import RunDir
 
 

@@ -9,7 +9,7 @@ from reports.made_runs import make_run
 
 from ipw.metrics.summary import summarize
 from ipw.reports.page.turns import turns
-from ipw.reports.page.view import load_views
+from ipw.reports.view import load_views
 from ipw.runs.directory import RunDir
 
 

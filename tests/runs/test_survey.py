@@ -20,7 +20,7 @@ from ipw.runs.checks.survey import recorded, survey_raw
 from ipw.runs.directory import RunDir
 from ipw.runs.journal_lines import JOURNAL
 from ipw.runs.readings import RECORD
-from ipw.workloads.lm.scoring.again import score_run
+from ipw.workloads.lm.scored_again import score_run
 
 QUESTIONS = 12
 Lines = list[bytes]

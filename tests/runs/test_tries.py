@@ -12,15 +12,15 @@ from workloads.lm.test_derive import BUSY_W, MARKS, query, rows, write_run
 
 from ipw.attribution.queries.tables import derive_lm
 from ipw.pipeline import derive
-from ipw.reports.page.answers import wrong_answers
+from ipw.reports.answers import wrong_answers
+from ipw.runs.checks.tries import counted, replaced
 from ipw.runs.directory import RunDir
 from ipw.runs.journal import Journal
 from ipw.runs.journal_lines import JOURNAL
 from ipw.runs.live.journal import LiveJournal
 from ipw.runs.merge import merge_runs
 from ipw.runs.queries import load_queries
-from ipw.runs.resume.tries import counted, replaced
-from ipw.workloads.lm.scoring.again import score_run
+from ipw.workloads.lm.scored_again import score_run
 
 FAILED: dict[str, Any] = {
     "status": "error", "error": "refused", "failure": "transport", "score": 0.0, "response": "", "completion_tokens": 0

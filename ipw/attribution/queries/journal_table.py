@@ -7,9 +7,9 @@ from io import BytesIO
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
+from ipw.runs.checks.tries import APART
 from ipw.runs.directory import RunDir
 from ipw.runs.journal_lines import JOURNAL, blocks
-from ipw.runs.resume.tries import APART
 from ipw.runs.run_shapes import record_of
 from ipw.shapes import COUNT, MOMENT
 

@@ -18,9 +18,9 @@ from ipw.attribution.queries.windows import attribute_windows, measured_windows
 from ipw.attribution.run import MEASURED, Attributed, placed, straight_energy, unread
 from ipw.energy.attribution import Share
 from ipw.energy.timeline import Spans
+from ipw.runs.checks.tries import APART, replaced
 from ipw.runs.directory import RunDir
 from ipw.runs.recorded import Recorded
-from ipw.runs.resume.tries import APART, replaced
 from ipw.runs.scores import newest_scores
 
 if TYPE_CHECKING:

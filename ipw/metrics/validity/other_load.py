@@ -9,9 +9,9 @@ import numpy as np
 
 from ipw.energy.load_model import WATTS_PER_CPU
 from ipw.metrics.metric import number, sensors
+from ipw.metrics.others import OtherLoad
 from ipw.metrics.readings import total_channels
 from ipw.metrics.validity.check import Check, made
-from ipw.metrics.validity.others import OtherLoad
 from ipw.metrics.window import measured_windows
 from ipw.runs.curves import of_channel
 from ipw.runs.directory import RunDir

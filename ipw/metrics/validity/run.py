@@ -24,9 +24,9 @@ from ipw.metrics.validity.steps import steps_check
 from ipw.metrics.validity.stillness import stillness
 from ipw.metrics.window import LEAST_COVERAGE, measured_windows
 from ipw.runs.curves import believed, of_channel
-from ipw.runs.outages import outage_told
 from ipw.runs.readings import Readings
 from ipw.runs.recorded import Recorded, part_of
+from ipw.runs.resume.outages import outage_told
 from ipw.runs.unseen import unseen
 
 Window = tuple[int, int]

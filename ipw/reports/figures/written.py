@@ -12,7 +12,6 @@ from ipw.metrics.derived import Derived
 from ipw.printable import clean
 from ipw.reports.charts.plot import Bars, Plot
 from ipw.reports.figures.fonts import families, without_glyph
-from ipw.reports.page.view import View
 from ipw.reports.plots import energy, tokens
 from ipw.reports.plots.accuracy import accuracy_energy, spot_of
 from ipw.reports.plots.agents import by_turn, by_turn_of_conversations, rows_of, task_split
@@ -20,6 +19,7 @@ from ipw.reports.plots.decoding import masks
 from ipw.reports.plots.load import energy_load, sweeps
 from ipw.reports.plots.routing import consistency, consistency_plot, hits, routed
 from ipw.reports.plots.training import looks, loss_lines, loss_plot, step_split
+from ipw.reports.view import View
 from ipw.runs.directory import RunDir
 from ipw.runs.files import make_folder, replacing
 from ipw.runs.recorded import Recorded

@@ -17,10 +17,10 @@ from ipw.printable import clean
 from ipw.reports.charts.task_timeline import Piece, TaskTrace, task_timelines
 from ipw.reports.markup import Markup, tag
 from ipw.reports.page.results import drawn, grid, origin, reflowing, section, swatch
-from ipw.reports.page.view import View
 from ipw.reports.plots.agents import Rows, by_turn, rows_of, task_split
 from ipw.reports.ranking import Group
 from ipw.reports.text import MISSING, Scale, interval_text, scale_for, value_text
+from ipw.reports.view import View
 from ipw.runs.directory import RunDir
 from ipw.runs.recorded import Recorded
 

@@ -10,7 +10,7 @@ from ipw.metrics.metric import mappings, sensors
 from ipw.printable import clean
 from ipw.reports.markup import Markup, join, remedy, tag
 from ipw.reports.names import row_names
-from ipw.reports.page.view import View
+from ipw.reports.view import View
 
 MOST_NAMED = 12
 FEW_TEXTS = 2

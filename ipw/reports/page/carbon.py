@@ -9,9 +9,9 @@ from ipw.metrics.metric import number
 from ipw.reports.facts import JOULES_PER_KWH, Facts
 from ipw.reports.markup import Markup, tag
 from ipw.reports.page.results import grid, section, swatch
-from ipw.reports.page.view import View
 from ipw.reports.ranking import Group
 from ipw.reports.text import MISSING
+from ipw.reports.view import View
 
 PER = 1_000_000
 """Queries for which price and carbon are told: one alone costs too little to read."""

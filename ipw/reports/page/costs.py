@@ -8,10 +8,10 @@ from ipw.metrics.derived import objects
 from ipw.printable import clean
 from ipw.reports.markup import Markup, tag
 from ipw.reports.page.results import drawn, grid, section, swatch
-from ipw.reports.page.view import View
 from ipw.reports.plots.in_flight import by_in_flight
 from ipw.reports.ranking import Group
 from ipw.reports.text import quantity
+from ipw.reports.view import View
 from ipw.runs.recorded import Recorded, part_of
 
 LEAD = """A point a request: its joules above idle against the tokens of its answer. All who are in a step of the \

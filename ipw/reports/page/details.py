@@ -11,9 +11,9 @@ from ipw.metrics.metric import mappings, number, sensors
 from ipw.printable import clean
 from ipw.reports.markup import Markup, join, remedy, tag
 from ipw.reports.page.results import grid, origin, section, swatch
-from ipw.reports.page.view import View, workload_of
 from ipw.reports.ranking import Group
 from ipw.reports.text import MISSING, interval_text, is_count, scale_for, value_text
+from ipw.reports.view import View, workload_of
 from ipw.runs.recorded import Recorded
 
 INTERVALS = """Intervals hold the truth in 95 of 100 cases. Those of means and of ratios of means come from one \

@@ -14,10 +14,10 @@ from ipw.metrics.panel import align
 from ipw.printable import clean
 from ipw.reports.markup import Markup, join, tag
 from ipw.reports.page.results import drawn, grid, origin, section, swatch
-from ipw.reports.page.view import View, workload_of
 from ipw.reports.plots.decoding import masks
 from ipw.reports.ranking import Group
 from ipw.reports.text import MISSING, interval_text, scale_for, value_text
+from ipw.reports.view import View, workload_of
 from ipw.runs.recorded import Recorded
 
 FIGURES = (

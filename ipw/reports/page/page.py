@@ -26,8 +26,8 @@ from ipw.reports.page.headline import headline
 from ipw.reports.page.isolated import isolated
 from ipw.reports.page.series import series
 from ipw.reports.page.studies import studies
-from ipw.reports.page.view import View, load_views, workload_of
 from ipw.reports.ranking import groups
+from ipw.reports.view import View, load_views, workload_of
 from ipw.runs.directory import RunDir
 from ipw.runs.files import replacing
 from ipw.runs.recorded import Recorded

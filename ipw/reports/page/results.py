@@ -15,21 +15,21 @@ from ipw.metrics.derived import Derived
 from ipw.metrics.metric import number
 from ipw.printable import clean
 from ipw.registry import LM, answers_questions
+from ipw.reports.answers import MOST_WRONG
 from ipw.reports.charts.axes import NARROW, WIDE, marker
 from ipw.reports.charts.plot import Bars, Plot
 from ipw.reports.charts.power import power_timeline
 from ipw.reports.charts.queries import SubjectRow, distributions, subjects
 from ipw.reports.charts.svg import bars_svg, plot_svg
 from ipw.reports.markup import Markup, join, tag
-from ipw.reports.page.answers import MOST_WRONG
 from ipw.reports.page.isolated import isolated
-from ipw.reports.page.view import View
 from ipw.reports.plots.accuracy import accuracy_energy, spot_of, subject_spots, value_of
 from ipw.reports.plots.tokens import samples_of
 from ipw.reports.ranking import Group, Row
 from ipw.reports.tables.columns import columns_of
 from ipw.reports.tables.runs import Column, columns, notes
 from ipw.reports.text import interval_text, quantity, scale_for, value_text
+from ipw.reports.view import View
 from ipw.runs.recorded import Recorded, part_of
 
 LM_TILES = (

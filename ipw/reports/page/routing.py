@@ -13,7 +13,6 @@ from ipw.reports.charts.plot import Bars, Plot
 from ipw.reports.charts.routing_map import routing_map
 from ipw.reports.markup import Markup, join, tag
 from ipw.reports.page.results import chart, drawn, grid, section
-from ipw.reports.page.view import View
 from ipw.reports.plots.routing import (
     MAIN_RATIO,
     OFFLOADED,
@@ -30,6 +29,7 @@ from ipw.reports.plots.routing import (
 )
 from ipw.reports.ranking import Group
 from ipw.reports.text import MISSING
+from ipw.reports.view import View
 from ipw.runs.directory import RunDir
 from ipw.runs.recorded import Recorded
 

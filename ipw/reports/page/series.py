@@ -16,10 +16,10 @@ from ipw.printable import clean
 from ipw.reports.markup import Markup, tag
 from ipw.reports.page.repeats import apart
 from ipw.reports.page.results import drawn, grid, section
-from ipw.reports.page.view import View, workload_of
 from ipw.reports.plots.load import JOULES, RATE, energy_load, knee_notes, sweeps
 from ipw.reports.ranking import Group
 from ipw.reports.text import MISSING, interval_text, scale_for, value_text
+from ipw.reports.view import View, workload_of
 from ipw.runs.recorded import Recorded
 
 SWEPT = (

@@ -20,10 +20,10 @@ from ipw.reports.facts import Facts
 from ipw.reports.markup import Markup, join, tag
 from ipw.reports.names import model_name
 from ipw.reports.page.results import grid, reflowing, section, swatch
-from ipw.reports.page.view import View, workload_of
 from ipw.reports.plots.accuracy import value_of
 from ipw.reports.ranking import Group
 from ipw.reports.text import MISSING
+from ipw.reports.view import View, workload_of
 from ipw.runs.recorded import Recorded
 
 

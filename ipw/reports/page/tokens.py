@@ -8,12 +8,12 @@ from typing import Any
 from ipw.metrics.derived import Derived
 from ipw.reports.markup import Markup, tag
 from ipw.reports.page.results import drawn, grid, origin, section, swatch
-from ipw.reports.page.view import View
 from ipw.reports.plots.energy import phase_means
 from ipw.reports.plots.energy import phases as phase_bars
 from ipw.reports.plots.tokens import against_tokens, clouds_of
 from ipw.reports.ranking import Group
 from ipw.reports.text import quantity
+from ipw.reports.view import View
 
 PER_TOKEN = ("prefill_energy_per_token_j", "decode_energy_per_token_j", "energy_per_output_token_j")
 

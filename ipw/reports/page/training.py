@@ -16,12 +16,12 @@ from ipw.registry import TRAIN, load
 from ipw.reports.charts.axes import Series
 from ipw.reports.markup import Markup, join, tag
 from ipw.reports.page.results import cell, drawn, grid, head, section
-from ipw.reports.page.view import View
 from ipw.reports.plots.training import Entries, Lines, looks, loss_lines, loss_plot, step_split
 from ipw.reports.ranking import Group, groups
 from ipw.reports.tables.by_method import by_method, to_one_loss
 from ipw.reports.tables.runs import columns
 from ipw.reports.text import MISSING, quantity
+from ipw.reports.view import View
 from ipw.runs.directory import RunDir
 from ipw.runs.readings import is_estimate
 from ipw.runs.recorded import part_of

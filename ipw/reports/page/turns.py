@@ -9,9 +9,9 @@ from ipw.metrics.derived import objects
 from ipw.metrics.metric import number
 from ipw.reports.markup import Markup, tag
 from ipw.reports.page.results import grid, origin, section
-from ipw.reports.page.view import View
 from ipw.reports.ranking import Group
 from ipw.reports.text import interval_text, scale_for, value_text
+from ipw.reports.view import View
 from ipw.runs.recorded import Recorded
 
 FIGURES = ("queries", "accuracy", "energy_per_query_j", "energy_per_output_token_j", "ttft_p50_s", "latency_p50_s")

@@ -9,8 +9,8 @@ from ipw.metrics.derived import Derived
 from ipw.metrics.metric import number
 from ipw.reports.charts.axes import MUTED, Series, series_of
 from ipw.reports.charts.plot import AxisPlan, CurveLine, Plot, Point, Value, plan
-from ipw.reports.page.view import View
 from ipw.reports.text import scale_for
+from ipw.reports.view import View
 
 TITLE = "Accuracy against energy per query"
 MOST_TOLD = 20

@@ -11,8 +11,8 @@ from ipw.metrics.metric import number
 from ipw.printable import clean
 from ipw.reports.charts.axes import PAUSES, TOOLS, TURNS
 from ipw.reports.charts.plot import Bar, Bars, CurveLine, Plot, Point, plan
-from ipw.reports.page.view import View
 from ipw.reports.text import scale_for
+from ipw.reports.view import View
 from ipw.runs.directory import RunDir
 from ipw.runs.recorded import part_of
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ipw.reports.charts.plot import CurveLine, Plot, Point, plan
-from ipw.reports.page.view import View
+from ipw.reports.view import View
 from ipw.runs.directory import RunDir
 
 MOST_STEPS = 200

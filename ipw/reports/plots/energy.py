@@ -9,8 +9,8 @@ import numpy as np
 from ipw.metrics.derived import Derived
 from ipw.metrics.metric import number
 from ipw.reports.charts.plot import Bar, Bars, CurveLine, Plot, Point, plan
-from ipw.reports.page.view import View
 from ipw.reports.text import scale_for
+from ipw.reports.view import View
 
 PREFILL, DECODE = "var(--s2,#d55e00)", "var(--s5,#56b4e9)"
 

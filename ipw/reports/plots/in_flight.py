@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import NamedTuple
 
 import numpy as np
 
 from ipw.metrics.stats import Array
+from ipw.reports.charged import Charged
 from ipw.reports.charts.axes import SERIES
 from ipw.reports.charts.plot import CurveLine, Plot, Point, plan
 from ipw.reports.text import scale_for
@@ -15,21 +15,6 @@ from ipw.reports.text import scale_for
 MOST_GROUPS, MOST_POINTS = 3, 300
 ALIKE = 1.2
 """Groups whose numbers in flight differ by less than this factor say the same."""
-
-
-class Charged(NamedTuple):
-    """Requests of one run, in arrays of one length, and what their engine's steps cost."""
-
-    tokens: Array
-    """Of the answers."""
-    net_j: Array
-    in_flight: Array
-    """How many were, on average while each was."""
-    prompt: float
-    """Tokens that a usual request computed before its first."""
-    step_j: float
-    token_j: float
-    prompt_token_j: float
 
 
 def by_in_flight(charged: Charged, *, estimated: bool = False) -> Plot:
@@ -81,22 +66,3 @@ def grouped(in_flight: Array) -> list[Array]:
         if all(more >= ALIKE * less for less, more in pairwise(middles)):
             return masks
     return [np.ones(in_flight.size, np.bool_)]
-
-
-def mean_in_flight(start_s: Array, end_s: Array) -> Array:
-    """How many requests were in flight on average between the start and the end of each; 1 where it took no time."""
-    begun, ended = np.sort(start_s), np.sort(end_s)
-
-    def passed(at: Array) -> Array:
-        return _seconds(at, begun) - _seconds(at, ended)
-
-    lasted = end_s - start_s
-    mean: Array = np.divide(passed(end_s) - passed(start_s), lasted, out=np.ones(lasted.size), where=lasted > 0)
-    return mean
-
-
-def _seconds(at: Array, moments: Array) -> Array:
-    """Seconds gone by at each time since each moment before it, added up."""
-    count = np.searchsorted(moments, at, "right")
-    total: Array = count * at - np.concatenate([[0.0], np.cumsum(moments)])[count]
-    return total

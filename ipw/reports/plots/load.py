@@ -14,8 +14,8 @@ from ipw.printable import clean
 from ipw.reports.charts.axes import MUTED, Series
 from ipw.reports.charts.plot import CurveLine, Plot, Point, plan
 from ipw.reports.names import model_name
-from ipw.reports.page.view import View, workload_of
 from ipw.reports.text import scale_for
+from ipw.reports.view import View, workload_of
 from ipw.runs.recorded import Recorded
 
 RATE, JOULES = "output_tokens_per_s", "energy_per_output_token_j"

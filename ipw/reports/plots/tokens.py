@@ -11,8 +11,8 @@ import numpy as np
 from ipw.metrics.stats import Array, student_t975
 from ipw.reports.charts.axes import Series
 from ipw.reports.charts.plot import AxisPlan, CurveLine, Plot, Point, Sample, plan
-from ipw.reports.page.view import View
 from ipw.reports.text import scale_for
+from ipw.reports.view import View
 
 MOST_POINTS = 300
 """Of a run: more cannot be told apart. They are spread evenly over the run."""

@@ -20,10 +20,10 @@ from ipw.foreign_json import read_json
 from ipw.reports.facts import NO_FACTS
 from ipw.reports.markup import Markup, tag
 from ipw.reports.page.page import page
-from ipw.reports.page.view import View, load_views
 from ipw.reports.site.index import Entry, index
 from ipw.reports.site.published import published
 from ipw.reports.tables.written import as_csv, as_json, as_parquet
+from ipw.reports.view import View, load_views
 from ipw.runs.directory import SUMMARY, RunDir
 from ipw.runs.files import make_folder, replacing
 from ipw.runs.run_shapes import SUMMARY as SUMMARY_SHAPE

@@ -13,10 +13,10 @@ import numpy as np
 from ipw.registry import workload
 from ipw.runs.checks.digests import LEFT, altered, raw_digests, readings_digest
 from ipw.runs.checks.record import Found, Ints
+from ipw.runs.checks.tries import counted, replaced
 from ipw.runs.directory import RunDir
 from ipw.runs.journal_lines import JOURNAL, KINDS, RANK_JOURNALS
 from ipw.runs.readings import READINGS, RECORD
-from ipw.runs.resume.tries import counted, replaced
 from ipw.runs.run_shapes import record_of
 
 BLOCK = 1 << 20

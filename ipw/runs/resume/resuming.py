@@ -11,9 +11,9 @@ from typing import Any
 from ipw.clock import boot_id
 from ipw.errors import IpwError, UsageError
 from ipw.runs.checks.survey import recorded
+from ipw.runs.checks.tries import counted
 from ipw.runs.directory import RunDir
 from ipw.runs.resume.reopen import mark
-from ipw.runs.resume.tries import counted
 from ipw.system import command_line, process_created_s
 
 NEW_RUN = "start a new run: what had finished stays in the old one"

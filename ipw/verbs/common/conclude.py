@@ -11,7 +11,7 @@ from ipw.errors import INTERRUPTED, INVALID, OK, IpwError
 from ipw.pipeline import finish, finish_apart
 from ipw.runs.directory import PAGE, RunDir
 from ipw.runs.journal_lines import JOURNAL
-from ipw.runs.outages import outage_error
+from ipw.runs.resume.outages import outage_error
 from ipw.verbs.common.terminal import show
 from ipw.verbs.common.traces import trace
 

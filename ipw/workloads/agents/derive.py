@@ -12,8 +12,8 @@ from ipw.errors import UsageError
 from ipw.metrics.metric import energy_facts
 from ipw.metrics.summary import seed_of
 from ipw.runs.agent_tables import COSTS, TASKS, TOOLS
+from ipw.runs.checks.tries import counted
 from ipw.runs.directory import RunDir
-from ipw.runs.resume.tries import counted
 from ipw.workloads.agents.asked import UNNAMED, Asked
 from ipw.workloads.agents.babbling import babbled, shown
 from ipw.workloads.agents.costs import cost_rows

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from ipw.errors import UsageError
 from ipw.foreign_json import parsed
 from ipw.printable import clean
+from ipw.runs.checks.tries import replaced
 from ipw.runs.directory import RunDir
 from ipw.runs.files import replacing
-from ipw.runs.resume.tries import replaced
 from ipw.runs.scores import keep_digest, newest_scores
 from ipw.shapes import finite
 from ipw.workloads.agents.tables import BEGINS

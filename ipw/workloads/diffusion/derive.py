@@ -15,9 +15,9 @@ from ipw.attribution.queries.windows import Window, measured_windows
 from ipw.attribution.run import Attributed, attribute_run, unread
 from ipw.energy.curve import coverage, energy_between, lost_j
 from ipw.energy.timeline import Spans
+from ipw.runs.checks.tries import counted
 from ipw.runs.directory import RunDir
 from ipw.runs.recorded import Recorded
-from ipw.runs.resume.tries import counted
 from ipw.workloads.diffusion.run import OTHERS
 
 if TYPE_CHECKING:

@@ -10,12 +10,12 @@ from typing import Any
 from ipw.errors import IpwError, UsageError
 from ipw.metrics.metric import number
 from ipw.runs.checks.survey import recorded
+from ipw.runs.checks.tries import counted
 from ipw.runs.directory import RunDir
 from ipw.runs.journal import Journal
 from ipw.runs.owner import Owner
 from ipw.runs.resume.reopen import prepare, restored_on_error
 from ipw.runs.resume.resuming import NEW_RUN, asked_now, check_ended, check_same, close, continued, settled
-from ipw.runs.resume.tries import counted
 from ipw.shapes import misfit, shape_of
 from ipw.workloads.base import Audience
 from ipw.workloads.diffusion.measure import describe, ready_for

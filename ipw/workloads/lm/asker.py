@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ipw.runs.resume.tries import CUT_OFF, PROBE
+from ipw.runs.checks.tries import CUT_OFF, PROBE
 from ipw.workloads.base import ArrivalsBook, Book, Counters, Progress
 from ipw.workloads.lm.clients.way import Told, Way
 from ipw.workloads.lm.http.client import ask, get

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
+from ipw.runs.checks.tries import counted
 from ipw.runs.directory import RunDir
-from ipw.runs.resume.tries import counted
 from ipw.workloads.lm.asker import Asker
 from ipw.workloads.lm.http.failure import Failure
 from ipw.workloads.texts.datasets import Question

@@ -25,7 +25,7 @@ from ipw.workloads.lm.parameters import Parameters, latency_targets
 from ipw.workloads.lm.plan import Plan, plan
 from ipw.workloads.lm.run import Doing
 from ipw.workloads.lm.run import run_lm as run_workload
-from ipw.workloads.lm.scoring.again import JUDGES, Judge, score_run, scored_later
+from ipw.workloads.lm.scored_again import JUDGES, Judge, score_run, scored_later
 from ipw.workloads.lm.servers.endpoint import Endpoint
 from ipw.workloads.lm.servers.engines import serve
 from ipw.workloads.lm.servers.metrics import server_metrics

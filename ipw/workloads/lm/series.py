@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from ipw.errors import IpwError, UsageError
 from ipw.runs.directory import RunDir
-from ipw.runs.outages import outage_error
+from ipw.runs.resume.outages import outage_error
 from ipw.workloads.base import NOBODY, Audience
 from ipw.workloads.lm.measure import measure_served, tell
 from ipw.workloads.lm.parameters import Parameters

@@ -22,7 +22,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ipw.errors import UsageError
-from ipw.workloads.routing.measures.caches import Cold, Policy, accesses, checked, checked_bounds, hit_rates
+from ipw.workloads.routing.checked import checked, checked_bounds
+from ipw.workloads.routing.measures.caches import Cold, Policy, accesses, hit_rates
 from ipw.workloads.routing.measures.segments import Segments, best_router, best_segment_hit_rates, count_segments
 from ipw.workloads.routing.measures.specialisation import (
     FREQUENT_TOKEN,

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from ipw.errors import MissingExtraError, UsageError
 from ipw.runs.files import replacing
-from ipw.workloads.routing.measures.caches import checked, checked_bounds
+from ipw.workloads.routing.checked import checked, checked_bounds
 
 Ints = npt.NDArray[np.integer[Any]]
 FORMAT, VERSION = "ipw-routing", "1"

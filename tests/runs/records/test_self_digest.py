@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from ipw.foreign_json import parsed
 from ipw.metrics.summary import stored_summary
 from ipw.metrics.validity.record import CHANGED, record_faults
-from ipw.runs.checks.self_digest import is_whole, with_digest
 from ipw.runs.directory import RunDir
+from ipw.runs.self_digest import is_whole, with_digest
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats() | st.text(),

@@ -25,7 +25,7 @@ from ipw.workloads.base import Counters
 from ipw.workloads.lm.parameters import Parameters
 from ipw.workloads.lm.plan import plan
 from ipw.workloads.lm.run import run_lm
-from ipw.workloads.lm.scoring.again import score_run
+from ipw.workloads.lm.scored_again import score_run
 from ipw.workloads.lm.servers.engines import serve
 
 

@@ -14,8 +14,8 @@ from ipw.errors import IpwError, UsageError
 from ipw.runs.directory import RunDir
 from ipw.runs.journal_lines import JOURNAL
 from ipw.runs.scores import newest_scores, score_files
+from ipw.workloads.lm.scored_again import Judge, score_run
 from ipw.workloads.lm.scoring import judge
-from ipw.workloads.lm.scoring.again import Judge, score_run
 
 ANSWERS = ("4", "so it is 4", "five", None)
 """Of a model, to four questions whose right answer is 4; to the last it failed."""
@@ -104,7 +104,7 @@ def test_a_judge_compares_in_both_orders(tmp_path: Path) -> None:
 def test_a_judge_that_fails_is_asked_again_and_no_answer_suffers_for_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ipw.workloads.lm.scoring.again.PAUSES_S", (0.0,))
+    monkeypatch.setattr("ipw.workloads.lm.scored_again.PAUSES_S", (0.0,))
     run = answered(tmp_path)
     with serving(lambda request: Behaviour(["TRUE"], status=200 if request.number < 1 else 503)) as server:
         with pytest.raises(IpwError, match="the judge fails: HTTP 503"):

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ipw.workloads.routing.measures.compiled import compiled
+from ipw.workloads.routing.compiled import compiled
 from ipw.workloads.routing.measures.stacks import insert
 
 Ints = npt.NDArray[np.integer[Any]]

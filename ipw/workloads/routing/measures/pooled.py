@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ipw.workloads.routing.measures.compiled import compiled
+from ipw.workloads.routing.compiled import compiled
 
 Ints = npt.NDArray[np.integer[Any]]
 ROOM = 4

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ipw.errors import UsageError
-from ipw.workloads.routing.measures.compiled import compiled
+from ipw.workloads.routing.compiled import compiled
 from ipw.workloads.routing.measures.stacks import counts_ahead, load_together
 
 Ints = npt.NDArray[np.integer[Any]]

@@ -13,23 +13,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ipw.workloads.routing.measures.compiled import compiled
+from ipw.workloads.routing.compiled import compiled
 
 Ints = npt.NDArray[np.integer[Any]]
 LOADED = -1
 """Marks the place of an expert that the current token uses; entries are 0 or more."""
-
-
-@compiled
-def first_bad_token(experts: Ints, num_experts: int) -> int:
-    """Index of the first token that names an expert outside 0…E-1 or one expert twice; -1 where there is none."""
-    named_by = np.full(num_experts, -1, np.int64)
-    for t in range(experts.shape[0]):
-        for expert in experts[t]:
-            if expert < 0 or expert >= num_experts or named_by[expert] == t:
-                return t
-            named_by[expert] = t
-    return -1
 
 
 @compiled

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ipw.errors import UsageError
-from ipw.workloads.routing.measures.stacks import first_bad_token
+from ipw.workloads.routing.checked import first_bad_token
 from ipw.workloads.routing.streams.stream import ID, Spool, Stream, TokenRun, finished
 
 Ints = npt.NDArray[np.integer[Any]]

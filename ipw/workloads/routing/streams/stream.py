@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ipw.errors import UsageError
-from ipw.workloads.routing.measures.stacks import first_bad_token
+from ipw.workloads.routing.checked import first_bad_token
 
 Ints = npt.NDArray[np.integer[Any]]
 ID = np.dtype(np.int16)

@@ -29,7 +29,7 @@ from ipw.workloads.agents.structure import structure
 from ipw.workloads.agents.tables import beginning_of
 from ipw.workloads.agents.task_scores import read_task_scores
 from ipw.workloads.lm.run import run_lm
-from ipw.workloads.lm.scoring.again import score_run
+from ipw.workloads.lm.scored_again import score_run
 from ipw.workloads.lm.servers.engines import serve
 
 

@@ -3,22 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ipw.metrics.metric import number
+from ipw.metrics.stats import Array
 from ipw.metrics.validity.steps import BY_STEPS
-from ipw.reports.plots.in_flight import Charged, mean_in_flight
 from ipw.runs.directory import RunDir
 from ipw.runs.recorded import Recorded, part_of
-
-if TYPE_CHECKING:
-    from ipw.metrics.stats import Array
 
 COLUMNS = ("prompt_tokens", "cached_tokens", "completion_tokens", "start_ns", "end_ns", "net_energy_j")
 STEP, TOKEN, PROMPT_TOKEN = "step", "token", "prompt token"
 FEWEST = 3
+
+
+class Charged(NamedTuple):
+    """Requests of one run, in arrays of one length, and what their engine's steps cost."""
+
+    tokens: Array
+    """Of the answers."""
+    net_j: Array
+    in_flight: Array
+    """How many were, on average while each was."""
+    prompt: float
+    """Tokens that a usual request computed before its first."""
+    step_j: float
+    token_j: float
+    prompt_token_j: float
 
 
 def charged(run: RunDir, manifest: Mapping[str, Any]) -> Charged | None:
@@ -57,3 +69,22 @@ def _columns(run: RunDir) -> list[Array] | None:
     if table is None or set(COLUMNS) - set(table.column_names):
         return None
     return [table[name].cast(pa.float64()).to_numpy(zero_copy_only=False) for name in COLUMNS]
+
+
+def mean_in_flight(start_s: Array, end_s: Array) -> Array:
+    """How many requests were in flight on average between the start and the end of each; 1 where it took no time."""
+    begun, ended = np.sort(start_s), np.sort(end_s)
+
+    def passed(at: Array) -> Array:
+        return _seconds(at, begun) - _seconds(at, ended)
+
+    lasted = end_s - start_s
+    mean: Array = np.divide(passed(end_s) - passed(start_s), lasted, out=np.ones(lasted.size), where=lasted > 0)
+    return mean
+
+
+def _seconds(at: Array, moments: Array) -> Array:
+    """Seconds gone by at each time since each moment before it, added up."""
+    count = np.searchsorted(moments, at, "right")
+    total: Array = count * at - np.concatenate([[0.0], np.cumsum(moments)])[count]
+    return total

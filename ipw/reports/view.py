@@ -13,12 +13,11 @@ from ipw.metrics.accounting_text import short_mark
 from ipw.metrics.derived import Derived
 from ipw.metrics.readings import total_curve
 from ipw.metrics.summary import stored_summary, summarize
+from ipw.reports.answers import Answer, wrong_answers
+from ipw.reports.charged import Charged, charged
 from ipw.reports.charts.axes import Series, series_of
 from ipw.reports.charts.timeline import COARSE, FINE, PowerTimeline, timeline
 from ipw.reports.names import row_names
-from ipw.reports.page.answers import Answer, wrong_answers
-from ipw.reports.page.charged import charged
-from ipw.reports.plots.in_flight import Charged
 from ipw.runs.directory import RunDir
 from ipw.runs.queries import Queries, from_records, load_queries
 from ipw.runs.recorded import Recorded

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from ipw.runs.checks.tries import counted
 from ipw.runs.directory import RunDir
 from ipw.runs.queries import Queries
-from ipw.runs.resume.tries import counted
 
 MOST_WRONG = 5
 SHOWN = ("query_id", "question", "subject", "status", "error", "response", "answer")
