@@ -81,7 +81,7 @@ class Trials:
         items = {item.nodeid: item for item in session.items}
         functions: dict[str, list[FunctionType]] = {}
         for each in gc.get_objects():
-            if isinstance(each, FunctionType):
+            if type(each) is FunctionType:  # no look at `__class__`, which some lazy objects warn of
                 functions.setdefault(each.__code__.co_filename, []).append(each)
         gc.freeze()  # so that no fork copies the memory that it shares only to look through it
         for mutant, names, cpu_s in self._trials:
