@@ -20,6 +20,7 @@ def answering(answer: Callable[[str, Mapping[str, str]], Answer]) -> Iterator[st
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True  # or the body waits 40 ms for the head to be acknowledged
 
         def do_GET(self) -> None:
             status, text = answer(self.path, dict(self.headers))

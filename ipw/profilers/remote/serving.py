@@ -107,7 +107,7 @@ def token_of(text: str | None) -> str | None:
 def _tls(certificate: Path | None, key: Path | None) -> ssl.SSLContext | None:
     if certificate is None:
         if key is not None:
-            raise UsageError("--key is given and --certificate is not", "give both, or neither")
+            raise UsageError("there is a key, and no --certificate", "give both, or neither")
         return None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     try:
