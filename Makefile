@@ -58,7 +58,7 @@ clean:
 
 $(VENV)/.use: pyproject.toml constraints.txt
 	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
-	$(PIP) --editable '.[llamacpp]'
+	$(PIP) --editable '.[llamacpp,gateway]'
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.use

@@ -20,6 +20,7 @@ import pytest
 import reference_pages
 from click.testing import CliRunner
 from doubles.desk import PAGES, ROOT, Desk, blocks, commands, desk_in
+from doubles.openai_server import Behaviour, serving
 
 from ipw import errors
 from ipw.cli import cli
@@ -50,6 +51,7 @@ NOT_RUN = {
     r"ipw sensors serve": "it serves until it is stopped; tests/test_remote.py stops it",
     r"ipw (run lm|doctor) .*--sensors '?(http|dcgm)": "another machine; tests/test_remote.py has one",
     r"ipw watch": "a second terminal; tests/test_watch.py and tests/studies/test_suite.py watch",
+    r"ipw (ab|calibrate) .*--pairs 2": "shortened, they are those of docs/gate.md, which are run",
     r"ipw run suite.toml --engine-cluster": "a cluster of Ray; tests/test_cluster.py has one",
 }
 """Commands that are only checked, and what they need that is not here."""
@@ -153,7 +155,10 @@ def test_the_files_of_the_guides_are_read_as_they_stand(desk: Desk, tmp_path: Pa
     assert [cell.cell.options["method"] for cell in read_suite(written(decoding), WORKLOADS).cells][1] == "local-leap"
     ((_, program),) = blocks("toml", "agents.md")
     assert load_run_file(written(program), WORKLOADS).options["command"] == ("python", "agent.py")
-    assert len(blocks("toml")) == 9, "a new block is read here too"
+    *arms, accuracy, energy = (text for _, text in blocks("toml", "ci-check.md"))
+    assert [load_run_file(written(arm), WORKLOADS).options["model"] for arm in arms] == ["dense", "moe"]
+    assert len(read_policy(tomllib.loads(accuracy + energy), "gate.toml", "lm").rules) == 2
+    assert len(blocks("toml")) == 13, "a new block is read here too"
 
 
 def test_the_gate_of_the_guide_passes_where_nothing_has_changed() -> None:
@@ -178,7 +183,9 @@ def executed(script: str) -> dict[str, Any]:
     return names
 
 
-SCRIPTS = [(page, text) for page, text in blocks("python") if "def test_" not in text and "LABMETER" not in text]
+ELSEWHERE = ("def test_", "LABMETER", "# agent.py")
+"""In Python that is run below."""
+SCRIPTS = [(page, text) for page, text in blocks("python") if not any(mark in text for mark in ELSEWHERE)]
 
 
 @pytest.mark.parametrize(("page", "script"), SCRIPTS, ids=[f"{page}{i}" for i, (page, _) in enumerate(SCRIPTS)])
@@ -218,6 +225,20 @@ def test_the_documented_workload_is_run_and_reported(desk: Desk, monkeypatch: py
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["metrics"]["copied_bytes"]["value"] == 3 * 2**20
+
+
+def test_the_documented_agent_asks_through_the_gateway_and_its_tasks_take_the_documented_scores(desk: Desk) -> None:
+    pytest.importorskip("aiohttp")
+    ((_, script),) = blocks("python", "my-agent.md")
+    ((_, scores),) = blocks("text", "my-agent.md")
+    Path("asks.py").write_text(script)
+    Path("scores.csv").write_text(scores)
+    with serving(Behaviour(["4"], streamed=False)) as server:
+        words = ["gateway", "--idle", "0", "--base-url", server.url, "--out", "asked", "--", sys.executable, "asks.py"]
+        assert cli.main(words, standalone_mode=False) == OK
+    (run,) = Path("asked").iterdir()
+    assert cli.main(["score", str(run), "--scores", "scores.csv"], standalone_mode=False) == OK
+    assert json.loads((run / "summary.json").read_text())["metrics"]["task_accuracy"]["value"] == pytest.approx(2 / 3)
 
 
 def test_the_documented_test_passes_under_pytest(desk: Desk) -> None:

@@ -19,7 +19,9 @@ BESIDE = ("codecarbon", "zeus")
 
 
 def part(command: str, *, markdown: bool = False) -> Bench:
-    return Bench("part", "A part", "What it tells.", lambda *_: ["-c", command], BESIDE, markdown=markdown)
+    return Bench(
+        "part", "A part", "What it tells.", "What it hides.", lambda *_: ["-c", command], BESIDE, markdown=markdown
+    )
 
 
 @pytest.mark.parametrize("quick", [False, True])
@@ -52,6 +54,7 @@ def test_the_page_has_each_command_beside_its_figures_and_tells_what_was_not_her
     assert "| codecarbon | 3.3 |" in text
     assert "| zeus | not installed here: ERROR: No matching distribution found for zeus |" in text
     assert text.count("Not here, so not measured: zeus.") == 2
+    assert text.count("*Not shown*: What it hides.") == 2
     assert "`python tools/bench/x.py --seconds 10` in 12 s:\n\n```text\nipw 1.00\n```" in text
     assert "`python tools/bench/y.py` in 3 s:\n\n| a |" in text
     assert "| processor | two cores |" in text
@@ -73,6 +76,15 @@ def test_the_page_names_the_benchmarks_that_it_lacks_and_only_tools_that_were_be
 @pytest.mark.parametrize(("load", "busy"), [(1.5, False), (12.5, True), (None, False)])
 def test_the_page_says_where_the_machine_was_busy(load: float | None, busy: bool) -> None:
     assert ("**busy**" in _load(load, 2)) == busy
+
+
+def test_each_benchmark_says_how_much_other_programs_computed_meanwhile() -> None:
+    alone, crowded = (page([Outcome(part(""), "python x.py", 3.0, "1", "", others)], [], {}) for others in (0.04, 1.46))
+    assert "in 3 s; other programs used 0.0 processors meanwhile:\n" in alone
+    assert "used 1.5 processors meanwhile: **busy**" in crowded
+    known = outcome(part("pass"), {}, quick=True).others
+    assert known is not None
+    assert known >= 0
 
 
 @pytest.mark.parametrize("policy", ["lru", "lfu", "sch"])

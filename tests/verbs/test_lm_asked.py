@@ -43,7 +43,7 @@ def test_the_scorer_and_how_places_were_counted_are_told_and_kept(capsys: pytest
     written(*PLACES, PLACES[0] | {"answer": 0})
     manifest = run_lm()
     said = capsys.readouterr().err
-    assert "3 questions of q.jsonl, scored by choice: every question has choices\n" in said
+    assert "3 questions of q.jsonl, scorer choice (every question has choices)\n" in said
     assert "answers are places counted from 0, as line 3 shows: '0' of 3 choices\n" in said
     kept = manifest["dataset"]
     assert (kept["scorer"], kept["scorer_reason"], kept["answer_is"]) == (
@@ -60,7 +60,7 @@ def test_the_option_settles_what_the_set_leaves_open(capsys: pytest.CaptureFixtu
     assert caught.value.hint == "say which with --answer-is index0|index1"
     assert not Path("runs").exists()
     manifest = run_lm("--answer-is", "index1", "--scorer", "choice")
-    assert "2 questions of q.jsonl, scored by choice: as was asked\n" in capsys.readouterr().err
+    assert "2 questions of q.jsonl, scorer choice (as was asked)\n" in capsys.readouterr().err
     assert manifest["workload"]["parameters"]["answer_is"] == "index1"
 
 

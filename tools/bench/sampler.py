@@ -274,7 +274,8 @@ def main() -> None:
         ):
             if python:
                 try:
-                    show(name, program(source, period_s, asked.seconds, python), fake, counters)
+                    seconds = max(asked.seconds, 2 * period_s)  # else what reads seldom would read nothing
+                    show(name, program(source, period_s, seconds, python), fake, counters)
                 except subprocess.SubprocessError as error:
                     print(f"{name:34}failed: {error}", flush=True)
         busy, _ = ours(10.0, compute)

@@ -141,6 +141,7 @@ def main() -> None:
     parser.add_argument("--phases", action="store_true", help="no steps: power follows phases, nothing of arrivals")
     parser.add_argument("--latency", type=float, default=0.4, help="with --phases: mean seconds of a query")
     parser.add_argument("--folder", type=Path, required=True, help="where the run is or will be; kept")
+    parser.add_argument("--make", action="store_true", help="only make the run")
     options = parser.parse_args()
     path = options.folder / f"made-{'phases-' * options.phases}{options.queries}"
     if not path.exists():  # in a process of its own: the peak of memory of who starts a program counts as the program's
@@ -149,6 +150,8 @@ def main() -> None:
         making.join()
         if making.exitcode:
             raise SystemExit(f"the run was not made: {making.exitcode}")
+    if options.make:
+        return
     programs = {
         "plain loop": ("-c", PLAIN, str(path / JOURNAL)),
         "ipw report --recompute": ("-m", "ipw.cli", "report", "--recompute", "--json", str(path)),

@@ -83,7 +83,8 @@ def _each_alone(heads: Sequence[Text], rows: Sequence[Sequence[Text]]) -> list[T
     for row in rows:
         found += _lines(row[0])
         for head, cell in zip(heads[1:], row[1:], strict=True):
-            named = " ".join(line.plain for line in _lines(head) if line.plain)
+            words = {line.plain.casefold(): line.plain for line in reversed(_lines(head)) if line.plain}
+            named = " ".join(reversed(words.values()))  # the unit of a count may be its name again
             values = Text(" ").join(line for line in _lines(cell) if line.plain)
             found.append(Text(" " * INDENT) + Text(f"{named}: ", style="bold") + values)
     return found

@@ -122,7 +122,7 @@ def _tell(
         else []
     )
     told += [
-        f"{count:,} question{'s'[: count != 1]} of {dataset.name}, scored by {planned.scorer}: {planned.scorer_reason}",
+        f"{count:,} question{'s'[: count != 1]} of {dataset.name}, scorer {planned.scorer} ({planned.scorer_reason})",
         f"answers of {numbers.length} tokens in blocks of {numbers.block_length}, by {named}",
         *dataset.notes,
     ]

@@ -56,8 +56,8 @@ def tell(planned: Plan, audience: Audience) -> None:
     """Say what will be asked, and how it is scored and why."""
     dataset = planned.dataset
     count = len(dataset.questions)
-    asked = f"{count:,} question{'s'[: count != 1]} of {dataset.name}, scored by {planned.scorer}"
-    for line in (f"{asked}: {planned.scorer_reason}", *dataset.notes):
+    asked = f"{count:,} question{'s'[: count != 1]} of {dataset.name}, scorer {planned.scorer}"
+    for line in (f"{asked} ({planned.scorer_reason})", *dataset.notes):
         audience.say(line)
 
 

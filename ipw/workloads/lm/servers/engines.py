@@ -86,6 +86,7 @@ def _llamacpp(parameters: Parameters) -> Iterator[Endpoint]:
         raise MissingExtraError("the llamacpp engine", "llamacpp")
     options = {
         "model": str(path.resolve()),
+        "name": model if model in BUNDLED else path.stem,
         "slots": min(parameters.slots, MAX_SLOTS),
         "context_tokens": min(parameters.context_tokens, facts["context_tokens"] or parameters.context_tokens),
         # A second thread on a tiny model only waits for the first.

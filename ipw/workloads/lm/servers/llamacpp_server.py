@@ -1,7 +1,8 @@
 """llama.cpp's OpenAI-compatible server as a process: `python -m ipw.workloads.lm.servers.llamacpp_server OPTIONS`.
 
-OPTIONS is a JSON object: `model`, `slots`, `context_tokens`, `threads`, `keeps_prompts`. The process prints one line,
-`{"url": …}` or `{"error": …}`, and serves until its standard input closes, which the end of its parent brings about.
+OPTIONS is a JSON object: `model`, `name`, `slots`, `context_tokens`, `threads`, `keeps_prompts`. The process prints one
+line, `{"url": …}` or `{"error": …}`, and serves until its standard input closes, which the end of its parent brings
+about.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ def main(options: dict[str, Any]) -> None:
 
     parameters = xllamacpp.CommonParams()
     parameters.model.path = options["model"]
+    parameters.model_alias = {options["name"]}  # clients see this, and not where the file lies
     parameters.n_parallel = options["slots"]
     parameters.n_ctx = options["context_tokens"] * options["slots"]  # the slots share it
     if options["threads"]:
