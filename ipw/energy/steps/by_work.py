@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ipw.energy.arrays import Bools, Floats, sums
+from ipw.energy.arrays import Bools, Floats, Ints, sums
 from ipw.energy.baseline import Baseline
 from ipw.energy.chain import smooth
 from ipw.energy.curve import Z95, Curve
@@ -19,12 +19,14 @@ from ipw.energy.division import Share
 from ipw.energy.steps.engine import Engine
 from ipw.energy.steps.laws import Law, likeliest, others, under
 from ipw.energy.steps.step_costs import (
+    WIDER,
     Costs,
     Ticks,
     costs_again,
     costs_of,
     held_up_var,
     in_ticks,
+    placing_var,
     plain_costs,
     ticks_of,
 )
@@ -98,7 +100,7 @@ def divided(
     costs = costs_again(ticks, known.costs) if known else costs_of(ticks)
     if not costs.joules.any():
         return "steps cost nothing that could be told"
-    own = costs.scatter**2 + held_up_var(work)
+    own = costs.scatter**2 + held_up_var(work) + costs.placing * placing_var(work)
     drawn = _drawn(ticks, costs, own, in_ticks(steps, own * (costs.joules @ work.step) ** 2, curve.t_ns)[0])
     vague = _vague(others(work), work) if law.unseen else 0.0
     shared = _shared(curve, spans, steps, work, costs, drawn, floor_j * usable, ticks.above_j, window_ns, vague)
@@ -157,7 +159,8 @@ def _drawn(ticks: Ticks, costs: Costs, own: Floats, own_j2: Floats) -> TickDrawn
     """Part what a tick has beside the costs: in part it is its steps' own, in part an error of its ends' timing."""
     own_var = costs.apart * own_j2
     rest = np.where(ticks.usable, ticks.above_j - costs.joules @ ticks.done, 0.0)
-    smoothed = smooth(ticks.chain(own_var, costs.timing), np.concatenate([[0.0], np.cumsum(rest)])[None])
+    timing = min(costs.timing * WIDER, 1.0)
+    smoothed = smooth(ticks.chain(own_var, timing), np.concatenate([[0.0], np.cumsum(rest)])[None])
     mine = np.diff(smoothed.mean[0]) * own_var / (own_var + ticks.idle_var + ticks.least)
     lean = np.divide(mine, own_j2, out=np.zeros(mine.size), where=ticks.usable & (own_j2 > 0))
     steps_j = np.maximum(costs.joules @ ticks.done + mine, 0.0) * ticks.usable
@@ -253,18 +256,16 @@ def _timing_variance(
     the knot. Within a tick, steps depart from their costs each on its own, and their sum is known.
     """
     order = np.argsort(work.entry_unit, kind="stable")
-    unit = work.entry_unit[order]
-    middle = (steps.start_ns + steps.end_ns) // 2
-    main = np.clip(np.searchsorted(curve.t_ns, middle) - 1, 0, curve.t_ns.size - 2)
-    in_main = np.minimum(steps.end_ns, curve.t_ns[main + 1]) - np.maximum(steps.start_ns, curve.t_ns[main])
-    whole = per_step * np.maximum(in_main, 0) / np.maximum(steps.end_ns - steps.start_ns, 1)
-    step = work.entry_step[order]
-    tick, joules, whole, spread = main[step], by_entry[order], whole[step], drawn.own[step]
-    new = np.flatnonzero(np.concatenate([[True], (np.diff(unit) != 0) | (np.diff(tick) != 0)]))
+    unit, step = work.entry_unit[order], work.entry_step[order]
+    new = _new(unit, step)
+    joules = np.add.reduceat(by_entry[order], new)
+    unit, step, row, tick, part = _parts(curve, steps, unit[new], step[new])
+    spread, mine = drawn.own[step] * part, joules[row]
+    new = _new(unit, tick)
+    own = np.add.reduceat(mine * part, new)
+    squares = np.add.reduceat(mine**2 * spread, new)
+    shared = np.add.reduceat(mine * per_step[step] * spread, new)
     unit, tick = unit[new], tick[new]
-    own = np.add.reduceat(joules, new)
-    squares = np.add.reduceat(joules**2 * spread, new)
-    shared = np.add.reduceat(joules * whole * spread, new)
     inside = squares - np.divide(shared**2, drawn.own_j2[tick], out=squares.copy(), where=drawn.own_j2[tick] > 0)
     variance = sums(unit, costs.apart[tick] * np.maximum(inside, 0.0), owners)
 
@@ -276,6 +277,25 @@ def _timing_variance(
     variance += sums(unit, (share - before) ** 2 * drawn.knot_var[tick], owners)
     variance += sums(unit[ends], share[ends] ** 2 * drawn.knot_var[tick[ends] + 1], owners)
     return variance
+
+
+def _parts(curve: Curve, steps: Steps, unit: Ints, step: Ints) -> tuple[Ints, Ints, Ints, Ints, Floats]:
+    """Cut what each unit did in each step at the knots: its unit, step, row, tick, and which part of it that is."""
+    last_tick = curve.t_ns.size - 2
+    first = np.clip(np.searchsorted(curve.t_ns, steps.start_ns, "right") - 1, 0, last_tick)
+    last = np.clip(np.searchsorted(curve.t_ns, steps.end_ns, "left") - 1, first, last_tick)
+    count = (last - first + 1)[step]
+    row = np.repeat(np.arange(step.size), count)
+    unit, step = unit[row], step[row]
+    tick = first[step] + np.arange(row.size) - np.repeat(np.cumsum(count) - count, count)
+    inside = np.minimum(steps.end_ns[step], curve.t_ns[tick + 1]) - np.maximum(steps.start_ns[step], curve.t_ns[tick])
+    part: Floats = np.maximum(inside, 0) / np.maximum(steps.end_ns - steps.start_ns, 1)[step]
+    return unit, step, row, tick, part
+
+
+def _new(one: Ints, other: Ints) -> Ints:
+    """Where a row differs from the one before."""
+    return np.flatnonzero(np.concatenate([[True], (np.diff(one) != 0) | (np.diff(other) != 0)])[: one.size])
 
 
 def _mean_over_steps(curve: Curve, steps: Steps, values: Floats, window_ns: tuple[int, int]) -> Floats:

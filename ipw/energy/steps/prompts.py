@@ -13,14 +13,19 @@ import numpy as np
 
 from ipw.energy.arrays import Bools, Floats, Ints, sums
 from ipw.energy.steps.arrivals import Requests
+from ipw.energy.steps.budget import told_by_counts
 from ipw.energy.steps.steps import Steps, present
 
 LONGER = 1.15
 """A step that lasts so many times longer than usual did more than it usually does."""
 TOLD = 5.0
 """Work that would take less than so many times what steps are uneven by is not told from none."""
-FULL, AGREED = 0.85, 0.05
-"""A step that seems to take so much of the most that one takes was full; how close together full steps seem to be."""
+FULL, SURELY_FULL, AGREED = 0.85, 0.98, 0.05
+"""A step that seems to take so much of the most that one takes may have been full, and surely was, but for what steps
+are uneven by; how close together full steps seem to be."""
+FULL_SEEN, FULL_LONGER, ELSE_LONGER = 8, 0.1, 0.5
+"""Steps with all that ever goes on at once, while something waits, that tell of a limit; of those few last longer, and
+of others many."""
 LINE_ROUNDS = 12
 HELD_UP = 0.5, 4.0
 """A step does not last so few or so many times as long as others with as much to do."""
@@ -42,9 +47,11 @@ class Prompts(NamedTuple):
     step: Ints
     unit: Ints
     tokens: Floats
+    turn: Ints
+    """In which of the `passes` of its step."""
     step_tokens: Floats
     """`[steps]`."""
-    passes: Floats
+    passes: Ints
     """`[steps]`: how many steps of the engine each is: those at whose end nothing came are seen as one."""
     token_s: float
     """How much longer a step lasts for each; 0 where that is not told."""
@@ -65,41 +72,45 @@ def located(requests: Requests, steps: Steps) -> Prompts:
     plain = _plain(seconds, decoding, finishing, queue.waiting)
     usual = _usual(seconds, decoding, plain)
     longer = seconds > LONGER * usual
-    late = queue.waiting & ~queue.asked & (finishing == 0)
-    if not late.any() or longer[late].mean() < LATE_ONES:  # such steps last no longer than others: they had begun
-        queue = queue._replace(waiting=queue.asked)
+    queue, told = _limited(steps, _settled(queue, finishing, longer), finishing, decoding, longer)
     before = np.concatenate([[False], (queue.waiting & longer)[:-1]])
     surely = (finishing > 0) & longer & ~queue.asked & ~before
     taken: Floats = finishing
     carried = np.zeros(seconds.size)
-    base_s, token_s, most = 0.0, 0.0, np.inf
-    noise_s = float(np.median(np.abs(seconds - usual)[plain])) if plain.sum() >= FEW else 0.0
+    base_s, token_s, most = 0.0, 0.0, told
+    shaky = float(np.median(np.abs(seconds / usual - 1)[plain])) if plain.sum() >= FEW else 0.0
     for _ in range(ROUNDS):
         base_s, token_s = _speed(seconds, taken + decoding, surely, longer)
-        if not token_s:
+        if not (token_s or np.isfinite(told)):
             break
-        room = np.where(longer, (seconds - base_s) / token_s - decoding, 0.0)
-        full = longer & (carried > 0) & (decoding > 0) & (taken > 0)
-        most = _most(room + decoding, full)
-        filled = queue.asked & (decoding > 0) & (room + decoding > FULL * most)
+        total = (seconds - base_s) / token_s if token_s else np.zeros(seconds.size)
+        room = np.where(longer, total - decoding, 0.0)
+        noise = TOLD * shaky * seconds / token_s if token_s else np.zeros(seconds.size)
+        if not np.isfinite(told):
+            most = _most(room + decoding, longer & (carried > 0) & (decoding > 0) & (taken > 0))
+        hides = np.isfinite(told) & (base_s + token_s * most < LONGER * usual)
+        total = np.where(hides, most, total)
+        full = room + decoding > np.maximum(FULL * most, SURELY_FULL * most - noise)
+        filled = queue.asked & (decoding > 0) & (full | hides)
         room = np.where(filled, most - decoding, room)
-        least = np.where(filled, 1.0, max(TOLD * noise_s / token_s, 1.0))
+        room = _whole_passes(room, most, queue.asked & longer & (decoding == 0), noise + 1)
+        least = np.where(filled, 1.0, np.maximum(noise, 1.0))
         carried = _carried(finishing, queue, room, least)
-        fits = np.where(filled, most, (seconds - base_s) / token_s) - decoding
+        fits = np.where(filled, most, total) - decoding
         carried = _done_before(finishing, queue, np.minimum(fits, most - decoding) + least, carried)
         taken = np.diff(np.cumsum(finishing) + carried, prepend=0.0)
     done = np.cumsum(finishing) + carried
-    step, unit, tokens = _pieces(queue, done)
+    step_tokens = np.maximum(np.diff(done, prepend=0.0), 0.0)
+    passes = _passes(step_tokens, decoding, most)
+    step, unit, tokens, turn = _pieces(queue, done, passes, most)
     step_tokens = sums(step, tokens, seconds.size)
     due_s = np.where(step_tokens > 0, np.maximum(usual, base_s + token_s * (step_tokens + decoding)), usual)
     times = np.divide(seconds, due_s, out=np.ones(seconds.size), where=due_s > 0)
     odd = np.clip(times, *HELD_UP)
     held_up = np.where(step_tokens > 0, np.maximum(odd, 1.0), odd)
-    passes = _passes(step_tokens, decoding, most)
-    alone = longer & (step_tokens == 0) & (token_s > 0)
-    more = np.divide(seconds - base_s, token_s, out=np.zeros(seconds.size), where=alone) - decoding
-    unseen = np.where(alone, np.maximum(more, 0.0), 0.0)
-    return Prompts(step, unit, tokens, step_tokens, passes, token_s, held_up, odd, unseen)
+    alone = longer & (step_tokens == 0)
+    unseen = np.maximum((seconds - base_s) / token_s - decoding, 0.0) * alone if token_s else np.zeros(seconds.size)
+    return Prompts(step, unit, tokens, turn, step_tokens, passes, token_s, held_up, odd, unseen)
 
 
 class _Queue(NamedTuple):
@@ -128,6 +139,34 @@ def _queue(requests: Requests, steps: Steps, decoding: Floats) -> _Queue:
     late_ns = np.where(decoding > 0, LATE * float(np.quantile(steps.end_ns - steps.start_ns, 0.1)), 0.0)
     waiting, asked = some & (start_ns < began_ns + late_ns), some & (start_ns < began_ns)
     return _Queue(order, first, work, waiting, asked, np.where(some, work[following], 0.0))
+
+
+def _settled(queue: _Queue, finishing: Floats, longer: Bools) -> _Queue:
+    """Whether units that came late for a step are in it: not so where such steps last no longer than others."""
+    late = queue.waiting & ~queue.asked & (finishing == 0)
+    if not late.any() or longer[late].mean() < LATE_ONES:
+        return queue._replace(waiting=queue.asked)
+    return queue
+
+
+def _limited(steps: Steps, queue: _Queue, finishing: Floats, decoding: Floats, longer: Bools) -> tuple[_Queue, float]:
+    """What waits where something more can be taken on, and the most that a step takes, if counts tell it.
+
+    An engine may run only so many units at once. It does if what waits makes steps longer, but not while all that ever
+    goes on at once does; or if counts agree on the most that a step takes, where that is so.
+    """
+    results = np.bincount(steps.entry_step, minlength=decoding.size)
+    everywhere, below = np.ones(decoding.size, bool), results < results.max()
+    some, all_go_on = queue.asked & below, queue.asked & (decoding == results.max())
+    limited = all_go_on.sum() >= FULL_SEEN and some.sum() >= FULL_SEEN
+    seen = limited and longer[all_go_on].mean() < FULL_LONGER < ELSE_LONGER < longer[some].mean()
+    most, free = np.inf, below if seen else everywhere
+    for tried in (below, everywhere) if seen else (everywhere, below)[: 1 + limited]:
+        most = told_by_counts(finishing, decoding, queue.next_work, queue.asked & tried & (decoding > 0))
+        if np.isfinite(most):
+            free = tried
+            break
+    return queue._replace(waiting=queue.waiting & free, asked=queue.asked & free), most
 
 
 def _last_start(steps: Steps, decoding: Floats, first: Ints) -> Ints:
@@ -199,6 +238,15 @@ def _most(totals: Floats, full: Bools) -> float:
     return middle if away < AGREED * middle else np.inf
 
 
+def _whole_passes(room: Floats, most: float, hidden: Bools, off: Floats) -> Floats:
+    """Of steps seen as one before any unit began, while something waits, all are full."""
+    if not np.isfinite(most):
+        return room
+    passes = np.rint(room / most)
+    whole: Floats = np.where(hidden & (passes >= 1) & (np.abs(room - passes * most) < off), passes * most, room)
+    return whole
+
+
 def _carried(finishing: Floats, queue: _Queue, room: Floats, least: Floats) -> Floats:
     """What of the next unit's work was done by the end of each step: `least` or more at once, or none."""
     carried = np.zeros(finishing.size)
@@ -237,21 +285,26 @@ def _done_before(finishing: Floats, queue: _Queue, fits: Floats, carried: Floats
     return more
 
 
-def _pieces(queue: _Queue, done: Floats) -> tuple[Ints, Ints, Floats]:
-    """Cut the line of all work at the ends of units and of steps."""
+def _pieces(queue: _Queue, done: Floats, passes: Ints, most: float) -> tuple[Ints, Ints, Floats, Ints]:
+    """Cut the line of all work at the ends of units, of steps, and of the passes of a step, all but the last full."""
     ends = np.cumsum(queue.work)
-    cuts = np.unique(np.concatenate([ends, done]))
+    several = np.repeat(np.flatnonzero(passes > 1), passes[passes > 1] - 1)
+    begun = np.append(0.0, done[:-1])
+    turns = np.arange(several.size) - np.searchsorted(several, several) + 1
+    of_passes = begun[several] + turns * most if several.size else np.zeros(0)
+    cuts = np.unique(np.concatenate([ends, done, of_passes]))
     tokens = np.diff(cuts, prepend=0.0)
     middle = cuts - tokens / 2
     some = tokens > 1e-6
     step = np.minimum(np.searchsorted(done, middle[some]), done.size - 1)
     unit = queue.unit[np.minimum(np.searchsorted(ends, middle[some]), ends.size - 1)]
-    return step, unit, tokens[some]
+    turn = np.searchsorted(of_passes, middle[some]) - np.searchsorted(of_passes, begun[step], "right")
+    return step, unit, tokens[some], turn
 
 
-def _passes(taken: Floats, decoding: Floats, most: float) -> Floats:
+def _passes(taken: Floats, decoding: Floats, most: float) -> Ints:
     """How many steps are seen as one, since no unit had begun, by the `most` that one takes."""
-    passes = np.ones(taken.size)
+    passes = np.ones(taken.size, np.int64)
     hidden = (decoding == 0) & (taken > 1.1 * most)
-    passes[hidden] = np.ceil(taken[hidden] / most - 0.1)
+    passes[hidden] = np.ceil(taken[hidden] / most - 0.1).astype(np.int64)
     return passes

@@ -8,6 +8,8 @@ signs. Both are a Gaussian chain (`ipw.energy.chain`), whose innovations are reg
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import product
+from typing import NamedTuple
 
 import numpy as np
 
@@ -26,14 +28,30 @@ ASKED_FOR = 10.0
 SCATTERS = (0.0003, 0.001, 0.003, 0.006, 0.01, 0.015, 0.025, 0.04, 0.06, 0.1, 0.15, 0.25, 0.4)
 TIMINGS = (0.02, 0.06, 0.15, 0.3, 0.6, 1.0)
 """What is tried: how much a step departs from its costs, and the variance of the ends of ticks, of what it may be."""
+PLACINGS = (1.0, 0.1, 0.0)
+"""What is tried: of how vaguely work is placed, what ticks show."""
+MEDIAN_SD = 1.4826
+"""Times the median distance from the middle: a normal distribution's standard deviation."""
 LOOKED_AT = 2000
 """Ticks by which these are chosen."""
 ROUNDS, REWEIGHTED = 2, 12
 HEAVY = 4.0
 """Degrees of freedom of Student's t distribution: some ticks are mistimed by far."""
+WIDER = (HEAVY + 1) / (HEAVY - 1)
+"""Times the variance that is most likely, given what was seen: its mean."""
+STEEP = 0.3
+"""Of what each tick tells where none departs by far, at least so much is told."""
 VAGUE = 2.0
 """The end of a tick that is bracketed so many times wider than usual was hardly seen."""
 UNKNOWN_J2 = 1e12
+
+
+class Errors(NamedTuple):
+    """How large the errors are: as `Costs` has them."""
+
+    scatter: float
+    timing: float
+    placing: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +68,8 @@ class Costs:
     """`[ticks]`: times the variance of steps, how far those of each tick depart, as what the tick shows has it."""
     misfit: float
     """Twice the negative logarithm of the likelihood, but for a constant."""
+    placing: float = 1.0
+    """Of the variance that steps with work before first results may have beside others, the part that ticks show."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +84,8 @@ class Ticks:
     """`[4, ticks]`: in units of the costs."""
     held_up: Floats
     """`[ticks]`: mean variance, as a fraction squared, of what steps draw that were held up."""
+    placing: Floats
+    """`[ticks]`: the same, of steps with work before first results: as much as it may be."""
     idle_var: Floats
     """J²: of what the time without steps draws."""
     knot_var: Floats
@@ -84,35 +106,45 @@ class Ticks:
         knot_var = np.where(self.vague, 1.0, timing) * self.knot_var
         return Chain(self.seconds, 0 * still, still, drift, knot_var + self.least)
 
-    def own_var(self, joules: Floats, scatter: float) -> Floats:
+    def own_var(self, joules: Floats, scatter: float, placing: float = 1.0) -> Floats:
         """J²: of what the steps of each tick depart by together, alike as they are."""
-        variance: Floats = (scatter**2 + self.held_up) * (joules @ self.done) ** 2 / np.maximum(self.done[STEP], 1.0)
+        each = scatter**2 + self.held_up + placing * self.placing
+        variance: Floats = each * (joules @ self.done) ** 2 / np.maximum(self.done[STEP], 1.0)
         return variance
 
 
 def ticks_of(curve: Curve, steps: Steps, work: Work, floor_j: Floats, usable: Bools, idle_sd_w: float) -> Ticks:
     """Sum up what was done in each tick; `floor_j` `[ticks]` is what an idle machine would have drawn."""
     seconds = np.diff(curve.t_ns) / 1e9
-    *rows, busy_s, held_up = in_ticks(
-        steps, np.vstack([work.step, (steps.end_ns - steps.start_ns) / 1e9, held_up_var(work)]), curve.t_ns
-    )
+    done = np.vstack([work.step, (steps.end_ns - steps.start_ns) / 1e9, held_up_var(work), placing_var(work)])
+    *rows, busy_s, held_up, placing = in_ticks(steps, done, curve.t_ns)
     idle_s = np.maximum(seconds - busy_s, 0.0)
-    held_up = np.divide(held_up, rows[STEP], out=np.zeros(seconds.size), where=rows[STEP] > 0)
+    held_up, placing = (
+        np.divide(each, rows[STEP], out=np.zeros(seconds.size), where=rows[STEP] > 0) for each in (held_up, placing)
+    )
     above_j = np.where(usable, np.diff(curve.energy_j) - floor_j, 0.0)
     vague = curve.t_err_ns > VAGUE * np.median(curve.t_err_ns)
     idle_var = (idle_sd_w * idle_s) ** 2
-    return Ticks(seconds, above_j, usable, np.array(rows), held_up, idle_var, knot_variance(curve), vague)
+    return Ticks(seconds, above_j, usable, np.array(rows), held_up, placing, idle_var, knot_variance(curve), vague)
 
 
 def held_up_var(work: Work) -> Floats:
     """Per step, the variance as a fraction squared of what it draws, held up as it was.
 
-    In that time it may draw anything between nothing more and as much as usual: a uniform distribution. Of steps with
-    work before first results, how long they last for it tells how well that work is placed.
+    In that time it may draw anything between nothing more and as much as usual: a uniform distribution.
+    """
+    variance: Floats = (work.odd - 1) ** 2 / 12
+    return variance
+
+
+def placing_var(work: Work) -> Floats:
+    """Per step, the variance as a fraction squared of what it draws, since work may be placed in other steps.
+
+    Of steps with work before first results, how long they last for it tells how well that work is placed, at worst.
     """
     placing = work.step[PROMPT] > 0
-    usual = 1.4826 * float(np.median(np.abs(work.odd[placing] - 1))) if placing.any() else 0.0
-    variance: Floats = (work.odd - 1) ** 2 / 12 + np.where(placing, usual**2, 0.0)
+    usual = MEDIAN_SD * float(np.median(np.abs(work.odd[placing] - 1))) if placing.any() else 0.0
+    variance: Floats = np.where(placing, usual**2, 0.0)
     return variance
 
 
@@ -146,18 +178,17 @@ def plain_costs(ticks: Ticks) -> Costs:
 def costs_again(ticks: Ticks, before: Costs) -> Costs:
     """Costs, where another part of the run has told how large errors are, and whether context costs anything."""
     columns = [STEP, TOKEN, PROMPT, *([CONTEXT] if before.joules[CONTEXT] > 0 else [])]
-    return _regressed(ticks, columns, before.scatter, before.timing, before.joules)
+    return _regressed(ticks, columns, Errors(before.scatter, before.timing, before.placing), before.joules)
 
 
 def _fitted(ticks: Ticks, columns: list[int], joules: Floats) -> Costs:
     """Costs of these `columns` alone, beginning with `joules`."""
     found = None
     for _ in range(ROUNDS):
-        scatter, timing, _ = _errors(ticks, joules)
-        found = _regressed(ticks, columns, scatter, timing, joules)
+        found = _regressed(ticks, columns, _errors(ticks, joules)[0], joules)
         joules = found.joules
     assert found is not None
-    return replace(found, misfit=_errors(ticks, joules)[2])
+    return replace(found, misfit=_errors(ticks, joules)[1])
 
 
 def _first_guess(ticks: Ticks, columns: list[int]) -> Floats:
@@ -171,7 +202,7 @@ def _first_guess(ticks: Ticks, columns: list[int]) -> Floats:
     return joules
 
 
-def _errors(ticks: Ticks, joules: Floats) -> tuple[float, float, float]:
+def _errors(ticks: Ticks, joules: Floats) -> tuple[Errors, float]:
     """By how much steps depart from their costs, and ends of ticks are mistimed: what is most likely, and how likely.
 
     Of Student's t distribution, since some depart by far.
@@ -187,23 +218,25 @@ def _errors(ticks: Ticks, joules: Floats) -> tuple[float, float, float]:
         ticks.usable[part],
         ticks.done[:, part],
         ticks.held_up[part],
+        ticks.placing[part],
         ticks.idle_var[part],
         ticks.knot_var[part.start : part.stop + 1],
         ticks.vague[part.start : part.stop + 1],
     )
     observed = np.concatenate([[0.0], np.cumsum(rest[part])])[None]
-    tried = [(scatter, timing) for scatter in SCATTERS for timing in TIMINGS]
-    chains = [some.chain(some.own_var(joules, scatter), timing) for scatter, timing in tried]
+    placings = PLACINGS if some.placing.any() else PLACINGS[:1]
+    tried = [Errors(*each) for each in product(SCATTERS, TIMINGS, placings)]
+    chains = [some.chain(some.own_var(joules, one.scatter, one.placing), one.timing) for one in tried]
     together = Chain(*(np.stack([getattr(c, name) for c in chains]) for name in Chain.__slots__))
     surprise, log_scale = innovations(together, observed)
     misfit = 2 * log_scale + (HEAVY + 1) * np.log1p(surprise[0][:, some.usable] ** 2 / HEAVY).sum(1)
     best = int(np.argmin(misfit))
-    return *tried[best], float(misfit[best])
+    return tried[best], float(misfit[best])
 
 
-def _regressed(ticks: Ticks, columns: list[int], scatter: float, timing: float, before: Floats) -> Costs:
+def _regressed(ticks: Ticks, columns: list[int], errors: Errors, before: Floats) -> Costs:
     """Costs, given how large the errors are."""
-    chain = ticks.chain(ticks.own_var(before, scatter), timing)
+    chain = ticks.chain(ticks.own_var(before, errors.scatter, errors.placing), errors.timing)
     series = np.vstack([ticks.above_j, ticks.done[columns]]) * ticks.usable
     running = np.concatenate([np.zeros((len(series), 1)), np.cumsum(series, axis=1)], axis=1)
     white = filtered(chain, running).innovations[:, 1:][:, ticks.usable]
@@ -220,10 +253,20 @@ def _regressed(ticks: Ticks, columns: list[int], scatter: float, timing: float, 
     rows = np.vstack([a / np.sqrt(apart)[:, None], prior])
     joules, cov = np.zeros(len(COSTS)), np.zeros((len(COSTS), len(COSTS)))
     joules[columns] = x
-    cov[np.ix_(columns, columns)] = np.linalg.pinv(rows.T @ rows)
+    cov[np.ix_(columns, columns)] = np.linalg.pinv(rows.T @ rows) * _inflation(b - a @ x)
     everywhere = np.ones(ticks.usable.size)
-    everywhere[ticks.usable] = apart
-    return Costs(joules, cov, scatter, timing, everywhere, np.inf)
+    everywhere[ticks.usable] = apart * WIDER
+    return Costs(joules, cov, errors.scatter, errors.timing, everywhere, np.inf, errors.placing)
+
+
+def _inflation(surprise: Floats) -> float:
+    """How much more an M-estimate varies than weighted least squares with its weights would (Huber, 1964)."""
+    if not surprise.size:
+        return 1.0
+    square = surprise**2
+    weight = (HEAVY + 1) / (HEAVY + square)
+    slope = float((weight * (HEAVY - square) / (HEAVY + square)).mean())
+    return float((weight**2 * square).mean() * weight.mean()) / max(slope, STEEP) ** 2
 
 
 def _prior(columns: list[int], x: Floats, a: Floats) -> Floats:

@@ -53,8 +53,10 @@ def work_of(requests: Requests, steps: Steps, prompts: Prompts) -> Work:
     later = present(steps)
     n = steps.end_ns.size
     step, unit = steps.entry_step[later].astype(np.int64), steps.entry_unit[later].astype(np.int64)
-    sharing = np.bincount(step, minlength=n) + np.bincount(prompts.step, minlength=n)
-    each = prompts.passes / np.maximum(sharing, 1)
+    last = np.cumsum(prompts.passes) - 1  # of the passes of each step
+    turn = (last - prompts.passes + 1)[prompts.step] + prompts.turn
+    sharing = np.bincount(last[step], minlength=last[-1] + 1) + np.bincount(turn, minlength=last[-1] + 1)
+    each = 1 / np.maximum(sharing, 1)
     start, end = requests.first_ns[unit], requests.end_ns[unit]
     way = np.clip((steps.end_ns[step] - start) / np.maximum(end - start, 1), 0.0, 1.0)
     context = _prompt(requests)[unit] + way * np.maximum(requests.produced[unit], 0)
@@ -62,8 +64,8 @@ def work_of(requests: Requests, steps: Steps, prompts: Prompts) -> Work:
     once, none, nought = np.ones(step.size), np.zeros(step.size), np.zeros(prompts.step.size)
     entry = np.concatenate(
         [
-            np.stack([each[prompts.step], nought, prompts.tokens, of_prompt]),
-            np.stack([each[step], once, none, context]),
+            np.stack([each[turn], nought, prompts.tokens, of_prompt]),
+            np.stack([each[last[step]], once, none, context]),
         ],
         axis=1,
     )

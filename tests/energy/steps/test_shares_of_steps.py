@@ -144,6 +144,16 @@ def test_of_two_steps_in_a_tick_each_is_as_vague_as_half_of_their_difference() -
     assert timing(made, shared, own=0.01) == pytest.approx([9 / 16 * 3, 1 / 16 * 3, 10])
 
 
+def test_of_a_step_that_lasts_several_ticks_those_that_it_has_alone_are_told() -> None:
+    made = steps((0, 2.5), (2.5, 3))
+    work = done((0, 0, 25), (1, 1, 5), n=2)
+    # in the third tick the rest of the one and the other depart each on its own, and their sum is known
+    own = 0.01 * 25**2 * 0.2, 0.01 * 5**2
+    open_j2 = own[0] * own[1] / sum(own)
+    knots = 1 + 0 + 4 / 4 + 8 / 4, 4 / 4 + 8 / 4
+    assert timing(made, work, own=0.01) == pytest.approx([knots[0] + open_j2, knots[1] + open_j2])
+
+
 def test_what_costs_leave_open_is_how_an_owner_changes_with_them_while_each_step_keeps_its_joules() -> None:
     rng = np.random.default_rng(1)
     step, unit = np.repeat(np.arange(6), 3), np.tile(np.arange(3), 6)

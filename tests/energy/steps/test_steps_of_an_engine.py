@@ -137,10 +137,22 @@ def test_the_line_of_all_work_is_cut_at_the_ends_of_units_and_of_steps() -> None
     steps = seen()
     made = prompts._queue(ASKED, steps, np.ones(5))
     done = np.array([40.0, 80.0, 80.0, 87.0, 87.0])
-    step, unit, tokens = prompts._pieces(made, done)
+    step, unit, tokens, turn = prompts._pieces(made, done, np.ones(5, np.int64), np.inf)
     assert step.tolist() == [0, 0, 1, 3]
     assert unit.tolist() == [0, 1, 1, 2]
     assert tokens.tolist() == [30, 10, 40, 7]
+    assert turn.tolist() == [0, 0, 0, 0]
+
+
+def test_what_several_steps_that_are_seen_as_one_did_is_cut_where_each_was_full() -> None:
+    steps = seen()
+    made = prompts._queue(ASKED, steps, np.ones(5))
+    done = np.array([40.0, 80.0, 80.0, 87.0, 87.0])
+    step, unit, tokens, turn = prompts._pieces(made, done, np.array([2, 3, 1, 1, 1]), 16.0)
+    assert step.tolist() == [0, 0, 0, 1, 1, 1, 3]
+    assert unit.tolist() == [0, 0, 1, 1, 1, 1, 2]
+    assert tokens.tolist() == [16, 14, 10, 16, 16, 8, 7]
+    assert turn.tolist() == [0, 1, 1, 0, 1, 2, 0]
 
 
 def test_a_long_unseen_step_is_as_many_as_full_ones_fit_into_it() -> None:
@@ -155,11 +167,12 @@ def test_a_long_unseen_step_is_as_many_as_full_ones_fit_into_it() -> None:
 
 def test_all_in_a_step_share_it_alike_and_each_has_its_own_tokens_and_context() -> None:
     steps = seen()
-    passes = np.array([1, 1, 1, 2.0, 1])
+    passes = np.array([1, 1, 1, 2, 1])
     placed = Prompts(
-        np.array([0, 1, 3]),
-        np.array([0, 1, 2]),
-        np.array([30.0, 50.0, 7.0]),
+        np.array([0, 1, 3, 3]),
+        np.array([0, 1, 2, 2]),
+        np.array([30.0, 50.0, 4.0, 3.0]),
+        np.array([0, 0, 0, 1]),
         np.zeros(5),
         passes,
         0.0,
@@ -168,16 +181,16 @@ def test_all_in_a_step_share_it_alike_and_each_has_its_own_tokens_and_context() 
         np.zeros(5),
     )
     work = work_of(ASKED, steps, placed)
-    assert work.before.tolist() == [True] * 3 + [False] * 4
-    assert work.entry_step.tolist() == [0, 1, 3, 1, 2, 2, 4]
-    assert work.entry_unit.tolist() == [0, 1, 2, 0, 0, 1, 2]
+    assert work.before.tolist() == [True] * 4 + [False] * 4
+    assert work.entry_step.tolist() == [0, 1, 3, 3, 1, 2, 2, 4]
+    assert work.entry_unit.tolist() == [0, 1, 2, 2, 0, 0, 1, 2]
     share, tokens, prompt, context = work.entry
-    np.testing.assert_allclose(share, [1, 1 / 2, 2, 1 / 2, 1 / 2, 1 / 2, 1])
-    np.testing.assert_allclose(tokens, [0, 0, 0, 1, 1, 1, 1])
-    np.testing.assert_allclose(prompt, [30, 50, 7, 0, 0, 0, 0])
+    np.testing.assert_allclose(share, [1, 1 / 2, 1, 1, 1 / 2, 1 / 2, 1 / 2, 1])
+    np.testing.assert_allclose(tokens, [0, 0, 0, 0, 1, 1, 1, 1])
+    np.testing.assert_allclose(prompt, [30, 50, 4, 3, 0, 0, 0, 0])
     # of what was prompt, and what was produced by then: a straight line from the first result to the end
     grown = [40 + 3 * 10 / 21, 40 + 3 * 20 / 21, 50 + 4, 7 + 2]
-    np.testing.assert_allclose(context, [40, 50, 7, *grown])
+    np.testing.assert_allclose(context, [40, 50, 7, 7, *grown])
     np.testing.assert_allclose(work.step[0], [1, 1, 1, 2, 1])
     np.testing.assert_allclose(work.step[1], [0, 1, 2, 0, 1])
 
