@@ -53,6 +53,11 @@ FACTS = {
         hwmon/vdd-soc                power   soc      W  hwmon/vdd-in  0.05  -    -        260
         hwmon/vdd-mux                gauge   soc      W  -           1     -      -        260
     """,
+    "rails": """
+        hwmon/gpu      power soc W - 0.05 - - 260
+        hwmon/vdd-odd  gauge soc W - 1    - - 260
+        hwmon/vdd-mux  gauge soc W - 1    - - 260
+    """,
     "amd": """
         amd/gpu0        counter gpu  J  -         0.1  -  1.53e-05  1500
         amd/gpu0/power  power   gpu  W  amd/gpu0  0.1  -  -         1500
@@ -129,7 +134,13 @@ def open_hwmon(folder: Path, patch: pytest.MonkeyPatch) -> Sensor:
         facts = {"power1_oem_info": label, "power1_average": watts * 10**6}
         files(folder / f"hwmon{number}", name="power_meter", **facts)
     files(folder / "hwmon1", power1_average_interval=50)
-    rails = {f"in{n}_label": label for n, label in enumerate(("VDD_IN", "VDD_SOC", "VDD_MUX"), 1)}
+    return open_rails(folder, patch, ("VDD_IN", "VDD_SOC", "VDD_MUX"))
+
+
+def open_rails(
+    folder: Path, patch: pytest.MonkeyPatch, labels: tuple[str, ...] = ("GPU", "VDD_ODD", "VDD_MUX")
+) -> Sensor:
+    rails = {f"in{n}_label": label for n, label in enumerate(labels, 1)}
     parts = {f"{part}{n}_input": 1000 for n in (1, 2, 3) for part in ("in", "curr")}
     files(folder / "hwmon5", name="ina3221", **rails, **parts)
     patch.setenv("IPW_HWMON", str(folder))
@@ -190,7 +201,7 @@ def open_load(folder: Path, patch: pytest.MonkeyPatch) -> Sensor:
 
 
 OPENS: dict[str, Callable[[Path, pytest.MonkeyPatch], Sensor]] = {
-    "rapl": open_rapl, "perf": open_perf, "hwmon": open_hwmon, "amd": open_amd, "nvml": open_nvml,
+    "rapl": open_rapl, "perf": open_perf, "hwmon": open_hwmon, "rails": open_rails, "amd": open_amd, "nvml": open_nvml,
     "ioreport": open_ioreport, "powermetrics": open_powermetrics, "battery": open_battery,
     "battery of a Mac": open_battery_of_a_mac, "estimate": open_estimate, "load": open_load,
 }  # fmt: skip

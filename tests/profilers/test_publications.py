@@ -21,6 +21,7 @@ def zero(monkeypatch: pytest.MonkeyPatch) -> None:
 def seen(counter: Publications, reads: list[Read]) -> list[tuple[float, float] | None]:
     """In ms, each read being sure to 1 ms."""
     told = [counter.see(t * MS, MS, value) for t, value in reads]
+    assert all(isinstance(number, int) for each in told if each for number in each)
     return [None if each is None else (each[0] / MS, each[1] / MS) for each in told]
 
 

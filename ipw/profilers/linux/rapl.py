@@ -72,8 +72,6 @@ def _its_name(zone: Zone, source: Source, best: Mapping[str, Source]) -> str:
 
 def _same(one: Source, other: Source) -> bool:
     """Whether two zones show one counter: then the other's value lies between two of the one. Unreadable: they may."""
-    if one[0].status != "ok" or other[0].status != "ok":
-        return True
     try:
         before, between, after = one[1](), other[1](), one[1]()
     except SensorError:

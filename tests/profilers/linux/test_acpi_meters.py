@@ -106,7 +106,16 @@ def test_two_sockets_that_firmware_numbers_alike_stay_two(tmp_path: Path, monkey
             "hwmon/module-power-socket-0",
             "hwmon/module-power-socket-0-2",
         }
-        assert named(sensor, "hwmon/grace-power-socket-0-2").included_in == "hwmon/module-power-socket-0-2"
+        for end in ("", "-2"):
+            assert named(sensor, f"hwmon/grace-power-socket-0{end}").included_in == f"hwmon/module-power-socket-0{end}"
+
+
+def test_two_meters_of_which_only_one_has_a_whole_are_both_within_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with opened(open_meters(tmp_path, monkeypatch, [*socket(0), ("Grace Power Socket 0", 90)])) as sensor:
+        for end in ("", "-2"):
+            assert named(sensor, f"hwmon/grace-power-socket-0{end}").included_in == "hwmon/module-power-socket-0"
 
 
 def test_one_meter_that_is_odd_hides_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

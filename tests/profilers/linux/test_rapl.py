@@ -204,6 +204,16 @@ def test_two_packages_at_400_watts_for_an_hour_are_exact_through_all_wraps(tree:
     assert sum(curve.energy_j[-1] for curve in curves) == pytest.approx(2 * 400 * 3600, rel=1e-6)
 
 
+def test_a_machine_without_zones_says_so_and_which_module_has_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IPW_POWERCAP", str(tmp_path))
+    (channel,) = open_rapl().channels
+    assert (channel.name, channel.status, channel.scope) == ("rapl", "absent", "package")
+    assert (channel.reason or "").startswith(f"no RAPL zones in {tmp_path}")
+    assert channel.hint == "sudo modprobe intel_rapl_msr"
+
+
 def test_a_live_tree_gives_its_power(tree: Powercap) -> None:
     def told() -> None:
         with tree.drawing({"intel-rapl:0": 200.0}), opened(open_rapl()) as sensor:
