@@ -115,7 +115,7 @@ def test_a_rail_that_stands_still_for_longer_than_batches_take_is_lost_and_said_
 def test_memory_never_rests_unless_it_never_drew_anything(mac: Mac, millijoules: int, rests: bool) -> None:
     mac.rails = lambda t_s: plain(t_s) | {"dram_mj": millijoules}
     with opened(open_sensor()) as sensor:
-        mac.clock.sleep(2.9)
+        mac.clock.sleep(2.7)
         assert read(sensor, "ioreport/soc") is not None
         mac.clock.sleep(0.5)
         if rests:
