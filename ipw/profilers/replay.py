@@ -57,8 +57,6 @@ def open_sensor() -> Sources:
     path = Path(name)
     try:
         channels, tracks = _recorded(path)
-    except KeyError as error:
-        return missing("replay", "system", "unsupported", f"{path} cannot be replayed: it holds no {error}", HINT)
     except (IpwError, OSError, ValueError, TypeError) as error:
         return missing("replay", "system", "unsupported", f"{path} cannot be replayed: {error}", HINT)
     kept = [channel for channel in channels if tracks.get(channel.name)]
