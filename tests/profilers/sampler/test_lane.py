@@ -76,7 +76,7 @@ def rig(monkeypatch: pytest.MonkeyPatch) -> Callable[[Channel], Rig]:
     return lambda channel: Rig(channel, monkeypatch)
 
 
-# --- the file ----------------------------------------------------------------------------------------------------------
+# --- the file ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_a_disk_that_takes_a_little_at_a_time_takes_all(tmp_path: Path, monkeypa
     assert file.records == 9
 
 
-# --- what is kept ------------------------------------------------------------------------------------------------------
+# --- what is kept -----------------------------------------------------------------------------------------------------
 
 
 def test_of_what_ticks_a_change_and_the_reading_before_it_are_kept_and_else_one_a_second(
@@ -194,8 +194,9 @@ def test_a_value_that_is_no_number_is_a_failure(rig: Callable[[Channel], Rig], v
 
 
 def test_a_reading_from_the_future_is_none_unless_the_call_took_as_long(rig: Callable[[Channel], Rig]) -> None:
-    for ahead_ns, clock_ns, taken in ((AHEAD_NS, 0, True), (AHEAD_NS + 1, 0, False), (AHEAD_NS + 1, 1, True),
-                                      (3 * AHEAD_NS, 2 * AHEAD_NS, True), (3 * AHEAD_NS, 2 * AHEAD_NS - 1, False)):  # fmt: skip
+    cases = [(AHEAD_NS, 0, True), (AHEAD_NS + 1, 0, False), (AHEAD_NS + 1, 1, True)]
+    cases += [(3 * AHEAD_NS, 2 * AHEAD_NS, True), (3 * AHEAD_NS, 2 * AHEAD_NS - 1, False)]
+    for ahead_ns, clock_ns, taken in cases:
         polled = rig(POLLED)
         polled.answers, polled.clock_ns = [Reading(ahead_ns, 5.0, 0)], clock_ns
         polled.lane.poll(0)
@@ -203,7 +204,7 @@ def test_a_reading_from_the_future_is_none_unless_the_call_took_as_long(rig: Cal
         assert taken or polled.failures[0]["reason"] == "its reading is from the future"
 
 
-# --- failures ----------------------------------------------------------------------------------------------------------
+# --- failures ---------------------------------------------------------------------------------------------------------
 
 
 def test_a_failure_is_recorded_once_behind_the_last_good_reading_and_the_next_one_is_kept(
@@ -260,7 +261,7 @@ def test_a_new_failure_is_tried_again_soon_though_an_old_one_lasted(rig: Callabl
     assert not polled.answers
 
 
-# --- of another machine ------------------------------------------------------------------------------------------------
+# --- of another machine -----------------------------------------------------------------------------------------------
 
 
 @dataclass
