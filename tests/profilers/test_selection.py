@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -254,7 +254,7 @@ def test_closing_goes_on_behind_a_sensor_that_fails_at_it() -> None:
     closed: list[str] = []
 
     class Odd:
-        channels: list[Channel] = []  # noqa: RUF012
+        channels: Sequence[Channel] = ()
 
         def read(self, index: int) -> Reading | None:
             raise NotImplementedError

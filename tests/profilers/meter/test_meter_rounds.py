@@ -64,7 +64,8 @@ def test_its_channels_say_what_a_plug_is_good_for(plug: Plug) -> None:
         assert channel.device.startswith(shown)
     assert (power.name, power.kind, power.unit, power.resolution_j) == ("meter/power", "power", "W", None)
     assert (energy.name, energy.kind, energy.unit) == ("meter/energy", "counter", "J")
-    assert (energy.resolution_j, energy.included_in) == (pytest.approx(3.6), "meter/power")
+    assert energy.resolution_j == pytest.approx(3.6)
+    assert energy.included_in == "meter/power"
     assert energy.note == "counts in steps of 3.6 J: for runs that draw many of them"
 
 

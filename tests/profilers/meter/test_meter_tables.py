@@ -8,7 +8,7 @@ import pytest
 
 from ipw.profilers.base import SensorError
 from ipw.profilers.meter_address import Address, meter_address
-from ipw.profilers.meter_answers import MeterAnswer, parse
+from ipw.profilers.meter_answers import parse
 
 WH, MWH, WATT_MINUTE, KWH = 3600.0, 3.6, 60.0, 3.6e6
 
@@ -56,7 +56,8 @@ def test_an_answer_is_watts_joules_and_the_step_in_which_the_joules_are_written(
     body: Any, answer: tuple[float | None, float | None, float]
 ) -> None:
     found = parse(body)
-    assert found == MeterAnswer(*(pytest.approx(each) if each else each for each in answer))
+    assert [each is None for each in found] == [each is None for each in answer]
+    assert [each or 0.0 for each in found] == pytest.approx([each or 0.0 for each in answer])
     assert all(each is None or type(each) in {float, int} for each in found)
 
 
