@@ -35,6 +35,7 @@ from ipw.verbs.common.lazy import WORKLOADS
 from ipw.workloads.texts.datasets import load
 
 NOT_RUN = {
+    r"source ": "a shell; what it puts on the PATH is what runs here",
     r"make |pip install": "the network; what they name is looked up below",
     r"ipw run lm .*hf:": "the network; tests/workloads/lm/data/test_hub_datasets.py reads folders of the same form",
     r"ipw run lm .*lm-eval:": "lm-evaluation-harness; tests/workloads/lm/data/test_harness_tasks.py has it",
