@@ -6,6 +6,7 @@ import sys
 import time
 from functools import partial
 from pathlib import Path
+from types import BuiltinFunctionType
 from typing import NamedTuple
 
 # What `time.monotonic_ns` reads, asked for in a way that libraries which freeze time in tests leave alone: they put
@@ -15,7 +16,8 @@ if sys.platform == "darwin":
     _MONOTONIC = time.CLOCK_UPTIME_RAW
 else:
     _MONOTONIC = time.CLOCK_MONOTONIC
-now_ns = partial(time.clock_gettime_ns, _MONOTONIC)
+_frozen = not isinstance(time.monotonic_ns, BuiltinFunctionType)
+now_ns = partial(time.clock_gettime_ns, _MONOTONIC) if _frozen else partial(time.monotonic_ns)  # the second is quicker
 """Nanoseconds that never step; all `*_ns` times of a run are on this clock."""
 wall_ns = partial(time.clock_gettime_ns, time.CLOCK_REALTIME)
 """Nanoseconds since 1970 by the wall clock, which may step."""

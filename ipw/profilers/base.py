@@ -95,12 +95,15 @@ FIELDS = tuple(each.name for each in fields(Channel))
 
 
 class Reading(NamedTuple):
-    """A value and when it was true."""
+    """A value and when it was true. `made(Reading, (…))` makes one without the way through Python."""
 
     t_ns: int
     value: float
     uncertainty_ns: int
     """Half-width of the interval in which the hardware was asked."""
+
+
+made = tuple.__new__
 
 
 class SensorError(Exception):

@@ -10,9 +10,9 @@ from itertools import count
 from pathlib import Path
 
 from ipw.clock import now_ns
-from ipw.profilers.base import Channel, Reading, SensorError
+from ipw.profilers.base import Channel, Reading, SensorError, made
 from ipw.profilers.linux.powercap import Zone, leads_nowhere, zones
-from ipw.profilers.sources import Read, Source, Sources, missing, probed
+from ipw.profilers.sources import Source, Sources, missing, probed
 from ipw.sysfs import listed, read_number
 
 ROOT = "/sys/class/powercap"
@@ -104,24 +104,20 @@ def _source(zone: Zone, within: str | None, descriptors: list[int]) -> Source:
     except OSError as error:
         return probed(channel, partial(_fail, error), HINT)
     descriptors.append(descriptor)
-    return probed(channel, _counter(descriptor), HINT)
+    return probed(channel, partial(_count, descriptor), HINT)
 
 
-def _counter(descriptor: int) -> Read:
-    """Make the reader of a counter, which reads the open file from its start."""
-
-    def read() -> Reading:
-        before = now_ns()
-        try:
-            text = os.pread(descriptor, 64, 0)
-            half = (now_ns() - before) // 2
-            return Reading(before + half, int(text) / 1e6, half)
-        except OSError as error:
-            raise _told(error) from error
-        except ValueError as error:
-            raise SensorError("lost", "energy_uj holds no number") from error
-
-    return read
+def _count(descriptor: int) -> Reading:
+    """Read a counter's open file from its start."""
+    before = now_ns()
+    try:
+        text = os.pread(descriptor, 64, 0)
+        half = (now_ns() - before) // 2
+        return made(Reading, (before + half, int(text) / 1e6, half))
+    except OSError as error:
+        raise _told(error) from error
+    except ValueError as error:
+        raise SensorError("lost", "energy_uj holds no number") from error
 
 
 def _fail(error: OSError) -> Reading:

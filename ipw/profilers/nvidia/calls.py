@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from contextlib import suppress
 from ctypes import ArgumentError
@@ -16,8 +17,10 @@ T = TypeVar("T")
 STATUS: dict[int, Status] = {3: "unsupported", 4: "permission", 13: "unsupported", 25: "unsupported", 27: "unsupported"}
 """By NVML's error code; any other means that the device does not answer."""
 NOT_FOUND, FUNCTION_NOT_FOUND = 6, 13
-VALUE_MEMBERS = ("dVal", "uiVal", "ulVal", "ullVal", "sllVal", "siVal", "usVal")
-"""Members of NVML's value union, by `nvmlValueType_t`."""
+OUTCOME = struct.Struct("@24xII")
+"""Of `nvmlFieldValue_t` in nvml.h: the type of the value, which comes next, and whether there is one."""
+VALUES = tuple(struct.Struct(f"@{OUTCOME.size}x{of}") for of in "dILQqiH")
+"""The value, by `nvmlValueType_t`. The binding's own structures are read through Python, attribute by attribute."""
 
 
 def told(error: Exception) -> SensorError:
@@ -86,10 +89,13 @@ def field(nv: Any, handle: Any, number: int, scope: int = 0) -> Callable[[], flo
         return fail
 
     def read() -> float:
-        if code := ask(handle, 1, values) or value.nvmlReturn:
-            raise nv.NVMLError(code)
-        if not 0 <= value.valueType < len(VALUE_MEMBERS):
-            raise SensorError("unsupported", f"NVML: a value of the unknown type {value.valueType}")
-        return float(getattr(value.value, VALUE_MEMBERS[value.valueType]))
+        code = ask(handle, 1, values)
+        of, failed = OUTCOME.unpack_from(values)
+        if code or failed:
+            raise nv.NVMLError(code or failed)
+        if of >= len(VALUES):
+            raise SensorError("unsupported", f"NVML: a value of the unknown type {of}")
+        number: float = VALUES[of].unpack_from(values)[0]
+        return number
 
     return read

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from ipw.clock import now_ns
-from ipw.profilers.base import Channel, Reading, Scope, SensorError, absent
+from ipw.profilers.base import Channel, Reading, Scope, SensorError, absent, made
 from ipw.profilers.nvidia.calls import asked, field, function, shut_down, text, told
 from ipw.profilers.nvidia.gpus import list_gpus
 from ipw.profilers.nvidia.samples import Ring, slow
@@ -22,8 +22,6 @@ POWER_AVERAGE, POWER_INSTANT = 185, 186
 """Field ids. What `nvmlDeviceGetPowerUsage` means changed from driver to driver; these say what they are."""
 POWER_CAPPED, THERMAL_SLOWDOWN = 74, 269
 POWER_SCOPES: dict[Scope, int] = {"gpu": 0, "module": 1, "memory": 2}
-MADE = tuple.__new__
-"""A named tuple's own way leads through Python."""
 UPDATE_S = 0.12
 """A little more than one update of the power that drivers show."""
 NO_GPU = "NVML lists no GPU"
@@ -208,7 +206,7 @@ def _count(ask: Callable[..., int], handle: Any, at: Any, millijoules: c_ulonglo
     half = (now_ns() - before) // 2
     if code:
         raise told(nv.NVMLError(code))
-    return MADE(Reading, (before + half, millijoules.value / 1e3, half))
+    return made(Reading, (before + half, millijoules.value / 1e3, half))
 
 
 def _read(ask: Callable[[], float], *, positive: bool = False) -> Read:

@@ -37,7 +37,7 @@ from ipw.profilers.sources import Sources
 from ipw.runs.readings import READINGS
 
 FLUSH_NS = 400 * MS
-ORPHAN_CHECK_NS = 400 * MS
+ORPHAN_CHECK_NS = 1_000 * MS
 LONGEST_SLEEP_NS = 200 * MS
 """So that a stop is noticed soon even where nothing is due."""
 SETTLE_NS = 1_000 * MS
@@ -101,7 +101,8 @@ class SamplerLoop:
         flush_ns = due_ns + FLUSH_NS
         while not until():
             now = self._sleep(min(due_ns, self._polled_due_ns))  # the condition may have asked for a poll
-            due_ns = self.read(now)
+            self._read(now)
+            due_ns = self._due_ns
             if now >= flush_ns:
                 self._file.flush()
                 flush_ns = now + FLUSH_NS
@@ -154,9 +155,13 @@ class SamplerLoop:
 
         Returns when the next read is due.
         """
-        self._follow(now, now + QUIET_NS)
+        self._read(now)
+        return min(self._due_ns, self._polled_due_ns)
+
+    def _read(self, now: int) -> None:
+        more = self._follow(now, now + QUIET_NS)
         quiet = self._due_ns - now > QUIET_NS
-        if quiet:
+        if quiet and more:
             self._follow(now, sys.maxsize)
         if now >= self._turns.due_ns:
             self._turns.plan(now)
@@ -168,12 +173,13 @@ class SamplerLoop:
                         lane.poll(now)
                     cadence.advance(now)
             self._plan_polls()
-        return min(self._due_ns, self._polled_due_ns)
 
     def _plan_polls(self) -> None:
         """Note when the next poll is due, and how soon one does as well: most wakings are before that."""
-        self._polled_due_ns = min([each.due_ns for each, _ in self._polled], default=sys.maxsize)
-        self._soonest_ns = min([each.due_ns - each.slack_ns for each, _ in self._polled], default=sys.maxsize)
+        self._polled_due_ns = self._soonest_ns = sys.maxsize
+        for cadence, _ in self._polled:
+            self._polled_due_ns = min(self._polled_due_ns, cadence.due_ns)
+            self._soonest_ns = min(self._soonest_ns, cadence.due_ns - cadence.slack_ns)
 
     @property
     def failures(self) -> list[dict[str, Any]]:
@@ -213,23 +219,31 @@ class SamplerLoop:
             self._held_up_ns += now - due_ns
         return now
 
-    def _follow(self, now: int, until_ns: int) -> None:
-        """Read each of the followed that may be read by now and is due until then."""
-        any_read = False
+    def _follow(self, now: int, until_ns: int) -> bool:
+        """Read each of the followed that may be read by now and is due until then. Returns whether any may be yet."""
+        any_read = more = False
         for follower, lane in self._followed:
             due_ns = follower.due_ns
-            if due_ns <= until_ns and due_ns - follower.slack_ns <= now:
+            if due_ns - follower.slack_ns > now:
+                continue
+            if due_ns <= until_ns:
                 changed = lane.poll(now)
                 follower.observe(max(lane.read_ns, now), changed)
-                any_read = True
+                any_read, due_ns = True, follower.due_ns
+            more |= due_ns - follower.slack_ns <= now
         if any_read:
             self._plan_followed()
+        return more
 
     def _plan_followed(self) -> None:
         """Note when the last of those is due for which the others can wait."""
-        dues_ns = [follower.due_ns for follower, _ in self._followed]
-        latest_ns = min([follower.due_ns + follower.patience_ns for follower, _ in self._followed], default=sys.maxsize)
-        self._due_ns = max([due_ns for due_ns in dues_ns if due_ns <= latest_ns], default=sys.maxsize)
+        latest_ns, last_ns = sys.maxsize, -1
+        for follower, _ in self._followed:
+            latest_ns = min(latest_ns, follower.due_ns + follower.patience_ns)
+        for follower, _ in self._followed:
+            if last_ns < follower.due_ns <= latest_ns:
+                last_ns = follower.due_ns
+        self._due_ns = last_ns if last_ns >= 0 else sys.maxsize
 
     def _settled(self, start_ns: int, since_ns: int) -> bool:
         """Whether each followed counter was watched since `start_ns`, and each other channel read since `since_ns`."""

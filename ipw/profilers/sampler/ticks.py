@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from itertools import pairwise
+from operator import mul
 
 MS = 1_000_000
 HUNT_STEP_NS, HUNT_LIMIT_NS = 2 * MS, 1_500 * MS
@@ -35,6 +36,8 @@ SOUGHT = 6
 """So many guards after its time a tick is given up."""
 PATIENCE_NS = 2 * MS // 5
 """So much later than due a read at an exact moment does as well."""
+ALIKE_NS = MS // 100
+"""Reads that would move by less than this stay where they are."""
 NEVER = 1 << 62
 
 
@@ -137,8 +140,10 @@ class TickFollower:
 
     def read_before_ticks(self, early_ns: float) -> None:
         """Read so long before ticks that nobody watches; without this, it is an eighth of the period before them."""
-        self._early_ns = early_ns
-        if self.period_ns is not None and self._before and not self._watch:
+        moved = self._early_ns is None or abs(early_ns - self._early_ns) > ALIKE_NS
+        if moved:
+            self._early_ns = early_ns
+        if moved and self.period_ns is not None and self._before and not self._watch:
             self._plan_unwatched(self.period_ns)
 
     def watch_at(self, t_ns: float) -> None:
@@ -298,11 +303,12 @@ class TickFollower:
         self._line.append((self._number, tick_ns))
         self._passed = 0
         n = len(self._line)
-        x = sum(number for number, _ in self._line) / n
-        y = tick_ns + sum(t - tick_ns for _, t in self._line) / n
-        spread = sum((number - x) ** 2 for number, _ in self._line)
+        numbers, times_ns = zip(*self._line, strict=True)
+        x, y = sum(numbers) / n, tick_ns + sum([t - tick_ns for t in times_ns]) / n
+        aside = [number - x for number in numbers]
+        spread = sum(map(mul, aside, aside))
         if spread:
-            period = self.period_ns = sum((number - x) * (t - y) for number, t in self._line) / spread
+            period = self.period_ns = sum(map(mul, aside, [t - y for t in times_ns])) / spread
         if self.costly and self._trust > 1:
             self._number += self._trust - 1
             self._owed = True
