@@ -143,6 +143,8 @@ def open_rails(
     rails = {f"in{n}_label": label for n, label in enumerate(labels, 1)}
     parts = {f"{part}{n}_input": 1000 for n in (1, 2, 3) for part in ("in", "curr")}
     files(folder / "hwmon5", name="ina3221", **rails, **parts)
+    off = {"in1_label": "NC", "in2_label": "VDD_OFF", "in2_enable": 0}
+    files(folder / "hwmon6", name="ina3221", **off, **parts)
     patch.setenv("IPW_HWMON", str(folder))
     return hwmon.open_sensor()
 

@@ -90,7 +90,7 @@ def meter_sources(meters: Sequence[AcpiMeter]) -> Iterator[Source]:
 
 def _period_s(path: Path) -> float | None:
     milliseconds = read_number(path / "power1_average_interval")
-    return milliseconds / 1e3 if milliseconds and milliseconds > 0 else None
+    return None if milliseconds is None else milliseconds / 1e3
 
 
 def _hint(path: Path) -> str:

@@ -85,6 +85,7 @@ JUNK = plistlib.dumps([])
     [
         ([(0, watts()), (200, watts(cpu=4.0)), (450, watts(250))], [(0, 0.0, 5), (200, 0.8, 5), (450, 1.05, 5)]),
         ([(0, watts(60_000)), (200, watts())], [(0, 0.0, 5), (200, 0.2, 5)]),
+        ([(0, watts()), (900, watts(200))], [(0, 0.0, 5), (900, 0.2, 5)]),
         ([(0, watts()), (200, JUNK), (400, watts(cpu=3.0))], [(0, 0.0, 5), BAD, (400, 1.0, 5)]),
         ([(0, watts()), (200, JUNK), (300, watts(cpu=3.0))], [(0, 0.0, 5), BAD, (300, 0.8, 5)]),
         ([(0, watts()), (200, JUNK), (200, watts(300, cpu=3.0))], [(0, 0.0, 5), BAD, (200, 0.9, 5)]),
@@ -100,6 +101,7 @@ JUNK = plistlib.dumps([])
     ],
     ids=[
         "power times the sample's own interval", "of the first nobody knows what was before",
+        "what comes late is no longer for that",
         "one that cannot be read is made good by the mean of those beside it", "as far as it is not covered",
         "and never less than nothing", "of two the total begins anew", "and of three",
         "twice the time since the one before and three seconds", "no sample is longer than that",
