@@ -97,6 +97,7 @@ def test_a_field_that_fails_by_its_own_code_or_by_the_calls_is_told(
     code: int, own_code: int, kind: int, reason: str
 ) -> None:
     def fill(_handle: str, _count: int, values: Any) -> int:
+        assert values[0].scopeId == 0  # the GPU's own
         values[0].nvmlReturn, values[0].valueType = own_code, kind
         return code
 
