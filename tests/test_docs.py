@@ -240,6 +240,7 @@ def test_the_documented_agent_asks_through_the_gateway_and_its_tasks_take_the_do
     (run,) = Path("asked").iterdir()
     assert cli.main(["score", str(run), "--scores", "scores.csv"], standalone_mode=False) == OK
     assert json.loads((run / "summary.json").read_text())["metrics"]["task_accuracy"]["value"] == pytest.approx(2 / 3)
+    assert json.loads((run / "manifest.json").read_text())["scoring_reason"].endswith("its tasks are scored instead")
 
 
 def test_the_documented_test_passes_under_pytest(desk: Desk) -> None:

@@ -18,6 +18,7 @@ from ipw.workloads.agents.tables import BEGINS
 
 TASK_SCORES = "task-scores.jsonl"
 ANSWERS_UNSCORED = "a program's own questions; `ipw score RUN --scores FILE` scores its tasks"
+TASKS_SCORED = "a program's own questions; its tasks are scored instead"
 
 
 def write_task_scores(run: RunDir, scores: Mapping[str, float]) -> None:
@@ -41,8 +42,8 @@ def take_later(run: RunDir, scores: Mapping[str, float]) -> list[str]:
         raise UsageError(f"no score is of a task of {run}", f"use the names in tasks.parquet ({some})")
     write_task_scores(run, scores)
     keep_digest(run, run.path / TASK_SCORES)
-    if "scoring_reason" in run.manifest():  # why a file that was given before could not be read
-        run.update_manifest(scoring_reason=ANSWERS_UNSCORED)
+    if "scoring_reason" in run.manifest():
+        run.update_manifest(scoring_reason=TASKS_SCORED)
     return unknown
 
 

@@ -26,7 +26,7 @@ from ipw.workloads.agents.gateway.event_loop import served
 from ipw.workloads.agents.gateway.names import TaskFile, tasks_by_words
 from ipw.workloads.agents.gateway.recorder import Recorder
 from ipw.workloads.agents.scores import read_scores
-from ipw.workloads.agents.task_scores import ANSWERS_UNSCORED, write_task_scores
+from ipw.workloads.agents.task_scores import ANSWERS_UNSCORED, TASKS_SCORED, write_task_scores
 from ipw.workloads.base import NOBODY, Audience, Progress, labelled
 from ipw.workloads.lm.http.url import server_url
 from ipw.workloads.lm.parameters import Parameters
@@ -212,6 +212,7 @@ def take_scores(run: RunDir, path: Path, audience: Audience) -> None:
         audience.say(f"the tasks were not scored: {error.message}")
         return
     write_task_scores(run, scores)
+    run.update_manifest(scoring_reason=TASKS_SCORED)
 
 
 def _after(recorder: Recorder, endpoint: Endpoint, manifest: Mapping[str, Any]) -> dict[str, Any]:
