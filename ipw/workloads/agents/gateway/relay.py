@@ -85,12 +85,16 @@ class Relay:
 
     def block(self, data: bytes, t_ns: int) -> bool:
         """Send bytes of the body on, then look at them."""
-        self._client.write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
+        self.chunk(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else b"", data, t_ns)
+        return False
+
+    def chunk(self, framed: bytes, data: bytes, t_ns: int) -> None:
+        """Send bytes of the body on in the framing that they came in, where the client can read it."""
+        self._client.write(framed if self._chunked else data)
         if self.watched:
             self.watched.block(data, t_ns)
         if self._held is None and self._client.get_write_buffer_size() > HIGH:
             self._held = asyncio.get_running_loop().create_task(self._hold())
-        return False
 
     def end(self) -> None:
         """Say that the body is over."""

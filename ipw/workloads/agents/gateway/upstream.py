@@ -8,15 +8,18 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import lru_cache
 from typing import Protocol
 
 from ipw.clock import now_ns
 from ipw.workloads.agents.gateway.heads import Header
 from ipw.workloads.lm.http.connection import Connection, Exchange
-from ipw.workloads.lm.http.parser import HttpError, ResponseParser
+from ipw.workloads.lm.http.parser import SIZE, HttpError, ResponseParser
 from ipw.workloads.lm.http.transport import Transport
 
 EMPTY = (204, 304)
+LONGEST_SIZE = 15
+"""Digits of a chunk's size."""
 
 
 class Sink(Protocol):
@@ -32,6 +35,9 @@ class Sink(Protocol):
 
     def block(self, data: bytes, t_ns: int) -> bool:
         """Take some bytes of the body, as they were sent."""
+
+    def chunk(self, framed: bytes, data: bytes, t_ns: int) -> None:
+        """Take some bytes of the body that came as one chunk, with its framing and without."""
 
 
 class PassedParser(ResponseParser):
@@ -50,6 +56,14 @@ class PassedParser(ResponseParser):
         """How long the body is said to be; `None` where only its end tells."""
         told = self.headers.get("content-length")
         return None if told is None or "transfer-encoding" in self.headers else told.encode("latin-1")
+
+    def whole_chunk(self, data: bytes) -> bytes:
+        """Give what is in a read that is one plain chunk, as tokens mostly come; for anything else nothing is taken."""
+        if self._state is not type(self._state).SIZE or self._rest:
+            return b""
+        start = data.find(b"\r\n") + 2
+        size = _plain_size(data[: start - 2]) if 2 < start <= LONGEST_SIZE + 2 else 0
+        return data[start:-2] if size and len(data) == start + size + 2 and data.endswith(b"\r\n") else b""
 
     def _read_head(self, head: str) -> None:
         super()._read_head(head)
@@ -79,11 +93,16 @@ class Passing(Exchange):
 
     def __init__(self, sink: Sink, *, bodiless: bool) -> None:
         super().__init__(sink)
+        self._sink = sink
         self.parser = self.passed = PassedParser(bodiless=bodiless)
 
     def take(self, data: bytes, t_ns: int) -> None:
         """Pass on what was read at `t_ns`. Raises HttpError."""
         self.last_ns = t_ns
+        if self._head_told and (body := self.passed.whole_chunk(data)):
+            if not self.finished.done():
+                self._sink.chunk(data, body, t_ns)
+            return
         body = self.parser.feed(data)
         if not self._head_told and self.parser.has_head:
             self._head_told = True
@@ -92,6 +111,12 @@ class Passing(Exchange):
             self.receiver.block(body, t_ns)
         if self.parser.done:
             self.finish()
+
+
+@lru_cache(1000)
+def _plain_size(line: bytes) -> int:
+    """Read the line before a chunk; 0 for one that says more than a size, or none."""
+    return int(line, 16) if SIZE.fullmatch(line) else 0
 
 
 class Upstream(Transport):
