@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from urllib.parse import parse_qsl
 
 from ipw.secrets_out import PLAIN, is_secret_name
@@ -16,26 +17,26 @@ OF_ONE_HOP = {
     b"transfer-encoding", b"upgrade",
 }  # fmt: skip
 """RFC 9110, section 7.6.1."""
+NOT_TO_CLIENT = OF_ONE_HOP | {b"content-length"}
+"""The framing is that of the next hop, to which bodies go whole."""
+NOT_TO_SERVER = NOT_TO_CLIENT | {b"host", b"expect"}
 OURS = b"x-ipw-"
 KEYS = (b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key", b"cookie", b"proxy-authorization")
 """Headers whose values are kept out of what is written."""
 
 
-def passed_on(headers: Iterable[Header]) -> list[Header]:
-    """Leave out what belongs to one hop: also what `Connection` names, and the length, since bodies go whole."""
-    listed = list(headers)
-    named = {
-        word.strip().lower() for name, value in listed if name.lower() == b"connection" for word in value.split(b",")
-    }
-    dropped = OF_ONE_HOP | named | {b"content-length"}
-    return [(name, value) for name, value in listed if name.lower() not in dropped]
+def passed_on(headers: Iterable[Header], dropped: AbstractSet[bytes]) -> list[Header]:
+    """Leave out headers by name, in lower case, and also what `Connection` names."""
+    known = [(name.lower(), name, value) for name, value in headers]
+    named = {word.strip().lower() for lower, _, value in known if lower == b"connection" for word in value.split(b",")}
+    dropped = dropped | named if named else dropped
+    return [(name, value) for lower, name, value in known if lower not in dropped]
 
 
 def request_head(method: str, target: str, authority: str, headers: Iterable[Header], length: int | None) -> bytes:
     """Make the head of a request to the server; without a `length` it has no body."""
-    kept = [(n, v) for n, v in passed_on(headers) if n.lower() not in {b"host", b"expect"} and not _ours(n)]
     lines = [f"{method} {target} HTTP/1.1".encode(), b"Host: " + authority.encode()]
-    lines += [name + b": " + value for name, value in kept]
+    lines += [name + b": " + value for name, value in passed_on(headers, NOT_TO_SERVER) if not _ours(name)]
     if length is not None:
         lines.append(b"Content-Length: %d" % length)
     return b"\r\n".join(lines) + b"\r\n\r\n"
@@ -43,7 +44,7 @@ def request_head(method: str, target: str, authority: str, headers: Iterable[Hea
 
 def answer_head(status_line: bytes, headers: Sequence[Header], framing: Sequence[Header]) -> bytes:
     """Make the head of an answer to the client: the server's own lines in their order, with the framing of this hop."""
-    lines = [status_line, *(name + b": " + value for name, value in [*passed_on(headers), *framing])]
+    lines = [status_line, *(name + b": " + value for name, value in [*passed_on(headers, NOT_TO_CLIENT), *framing])]
     return b"\r\n".join(lines) + b"\r\n\r\n"
 
 

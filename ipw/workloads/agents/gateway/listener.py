@@ -9,6 +9,7 @@ import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
@@ -127,18 +128,16 @@ async def _handle(
         finally:
             recorder.passed(request.method, target, headers, began_ns)
     api = api_of(request.method, target)
-    watched = Watched(api, target, headers, known, named, _client(request)) if api else None
+    watch = partial(Watched, api, target, headers, known, named, _client(request)) if api else None
     transport = request.transport
     if transport is None:
         raise ConnectionResetError(LEFT)
     if spoken_to(known):
         transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     body = await request.read()
-    if watched:
-        recorder.begin(watched)
     length = len(body) if body or request.method in {"POST", "PUT", "PATCH"} else None
     head = request_head(request.method, target, server.authority, headers, length)
-    return await relay(Relay(request, transport, watched), upstream, recorder, head, body, target)
+    return await relay(Relay(request, transport), upstream, recorder, head, body, target, watch)
 
 
 def _let_in(headers: Sequence[Header], door: Door) -> list[Header] | None:

@@ -46,17 +46,16 @@ class Recorder:
         self._in_flight = 0
         self._asked_before: Counter[str] = Counter()
 
-    def begin(self, watched: Watched) -> None:
-        """Count a request that is on its way."""
+    def begin(self, watched: Watched, body: bytes, sent_ns: int) -> Watched:
+        """Count a request that went out at `sent_ns`, and read what it says and whose it is."""
         self._in_flight += 1
         watched.in_flight = self._in_flight
-
-    def read(self, watched: Watched, body: bytes) -> None:
-        """Read what a request says, and whose it is."""
+        watched.reply.sent(sent_ns)
         watched.read(body)
         watched.task = task_in_header(watched.headers) or watched.named
         if watched.task is None and self._task_file is not None:
             watched.task = self._task_file.name()
+        return watched
 
     def end(self, watched: Watched, failed: str | None = None) -> None:
         """Keep a request that has ended, or why it has `failed`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 from aiohttp import web
@@ -17,6 +18,8 @@ from ipw.workloads.lm.http.transport import reason
 HIGH, LOW = 1 << 20, 1 << 16
 """Bytes that wait for a slow client, at which the server is no longer read, and at which it is again."""
 LOOK_S = 0.01
+Watch = Callable[[], Watched]
+"""Begins to look at a request."""
 
 
 class Answered(web.StreamResponse):
@@ -43,12 +46,15 @@ class Relay:
 
     begun = False
 
-    def __init__(self, request: web.BaseRequest, transport: asyncio.Transport, watched: Watched | None) -> None:
+    def __init__(self, request: web.BaseRequest, transport: asyncio.Transport) -> None:
         self.exchange: Passing | None = None
+        self.watched: Watched | None = None
+        """What is known of the request, once it is on its way, if anything is to be."""
+        self.sent_ns = 0
         self.told = False
         """Whether the client has the head of the answer."""
         self.keeps = False
-        self.request, self.watched, self._client = request, watched, transport
+        self.request, self._client = request, transport
         self._chunked = False
         self._held: asyncio.Task[None] | None = None
         self._server: asyncio.Transport | None = None
@@ -59,8 +65,7 @@ class Relay:
 
     def sent(self, t_ns: int) -> None:
         """Note when the request is written to the socket."""
-        if self.watched:
-            self.watched.reply.sent(t_ns)
+        self.sent_ns = t_ns
 
     def head(self, status: int, headers: dict[str, str]) -> None:
         """Send the head on, with the framing that the client can read."""
@@ -119,18 +124,18 @@ class Relay:
 
 
 async def relay(
-    way: Relay, upstream: Upstream, recorder: Recorder, head: bytes, body: bytes, target: str
+    way: Relay, upstream: Upstream, recorder: Recorder, head: bytes, body: bytes, target: str, watch: Watch | None
 ) -> web.StreamResponse:
     """Pass one request on; every end of it is kept, also that the client left."""
-    request, watched = way.request, way.watched
+    request = way.request
     began_ns, failed = now_ns(), None
     try:
         connection = await upstream.connection()
         way.exchange = exchange = Passing(way, bodiless=request.method == "HEAD")
         way.reads(connection.transport)
         async with upstream.asked(connection, head + body, exchange):
-            if watched:  # only now, since the request goes out first
-                recorder.read(watched, body)
+            if watch:  # only now, since the request goes out first
+                way.watched = recorder.begin(watch(), body, way.sent_ns)
         way.end()
     except asyncio.CancelledError:
         failed = LEFT
@@ -140,10 +145,9 @@ async def relay(
     except OSError as error:
         failed = f"the connection failed: {reason(error)}"
     finally:
-        if watched:
-            if way.exchange is None:  # it was never sent, and is known all the same: by it a later try is known as one
-                recorder.read(watched, body)
-            recorder.end(watched, failed)
+        if watch:
+            # one that was never sent is known all the same: by it a later try is known as one
+            recorder.end(way.watched or recorder.begin(watch(), body, began_ns), failed)
         else:
             recorder.passed(request.method, target, request.raw_headers, began_ns)
     if failed and way.told:

@@ -12,7 +12,7 @@ from ipw.workloads.agents.reading.sent import Sent, asks_for_json
 from ipw.workloads.lm.http.parser import HttpError
 from ipw.workloads.lm.http.reply import Reply
 
-AT_ONCE, LONG = 64, 4096
+AT_ONCE, LONG = 32, 4096
 """So many blocks of an answer are read at once, or fewer where one has so many bytes.
 
 One by one they cost twice the time: between two of them the processor has forgotten how it is done.

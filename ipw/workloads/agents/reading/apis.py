@@ -44,6 +44,7 @@ APIS = {
     "/api/embeddings": Api("embeddings", read_input, EmbeddingStream, tells=False),
 }
 """By the end of the path, the longest first that fits."""
+ENDS = sorted(APIS, key=len, reverse=True)
 
 
 def api_of(method: str, target: str) -> Api | None:
@@ -51,4 +52,4 @@ def api_of(method: str, target: str) -> Api | None:
     path = target.partition("?")[0].rstrip("/")
     if method != "POST":
         return None
-    return next((APIS[end] for end in sorted(APIS, key=len, reverse=True) if path.endswith(end)), None)
+    return next((APIS[end] for end in ENDS if path.endswith(end)), None)
