@@ -9,6 +9,7 @@ import pytest
 from ipw.profilers.probe.characterise import (
     NotMeasuredError,
     Trace,
+    averaging_window,
     changes,
     idle_power,
     mean_power,
@@ -19,6 +20,7 @@ from ipw.profilers.probe.characterise import (
     update_period,
     updates,
 )
+from ipw.profilers.probe.loads import irregular_pulses
 
 MS, SECOND = 1_000_000, 1_000_000_000
 
@@ -144,3 +146,51 @@ def test_a_power_tells_at_every_reading_and_a_counter_between_its_updates() -> N
     assert (moments.tolist(), watts.tolist()) == ([k * MS for k in range(20)], np.repeat(np.arange(10.0), 2).tolist())
     assert told(power, counter=True)[0].size == updates(power, counter=True)[0].size == 8
     assert updates(power, counter=False)[0].size == 9
+
+
+def test_a_step_is_found_behind_the_rounding_of_large_values_and_of_what_writes_them() -> None:
+    odd = np.array([0, 1, 3, 4, 7, 9, 12, 14, 20, 21])
+    assert resolution(np.concatenate([[0.0], 1e9 + 0.001 * odd])) == 0.001
+    assert resolution(0.001 * odd + 5e-9 * (odd % 2)) == 0.001
+    assert resolution(0.1 * odd + 9e-7 * (odd % 2)) == 0.1
+    with pytest.raises(NotMeasuredError, match="less than a millionth"):
+        resolution(0.1 * odd + 1.3e-6 * (odd % 2))
+
+
+WINDOWS = [(20, 0.15, 0.0), (20, 1.0, 0.3), (100, 0.5, 0.9), (100, 3.0, 0.0), (100, 10.0, 0.5), (50, 1.0, 0.05)]
+FOUND_MS = [3.002318, 19.978579, 50.02957, 299.924737, 986.300098, 50.045943]
+
+
+@pytest.mark.parametrize(("window", "found_ms"), [*zip(WINDOWS, FOUND_MS, strict=True)], ids=str)
+def test_the_window_that_is_found_is_as_it_was_and_near_the_truth(
+    window: tuple[int, float, float], found_ms: float
+) -> None:
+    period_ms, ratio, delay = window
+    found = window_of(period_ms, ratio, delay)
+    assert 1e3 * found == pytest.approx(found_ms, rel=1e-6)
+    assert 1e3 * found == pytest.approx(ratio * period_ms, rel=0.1)
+
+
+def window_of(period_ms: int, ratio: float, delay: float) -> float:
+    """What is found of a sensor that averages over so many of its periods, and tells it a part of one late."""
+    period, pulses = period_ms * MS, irregular_pulses(SECOND, 8.0)
+    at = np.arange(SECOND + 15 * period, 9 * SECOND, period).astype(np.float64)
+    ends, edges = at - delay * period, np.array(pulses, np.float64)
+
+    def worked(t: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        total: npt.NDArray[np.float64] = (np.clip(t[:, None], edges[:, 0], edges[:, 1]) - edges[:, 0]).sum(axis=1)
+        return total
+
+    power = 60 + 240 * (worked(ends) - worked(ends - ratio * period)) / (ratio * period)
+    return averaging_window(at, power, pulses, period / 1e9)
+
+
+def test_of_what_follows_no_average_it_is_told_how_much_the_best_explains() -> None:
+    pulses = irregular_pulses(SECOND, 8.0)
+    at = np.arange(SECOND, 9 * SECOND, 50 * MS).astype(np.float64)
+    with pytest.raises(NotMeasuredError, match=r"of the load \(the best explains \d+ %\)"):
+        averaging_window(at, np.random.default_rng(5).random(at.size), pulses, 0.05)
+    with pytest.raises(NotMeasuredError, match="only 7 updates under load"):
+        averaging_window(at[:7], at[:7], pulses, 0.05)
+    with pytest.raises(NotMeasuredError, match="the best explains 0 %"):
+        averaging_window(at, np.full(at.size, 60.0), pulses, 0.05)
