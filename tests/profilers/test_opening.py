@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from doubles.sandbox import run_in
 
 from ipw import system
 from ipw.clock import now_ns
+from ipw.energy.belief.limits import NOTHING_W
 from ipw.profilers import discovery, opening
 from ipw.profilers.base import Channel, Reading, Sensor, SensorError
 from ipw.profilers.discovery import choose_basis, find
@@ -306,3 +308,153 @@ def test_in_a_virtual_machine_being_held_up_makes_no_counter_slow_and_none_quick
 def test_a_sensor_that_is_missing_is_not_looked_at() -> None:
     sensor = missing("made", "package", "absent", "not here")
     assert Look(sensor).judged() is sensor
+
+
+# --- how long, and how often ------------------------------------------------------------------------------------------
+
+
+def looked(clock: Clock, *sources: tuple[Channel, Callable[[], float | None]], **how: Any) -> tuple[Sensor, float]:
+    """Judge, and tell in how many seconds."""
+    began_s = clock.t_s
+    sensor = Look(made(*sources), **how).judged()
+    return sensor, clock.t_s - began_s
+
+
+@pytest.mark.parametrize(
+    ("changes", "seconds"),
+    [
+        ({"update_period_s": 1e-3}, 0.3),
+        ({"update_period_s": 0.12}, 0.36),
+        ({"update_period_s": 0.15}, 0.45),
+        ({"update_period_s": 0.16}, 0.0),
+        ({"update_period_s": None}, 0.3),
+        ({"update_period_s": None, "ticks": True}, 0.5),
+        ({"kind": "power", "method": "integrated_power", "update_period_s": 9.0}, 27.0),
+        ({"kind": "power", "method": "integrated_power", "update_period_s": None}, 0.3),
+        ({"kind": "power", "method": "integrated_power", "included_in": "made/b"}, 0.0),
+        ({"status": "lost", "reason": "gone"}, 0.0),
+    ],
+    ids=str,
+)
+def test_what_stands_still_is_looked_at_for_many_of_its_updates(
+    changes: dict[str, Any], seconds: float, clock: Clock
+) -> None:
+    _, took_s = looked(clock, (replace(COUNTER, **changes), lambda: 0.0))
+    assert seconds <= took_s < seconds + 0.08
+
+
+def test_it_looks_without_a_pause_for_two_milliseconds_then_ever_more_seldom(clock: Clock) -> None:
+    began_s, asked = clock.t_s, list[float]()
+
+    def still() -> float:
+        asked.append(1e3 * (clock.t_s - began_s))
+        return 5.0
+
+    looked(clock, (COUNTER, still))
+    gaps = [(after, after - before) for before, after in pairwise(asked)]
+    busy = [gap for at, gap in gaps if at < 2]
+    assert len(busy) > 20
+    assert max(busy) < 0.1
+    for at, gap in gaps[len(busy) + 2 :]:
+        before = at - gap
+        assert gap == pytest.approx(min(max(4.0, before / 8), 40.0), abs=0.3)
+    asked.clear()
+    began_s = clock.t_s
+    looked(clock, (replace(COUNTER, update_period_s=None, ticks=True), still))
+    assert asked[2] - asked[1] > 3.9  # what ticks renews itself in no two milliseconds
+
+
+def test_however_little_a_counter_moves_it_is_believed_and_so_is_power_without_news(clock: Clock) -> None:
+    values = iter([0.0, 0.0, 1e-4, 1e-4])
+    sensor, took_s = looked(clock, (replace(COUNTER, ticks=True), lambda: next(values)))
+    assert statuses(sensor) == {"made/a": "ok"}
+    assert took_s < 0.05
+    watts: list[float | None] = [0.0, 0.0, 1e-4, None]
+    sensor, took_s = looked(clock, (POWER, lambda: watts.pop(0) if len(watts) > 1 else watts[0]))
+    assert statuses(sensor) == {POWER.name: "ok"}
+    assert took_s < 0.05
+
+
+def test_power_that_is_next_to_nothing_is_0_watts(clock: Clock) -> None:
+    for least, reason in ((NOTHING_W, "ok"), (0.9 * NOTHING_W, ZERO)):
+        sensor, _ = looked(clock, (POWER, lambda watts=least: watts))  # type: ignore[misc]
+        assert statuses(sensor) == {POWER.name: reason}
+
+
+@pytest.fixture
+def virtual(clock: Clock, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Clock:
+    """The look is made in a virtual machine."""
+    (tmp_path / "cpuinfo").write_text("flags: fpu hypervisor\n")
+    monkeypatch.setattr(system, "CPU", tmp_path / "cpuinfo")
+    return clock
+
+
+@pytest.mark.parametrize(
+    ("changes", "first", "seconds"),
+    [
+        ({}, 5.0, 1.3),
+        ({}, 0.0, 0.3),
+        ({"ticks": True}, 5.0, 0.5),
+        ({"kind": "power", "method": "integrated_power"}, 0.0, 0.3),
+    ],
+    ids=str,
+)
+def test_in_a_virtual_machine_a_counter_that_was_ever_above_0_is_looked_at_for_longer(
+    changes: dict[str, Any], first: float, seconds: float, virtual: Clock
+) -> None:
+    sensor, took_s = looked(virtual, (replace(COUNTER, **changes), lambda: first))
+    assert sensor.channels[0].status == "unsupported"
+    assert seconds <= took_s < seconds + 0.05
+
+
+@pytest.mark.parametrize(
+    ("moves_s", "slow", "seconds"), [((0.1, 0.25), False, 0.25), ((0.1, 0.27), False, 0.27), ((0.1, 0.4), True, 0.3)]
+)
+def test_in_a_virtual_machine_it_must_move_again_within_a_fifth_of_a_second(
+    moves_s: tuple[float, float], slow: bool, seconds: float, virtual: Clock
+) -> None:
+    began_s = virtual.t_s
+    channel = replace(COUNTER, update_period_s=1e-3)
+    sensor, took_s = looked(virtual, (channel, lambda: 5.0 + sum(virtual.t_s - began_s >= at for at in moves_s)))
+    (found,) = sensor.channels
+    assert seconds <= took_s < seconds + 0.06
+    assert (found.status, found.ticks, found.note) == ("ok", slow, opening.SLOW if slow else None)
+    assert found.update_period_s == (None if slow else 1e-3)
+    assert value(sensor, "made/a") >= 5.0
+
+
+def test_what_was_held_up_for_more_than_five_seconds_is_not_looked_at_anew(virtual: Clock) -> None:
+    for held_up_s, slow in ((4.0, False), (6.0, True)):
+        began_s = virtual.t_s
+        virtual.held_up_s = [0.0] * 3 + [held_up_s]
+        sensor, _ = looked(virtual, (COUNTER, lambda began=began_s: 5.0 + (virtual.t_s - began) // 0.01))  # type: ignore[misc]
+        assert (sensor.channels[0].note == opening.SLOW) is slow
+
+
+def test_the_power_of_the_same_device_takes_the_place_of_a_counter_and_the_rest_lies_within_it(clock: Clock) -> None:
+    counter = replace(COUNTER, included_in="made/all")
+    within: dict[str, Any] = {"kind": "power", "included_in": "made/a", "unit": "W", "method": "integrated_power"}
+    others = [
+        replace(COUNTER, name="made/all", scope="system", ticks=True),
+        replace(COUNTER, name="made/a/core", scope="core", **within),
+        replace(COUNTER, name="made/a/odd", **within),
+        replace(COUNTER, name="made/a/power", poll_s=0.5, **within),
+        replace(COUNTER, name="made/a/joules", scope="core", included_in="made/a"),
+        replace(COUNTER, name="made/b", scope="dram", method="model_estimate"),
+    ]
+    moving = iter(range(1, 10_000))
+    sources = [(counter, lambda: 5.0), (others[0], lambda: float(next(moving)))]
+    sensor, _ = looked(clock, *sources, *((each, lambda: 7.0) for each in others[1:]))
+    found = {channel.name: channel for channel in sensor.channels}
+    assert found["made/a"].reason == STILL
+    assert (found["made/a/power"].included_in, found["made/a/power"].poll_s) == ("made/all", 0.02)
+    inner = ("made/a/core", "made/a/odd", "made/a/joules")
+    assert [found[name].included_in for name in inner] == ["made/a/power"] * 3
+    assert [found[name].included_in for name in ("made/all", "made/b")] == [None, None]
+    assert found["made/a/odd"].poll_s == COUNTER.poll_s
+    shut = replace(others[3], status="lost", reason="gone", poll_s=0.01)
+    quick = replace(others[2], poll_s=0.01)
+    sensor, _ = looked(clock, sources[0], (others[1], lambda: 7.0), (quick, lambda: 7.0), (shut, lambda: 7.0))
+    found = {channel.name: channel for channel in sensor.channels}
+    assert (found["made/a/odd"].included_in, found["made/a/odd"].poll_s) == ("made/all", 0.01)
+    assert found["made/a/core"].included_in == "made/a/odd"
