@@ -177,17 +177,18 @@ def on_their_grid(mine: Readings) -> tuple[npt.NDArray[np.int64], npt.NDArray[np
 
 def knots(result: Result, fake: FakeNvml, place: Placing) -> tuple[float, list[float], float]:
     """Share of the true ticks that were seen, how far off each knot is in ms, and the share as near as told."""
-    seen, errors, kept = 0, [], []
+    seen, ticks, errors, kept = 0, 0, [], []
     for i in range(GPUS):
         after, at, err = place(result.readings[result.readings["channel"] == i])
-        inside = (after > result.start_ns) & (after <= result.end_ns)
-        after, at, err = after[inside], at[inside], err[inside]
         phase = fake._state.start_ns + fake.gpu(i).counter_phase_ns  # noqa: SLF001 - the truth is in the stand-in
         truth = (after - phase) // PERIOD_NS * PERIOD_NS + phase
+        inside = (truth > result.start_ns) & (truth <= result.end_ns)
+        truth, at, err = truth[inside], at[inside], err[inside]
         seen += np.unique(truth).size
+        ticks += (result.end_ns - phase) // PERIOD_NS - (result.start_ns - phase) // PERIOD_NS
         errors += (np.abs(at - truth) / 1e6).tolist()
         kept += (np.abs(at - truth) <= err + 1e4).tolist()
-    return seen / (GPUS * (result.end_ns - result.start_ns) / PERIOD_NS), errors, float(np.mean(kept or [np.nan]))
+    return seen / ticks, errors, float(np.mean(kept or [np.nan]))
 
 
 def show(name: str, result: Result, fake: FakeNvml, ours: Result, place: Placing = halfway) -> None:
