@@ -6,6 +6,7 @@ import struct
 from collections.abc import Callable
 from contextlib import suppress
 from ctypes import ArgumentError
+from functools import partial
 from typing import Any, TypeVar
 
 from ipw.profilers.base import SensorError
@@ -87,15 +88,15 @@ def field(nv: Any, handle: Any, number: int, scope: int = 0) -> Callable[[], flo
             raise failed
 
         return fail
+    return partial(_value, nv, ask, handle, values)
 
-    def read() -> float:
-        code = ask(handle, 1, values)
-        of, failed = OUTCOME.unpack_from(values)
-        if code or failed:
-            raise nv.NVMLError(code or failed)
-        if of >= len(VALUES):
-            raise SensorError("unsupported", f"NVML: a value of the unknown type {of}")
-        number: float = VALUES[of].unpack_from(values)[0]
-        return number
 
-    return read
+def _value(nv: Any, ask: Callable[..., int], handle: Any, values: Any) -> float:
+    code = ask(handle, 1, values)
+    of, failed = OUTCOME.unpack_from(values)
+    if code or failed:
+        raise nv.NVMLError(code or failed)
+    if of >= len(VALUES):
+        raise SensorError("unsupported", f"NVML: a value of the unknown type {of}")
+    number: float = VALUES[of].unpack_from(values)[0]
+    return number

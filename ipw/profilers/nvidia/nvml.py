@@ -164,16 +164,12 @@ def _power(nv: Any, handle: Any, channel: Channel) -> Source:
     """
     scope = POWER_SCOPES[channel.scope]
 
-    def watts(number: int) -> Callable[[], float]:
-        milliwatts = field(nv, handle, number, scope)
-        return lambda: milliwatts() / 1e3
-
     ways: list[tuple[Callable[[], float], str | None]] = [
-        (watts(POWER_INSTANT), None),
-        (watts(POWER_AVERAGE), "averaged over 1 s by the driver"),
+        (field(nv, handle, POWER_INSTANT, scope), None),
+        (field(nv, handle, POWER_AVERAGE, scope), "averaged over 1 s by the driver"),
     ]
     if channel.scope == "gpu":
-        ways.append((lambda: nv.nvmlDeviceGetPowerUsage(handle) / 1e3, "averaged over 1 s by some drivers"))
+        ways.append((lambda: nv.nvmlDeviceGetPowerUsage(handle), "averaged over 1 s by some drivers"))
     source = _first(channel, ways)
     if channel.scope == "gpu" and source[0].reason == ZERO:
         time.sleep(UPDATE_S)
@@ -184,9 +180,9 @@ def _power(nv: Any, handle: Any, channel: Channel) -> Source:
 def _first(channel: Channel, ways: list[tuple[Callable[[], float], str | None]]) -> Source:
     """Take the first way that tells a power; where none does, the last, or the one that answers 0."""
     zero = None
-    for watts, note in ways:
+    for milliwatts, note in ways:
         notes = "; ".join(filter(None, (channel.note, note))) or None
-        source = probed(replace(channel, note=notes), _read(watts, positive=True), HINT)
+        source = probed(replace(channel, note=notes), _read(milliwatts, 1e3, positive=True), HINT)
         if source[0].status == "ok":
             return source
         zero = zero or (source if source[0].reason == ZERO else None)
@@ -209,21 +205,21 @@ def _count(ask: Callable[..., int], handle: Any, at: Any, millijoules: c_ulonglo
     return made(Reading, (before + half, millijoules.value / 1e3, half))
 
 
-def _read(ask: Callable[[], float], *, positive: bool = False) -> Read:
+def _read(ask: Callable[[], float], per_unit: float = 1.0, *, positive: bool = False) -> Read:
     """Make the reader of a channel; `positive` calls 0 unsupported, as some GPUs answer that for what they lack."""
+    return partial(_reading, ask, per_unit, positive)
 
-    def read() -> Reading:
-        before = now_ns()
-        try:
-            value = ask()
-        except Exception as error:
-            raise told(error) from error
-        half = (now_ns() - before) // 2
-        if positive and not value > 0:
-            raise SensorError("unsupported", ZERO)
-        return Reading(before + half, value, half)
 
-    return read
+def _reading(ask: Callable[[], float], per_unit: float, positive: bool) -> Reading:
+    before = now_ns()
+    try:
+        value = ask() / per_unit
+    except Exception as error:
+        raise told(error) from error
+    half = (now_ns() - before) // 2
+    if positive and not value > 0:
+        raise SensorError("unsupported", ZERO)
+    return made(Reading, (before + half, value, half))
 
 
 def _gauges(nv: Any, handle: Any, power: Channel) -> Iterator[Source]:

@@ -6,7 +6,7 @@ import os
 import struct
 from collections import deque
 from collections.abc import Callable
-from math import inf, nan
+from math import inf, isfinite, nan
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -64,7 +64,10 @@ class PowerFile:
 
     def add(self, t_ns: int, value: float, index: int, code: int, uncertainty_ns: int) -> None:
         """Take one record into the block."""
-        self._block += packed(t_ns, value, index, code, uncertainty_ns)
+        try:
+            self._block += RECORD.pack(t_ns, value, index, code, uncertainty_ns)
+        except struct.error:
+            self._block += packed(t_ns, value, index, code, uncertainty_ns)
 
     def flush(self) -> None:
         """Hand the block to the operating system. Raises OSError where the disk is full; the block is gone then."""
@@ -125,10 +128,21 @@ class Lane:
         try:
             while reading := self._read():
                 self.reads += 1
-                if reading.t_ns <= self.read_ns:
+                t_ns, value, uncertainty_ns = reading
+                if t_ns <= self.read_ns:
                     break  # seen already
-                changed |= self._take(reading, now_ns)
-                if self.read_ns >= now_ns:
+                if t_ns > now_ns + AHEAD_NS or not -inf < value < inf:
+                    _check(t_ns, value)
+                last = self._last
+                keeps = last is None or self._keeps_all or t_ns - self._kept_ns >= HEARTBEAT_NS
+                if last is not None and value != last.value:
+                    changed = keeps = True
+                    self._moved(last, t_ns)
+                if keeps:
+                    self._add(t_ns, value, self._index, 0, uncertainty_ns)
+                    self._kept_ns = t_ns
+                self._last, self.read_ns, self.failing = reading, t_ns, None
+                if t_ns >= now_ns:
                     break  # not from a queue: the next would be as new
         except SensorError as error:
             self._fail(now_ns, error.status, error.reason)
@@ -136,24 +150,12 @@ class Lane:
             self._fail(now_ns, "lost", f"{type(error).__name__}: {error}")
         return changed
 
-    def _take(self, reading: Reading, now_ns: int) -> bool:
-        t_ns, value, _ = reading
-        if not -inf < value < inf:
-            raise SensorError("lost", f"it answered {value}")
-        if t_ns > now_ns + AHEAD_NS and t_ns > clock_ns() + AHEAD_NS:  # `now_ns` is from before the call
-            raise SensorError("lost", "its reading is from the future")
-        last, changed = self._last, False
-        if last is not None and value != last.value:
-            changed = True
-            if 0 <= self.changed_ns < t_ns - self.longest_ns:
-                self.longest_ns = t_ns - self.changed_ns
-            self.changed_ns = t_ns
-            if last.t_ns > self._kept_ns:
-                self._keep(last)
-        if changed or self._keeps_all or last is None or t_ns - self._kept_ns >= HEARTBEAT_NS:
-            self._keep(reading)
-        self._last, self.read_ns, self.failing = reading, t_ns, None
-        return changed
+    def _moved(self, last: Reading, t_ns: int) -> None:
+        if 0 <= self.changed_ns < t_ns - self.longest_ns:
+            self.longest_ns = t_ns - self.changed_ns
+        self.changed_ns = t_ns
+        if last.t_ns > self._kept_ns:
+            self._keep(last)
 
     def _keep(self, reading: Reading) -> None:
         t_ns, value, uncertainty_ns = reading
@@ -171,3 +173,11 @@ class Lane:
         self._last, self.failing = None, status
         self._add(now_ns, nan, self._index, STATUS_CODES.get(status, STATUS_CODES["lost"]), 0)
         self._failures.append({"channel": self.channel.name, "status": status, "reason": reason, "t_ns": now_ns})
+
+
+def _check(t_ns: int, value: float) -> None:
+    """Raise SensorError for a value that is no number, and for a moment that is yet to come."""
+    if not isfinite(value):
+        raise SensorError("lost", f"it answered {value}")
+    if t_ns > clock_ns() + AHEAD_NS:  # more than from when the poll began: the call took its time
+        raise SensorError("lost", "its reading is from the future")

@@ -6,11 +6,12 @@ of today. Fewer wake-ups or reads with as many ticks watched are welcome; more o
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
+from types import FrameType, SimpleNamespace
 
 import pytest
 
@@ -259,3 +260,30 @@ def test_what_is_read_when_is_as_it_was(name: str, sample: Sample) -> None:
     reads, known = KNOWN[name]
     assert len(world.read_ns) == reads
     assert moments == pytest.approx(known, rel=1e-7)
+
+
+def test_a_read_runs_few_functions_and_its_objects_are_no_tables(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every read is run where caches are cold: what it costs is how much code and how many objects it comes by."""
+    world = World()
+    monkeypatch.setattr(process, "now_ns", world.clock)
+    monkeypatch.setattr(lane, "clock_ns", world.clock)
+    monkeypatch.setattr(process, "time", SimpleNamespace(sleep=world.sleep, process_time=time.process_time))
+    file = PowerFile(tmp_path / "power.bin")
+    loop = SamplerLoop([Sources([world.counter(k, 100) for k in range(8)])], file, world.clock())
+    loop.run(lambda: world.now_ns > START_NS + 10 * SECOND)
+    reads, calls = loop.stats()["reads"], 0
+
+    def count(frame: FrameType, event: str, _argument: object) -> None:
+        nonlocal calls
+        calls += event == "call" and f"{Path('ipw') / 'profilers'}" in frame.f_code.co_filename
+
+    sys.setprofile(count)
+    try:
+        loop.run(lambda: world.now_ns > START_NS + 20 * SECOND)
+    finally:
+        sys.setprofile(None)
+    file.close()
+    assert calls < 7 * (loop.stats()["reads"] - reads)
+    assert not any(hasattr(each, "__dict__") for pair in loop._followed for each in pair)
