@@ -12,7 +12,7 @@ from ipw.energy.arrays import Bools, Floats, Ints
 
 AGREE = 0.95
 """Of the steps that tell, so many must agree on one number."""
-TELLING = 20
+TELLING = 8
 """Steps, below which nothing is told."""
 SHARP = 0.05
 """How far the least and the most that this number may be are apart, at most."""
@@ -50,10 +50,10 @@ def _agreed(low: Floats, high: Floats) -> float:
     least, most = float(edges[order[best]]), float(edges[order[best + 1]])
     if inside[best] < AGREE * low.size or most - least > SHARP * most:
         return np.inf
-    return _roundest(least, most)
+    return roundest(least, most)
 
 
-def _roundest(least: float, most: float) -> float:
+def roundest(least: float, most: float) -> float:
     """The roundest whole number from `least` up to less than `most`, since people choose it; else what is between."""
     whole = np.arange(np.ceil(least), np.ceil(most))
     if not whole.size:

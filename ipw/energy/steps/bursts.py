@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from ipw.energy.arrays import Bools, Floats, Ints
 from ipw.energy.steps.arrivals import Arrivals
+from ipw.energy.steps.by_unit import ByUnit, by_unit, in_flight
 from ipw.energy.steps.torn import mend
 
 GAPS_NS = np.geomspace(1e5, 5e7, 28)
@@ -17,6 +18,9 @@ TOGETHER_NS = 100_000
 """Chunks of one unit no further apart than this were sent as one."""
 SHORTER = 0.25
 """Of that pause: so long a pause parts the results of one unit too."""
+SPREAD, WIDEST, BY_CHANCE = 0.35, 0.7, 1e-6
+"""Of the time from one burst to the next: results that come within so much are close together; with many in flight, so
+much, if so seldom by chance."""
 SAMPLE, PARTS = 200_000, 4
 """Arrivals that are looked at to find the pause, in so many stretches of the run."""
 
@@ -44,6 +48,18 @@ class Fit(NamedTuple):
     """How long the usual burst of several chunks lasts, of the time to the next burst (nine in ten are shorter)."""
     shared: int
     """Arrivals that this was seen in."""
+    flying: float = 1.0
+    """How many units are in flight, on average while several are."""
+
+    @property
+    def close(self) -> bool:
+        """Whether results of one burst are as close together as those of one step.
+
+        Of so many that each come at moments of their own, a pause that leaves so little time for all is by chance.
+        """
+        n = max(self.flying, 2.0)
+        by_chance: float = (BY_CHANCE / n) ** (1 / (n - 1))
+        return self.spread <= max(SPREAD, min(WIDEST, by_chance))
 
     @property
     def score(self) -> float:
@@ -51,26 +67,26 @@ class Fit(NamedTuple):
         return self.attended * self.once
 
 
-def bursts(arrivals: Arrivals, gap_ns: float) -> Bursts:
+def bursts(arrivals: Arrivals, gap_ns: float, whose: ByUnit | None = None) -> Bursts:
     """Cut where no result came for `gap_ns`, and where a unit's next result came after a shorter pause.
 
     Not where a burst was torn in two by what held up its way.
     """
+    whose = whose or by_unit(arrivals)
     new = np.concatenate([[True], np.diff(arrivals.t_ns) > gap_ns])[: arrivals.t_ns.size]
-    _cut_again(arrivals, new, gap_ns)
-    mend(arrivals, new)
+    _cut_again(arrivals, whose, new, gap_ns)
+    mend(arrivals, whose, new)
     of = np.cumsum(new, dtype=np.int32) - np.int32(1)
     starts = np.flatnonzero(new)
     ends = np.append(starts[1:], arrivals.t_ns.size) - 1
     return Bursts(gap_ns, of, arrivals.t_ns[starts], arrivals.t_ns[ends[: starts.size]])
 
 
-def _cut_again(arrivals: Arrivals, new: Bools, gap_ns: float) -> None:
+def _cut_again(arrivals: Arrivals, whose: ByUnit, new: Bools, gap_ns: float) -> None:
     """Part bursts in which a unit had results twice, at the longest pause between the two, if it is long enough."""
-    order = np.argsort(arrivals.unit, kind="stable")
-    before, after = order[:-1], order[1:]
+    before, after = whose.order[:-1], whose.order[1:]
     number = np.cumsum(new)
-    again = (arrivals.unit[before] == arrivals.unit[after]) & (number[before] == number[after])
+    again = whose.again & (number[before] == number[after])
     again &= arrivals.t_ns[after] - arrivals.t_ns[before] > gap_ns * SHORTER
     pairs = np.stack([before[again], after[again]], 1)
     for first, last in pairs[np.argsort(pairs[:, 1])][: new.size // 20].tolist():
@@ -82,53 +98,40 @@ def _cut_again(arrivals: Arrivals, new: Bools, gap_ns: float) -> None:
 
 def best_gap(arrivals: Arrivals) -> tuple[float, Fit]:
     """The pause at which bursts are most like steps, and how much they are."""
-    samples = _samples(arrivals)
-    fits = [joined([fit(part, bursts(part, gap)) for part in samples]) for gap in GAPS_NS]
+    samples = [(part, by_unit(part)) for part in _samples(arrivals)]
+    fits = [joined([fit(part, bursts(part, gap, whose), whose) for part, whose in samples]) for gap in GAPS_NS]
     scores = np.array([one.score for one in fits])
     good = np.flatnonzero(scores >= scores.max() - 0.005)
     best = int(good[good.size // 3])  # of those that do as well, one that is far from joining and from cutting
-    return float(GAPS_NS[best]), fits[best]._replace(shared=sum(_beside_others(part) for part in samples))
+    shared = sum(
+        int((in_flight(whose, np.arange(whose.order.size), whose.order.size) > 1).sum()) for _, whose in samples
+    )
+    return float(GAPS_NS[best]), fits[best]._replace(shared=shared)
 
 
-def fit(arrivals: Arrivals, found: Bursts) -> Fit:
+def fit(arrivals: Arrivals, found: Bursts, whose: ByUnit | None = None) -> Fit:
     """Compare bursts with what was in flight."""
     if not arrivals.t_ns.size:
         return Fit(0.0, 0.0, 0.0, 0)
-    units, unit = np.unique(arrivals.unit, return_inverse=True)
-    entry = entries(found.of, unit)
-    first, last = np.full(units.size, found.first_ns.size), np.zeros(units.size, np.int64)
-    np.minimum.at(first, unit, found.of)
-    np.maximum.at(last, unit, found.of)
-    change = np.bincount(first, minlength=found.first_ns.size + 1)
-    change -= np.bincount(last + 1, minlength=found.first_ns.size + 1)
-    flying = np.cumsum(change)[:-1]
+    whose = whose or by_unit(arrivals)
+    flying = in_flight(whose, found.of, found.first_ns.size)
     several = flying > 1
     seen = several[found.of]
-    chunks = int((seen & ~_continued(arrivals, unit)).sum())
-    due, came = int(flying[several].sum()), int((entry & seen).sum())
+    chunks = int((seen & ~_continued(arrivals, whose)).sum())
+    due, came = int(flying[several].sum()), int((_entries(found.of, whose) & seen).sum())
     return Fit(
         attended=came / due if due else 0.0,
         once=min(came / chunks, 1.0) if chunks else 0.0,
         spread=_spread(found, several),
         shared=chunks,
+        flying=float(flying[several].mean()) if due else 1.0,
     )
-
-
-def _beside_others(arrivals: Arrivals) -> int:
-    """Arrivals while several units had results to come."""
-    units, unit = np.unique(arrivals.unit, return_inverse=True)
-    at = np.arange(unit.size)
-    first, last = np.full(units.size, unit.size), np.zeros(units.size, np.int64)
-    np.minimum.at(first, unit, at)
-    np.maximum.at(last, unit, at)
-    change = np.bincount(first, minlength=unit.size + 1) - np.bincount(last + 1, minlength=unit.size + 1)
-    return int((np.cumsum(change)[:-1] > 1).sum())
 
 
 def held_back(arrivals: Arrivals) -> float:
     """Of the chunks, those that came along with their unit's one before: somebody on the way gathered several."""
     parts = _samples(arrivals)
-    along = [_continued(part, np.unique(part.unit, return_inverse=True)[1]) for part in parts]
+    along = [_continued(part, by_unit(part)) for part in parts]
     return float(np.concatenate(along).mean())
 
 
@@ -137,24 +140,22 @@ def joined(fits: list[Fit]) -> Fit:
     weight = np.array([one.shared for one in fits], np.float64)
     if not weight.sum():
         return Fit(0.0, 0.0, 0.0, 0)
-    attended, once, spread = np.average([one[:3] for one in fits], axis=0, weights=weight).tolist()
-    return Fit(attended, once, spread, int(weight.sum()))
+    mean = np.average([(*one[:3], one.flying) for one in fits], axis=0, weights=weight).tolist()
+    attended, once, spread, flying = mean
+    return Fit(attended, once, spread, int(weight.sum()), flying)
 
 
-def entries(of: npt.NDArray[np.int32], unit: npt.NDArray[np.integer]) -> Bools:
+def _entries(of: npt.NDArray[np.int32], whose: ByUnit) -> Bools:
     """Whether each arrival is the first of its unit in its burst."""
-    order = np.lexsort((unit, of))  # stable: the first in time comes first
-    first = np.ones(order.size, bool)
-    first[order[1:]] = (np.diff(of[order]) != 0) | (np.diff(unit[order]) != 0)
+    first = np.ones(of.size, bool)
+    first[whose.order[1:]] = ~whose.again | (np.diff(of[whose.order]) != 0)
     return first
 
 
-def _continued(arrivals: Arrivals, unit: Ints) -> Bools:
+def _continued(arrivals: Arrivals, whose: ByUnit) -> Bools:
     """Whether each chunk came along with its unit's one before."""
-    order = np.argsort(unit, kind="stable")
-    along = np.zeros(order.size, bool)
-    near = (np.diff(unit[order]) == 0) & (np.diff(arrivals.t_ns[order]) <= TOGETHER_NS)
-    along[order[1:]] = near
+    along = np.zeros(whose.order.size, bool)
+    along[whose.order[1:]] = whose.again & (np.diff(arrivals.t_ns[whose.order]) <= TOGETHER_NS)
     return along
 
 

@@ -113,16 +113,26 @@ def divided(
 
 
 def _coarse(curve: Curve, steps: Steps, window_ns: tuple[int, int]) -> Curve:
-    """Leave out knots that are closer together than steps end: within a step, power is not what it is on average."""
+    """Leave out knots that are closer together than steps end: within a step, power is not what it is on average.
+
+    Of those that one step has for itself, the first and the last are kept: how it departs, it does throughout.
+    """
     every = int(np.ceil(np.median(steps.end_ns - steps.start_ns) / np.median(np.diff(curve.t_ns))))
-    if every < 2:
-        return curve
     keep = np.zeros(curve.t_ns.size, bool)
-    keep[::every] = keep[-1] = True
+    keep[:: max(every, 1)] = keep[-1] = True
     keep[np.isin(curve.t_ns, curve.gaps_ns)] = True
     edges = np.searchsorted(curve.t_ns, np.array(window_ns))
     keep[np.clip(np.concatenate([edges - 1, edges]), 0, keep.size - 1)] = True
-    return replace(curve, t_ns=curve.t_ns[keep], energy_j=curve.energy_j[keep], t_err_ns=curve.t_err_ns[keep])
+    kept = np.flatnonzero(keep)
+    begun = np.searchsorted(np.sort(steps.start_ns), curve.t_ns[kept], "right")
+    over = np.searchsorted(np.sort(steps.end_ns), curve.t_ns[kept], "right")
+    within = np.zeros(kept.size, bool)
+    within[1:-1] = (begun[2:] == begun[:-2]) & (over[2:] == over[:-2]) & (begun[1:-1] > over[1:-1])
+    within &= ~np.isin(curve.t_ns[kept], np.append(curve.gaps_ns.ravel(), curve.t_ns[np.clip(edges, 1, keep.size) - 1]))
+    kept = kept[~within]
+    if kept.size == curve.t_ns.size:
+        return curve
+    return replace(curve, t_ns=curve.t_ns[kept], energy_j=curve.energy_j[kept], t_err_ns=curve.t_err_ns[kept])
 
 
 def _vague(number: float, work: Work) -> float:

@@ -19,7 +19,7 @@ from ipw.energy.steps.work import Work, together, work_of
 
 Kind = Literal["steps", "static batches", "one at a time", "several engines", "unknown"]
 
-ATTENDED, ONCE, SPREAD = 0.75, 0.93, 0.35
+ATTENDED, ONCE = 0.75, 0.93
 """Bursts are steps where so much of what is in flight has a result in each, one, and close together."""
 SHARED = 200
 """Arrivals beside others, below which nothing is told."""
@@ -128,7 +128,7 @@ def engine_of(requests: Requests, arrivals: Arrivals) -> Engine:
         f"{fit.attended:.0%} of those in flight had a result in each burst, {fit.once:.0%} of the chunks were the only"
         f" one of theirs in it, and bursts lasted {fit.spread:.0%} of the time between them"
     )
-    if fit.attended < ATTENDED or fit.once < ONCE or fit.spread > SPREAD:
+    if fit.attended < ATTENDED or fit.once < ONCE or not fit.close:
         unknown = Engine("unknown", 1 - fit.score, f"chunks do not come in steps: {why}", evidence)
         return unknown if arrivals.t_ns.size > LONG else _several(requests, arrivals) or unknown
     if (gathered := held_back(arrivals)) > GATHERED:
@@ -151,7 +151,7 @@ def _several(requests: Requests, arrivals: Arrivals) -> Engine | None:
         gap_ns, fit = best_gap(part)
         fits.append(fit)
         parts.append(steps_of(requests, part, bursts(part, gap_ns)))
-        if fit.shared < part.t_ns.size / 2 or fit.attended < ATTENDED or fit.once < ONCE or fit.spread > SPREAD:
+        if fit.shared < part.t_ns.size / 2 or fit.attended < ATTENDED or fit.once < ONCE or not fit.close:
             return None
     if len(parts) < 2:
         return None

@@ -13,7 +13,7 @@ import numpy as np
 
 from ipw.energy.arrays import Bools, Floats, Ints, sums
 from ipw.energy.steps.arrivals import Requests
-from ipw.energy.steps.budget import told_by_counts
+from ipw.energy.steps.budget import roundest, told_by_counts
 from ipw.energy.steps.steps import Steps, present
 
 LONGER = 1.15
@@ -23,6 +23,8 @@ TOLD = 5.0
 FULL, SURELY_FULL, AGREED = 0.85, 0.98, 0.05
 """A step that seems to take so much of the most that one takes may have been full, and surely was, but for what steps
 are uneven by; how close together full steps seem to be."""
+NEAR = 0.01
+"""So near to what full steps took by their lengths, the most that one takes is the roundest number."""
 FULL_SEEN, FULL_LONGER, ELSE_LONGER = 8, 0.1, 0.5
 """Steps with all that ever goes on at once, while something waits, that tell of a limit; of those few last longer, and
 of others many."""
@@ -235,7 +237,7 @@ def _most(totals: Floats, full: Bools) -> float:
         return np.inf
     middle = float(np.median(totals[full]))
     away = float(np.median(np.abs(totals[full] - middle)))
-    return middle if away < AGREED * middle else np.inf
+    return roundest(middle * (1 - NEAR), middle * (1 + NEAR)) if away < AGREED * middle else np.inf
 
 
 def _whole_passes(room: Floats, most: float, hidden: Bools, off: Floats) -> Floats:

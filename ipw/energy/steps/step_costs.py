@@ -82,10 +82,9 @@ class Ticks:
     usable: Bools
     done: Floats
     """`[4, ticks]`: in units of the costs."""
-    held_up: Floats
-    """`[ticks]`: mean variance, as a fraction squared, of what steps draw that were held up."""
-    placing: Floats
-    """`[ticks]`: the same, of steps with work before first results: as much as it may be."""
+    squares: Floats
+    """`[3, 4, 4, ticks]`: sums over the steps in each tick of the products of what was done in them: as they are, times
+    the variance of what a step draws that is held up, and times that of where work is placed, as much as it may be."""
     idle_var: Floats
     """J²: of what the time without steps draws."""
     knot_var: Floats
@@ -98,34 +97,51 @@ class Ticks:
         """J²: nothing is known better."""
         return (1e-7 * float(np.abs(self.above_j).mean())) ** 2 + 1e-24
 
-    def chain(self, own_var: Floats, timing: float) -> Chain:
-        """Departures of the energy from the costs, seen at the ends of ticks."""
-        still = np.full(self.seconds.size, 1e-12)
+    def chain(self, own_var: Floats, timing: float | Floats) -> Chain:
+        """Departures of the energy from the costs, seen at the ends of ticks; `own_var` `[…, ticks]`."""
         told = self.usable & (self.done[STEP] > 0)  # where no step was, what was drawn is no error of the knots beside
-        drift = np.where(told, own_var + self.idle_var + self.least, UNKNOWN_J2)
-        knot_var = np.where(self.vague, 1.0, timing) * self.knot_var
-        return Chain(self.seconds, 0 * still, still, drift, knot_var + self.least)
+        least = self.least
+        drift = np.where(told, own_var + (self.idle_var + least), UNKNOWN_J2)
+        knot_var = np.where(self.vague, 1.0, timing) * self.knot_var + least
+        seconds, still = np.broadcast_to(self.seconds, drift.shape), np.full(drift.shape, 1e-12)
+        return Chain(seconds, np.zeros(drift.shape), still, drift, knot_var)
 
-    def own_var(self, joules: Floats, scatter: float, placing: float = 1.0) -> Floats:
-        """J²: of what the steps of each tick depart by together, alike as they are."""
-        each = scatter**2 + self.held_up + placing * self.placing
-        variance: Floats = each * (joules @ self.done) ** 2 / np.maximum(self.done[STEP], 1.0)
-        return variance
+    def own_parts(self, joules: Floats) -> Floats:
+        """`[3, ticks]`: J²; what `own_var` is a sum of."""
+        parts: Floats = np.einsum("i,pijt,j->pt", joules, self.squares, joules)
+        return parts
+
+
+def own_var(parts: Floats, scatter: float, placing: float) -> Floats:
+    """J²: of what the steps of each tick depart by together, each on its own."""
+    variance: Floats = scatter**2 * parts[0] + parts[1] + placing * parts[2]
+    return variance
 
 
 def ticks_of(curve: Curve, steps: Steps, work: Work, floor_j: Floats, usable: Bools, idle_sd_w: float) -> Ticks:
     """Sum up what was done in each tick; `floor_j` `[ticks]` is what an idle machine would have drawn."""
     seconds = np.diff(curve.t_ns) / 1e9
-    done = np.vstack([work.step, (steps.end_ns - steps.start_ns) / 1e9, held_up_var(work), placing_var(work)])
-    *rows, busy_s, held_up, placing = in_ticks(steps, done, curve.t_ns)
+    *rows, busy_s = in_ticks(steps, np.vstack([work.step, (steps.end_ns - steps.start_ns) / 1e9]), curve.t_ns)
     idle_s = np.maximum(seconds - busy_s, 0.0)
-    held_up, placing = (
-        np.divide(each, rows[STEP], out=np.zeros(seconds.size), where=rows[STEP] > 0) for each in (held_up, placing)
-    )
     above_j = np.where(usable, np.diff(curve.energy_j) - floor_j, 0.0)
     vague = curve.t_err_ns > VAGUE * np.median(curve.t_err_ns)
     idle_var = (idle_sd_w * idle_s) ** 2
-    return Ticks(seconds, above_j, usable, np.array(rows), held_up, placing, idle_var, knot_variance(curve), vague)
+    return Ticks(
+        seconds, above_j, usable, np.array(rows), _squares(curve, steps, work), idle_var, knot_variance(curve), vague
+    )
+
+
+def _squares(curve: Curve, steps: Steps, work: Work) -> Floats:
+    """Sum up products of what was done in each step, over the steps of each tick."""
+    n = len(COSTS)
+    first, other = np.triu_indices(n)
+    products = work.step[first] * work.step[other]
+    found = np.zeros((3, n, n, curve.t_ns.size - 1))
+    for part, variance in enumerate((None, held_up_var(work), placing_var(work))):
+        if variance is None or variance.any():
+            each = in_ticks(steps, products if variance is None else products * variance, curve.t_ns)
+            found[part, first, other] = found[part, other, first] = each
+    return found
 
 
 def held_up_var(work: Work) -> Floats:
@@ -155,11 +171,14 @@ def in_ticks(steps: Steps, values: Floats, knots_ns: Ints) -> Floats:
     for part in steps.of_each:
         edges = np.stack([steps.start_ns[part], steps.end_ns[part]], 1).ravel()
         at = np.maximum.accumulate(edges).astype(np.float64)
-        for number, row in enumerate(rows):
-            running = np.zeros(edges.size)
-            running[1::2] = np.cumsum(row[part])
-            running[2::2] = running[1:-1:2]
-            found[number] += np.diff(np.interp(knots_ns, at, running))
+        if not at.size:
+            continue
+        running = np.cumsum(rows[:, part], axis=1)
+        up_to = np.concatenate([np.zeros((rows.shape[0], 1)), running], axis=1)  # after each step
+        behind = np.clip(np.searchsorted(at, knots_ns, "right"), 1, at.size - 1)
+        way = np.clip((knots_ns - at[behind - 1]) / np.maximum(at[behind] - at[behind - 1], 1e-9), 0.0, 1.0)
+        before, after = up_to[:, behind // 2], up_to[:, (behind + 1) // 2]
+        found += np.diff(before + way * (after - before), axis=1)
     return found
 
 
@@ -217,17 +236,17 @@ def _errors(ticks: Ticks, joules: Floats) -> tuple[Errors, float]:
         ticks.above_j[part],
         ticks.usable[part],
         ticks.done[:, part],
-        ticks.held_up[part],
-        ticks.placing[part],
+        ticks.squares[..., part],
         ticks.idle_var[part],
         ticks.knot_var[part.start : part.stop + 1],
         ticks.vague[part.start : part.stop + 1],
     )
     observed = np.concatenate([[0.0], np.cumsum(rest[part])])[None]
-    placings = PLACINGS if some.placing.any() else PLACINGS[:1]
+    parts = some.own_parts(joules)
+    placings = PLACINGS if parts[2].any() else PLACINGS[:1]
     tried = [Errors(*each) for each in product(SCATTERS, TIMINGS, placings)]
-    chains = [some.chain(some.own_var(joules, one.scatter, one.placing), one.timing) for one in tried]
-    together = Chain(*(np.stack([getattr(c, name) for c in chains]) for name in Chain.__slots__))
+    scatter, timing, placing = np.array(tried).T[..., None]
+    together = some.chain(scatter**2 * parts[0] + parts[1] + placing * parts[2], timing)
     surprise, log_scale = innovations(together, observed)
     misfit = 2 * log_scale + (HEAVY + 1) * np.log1p(surprise[0][:, some.usable] ** 2 / HEAVY).sum(1)
     best = int(np.argmin(misfit))
@@ -236,7 +255,7 @@ def _errors(ticks: Ticks, joules: Floats) -> tuple[Errors, float]:
 
 def _regressed(ticks: Ticks, columns: list[int], errors: Errors, before: Floats) -> Costs:
     """Costs, given how large the errors are."""
-    chain = ticks.chain(ticks.own_var(before, errors.scatter, errors.placing), errors.timing)
+    chain = ticks.chain(own_var(ticks.own_parts(before), errors.scatter, errors.placing), errors.timing)
     series = np.vstack([ticks.above_j, ticks.done[columns]]) * ticks.usable
     running = np.concatenate([np.zeros((len(series), 1)), np.cumsum(series, axis=1)], axis=1)
     white = filtered(chain, running).innovations[:, 1:][:, ticks.usable]

@@ -6,12 +6,13 @@ import numpy as np
 
 from ipw.energy.arrays import Bools, Ints
 from ipw.energy.steps.arrivals import Arrivals
+from ipw.energy.steps.by_unit import ByUnit
 
 SELDOM = 20
 """At most one burst in so many is torn; where more seem to be, several engines take turns."""
 
 
-def mend(arrivals: Arrivals, new: Bools) -> None:
+def mend(arrivals: Arrivals, whose: ByUnit, new: Bools) -> None:
     """Take back the cut between two bursts that share no unit, and together hold all that is in flight, once each.
 
     The rest comes sooner than a step after the part.
@@ -19,13 +20,9 @@ def mend(arrivals: Arrivals, new: Bools) -> None:
     start = np.flatnonzero(new)
     if start.size < SELDOM:
         return
-    of = np.cumsum(new, dtype=np.int32) - np.int32(1)
-    units, unit = np.unique(arrivals.unit, return_inverse=True)
-    first, last = np.full(units.size, start.size), np.zeros(units.size, np.int64)
-    np.minimum.at(first, unit, of)
-    np.maximum.at(last, unit, of)
-    began = np.cumsum(np.bincount(first, minlength=start.size))
-    over = np.cumsum(np.bincount(last, minlength=start.size))
+    of = np.cumsum(new) - 1
+    began = np.cumsum(np.bincount(of[whose.first], minlength=start.size))
+    over = np.cumsum(np.bincount(of[whose.last], minlength=start.size))
     flying = began - np.append(0, over[:-1])
     in_both = began[1:] - np.append(0, over[:-2])  # of two bursts that follow one another
     count = np.diff(np.append(start, new.size))
@@ -33,15 +30,14 @@ def mend(arrivals: Arrivals, new: Bools) -> None:
     usual_ns = float(np.median(np.diff(arrivals.t_ns[start])))
     torn = (count[:-1] < flying[:-1]) & (count[1:] < flying[1:]) & (count[:-1] + count[1:] == in_both)
     found = np.flatnonzero(torn & (in_both > 1) & (apart_ns < usual_ns))
-    found = found[_disjoint(arrivals, start, found)]
+    found = found[_disjoint(whose, start, found)]
     if found.size * SELDOM <= start.size:
         new[start[found + 1]] = False
 
 
-def _disjoint(arrivals: Arrivals, start: Ints, found: Ints) -> Bools:
+def _disjoint(whose: ByUnit, start: Ints, found: Ints) -> Bools:
     """Whether the two bursts from each on hold every unit once; no burst is part of two."""
-    order = np.argsort(arrivals.unit, kind="stable")
-    again = np.flatnonzero(np.diff(arrivals.unit[order]) == 0)
+    order, again = whose.order, np.flatnonzero(whose.again)
     before = np.full(order.size, -1)
     before[order[again + 1]] = order[again]  # the unit's result before
     latest = np.maximum.reduceat(before, start)

@@ -9,7 +9,8 @@ import pytest
 
 from ipw.energy.steps import bursts as module
 from ipw.energy.steps.arrivals import Arrivals
-from ipw.energy.steps.bursts import TOGETHER_NS, Bursts, Fit, best_gap, bursts, entries, fit, joined
+from ipw.energy.steps.bursts import TOGETHER_NS, Bursts, Fit, _entries, best_gap, bursts, fit, joined
+from ipw.energy.steps.by_unit import by_unit, in_flight
 
 MS = 1_000_000
 
@@ -35,7 +36,8 @@ def test_a_burst_ends_where_nothing_came_for_longer_than_the_pause() -> None:
 
 def test_an_entry_is_the_first_arrival_of_a_unit_in_a_burst() -> None:
     of, unit = np.array([0, 0, 0, 1, 1, 1], np.int32), np.array([5, 5, 2, 5, 2, 5])
-    assert entries(of, unit).tolist() == [True, False, True, True, True, False]
+    whose = by_unit(Arrivals(np.arange(6), np.ones(6, int), unit))
+    assert _entries(of, whose).tolist() == [True, False, True, True, True, False]
 
 
 def test_a_unit_attends_where_it_has_a_result_between_its_first_and_its_last() -> None:
@@ -82,8 +84,8 @@ def test_how_long_bursts_last_is_told_by_nine_in_ten_of_those_that_last_at_all()
 
 
 def test_stretches_count_by_how_much_was_seen_in_each() -> None:
-    found = joined([Fit(1.0, 0.5, 0.2, 30), Fit(0.2, 0.9, 0.4, 10)])
-    assert tuple(found) == pytest.approx((0.8, 0.6, 0.25, 40))
+    found = joined([Fit(1.0, 0.5, 0.2, 30, 8.0), Fit(0.2, 0.9, 0.4, 10, 4.0)])
+    assert tuple(found) == pytest.approx((0.8, 0.6, 0.25, 40, 7))
     assert joined([Fit(1.0, 1.0, 1.0, 0)] * 2) == Fit(0.0, 0.0, 0.0, 0)
 
 
@@ -119,3 +121,18 @@ def test_a_burst_is_parted_between_two_results_of_one_unit_and_not_of_two() -> N
     assert bursts(arrivals(*alike), 5 * MS).first_ns.size == 13
     assert (bursts(arrivals(*twice), 5 * MS).first_ns[-2:] / MS).tolist() == [300, 303]
     assert bursts(arrivals(*near), 5 * MS).first_ns.size == 13
+
+
+def test_bursts_of_many_may_last_longer_than_those_of_few_which_may_be_so_by_chance() -> None:
+    assert Fit(1.0, 1.0, 0.35, 1000, 2.0).close
+    assert not Fit(1.0, 1.0, 0.42, 1000, 8.0).close
+    assert Fit(1.0, 1.0, 0.42, 1000, 60.0).close
+    assert not Fit(1.0, 1.0, 0.9, 1000, 60.0).close
+
+
+def test_a_unit_is_in_flight_from_the_burst_of_its_first_result_to_that_of_its_last() -> None:
+    seen = arrivals((0, 0), (10, 0), (10, 1), (20, 0), (30, 1), (40, 2))
+    whose = by_unit(seen)
+    assert (whose.first.tolist(), whose.last.tolist()) == ([0, 2, 5], [3, 4, 5])
+    assert in_flight(whose, np.array([0, 1, 1, 2, 3, 4]), 5).tolist() == [1, 2, 2, 1, 1]
+    assert in_flight(by_unit(arrivals()), np.zeros(0, int), 0).size == 0

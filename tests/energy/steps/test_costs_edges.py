@@ -11,7 +11,16 @@ import pytest
 from ipw.energy.arrays import Floats
 from ipw.energy.curve import Curve
 from ipw.energy.steps import step_costs
-from ipw.energy.steps.step_costs import Ticks, costs_again, costs_of, held_up_var, placing_var, plain_costs, ticks_of
+from ipw.energy.steps.step_costs import (
+    Ticks,
+    costs_again,
+    costs_of,
+    held_up_var,
+    own_var,
+    placing_var,
+    plain_costs,
+    ticks_of,
+)
 from ipw.energy.steps.steps import Steps
 from ipw.energy.steps.work import PROMPT, STEP, TOKEN, Work
 
@@ -43,18 +52,37 @@ def test_steps_with_work_before_first_results_are_as_vague_as_their_lengths_are_
 def ticks(n: int = 4, **changes: object) -> Ticks:
     known: dict[str, object] = {
         "seconds": np.full(n, 0.1), "above_j": np.full(n, 3.0), "usable": np.ones(n, bool), "done": np.ones((4, n)),
-        "held_up": np.zeros(n), "placing": np.zeros(n), "idle_var": np.zeros(n), "knot_var": np.full(n + 1, 2.0),
+        "squares": np.zeros((3, 4, 4, n)), "idle_var": np.zeros(n), "knot_var": np.full(n + 1, 2.0),
         "vague": np.zeros(n + 1, bool),
     }  # fmt: skip
     return Ticks(**known | changes)  # type: ignore[arg-type]
 
 
-def test_of_several_steps_in_a_tick_departures_cancel_in_part_and_of_less_than_one_they_do_not() -> None:
-    done = np.zeros((4, 4))
-    done[STEP], done[TOKEN] = [1, 4, 0.5, 0], [10, 40, 5, 10]
+def alike(done: Floats, placing: Floats | float = 0.0) -> Floats:
+    """Squares of ticks whose steps are all alike, and of which so much variance is that of placing."""
+    found = np.zeros((3, *done.shape[:1], *done.shape))
+    found[0] = done[:, None] * done / np.maximum(done[STEP], 1e-9)
+    found[2] = found[0] * placing
+    return found
+
+
+def test_of_several_steps_in_a_tick_departures_cancel_in_part() -> None:
+    done = np.zeros((4, 3))
+    done[STEP], done[TOKEN] = [1, 4, 0.5], [10, 40, 5]
     joules = np.array([2.0, 0.1, 0, 0])
-    found = ticks(done=done, held_up=np.array([0, 0, 0, 0.03])).own_var(joules, 0.1)
-    assert found.tolist() == pytest.approx([(0.1 * 3) ** 2, (0.1 * 12) ** 2 / 4, (0.1 * 1.5) ** 2, 0.04 * 1])
+    parts = ticks(3, done=done, squares=alike(done)).own_parts(joules)
+    assert own_var(parts, 0.1, 1.0).tolist() == pytest.approx([(0.1 * 3) ** 2, (0.1 * 12) ** 2 / 4, (0.1 * 3) ** 2 / 2])
+
+
+def test_steps_that_draw_more_depart_by_more_than_as_many_that_draw_alike() -> None:
+    squares = np.zeros((3, 4, 4, 1))
+    squares[0, STEP, STEP], squares[0, TOKEN, TOKEN] = 2, 100**2  # one of two has all tokens
+    squares[0, STEP, TOKEN] = squares[0, TOKEN, STEP] = 100
+    squares[1:] = squares[:1] * np.array([0.03, 0.05])[:, None, None, None]
+    parts = ticks(1, squares=squares).own_parts(np.array([2.0, 0.1, 0, 0]))
+    whole = 2**2 + 12**2
+    assert parts[:, 0].tolist() == pytest.approx([whole, 0.03 * whole, 0.05 * whole])
+    assert own_var(parts, 0.1, 0.5).tolist() == pytest.approx([(0.01 + 0.03 + 0.025) * whole])
 
 
 def test_what_was_drawn_where_no_step_was_says_nothing_of_the_knots_beside() -> None:
@@ -98,8 +126,10 @@ def test_a_tick_has_what_its_steps_did_what_was_drawn_above_idle_and_how_vague_t
     assert found.usable is usable
     np.testing.assert_allclose(found.done[STEP], [0.8, 0.2, 1.6, 0.4])
     np.testing.assert_allclose(found.done[TOKEN], [3.2, 0.8, 6.4, 1.6])
-    # the second lasted four times as long as it should: 9/12 of its energy squared, for each step that it counts as
-    np.testing.assert_allclose(found.held_up, [0, 0, 0.75 / 2, 0.75 / 2])
+    np.testing.assert_allclose(found.squares[0, STEP, TOKEN], [4 * 0.8, 4 * 0.2, 16 * 0.8, 16 * 0.2])
+    # the second lasted four times as long as it should: 9/12 of its energy squared
+    np.testing.assert_allclose(found.squares[1, STEP, STEP], [0, 0, 4 * 0.8 * 0.75, 4 * 0.2 * 0.75])
+    assert not found.squares[2].any()
     np.testing.assert_allclose(found.idle_var, (3 * np.array([0, 0.75, 0, 0.75])) ** 2)
     assert found.vague.tolist() == [False, False, False, True, False]  # more than twice as wide as usual
 
@@ -122,7 +152,7 @@ def seen(rng: np.random.Generator, joules: Floats, *, scatter: float, knot_j: fl
     done = np.stack([np.full(N, 4.0), rng.uniform(10, 90, N), rng.uniform(0, 400, N), np.zeros(N)])
     above = joules @ done * (1 + scatter / 2 * rng.standard_normal(N))
     above += np.diff(knot_j * rng.standard_normal(N + 1))
-    return ticks(N, above_j=above, done=done, knot_var=np.full(N + 1, 1.0))
+    return ticks(N, above_j=above, done=done, squares=alike(done), knot_var=np.full(N + 1, 1.0))
 
 
 @pytest.mark.parametrize("scatter", [0.003, 0.025, 0.15])
@@ -155,11 +185,11 @@ def test_costs_are_as_far_from_what_they_are_as_their_intervals_say() -> None:
 
 def test_how_vaguely_work_is_placed_is_told_by_ticks() -> None:
     rng = np.random.default_rng(8)
-    exact = replace(seen(rng, np.array([2.0, 0.05, 0.05, 0]), scatter=0.003), placing=np.full(N, 0.04))
-    assert costs_of(exact).placing == 0.0
+    exact = seen(rng, np.array([2.0, 0.05, 0.05, 0]), scatter=0.003)
+    assert costs_of(replace(exact, squares=alike(exact.done, 0.04))).placing == 0.0
     uneven = rng.random(N) < 0.5
     done = exact.done * (1 + 0.2 * rng.standard_normal(N) * uneven)
-    vague = replace(exact, above_j=exact.above_j, done=done, placing=np.where(uneven, 0.16, 0.0))
+    vague = replace(exact, done=done, squares=alike(done, np.where(uneven, 0.16, 0.0)))
     assert costs_of(vague).placing == 1.0
 
 
@@ -190,5 +220,11 @@ def test_what_another_part_of_the_run_has_told_is_kept_but_for_the_costs() -> No
 def test_costs_are_found_where_no_tick_holds_half_a_step() -> None:  # near a limit of power, steps count for less
     joules = np.array([2.0, 0.05, 0.05, 0])
     made = seen(np.random.default_rng(7), joules, scatter=0.02)
-    less = replace(made, done=made.done * 0.1, above_j=made.above_j * 0.1, knot_var=made.knot_var * 0.01)
+    less = replace(
+        made,
+        done=made.done * 0.1,
+        squares=made.squares * 0.1,
+        above_j=made.above_j * 0.1,
+        knot_var=made.knot_var * 0.01,
+    )
     assert costs_of(less).joules[:3] == pytest.approx(joules[:3], rel=0.05)

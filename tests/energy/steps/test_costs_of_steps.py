@@ -18,9 +18,11 @@ def ticks(done: Floats, above_j: Floats) -> Ticks:
     """Ticks that are timed well, in which nothing was held up."""
     usable = np.ones(N, bool)
     usable[7], above_j[7] = False, 0.0
+    squares = np.zeros((3, 4, 4, N))
+    squares[0] = done[:, None] * done / np.maximum(done[0], 1e-9)
     known: dict[str, Any] = {
         "seconds": np.full(N, 0.1), "above_j": above_j, "usable": usable, "done": done, "idle_var": np.full(N, 1e-6),
-        "knot_var": np.full(N + 1, 1e-4), "vague": np.zeros(N + 1, bool),
+        "knot_var": np.full(N + 1, 1e-4), "vague": np.zeros(N + 1, bool), "squares": squares,
     }  # fmt: skip
     return Ticks(**{each.name: known.get(each.name, np.zeros(N)) for each in fields(Ticks)})
 

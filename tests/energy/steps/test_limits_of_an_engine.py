@@ -43,7 +43,7 @@ def test_of_numbers_that_fit_alike_the_roundest_is_taken() -> None:
 
 
 def test_too_few_full_steps_or_such_as_disagree_tell_nothing() -> None:
-    assert told_by_counts(*served(512, [600] * 10)) == np.inf
+    assert told_by_counts(*served(512, [600] * 5)) == np.inf
     finishing, others, following, full = served(512, [900, 700, 800] * 20)
     mixed = np.random.default_rng(1).permutation(finishing)
     assert told_by_counts(mixed, others, following, full) == np.inf

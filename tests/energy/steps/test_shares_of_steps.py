@@ -206,3 +206,12 @@ def test_costs_are_told_with_intervals_that_never_begin_below_nothing() -> None:
 
 def test_context_is_the_last_of_the_costs() -> None:
     assert COSTS == ("step", "token", "prompt token", "context token")
+
+
+def test_of_the_knots_that_a_step_has_for_itself_the_first_and_the_last_are_kept() -> None:
+    made = curve(*range(1, 13))
+    long = steps((0, 0.5), (0.5, 8.5), (8.5, 9), (9, 9.5), (9.5, 10), (10, 12))
+    coarse = by_work._coarse(made, long, (0, 12 * SECOND))
+    assert (coarse.t_ns / SECOND).tolist() == [0, 1, 8, 9, 10, 11, 12]
+    beside = steps((0, 0.5), (0.5, 8.5), (8.5, 9), (9, 9.5), (9.5, 10), (10, 12), (4.2, 4.9))  # another engine's
+    assert (by_work._coarse(made, beside, (0, 12 * SECOND)).t_ns / SECOND).tolist() == [0, 1, 4, 5, 8, 9, 10, 11, 12]
