@@ -156,7 +156,7 @@ class PowerMetrics:
         if self._fault:
             return f"powermetrics writes {self._fault}"
         with suppress(subprocess.TimeoutExpired):
-            self._process.wait(0 if self._thread.is_alive() else ENDING_S)
+            self._process.wait(ENDING_S)
         code = self._process.poll()
         if code is None:
             how = f"powermetrics wrote no sample within {FIRST_WITHIN_S:g} s"
