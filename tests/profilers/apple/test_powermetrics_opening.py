@@ -58,7 +58,7 @@ def test_where_there_is_no_powermetrics_or_no_sudo_that_is_told(programs: Progra
         ),
         ("exit 7", 3, "unsupported", "powermetrics has ended (code 7)"),
         ("kill -9 $$", 3, "unsupported", "powermetrics has ended (signal 9)"),
-        ("echo Must be ROOT >&2; exit 1", 1, "permission", "powermetrics needs root: powermetrics has ended (code 1): "),
+        ("echo Must be ROOT >&2; exit 1", 1, "permission", "powermetrics needs root: powermetrics has ended (code 1)"),
         ("echo CPU Power: 5 mW", 1, "unsupported", "powermetrics writes no property list but 'CPU Power: 5 mW'"),
         ("printf '%0400d' 0 >&2; exit 1", 3, "unsupported", f"powermetrics has ended (code 1): {'0' * 299}…"),
     ],
