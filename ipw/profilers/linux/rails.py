@@ -47,8 +47,8 @@ MOST_W = 260.0
 """Of any rail: twice the 130 W to which Jetson AGX Thor can be set, the most of all boards (NVIDIA's data sheet).
 
 A monitor whose shunt is loose tells its full scale, hundreds of watts."""
-THREE, ONE = {"ina3221", "ina3221x"}, ("ina", "sq522")
-"""Names of drivers: of a chip with three rails, and the beginnings of those with one (INA219 to INA780, SQ52206)."""
+MONITORS, THREE = ("ina", "sq522"), {"ina3221", "ina3221x"}
+"""Names of drivers: the beginnings of all (INA219 to INA780, SQ52206), and those of the chip with three rails."""
 
 
 class Rail(NamedTuple):
@@ -61,7 +61,7 @@ class Rail(NamedTuple):
 
 def is_monitor(driver: str) -> bool:
     """Whether a chip of this name measures rails."""
-    return driver in THREE or driver.startswith(ONE)
+    return driver.startswith(MONITORS)
 
 
 def rails_of(path: Path, driver: str) -> Iterator[Rail]:

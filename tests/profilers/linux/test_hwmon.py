@@ -76,3 +76,18 @@ def test_a_meter_that_vanishes_is_lost(hwmon: Path) -> None:
     with opened(open_hwmon()) as sensor:
         (folder / "power1_average").unlink()
         assert failure(sensor, "hwmon/acpi").status == "lost"
+
+
+@pytest.mark.parametrize("driver", ["nvme", "coretemp", "amdgpu", "sq521", "in", ""])
+def test_what_measures_something_else_is_no_meter(hwmon: Path, driver: str) -> None:
+    write(hwmon / "hwmon0", name=driver, label="VIN", power1_input=5, in1_label="VIN", in1_input=5, curr1_input=5)
+    (channel,) = open_hwmon().channels
+    assert (channel.name, channel.status, channel.reason) == ("hwmon", "absent", f"no known power meter in {hwmon}")
+
+
+@pytest.mark.parametrize("driver", ["power_meter", "ina3221", "ina238", "i915"])
+def test_a_meter_that_cannot_be_read_says_what_may_mend_it(hwmon: Path, driver: str) -> None:
+    files = dict.fromkeys(("power1_average", "power1_input", "energy1_input", "in1_input", "curr1_input"), "N/A")
+    write(hwmon / "hwmon0", name=driver, in1_label="VDD_IN", label="VDD_IN", **files)
+    (channel,) = open_hwmon().channels
+    assert (channel.status, channel.hint) == ("lost", f"sudo chmod -R a+r {hwmon}/hwmon0")

@@ -63,6 +63,14 @@ def test_a_class_tree_whose_links_all_lead_nowhere_says_so_and_what_to_mount(tre
         assert "/sys/devices/virtual/powercap" in (channel.hint or "")
 
 
+def test_other_links_that_lead_nowhere_and_files_are_no_zones(tree: Powercap, tmp_path: Path) -> None:
+    (tree.root / "dtpm").symlink_to(tmp_path / "gone")
+    (tree.root / "intel-rapl:0").write_text("a file")
+    (tree.root / "enabled").write_text("1")
+    (channel,) = open_sensor().channels
+    assert (channel.reason or "").startswith(f"no RAPL zones in {tree.root}")
+
+
 @pytest.mark.parametrize("content", [b"\xff\xfe\n", b"", b"package-0\0\0\n"])
 def test_a_name_that_is_no_text_costs_its_own_zone(tree: Powercap, content: bytes) -> None:
     tree.zone("intel-rapl:0", "package-0")
