@@ -107,15 +107,16 @@ def test_of_several_ways_that_fail_the_one_that_answers_0_is_told_and_else_the_l
         assert (power.hint or "").startswith(SMI)
 
 
+@pytest.mark.parametrize("watts", [123.456, 0.4])
 @pytest.mark.parametrize("fails", [(), (double.POWER_INSTANT,), (double.POWER_INSTANT, double.POWER_AVERAGE)])
-def test_each_way_to_ask_for_power_is_asked_in_milliwatts(gpus: Gpus, fails: tuple[int, ...]) -> None:
+def test_each_way_to_ask_for_power_is_asked_in_milliwatts(gpus: Gpus, fails: tuple[int, ...], watts: float) -> None:
     fake = gpus(1)
     fake._state.start_ns -= 10**10
-    fake.set_power(0, 123.456, fake._state.start_ns)
+    fake.set_power(0, watts, fake._state.start_ns)
     for call in fails:
         fake.fail(0, call, double.NOT_SUPPORTED)
     with opened(nvml.open_sensor()) as sensor:
-        assert value(sensor, "nvml/gpu0/power") == pytest.approx(123.456, abs=0.001)
+        assert value(sensor, "nvml/gpu0/power") == pytest.approx(watts, abs=0.001)
 
 
 def test_a_gpu_whose_counter_is_missing_is_read_fifty_times_a_second(gpus: Gpus) -> None:
