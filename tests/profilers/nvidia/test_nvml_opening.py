@@ -116,7 +116,9 @@ def test_each_way_to_ask_for_power_is_asked_in_milliwatts(gpus: Gpus, fails: tup
     for call in fails:
         fake.fail(0, call, double.NOT_SUPPORTED)
     with opened(nvml.open_sensor()) as sensor:
-        assert value(sensor, "nvml/gpu0/power") == pytest.approx(watts, abs=0.001)
+        assert value(sensor, "nvml/gpu0/power") == pytest.approx(
+            watts, abs=0.0015
+        )  # whole milliwatts, and rounded down
 
 
 def test_a_gpu_whose_counter_is_missing_is_read_fifty_times_a_second(gpus: Gpus) -> None:
