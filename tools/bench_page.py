@@ -181,11 +181,13 @@ def outcome(bench: Bench, peers: Peers, *, quick: bool) -> Outcome:
     python = peers[WITH_ITS_PYTHON[bench.name]].python if WITH_ITS_PYTHON.get(bench.name) in peers else sys.executable
     words = bench.command(peers, quick)
     shown = shlex.join([python if python != sys.executable else "python", *words])
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # what pip installed is compiled already, and ours would not be
     start, busy_s = time.monotonic(), _busy_s()
     try:
         done = subprocess.run(
             [python, *words], cwd=ROOT, capture_output=True, text=True, check=False, timeout=LIMIT_S,
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
+            env=environment,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         return Outcome(bench, shown, time.monotonic() - start, "", f"it took more than {LIMIT_S} s")

@@ -20,7 +20,7 @@ from ipw.workloads.lm.http.reply import Answer
 from ipw.workloads.lm.http.transport import Transport
 from ipw.workloads.lm.parameters import Parameters
 from ipw.workloads.lm.servers import engines
-from ipw.workloads.lm.servers.endpoint import Endpoint
+from ipw.workloads.lm.servers.endpoint import Endpoint, find_model
 from ipw.workloads.lm.servers.engines import serve
 
 DENSE = Path(str(files("ipw"))) / "data" / "dense-q8_0.gguf"
@@ -114,11 +114,12 @@ def test_a_bundled_model_is_served_and_asked_in_parallel() -> None:
     assert not psutil.pid_exists(endpoint.pid)
 
 
-def test_any_gguf_is_served(tmp_path: Path) -> None:
+def test_any_gguf_is_served_under_its_name_and_not_its_path(tmp_path: Path) -> None:
     path = tmp_path / "my model.gguf"
     path.write_bytes(DENSE.read_bytes())
     with serve(Parameters(model=str(path))) as endpoint:
         assert [a.status for a in say(endpoint, "12+7", "1+1")] == ["ok", "ok"]
+        assert find_model(endpoint.url, None, None) == "my model"
 
 
 def test_a_gguf_whose_weights_are_missing_is_told_in_one_line(tmp_path: Path) -> None:
