@@ -133,7 +133,7 @@ def main() -> None:
         copy = copied(Path(name).resolve())
         os.chdir(copy)
         sys.path.insert(0, str(copy))
-        os.environ["PYTHONPATH"] = str(copy)
+        os.environ["PYTHONPATH"] = str(copy)  # where children find ipw too: tests add to it and replace it by nothing
         rooms = options.rooms.split(",")
         room_of = {path: room for room in rooms for path in files_of(FILES[room], copy)}
         places = [mutant for path in room_of for mutant in mutants_of(path, copy)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import textwrap
 from pathlib import Path
 
@@ -34,4 +35,5 @@ def install(site: Path, body: str, name: str = "made-up") -> dict[str, str]:
     info.mkdir()
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text(f"[ipw.sensors]\n{name} = {module}:open_sensor\n")
-    return {"PYTHONPATH": str(site)}
+    paths = [str(site), os.environ.get("PYTHONPATH", "")]  # behind it what a child finds anyway
+    return {"PYTHONPATH": os.pathsep.join(path for path in paths if path)}

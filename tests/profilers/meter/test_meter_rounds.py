@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 from doubles.clock import Clock
+from doubles.exporter import answering
 from doubles.meter import Meter, serving
 from doubles.patience import wait_for
 from doubles.steps import Steps
@@ -152,3 +153,25 @@ def test_what_a_meter_refuses_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
         assert "the meter asks for a user and a password" in (channel.reason or "")
     (channel,) = find("meter")[0].channels
     assert (channel.status, (channel.reason or "").endswith(": Connection refused")) == ("lost", True)
+
+
+@pytest.mark.parametrize(
+    ("status", "told"), [(401, "permission"), (403, "permission"), (404, "lost"), (402, "lost"), (500, "lost")]
+)
+def test_a_status_that_is_no_answer_is_told(status: int, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with answering(lambda *_: (status, "")) as url:
+        monkeypatch.setenv("IPW_METER_URL", url)
+        (channel,) = find("meter")[0].channels
+    assert channel.status == told
+    assert (f"HTTP status {status}" in (channel.reason or "")) is (told == "lost")
+
+
+def test_an_answer_of_more_than_a_mebibyte_is_read_no_further(monkeypatch: pytest.MonkeyPatch) -> None:
+    head = '{"apower": 5.0, "x": "'
+    for size, status in ((1 << 20, "ok"), ((1 << 20) + 1, "unsupported")):
+        body = head + "y" * (size - len(head) - 2) + '"}'
+        with answering(lambda *_, body=body: (200, body)) as url:
+            monkeypatch.setenv("IPW_METER_URL", url)
+            (sensor,) = find("meter")
+        sensor.close()
+        assert sensor.channels[0].status == status

@@ -153,6 +153,7 @@ def test_a_step_is_found_behind_the_rounding_of_large_values_and_of_what_writes_
     assert resolution(np.concatenate([[0.0], 1e9 + 0.001 * odd])) == 0.001
     assert resolution(0.001 * odd + 5e-9 * (odd % 2)) == 0.001
     assert resolution(0.1 * odd + 9e-7 * (odd % 2)) == 0.1
+    assert resolution([0.5, *range(1, 12)]) == 0.125
     with pytest.raises(NotMeasuredError, match="less than a millionth"):
         resolution(0.1 * odd + 1.3e-6 * (odd % 2))
 

@@ -132,10 +132,13 @@ def test_where_nothing_is_read_a_record_of_no_channel_says_that_the_machine_is_t
 
 
 def test_a_reader_that_is_overtaken_is_hung_up_on() -> None:
+    waits_s: list[float] = []
+
     class Overtaken(Ring):
         """Of which the oldest readings go while they are asked for."""
 
         def since(self, number: int, seconds: float) -> tuple[int, bytes]:
+            waits_s.append(seconds)
             for _ in range(20 if number else 0):
                 self.add(1, 1.0, 0, 0, 0)
             self.flush()
@@ -146,6 +149,7 @@ def test_a_reader_that_is_overtaken_is_hung_up_on() -> None:
         ring.add(k, float(k), 0, 0, 0)
     ring.flush()
     said, _ = answers(b"GET /v1/readings?from=0 HTTP/1.1\r\n\r\n", Served(ring, dict, "one", None), closed=False)
+    assert waits_s == [1.0, 1.0]
     chunk = b"%x\r\n" % (4 * RECORD.size)
     assert said.partition(b"\r\n\r\n")[2][: len(chunk)] == chunk
     assert said.count(b"\r\n") == 7 + 2  # of the head, and of one chunk

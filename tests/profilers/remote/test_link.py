@@ -63,6 +63,17 @@ def test_what_is_another_service_is_told(body: str) -> None:
             assert failure(link.trip) == ("unsupported", "is not `ipw sensors serve`")
 
 
+def test_an_answer_of_more_than_four_mebibytes_is_read_no_further() -> None:
+    for size, known in ((4 << 20, True), ((4 << 20) + 1, False)):
+        text = '{"service": "ipw sensors", "x": "%s"}'
+        body = text % ("y" * (size - len(text) + 2))
+        with answering(lambda *_, body=body: (200, body)) as url, linked(url) as link:
+            if known:
+                assert link.channels()["x"]
+            else:
+                assert failure(link.channels) == ("unsupported", "is not `ipw sensors serve`")
+
+
 @pytest.mark.parametrize("now_ns", [None, "5", True, -1, 2**62, 2.5])
 def test_a_time_that_is_none_is_told(now_ns: object) -> None:
     with answering(lambda *_: (200, json.dumps({"now_ns": now_ns}))) as url, linked(url) as link:
@@ -163,6 +174,7 @@ def test_who_waits_for_an_answer_fails_as_the_other_thread_hangs_up_and_asks_no_
             link.hang_up()
             waiting.join(60)
         assert told[0][0] == "lost"
+        assert told[0][1] != "no answer"  # it did not wait for that
         assert failure(link.channels) == ("lost", "sensor is closed")
         assert failure(lambda: link.stream(0)) == ("lost", "sensor is closed")
 
