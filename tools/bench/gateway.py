@@ -6,8 +6,9 @@
 A stand-in server streams 50 tokens/s to each of many streams, which our own client asks for directly, and through the
 gateway, in turn; all on one monotonic clock. A request's overhead is the client's time to first token less the
 server's own; what the gateway adds is the difference of the overheads' quantiles. CPU a token is that of the gateway's
-process, which parses, writes and journals, beside that of the client's in the direct runs. A quiet machine with three
-cores or more is needed: what waits for a core shows as latency.
+process, which parses, writes and journals, beside that of the client's in the direct runs; both have answered once
+before, so that neither counts what it loads for its first request. A quiet machine with three cores or more is needed:
+what waits for a core shows as latency.
 """
 
 from __future__ import annotations
@@ -131,6 +132,7 @@ def measure(streams: int, tokens: int, rate: float) -> dict[str, float]:
         alone = overheads_ms(direct, books)
         books = Path(folder) / "through.json"
         with server(tokens, rate, books) as url, gateway(url) as (front, cpu_s):
+            asyncio.run(hold(front, 1))  # imports, as the client's own warm-up
             before = cpu_s()
             through = ask(front, streams)
             spent_s = cpu_s() - before
