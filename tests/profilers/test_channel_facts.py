@@ -12,14 +12,16 @@ import plistlib
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 from doubles import modules, powermetrics
+from doubles.clock import Clock
 from doubles.nvml import FakeNvml
 from doubles.powercap import Powercap
 from doubles.proc import Proc
 from doubles.reading import opened
 
-from ipw.profilers import amd, battery, estimate, host_load
+from ipw.profilers import amd, battery, estimate, host_load, publications
 from ipw.profilers.apple import ioreport
 from ipw.profilers.apple import powermetrics as apple
 from ipw.profilers.base import Sensor
@@ -161,6 +163,7 @@ def open_amd(folder: Path, patch: pytest.MonkeyPatch) -> Sensor:
 def open_nvml(folder: Path, patch: pytest.MonkeyPatch) -> Sensor:
     fake = FakeNvml.create(folder)
     fake.gpu(0).memory_share, fake.gpu(0).module_share = 0.2, 1.5
+    fake.gpu(0).samples_period_ns = 0  # however long the counter takes to answer here
     patch.setenv("IPW_FAKE_NVML", str(folder))
     fake.preload()
     return nvml.open_sensor()
@@ -168,10 +171,20 @@ def open_nvml(folder: Path, patch: pytest.MonkeyPatch) -> Sensor:
 
 def open_ioreport(folder: Path, patch: pytest.MonkeyPatch) -> Sensor:
     patch.syspath_prepend(str(modules.write(folder, "zeus_apple_silicon")))
+    import zeus_apple_silicon
+
+    clock = Clock()
+    for module in (ioreport, publications):
+        patch.setattr(module, "now_ns", clock.now_ns)
+    patch.setattr(ioreport, "sleep", clock.sleep)
+    patch.setattr(zeus_apple_silicon, "CHIP", zeus_apple_silicon.Chip(zeus_apple_silicon.PLAIN))
+    patch.setattr(zeus_apple_silicon.CHIP, "clock", lambda: clock.t_s)
+    patch.setattr(zeus_apple_silicon.CHIP, "start_s", clock.t_s - 60)
     return ioreport.open_sensor()
 
 
 def open_powermetrics(folder: Path, patch: pytest.MonkeyPatch) -> Sensor:
+    patch.setattr(apple, "FIRST_WITHIN_S", 200.0)
     patch.setenv("PATH", f"{powermetrics.install(folder, interval_s=0.02)}:{os.environ['PATH']}")
     return apple.open_sensor()
 
@@ -191,12 +204,13 @@ def open_battery_of_a_mac(folder: Path, patch: pytest.MonkeyPatch) -> Sensor:
 
 
 def open_estimate(folder: Path, patch: pytest.MonkeyPatch) -> Sensor:
-    patch.setattr(estimate, "cpu_count", lambda: 8)
+    patch.setattr(psutil, "cpu_count", lambda **_: 8)
     return estimate.open_sensor()
 
 
 def open_load(folder: Path, patch: pytest.MonkeyPatch) -> Sensor:
     patch.setenv("IPW_PROC", str(Proc(folder).root))
+    patch.setattr(host_load, "process_time", lambda: 0.0)
     found = host_load.open_load([1])
     assert found
     return found

@@ -67,6 +67,7 @@ def test_of_a_gpus_counter_its_power_and_its_gauges(
     fake = gpus(1)
     fake._state.start_ns -= 10**10
     fake.set_power(0, 100.0, fake._state.start_ns)
+    fake.gpu(0).samples_period_ns = 0  # however long the counter takes to answer here
     watch = Watch(monkeypatch, nvml)
     sensor = nvml.open_sensor()
     for index, channel in enumerate(sensor.channels):

@@ -23,12 +23,13 @@ Programs = Callable[..., Callable[[], list[str]]]
 def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Programs:
     """Have these programs alone, by name their last lines; returns what tells how they were started."""
 
-    def have(root: bool = True, **lines: str) -> Callable[[], list[str]]:
+    def have(root: bool = True, within_s: float = 200.0, **lines: str) -> Callable[[], list[str]]:
         for name, line in lines.items():
             program = tmp_path / name
             program.write_text(f"#!/bin/sh\necho {name} \"$@\" >> '{tmp_path}/started'\n{line}\n")
             program.chmod(0o755)
         monkeypatch.setenv("PATH", str(tmp_path))
+        monkeypatch.setattr(powermetrics, "FIRST_WITHIN_S", within_s)
         monkeypatch.setattr(os, "geteuid", lambda: 0 if root else 501)
         return lambda: (tmp_path / "started").read_text().splitlines() if (tmp_path / "started").exists() else []
 
@@ -100,6 +101,6 @@ def test_a_first_sample_is_waited_for_five_seconds(programs: Programs, monkeypat
             return False
 
     monkeypatch.setattr(powermetrics, "threading", SimpleNamespace(Event=Event, Thread=threading.Thread))
-    programs(powermetrics="exec /bin/sleep 60")
+    programs(within_s=powermetrics.FIRST_WITHIN_S, powermetrics="exec /bin/sleep 60")
     (channel,) = open_sensor().channels
     assert (waited_s, channel.reason) == ([5.0], "powermetrics wrote no sample within 5 s")

@@ -31,6 +31,7 @@ def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Play]:
     program.write_text("#!/bin/sh\nexit 3\n")
     program.chmod(0o755)
     now = [BEGUN_NS]
+    monkeypatch.setattr(powermetrics, "FIRST_WITHIN_S", 200.0)
     monkeypatch.setattr(powermetrics, "now_ns", lambda: now[0])
     monkeypatch.setattr(publications, "now_ns", lambda: now[0])
     reads = os.read
@@ -168,6 +169,7 @@ def test_a_program_is_silent_after_three_seconds(tmp_path: Path, monkeypatch: py
     program.chmod(0o755)
     monkeypatch.setattr(powermetrics, "now_ns", lambda: now[0])
     monkeypatch.setattr(publications, "now_ns", lambda: now[0])
+    monkeypatch.setattr(powermetrics, "FIRST_WITHIN_S", 200.0)
     sensor = PowerMetrics([str(program)])
     assert [sensor.read(0) is None for _ in range(3)] == [False, False, True]
     now[0] = 3_000_000_000
