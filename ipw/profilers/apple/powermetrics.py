@@ -94,7 +94,8 @@ class PowerMetrics:
         self._missed: Counter[str] = Counter()
         """How many samples in a row it was missing from."""
         self._news: dict[str, deque[Reading | SensorError]] = {}
-        self._chip = Publications(live=True)
+        self._chip, self._chip_j = Publications(live=True), 0.0
+        """Whose total never begins again: one that does may come to what it was."""
         self._frozen: str | None = None
         self._bad = 0
         self._fault: str | None = None
@@ -215,7 +216,8 @@ class PowerMetrics:
     def _tell(self, joules: dict[str, float]) -> None:
         """Give readings of what a sample renewed: a chip that drew nothing at all was not."""
         chip = next(rail for rail in CHIP if rail in self._totals_j)
-        moment = self._chip.see(self._heard_ns, WRITING_NS, self._totals_j[chip])
+        self._chip_j += joules.get(chip, 0.0)
+        moment = self._chip.see(self._heard_ns, WRITING_NS, self._chip_j)
         still_s = None if moment else self._chip.still_s(self._heard_ns)
         if still_s is not None:
             self._frozen = (
