@@ -361,7 +361,11 @@ def test_it_looks_without_a_pause_for_two_milliseconds_then_ever_more_seldom(clo
     asked.clear()
     began_s = clock.t_s
     looked(clock, (replace(COUNTER, update_period_s=None, ticks=True), still))
-    assert asked[2] - asked[1] > 3.9  # what ticks renews itself in no two milliseconds
+    assert asked[2] - asked[1] > 3.9
+    asked.clear()
+    ticking = replace(COUNTER, name="made/b", update_period_s=None, ticks=True)
+    looked(clock, (COUNTER, still), (ticking, lambda: 5.0))
+    assert asked[2] - asked[1] < 0.1  # what ticks renews itself in no two milliseconds
 
 
 def test_however_little_a_counter_moves_it_is_believed_and_so_is_power_without_news(clock: Clock) -> None:

@@ -95,7 +95,10 @@ def idle_power(trace: Trace, *, counter: bool) -> tuple[float, float, float]:
     else:
         edges = np.linspace(trace.t_ns[0], trace.t_ns[-1], BLOCKS + 1)
         block = np.clip(np.searchsorted(edges, trace.t_ns, "right") - 1, 0, BLOCKS - 1)
-        power = np.bincount(block, trace.value, BLOCKS) / np.maximum(np.bincount(block, minlength=BLOCKS), 1)
+        count = np.bincount(block, minlength=BLOCKS)
+        if not count.all():
+            raise NotMeasuredError("nothing was read for a tenth of the time")
+        power = np.bincount(block, trace.value, BLOCKS) / count
     if power.min() < 0:
         raise NotMeasuredError("the counter fell meanwhile")
     slope, start = np.polyfit(np.arange(BLOCKS), power, 1)

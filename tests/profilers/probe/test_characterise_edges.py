@@ -86,6 +86,10 @@ def test_idle_power_is_the_mean_its_rise_and_the_noise_around_that_in_ten_parts(
 
 def test_idle_power_takes_twenty_readings_and_no_fall_of_a_counter() -> None:
     assert idle_power(trace(np.arange(20), np.full(20, 7.0)), counter=False)[0] == 7
+    uneven = np.array([0, *np.repeat(np.arange(5, 45, 5), 2) + np.tile([1, 2], 8), 46, 47, 50])
+    assert idle_power(trace(uneven, np.full(uneven.size, 7.0)), counter=False)[0] == pytest.approx(7)
+    with pytest.raises(NotMeasuredError, match="nothing was read for a tenth of the time"):
+        idle_power(trace([*range(15), *range(21, 50)], np.full(44, 7.0)), counter=False)
     with pytest.raises(NotMeasuredError, match="only 19 readings"):
         idle_power(trace(np.arange(19), np.full(19, 7.0)), counter=False)
     with pytest.raises(NotMeasuredError, match="device lost"):

@@ -202,6 +202,13 @@ def test_a_power_that_says_it_is_published_seldom_is_waited_for_a_fifth_longer(b
         assert run.settle(first=True) == pytest.approx(waited_s, abs=0.05)
 
 
+def test_a_counter_that_is_renewed_more_seldom_than_each_half_second_is_waited_for(begin: Begin) -> None:
+    for told_s, waited_s in ((0.5, 0.0), (0.5005, 1.0)):
+        world = World(late_ns=0)
+        run = begin(world, Sources([world.source(replace(BATCHED, update_period_s=told_s), lambda _: 5.0)]))
+        assert run.settle(first=True) == pytest.approx(waited_s, abs=0.05)
+
+
 @pytest.mark.parametrize(("stall_s", "waited_s"), [(0, 1.0), (2, 3.0), (3, 4.0), (10, 10.0)])
 def test_held_up_it_waits_as_much_longer_and_four_seconds_at_the_most(
     stall_s: int, waited_s: float, begin: Begin
