@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, overload
 
+from ipw.api import given
 from ipw.api.run import Run
 from ipw.api.runs import load_runs
 from ipw.api.session import Measurement, Meter, lock, running
@@ -81,7 +82,11 @@ def measured(function: Callable[P, Any] | str | None = None, /, *, name: str | N
     """
     if function is None or isinstance(function, str):
         return functools.partial(measured, name=function or name, **options)
-    label = name or function.__qualname__
+    if not callable(function):
+        raise UsageError(
+            f"a function is measured, not {type(function).__name__}", '@ipw.measured, or @ipw.measured("step")'
+        )
+    label = str(name or getattr(function, "__qualname__", type(function).__qualname__))
     if inspect.isasyncgenfunction(function):
         raise UsageError(f"{label} is an asynchronous generator", "put `with ipw.measure()` inside it")
     call: Callable[..., Any]
@@ -123,6 +128,7 @@ def _shown(label: str, options: dict[str, Any]) -> Iterator[None]:
 
 def load_run(path: str | Path) -> Run:
     """Open a run directory. Raises UsageError where there is none; warns where its record cannot be believed."""
+    given.path(path, "a run", 'ipw.load_run("runs/a")')
     return Run(Path(path))
 
 

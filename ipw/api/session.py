@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
+from ipw.api import given
 from ipw.api.joules import Energy, Joules
 from ipw.errors import UsageError
 from ipw.metering import accelerator
@@ -43,8 +44,11 @@ class Meter:
         `workload` replaces the one in the manifest. Raises UsageError for a sensor that nobody knows, IpwError where
         the run cannot be written.
         """
-        given = {"kind": "command", "parameters": {"block": name, "idle_s": idle_s}}
-        self.inner = open_meter(Path(out), name, {"workload": workload or given}, sensors).__enter__()
+        given.text(name, "the name of a meter or a block", 'ipw.Meter("training")')
+        given.text(sensors, "sensors", 'ipw.Meter("training", sensors="nvml,rapl")')
+        given.path(out, "out", 'ipw.Meter("training", out="runs")')
+        told = {"kind": "command", "parameters": {"block": name, "idle_s": idle_s}}
+        self.inner = open_meter(Path(out), name, {"workload": workload or told}, sensors).__enter__()
         """What starts and stops the sensors."""
         self.path = self.inner.run.path
         """The run directory."""
@@ -68,9 +72,13 @@ class Meter:
         return block
 
     def measure(self, name: str = "block", phase: str = "span") -> Measurement:
-        """Measure the code inside: `with meter.measure("step") as m: work()`. Raises UsageError on a closed meter."""
+        """Measure the code inside: `with meter.measure("step") as m: work()`. Raises UsageError on a closed meter.
+
+        Likewise for a name that is no text.
+        """
         if self.closed:
             raise UsageError("the meter is closed", "open another: ipw.Meter()")
+        given.text(name, "the name of a block", 'meter.measure("step")')
         return Measurement(self, name, phase)
 
     def begin(self, name: str) -> None:

@@ -11,6 +11,7 @@ from contextvars import ContextVar
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from ipw.api import given
 from ipw.errors import UsageError
 from ipw.variables import GATEWAY_URL, TASK_HEADER
 
@@ -27,8 +28,7 @@ def task(name: str) -> Iterator[dict[str, str]]:
     the gateway reads; the block's value is that header, for clients of other kinds. Outside of `ipw gateway` nothing
     is changed. Raises UsageError where the name is no text, or empty.
     """
-    if not isinstance(name, str):
-        raise UsageError(f"the name of a task must be text, not {type(name).__name__}", f'ipw.task("{name}")')
+    given.text(name, "the name of a task", 'ipw.task("sum-17")')
     if not name.strip():
         raise UsageError("a task without a name", 'ipw.task("sum-17")')
     if os.environ.get(GATEWAY_URL):
