@@ -194,7 +194,8 @@ def outcome(bench: Bench, peers: Peers, *, quick: bool) -> Outcome:
     failure = f"it ended with {done.returncode}: {_last(done.stderr)}" if done.returncode else ""
     seconds = time.monotonic() - start
     others = max(0.0, _busy_s() - busy_s) / seconds
-    return Outcome(bench, shown, seconds, done.stdout.strip("\n"), failure, others)
+    here = f"{ROOT}{os.sep}"  # where the tree lies is nobody's business
+    return Outcome(bench, shown, seconds, done.stdout.strip("\n").replace(here, ""), failure.replace(here, ""), others)
 
 
 def _busy_s() -> float:

@@ -46,6 +46,13 @@ def test_a_benchmark_that_fails_is_told_with_its_last_words_and_what_it_printed(
     assert "a figure" in text
 
 
+def test_the_page_says_nothing_of_where_the_tree_lies() -> None:
+    told = outcome(
+        part("import os; print('at', os.getcwd() + '/x'); raise SystemExit(os.getcwd() + '/y')"), {}, quick=True
+    )
+    assert (told.printed, told.failure) == ("at x", "it ended with 1: y")
+
+
 def test_the_page_has_each_command_beside_its_figures_and_tells_what_was_not_here() -> None:
     here, absent = Peer("codecarbon", "3.3"), Peer("zeus", why_not="ERROR: No matching distribution found for zeus")
     plain = Outcome(part(""), "python tools/bench/x.py --seconds 10", 12.0, "ipw 1.00")

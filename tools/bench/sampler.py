@@ -124,7 +124,7 @@ def program(source: str, period_s: float, seconds: float, python: str = sys.exec
             cost = watched(process.pid, seconds)
             process.stdout.read()
             if process.wait():
-                raise subprocess.SubprocessError(" ".join(said.read_text().split())[-300:])
+                raise subprocess.SubprocessError((said.read_text().strip().splitlines() or [""])[-1][:300])
         return Result(cost[0], np.fromfile(out, np.dtype(RECORD_FIELDS)), *cost[1:])
 
 

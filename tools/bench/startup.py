@@ -69,7 +69,7 @@ def took(command: Sequence[str], folder: Path) -> tuple[float, float]:
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     wall, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
     if done.returncode:
-        raise subprocess.SubprocessError(" ".join(done.stderr.split())[-300:])
+        raise subprocess.SubprocessError((done.stderr.strip().splitlines() or [""])[-1][:300])
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, wall
 
 
