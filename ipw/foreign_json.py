@@ -25,14 +25,15 @@ LONG = re.compile(r"\d{300}|[eE]\+?\d{3}")
 """What a number looks like that may be beyond all floating-point numbers."""
 
 
-def parsed(text: bytes | str) -> Any:
+def parsed(text: bytes | str, errors: str = "strict") -> Any:
     """Read one JSON value. NaN, infinity, and numbers beyond all floating-point numbers are absent: null.
 
+    `errors` is what `bytes.decode` does with bytes that are no text: with "replace", a name of such bytes costs itself.
     Raises ValueError where it is none, or is nested too deep.
     """
     try:
         if isinstance(text, bytes):
-            text = text.decode(json.detect_encoding(text))
+            text = text.decode(json.detect_encoding(text), errors)
         value = (_careful if LONG.search(text) else _quick)(text)
     except RecursionError:
         raise ValueError(TOO_DEEP) from None

@@ -130,7 +130,7 @@ def ask(address: Address) -> MeterAnswer:
         told = cause.strerror if isinstance(cause, OSError) else None
         raise SensorError("lost", f"{address.shown}: {told or type(cause).__name__}") from None
     try:
-        return parse(parsed(body))
+        return parse(parsed(body, "replace"))
     except ValueError:
         raise SensorError("unsupported", f"{address.shown}: the answer is not JSON") from None
     except SensorError as error:

@@ -201,3 +201,13 @@ def test_a_load_that_beats_with_the_rhythm_of_the_power_does_not_discredit_the_c
     summary = summary_of(recorded(tmp_path, [counter, beside], spans=IDLE))
     assert summary["valid"] is valid
     assert ("at rest they agree" in told_against(summary)["counter against power"]) is valid
+
+
+def test_a_counter_that_froze_in_the_window_is_not_called_believed_because_it_agreed_at_rest(tmp_path: Path) -> None:
+    counter = Told(channel("nvml/gpu0"), T, counting(lambda t: load(t) * ((t < 12) | (t > 25)), T))
+    beside = gpu_power(noisy(FAST), included_in="nvml/gpu0")
+    summary = summary_of(recorded(tmp_path, [counter, beside], spans=IDLE))
+    told = told_against(summary)
+    assert not summary["valid"]
+    assert told["stillness"].startswith("the counter nvml/gpu0 did not move")
+    assert "believed" not in told["counter against power"]

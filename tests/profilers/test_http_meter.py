@@ -37,6 +37,18 @@ def test_a_plug_tells_wall_power_and_a_slow_counter_within_it(kind: str, monkeyp
             assert named(sensor, "meter/power").method == "external_meter"
 
 
+@pytest.mark.parametrize(
+    "name", [b"K\xfcche", b"\xff\xfe", b"\xf0\x9f\x92"], ids=["latin-1", "no text", "cut in a character"]
+)
+def test_a_name_that_is_no_utf_8_costs_a_plug_nothing_else(name: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving("shelly") as meter:
+        meter.body = b'{"name": "' + name + b'", "apower": 61.5}'
+        monkeypatch.setenv("IPW_METER_URL", meter.url)
+        (sensor,) = find("meter")
+        with opened(sensor):
+            assert value(sensor, "meter/power") == 61.5
+
+
 def test_each_answer_is_given_once(monkeypatch: pytest.MonkeyPatch) -> None:
     with serving("shelly") as meter:
         monkeypatch.setenv("IPW_METER_URL", meter.url)

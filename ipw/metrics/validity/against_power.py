@@ -64,7 +64,8 @@ def against_power(recorded: Recorded, counter: Mapping[str, Any], window: Window
         gross = not found.counted_j or (
             abs(found.differs_j) > allowed + GROSS * found.counted_j and window[1] - window[0] > LAG * 1e9
         )
-        beats = bool(gross and found.counted_j) and _agree_at_rest(curve, power, good, _idle(recorded))
+        whole = bool(found.counted_j) and coverage(curve, *window)[0] >= LEAST_COVERAGE  # else still, or lost
+        beats = gross and whole and _agree_at_rest(curve, power, good, _idle(recorded))
         detail = f"{channel.get('name')}: {share}{f'; {BEATS}' if beats else ''}"
         level: Literal["error", "warning"] = "error" if gross and not beats else "warning"
         yield made("counter against power", abs(found.differs_j) <= allowed, detail, level)

@@ -132,7 +132,7 @@ def key_of(series: Series) -> str:
 
 def _told(http: Http, target: str, where: Where) -> list[Series]:
     try:
-        told = parsed(http.get(target))
+        told = parsed(http.get(target), "replace")
     except ValueError:
         raise SensorError(
             "unsupported", f"{where.shown} is not a Prometheus server: it does not answer in JSON"
