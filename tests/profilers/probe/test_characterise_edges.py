@@ -195,6 +195,12 @@ def test_of_what_follows_no_average_it_is_told_how_much_the_best_explains() -> N
     at = np.arange(SECOND, 9 * SECOND, 50 * MS).astype(np.float64)
     with pytest.raises(NotMeasuredError, match=r"of the load \(the best explains \d+ %\)"):
         averaging_window(at, np.random.default_rng(5).random(at.size), pulses, 0.05)
+    edges, busy = np.array(pulses, np.float64), np.zeros(at.size)
+    for start, end in edges:
+        busy = busy + np.clip(np.minimum(at, end) - np.maximum(at - 50 * MS, start), 0, None)
+    noisy = 60 + 240 * busy / (50 * MS) + np.random.default_rng(5).normal(scale=60, size=at.size)
+    with pytest.raises(NotMeasuredError, match="the best explains 74 %"):
+        averaging_window(at, noisy, pulses, 0.05)
     with pytest.raises(NotMeasuredError, match="only 7 updates under load"):
         averaging_window(at[:7], at[:7], pulses, 0.05)
     with pytest.raises(NotMeasuredError, match="the best explains 0 %"):
