@@ -20,8 +20,9 @@ LEAST_UNIT = 0.1
 """Of the mean power while a span runs: that of which its departure is a fraction is not taken to be less."""
 LAG_SD_S = 0.002
 """How late, as a rule, a workload may tell that something started or ended, before the ticks say more."""
-SURE = 2.0
-"""So many standard deviations below 0, a lag is surely one of edges that were told early."""
+SURE = 1.0
+"""So many standard deviations below 0, a lag is as likely as not one of edges that were told early: whatever the true
+lag is, spans are then off by a quarter of its standard deviation at most; with 2 it is three quarters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +139,7 @@ def late_unless_surely_early(lag_s: Floats, sd_s: Floats) -> Floats:
     """How much of each kind's lag happened before the edges as they were told, 0 to 1.
 
     An edge that was told early happened behind: what it changes belongs to what comes after it. Near 0, where the sign
-    is noise, all is taken as told late, since choosing by the sign would always take energy from spans.
+    is noise, most is taken as told late, since choosing by the sign would always take energy from spans.
     """
     z = (lag_s / np.maximum(sd_s, 1e-12) + SURE) / math.sqrt(2)
     return np.array([math.erfc(-x) / 2 for x in z.tolist()])
