@@ -14,7 +14,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from ipw.profilers.remote import requests
+from ipw.clock import now_ns
+from ipw.profilers.remote import requests, service
 from ipw.profilers.remote.ring import Ring
 from ipw.profilers.remote.service import NO_CHANNEL, Reader, Served, Service
 from ipw.runs.readings import RECORD
@@ -122,13 +123,21 @@ def streaming(url: str, number: int) -> Iterator[Any]:
         connection.close()
 
 
-def test_where_nothing_is_read_a_record_of_no_channel_says_that_the_machine_is_there(machine: Any) -> None:
+def test_where_nothing_is_read_a_record_of_no_channel_says_that_the_machine_is_there(
+    machine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "BEAT_S", 0.02)
     with machine.up() as url, streaming(url, 0) as response:
-        t_ns, *rest = RECORD.unpack(response.read(RECORD.size))
+        before_ns = now_ns()
+        records = [RECORD.unpack(response.read(RECORD.size)) for _ in range(3)]
         machine.read()
-        after = RECORD.unpack(response.read(RECORD.size))
-    assert rest == [0.0, NO_CHANNEL, 0, 0]
-    assert 0 < t_ns <= after[0]
+        while records[-1][2] == NO_CHANNEL:
+            records.append(RECORD.unpack(response.read(RECORD.size)))
+    *beats, (_, value, index, _, _) = records
+    assert (value, index) == (1.0, 0)
+    assert {beat[1:] for beat in beats} == {(0.0, NO_CHANNEL, 0, 0)}
+    assert [beat[0] for beat in beats] == sorted(beat[0] for beat in beats)
+    assert beats[-1][0] >= before_ns
 
 
 def test_a_reader_that_is_overtaken_is_hung_up_on() -> None:

@@ -247,6 +247,7 @@ def test_a_process_that_is_started_anew_keeps_its_clock_unless_the_machine_was(
     before: str | None, after: str | None, shift_s: int, machine: Any, far: Far, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sensor_module, "EXCHANGE_S", 10_000.0)
+    monkeypatch.setattr(sensor_module, "RETRY_S", 0.01)
     machine.boot = before
     with ExitStack() as stack:
         first = stack.enter_context(ExitStack())

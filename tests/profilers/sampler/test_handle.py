@@ -106,7 +106,7 @@ def test_it_is_waited_for_as_long_as_the_exporters_that_it_waits_for(
     channels: list[dict[str, Any]], heard: bool, begin: Begin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(handle, "STOP_TIMEOUT_S", 0.0)
-    sampler = begin(f"""{WAITS}; sleep 0.3; echo '{{"reads": 5}}'""", *channels)
+    sampler = begin(f"""{WAITS}; sleep 0.1; echo '{{"reads": 5}}'""", *channels)
     stats = sampler.stop()
     assert (stats == {"reads": 5}) is heard
     assert heard or stats["died"].startswith("it ended with code")
