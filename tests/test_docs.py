@@ -52,7 +52,7 @@ NOT_RUN = {
     r"ipw sensors serve": "it serves until it is stopped; tests/test_remote.py stops it",
     r"ipw (run lm|doctor) .*--sensors '?(http|dcgm)": "another machine; tests/test_remote.py has one",
     r"ipw watch": "a second terminal; tests/test_watch.py and tests/studies/test_suite.py watch",
-    r"ipw (ab|calibrate) .*--pairs 2": "shortened, they are those of docs/gate.md, which are run",
+    r"ipw (ab|calibrate) .*--pairs 2 ": "shortened, they are those of docs/gate.md, which are run",
     r"ipw run suite.toml --engine-cluster": "a cluster of Ray; tests/test_cluster.py has one",
 }
 """Commands that are only checked, and what they need that is not here."""
