@@ -40,7 +40,7 @@ typedef struct {
     double gain, noise_rel;
     double gpu_share, module_share, memory_share; /* of the GPU's power, by scope; 0: that scope is not supported */
     int64_t latency_ns, energy_latency_ns; /* of every call; what the energy counter takes on top */
-    uint64_t event_reasons, thermal_slowdown_ns;
+    uint64_t event_reasons, thermal_slowdown_ns, power_capped_ns;
     uint32_t power_limit_mw, temperature_c, sm_mhz, memory_mhz, mig_mode, persistence;
     uint32_t pids[MAX_PIDS], sm[MAX_PIDS]; /* who computes, and for what part of the time, in per cent */
     fault_t faults[MAX_FAULTS];
@@ -499,7 +499,7 @@ static int fill(int i, field_t *f) {
     case 74: case 75: case 269: case 270: case 271: /* cumulative ns under a limit */
         if ((error = failure(g, GAUGES))) return error;
         f->type = VALUE_ULONGLONG;
-        f->value.u64 = f->field == 269 ? g->thermal_slowdown_ns : 0;
+        f->value.u64 = f->field == 269 ? g->thermal_slowdown_ns : f->field == 74 ? g->power_capped_ns : 0;
         return OK;
     default: return NOT_SUPPORTED;
     }

@@ -68,6 +68,7 @@ class Gpu(ctypes.Structure):
         ("energy_latency_ns", ctypes.c_int64),
         ("event_reasons", ctypes.c_uint64),
         ("thermal_slowdown_ns", ctypes.c_uint64),
+        ("power_capped_ns", ctypes.c_uint64),
         ("power_limit_mw", ctypes.c_uint32),
         ("temperature_c", ctypes.c_uint32),
         ("sm_mhz", ctypes.c_uint32),

@@ -107,6 +107,16 @@ def test_one_package_that_is_shown_twice_is_one_also_while_it_runs(tree: Powerca
         assert summed(sensor) == {"rapl/package-0"}
 
 
+@pytest.mark.parametrize("unreadable", [0, 1])
+def test_of_one_package_that_is_shown_twice_the_zone_that_can_be_read_is_read(tree: Powercap, unreadable: int) -> None:
+    for number in (0, 1):
+        tree.zone(f"intel-rapl:{number}", "package-0", energy_uj=5_000_000)
+    (tree.root / f"intel-rapl:{unreadable}/energy_uj").write_text("")
+    with opened(open_sensor()) as sensor:
+        assert [(channel.name, channel.status) for channel in sensor.channels] == [("rapl/package-0", "ok")]
+        assert value(sensor, "rapl/package-0") == 5.0
+
+
 def test_a_package_read_through_memory_counts_once_whatever_its_counter_says(tree: Powercap) -> None:
     tree.zone("intel-rapl:0", "package-0", energy_uj=9_000_000)
     tree.zone("intel-rapl-mmio:0", "package-0", energy_uj=4_000_000)

@@ -149,11 +149,14 @@ def test_a_scope_that_answers_0_is_not_a_measurement(gpus: Gpus) -> None:
 def test_gauges_tell_heat_clocks_and_limits(gpus: Gpus) -> None:
     fake = gpus(1)
     fake.gpu(0).temperature_c, fake.gpu(0).event_reasons, fake.gpu(0).thermal_slowdown_ns = 71, 0x4, 5_000_000
+    fake.gpu(0).power_capped_ns = 7_000_000
     with opened(open_nvml()) as sensor:
         told = {part: value(sensor, f"nvml/gpu0/{part}") for part in ("temperature", "sm_clock", "clock_events")}
         assert told == {"temperature": 71, "sm_clock": 1980, "clock_events": 4}
         assert value(sensor, "nvml/gpu0/power_limit") == 700
         assert value(sensor, "nvml/gpu0/thermal_slowdown") == 5_000_000
+        assert value(sensor, "nvml/gpu0/power_capped") == 7_000_000
+        assert value(sensor, "nvml/gpu0/memory_clock") == 2619
         assert all(named(sensor, f"nvml/gpu0/{part}").kind == "gauge" for part in told)
 
 
