@@ -78,7 +78,8 @@ BENCHES = (
         "last column as a multiple of ours. *seen* is the share of the ticks of the energy counters that it saw, "
         "*knot* how far from the truth it puts them, *as told* how often they are as near as it says.",
         "A real driver: the stand-in answers at once, and a call of NVML can take milliseconds. What zeus and "
-        "codecarbon do beside sampling is in their figures.",
+        "codecarbon do beside sampling is in their figures. zeus 0.16.0 finds a period of 0 where it is given none, on "
+        "any GPU, and reads without a pause: give it one.",
         lambda peers, quick: [
             "tools/bench/sampler.py", "--seconds", "6" if quick else "15",
             *_with(peers, zeus="python", codecarbon="python"),
