@@ -134,11 +134,11 @@ class Lane:
                 if t_ns > now_ns + AHEAD_NS or not -inf < value < inf:
                     _check(t_ns, value)
                 last = self._last
-                keeps = last is None or self._keeps_all or t_ns - self._kept_ns >= HEARTBEAT_NS
-                if last is not None and value != last.value:
-                    changed = keeps = True
-                    self._moved(last, t_ns)
-                if keeps:
+                moved = last is not None and value != last.value
+                if moved:
+                    changed = True
+                    self._moved(t_ns)
+                if moved or last is None or self._keeps_all or t_ns - self._kept_ns >= HEARTBEAT_NS:
                     self._add(t_ns, value, self._index, 0, uncertainty_ns)
                     self._kept_ns = t_ns
                 self._last, self.read_ns, self.failing = reading, t_ns, None
@@ -150,12 +150,12 @@ class Lane:
             self._fail(now_ns, "lost", f"{type(error).__name__}: {error}")
         return changed
 
-    def _moved(self, last: Reading, t_ns: int) -> None:
+    def _moved(self, t_ns: int) -> None:
         if 0 <= self.changed_ns < t_ns - self.longest_ns:
             self.longest_ns = t_ns - self.changed_ns
         self.changed_ns = t_ns
-        if last.t_ns > self._kept_ns:
-            self._keep(last)
+        if self._last is not None and self.read_ns > self._kept_ns:
+            self._keep(self._last)
 
     def _keep(self, reading: Reading) -> None:
         t_ns, value, uncertainty_ns = reading

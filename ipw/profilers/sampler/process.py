@@ -20,6 +20,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
+from operator import add, attrgetter
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -53,6 +54,7 @@ HELD_UP_NS = 4_000 * MS
 """By how long it overslept meanwhile it waits longer, at most: what ticked then was not seen."""
 RELAY_NS, RELAY_SETTLE_NS = 50 * MS, 6_000 * MS
 """How often what other machines told is taken, and how long it is waited for at either end, at most."""
+DUE_NS, PATIENCE_NS = attrgetter("due_ns"), attrgetter("patience_ns")
 LATE_NS = MS
 """Waking later than this after the time that was asked for is counted."""
 
@@ -90,10 +92,11 @@ class SamplerLoop:
                     polled.setdefault(poll_ns, []).append(lane)
         leeway = 1.0 if self._followed else 0.0
         self._polled = [(Cadence(start_ns, ns, int(leeway * ns)), lanes) for ns, lanes in polled.items()]
+        self._followers = [follower for follower, _ in self._followed]
         self._plan_polls()
         self._plan_followed()
         self._wakeups = self._late_wakeups = self._max_late_ns = self._held_up_ns = 0
-        self._turns = Turns([follower for follower, _ in self._followed])
+        self._turns = Turns(self._followers)
 
     def run(self, until: Callable[[], bool]) -> None:
         """Sample until the condition holds; it is looked at after each waking. Raises OSError (disk full)."""
@@ -163,8 +166,7 @@ class SamplerLoop:
         quiet = self._due_ns - now > QUIET_NS
         if quiet and more:
             self._follow(now, sys.maxsize)
-        if now >= self._turns.due_ns:
-            self._turns.plan(now)
+        if now >= self._turns.due_ns and self._turns.plan(now):
             self._plan_followed()
         if now >= self._soonest_ns:
             for cadence, lanes in self._polled:
@@ -237,13 +239,13 @@ class SamplerLoop:
 
     def _plan_followed(self) -> None:
         """Note when the last of those is due for which the others can wait."""
-        latest_ns, last_ns = sys.maxsize, -1
-        for follower, _ in self._followed:
-            latest_ns = min(latest_ns, follower.due_ns + follower.patience_ns)
-        for follower, _ in self._followed:
-            if last_ns < follower.due_ns <= latest_ns:
-                last_ns = follower.due_ns
-        self._due_ns = last_ns if last_ns >= 0 else sys.maxsize
+        if not self._followers:
+            self._due_ns = sys.maxsize
+            return
+        dues_ns = list(map(DUE_NS, self._followers))
+        latest_ns, self._due_ns = min(map(add, dues_ns, map(PATIENCE_NS, self._followers))), max(dues_ns)
+        if self._due_ns > latest_ns:
+            self._due_ns = max(due_ns for due_ns in dues_ns if due_ns <= latest_ns)
 
     def _settled(self, start_ns: int, since_ns: int) -> bool:
         """Whether each followed counter was watched since `start_ns`, and each other channel read since `since_ns`."""

@@ -76,8 +76,8 @@ class TickFollower:
         "_before", "_early_ns", "_expected_ns", "_free", "_give_up_ns", "_last_ns", "_late_ns", "_lead_ns",
         "_learned_at", "_line", "_margin_ns", "_missed_in_row", "_number", "_owed", "_passed", "_pause_ns",
         "_poll_ns", "_resume_ns", "_seen", "_stray_ns", "_told", "_trust", "_watch", "bracket_ns", "costly",
-        "due_ns", "guard_ns", "missed", "patience_ns", "period_ns", "slack_ns", "stride", "ticks", "watched",
-        "watched_ns",
+        "due_ns", "guard_ns", "missed", "moved", "patience_ns", "period_ns", "slack_ns", "stride", "ticks",
+        "watched", "watched_ns",
     )  # fmt: skip
     # Without them an object of more than 30 attributes is a table, each a few more cache misses away: nothing
     # stays in the caches from one read to the next, a tenth of a second later.
@@ -102,6 +102,8 @@ class TickFollower:
         """So many reads to come, each that long before an expected tick, have nothing to decide if all goes well."""
         self._pause_ns = FIRST_PAUSE_NS
         self._last_ns: int | None = None
+        self.moved = True
+        """Whether it expects its ticks at other moments than when this was last taken back."""
         self.guard_ns = 0.0
         """So long before a tick that is watched it is read, at the latest."""
         self._expected_ns, self._before, self._owed = 0.0, True, False
@@ -167,7 +169,7 @@ class TickFollower:
     # --- hunting ----------------------------------------------------------------------------------------------------
 
     def _hunt(self, t_ns: int) -> None:
-        self.period_ns, self._free = None, 0
+        self.period_ns, self._free, self.moved = None, 0, True
         self._seen: list[float] | None = []
         self._give_up_ns = t_ns + HUNT_LIMIT_NS
         self.due_ns, self.slack_ns, self.patience_ns = t_ns, HUNT_STEP_NS // 4, PATIENCE_NS
@@ -196,7 +198,7 @@ class TickFollower:
         period = (gaps[(len(gaps) - 1) // 2] + gaps[len(gaps) // 2]) / 2
         strangers = sum(abs(gap - period) > period / 4 for gap in gaps)
         if period > SHORTEST_PERIOD_NS and strangers <= (len(seen) == ENOUGH_TICKS):
-            self._seen, self.period_ns = None, period
+            self._seen, self.period_ns, self.moved = None, period, True
             line = [(0, seen[-1])] if strangers else list(enumerate(seen, 1 - len(seen)))
             self._line: deque[tuple[int, float]] = deque(line, MEMORY)
             self._number, self._passed, self._told, self._trust, self._owed = 0, 0, NEVER, 1, False
@@ -301,7 +303,7 @@ class TickFollower:
     def _correct(self, tick_ns: float, t_ns: int, period: float) -> None:
         """Take a tick into the line through the last watched ones, and expect the next on it."""
         self._line.append((self._number, tick_ns))
-        self._passed = 0
+        self._passed, self.moved = 0, True
         n = len(self._line)
         numbers, times_ns = zip(*self._line, strict=True)
         x, y = sum(numbers) / n, tick_ns + sum([t - tick_ns for t in times_ns]) / n
@@ -331,7 +333,7 @@ class TickFollower:
     # --- resting ----------------------------------------------------------------------------------------------------
 
     def _give_up(self, t_ns: int) -> None:
-        self._seen, self.period_ns, self._free = None, None, 0
+        self._seen, self.period_ns, self._free, self.moved = None, None, 0, True
         self._resume_ns = t_ns + self._pause_ns
         self._pause_ns = min(2 * self._pause_ns, LONGEST_PAUSE_NS)
         self.due_ns, self.slack_ns, self.patience_ns = t_ns + self._poll_ns, self._poll_ns // 4, PATIENCE_NS

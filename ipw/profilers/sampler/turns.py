@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from operator import attrgetter
 
 from ipw.profilers.sampler.ticks import MS, TickFollower
 
@@ -18,6 +19,9 @@ CYCLE_NS = 1_600 * MS
 counter are that is slow to answer."""
 SHORTEST_TURN_NS, REPLAN_NS = 300 * MS, 400 * MS
 """A turn lasts so long at least, and so often it is looked when ticks come now."""
+ALIKE = 1e-4
+"""Periods that differ by no more than this part of them drift apart by microseconds within a turn."""
+MOVED = attrgetter("moved")
 TOGETHER_NS = MS
 """Ticks this close to one another are watched in the same turn."""
 AHEAD, GUARDS_AHEAD = 1 / 8, 1.5
@@ -32,21 +36,35 @@ class Turns:
         self.due_ns = 0
         """When `plan` is to be called next, after whatever is read then or later."""
         self._followers = followers
+        self._alike = False
+        """Whether all tick as often, so that what was planned holds for as long as nobody moves."""
         self._leader: TickFollower | None = None
         """Shortly before its ticks all are read."""
         self._turn_ends_ns = 0
 
-    def plan(self, now: int) -> None:
-        """Tell those who follow when to read, and whom to watch, now that something was read."""
+    def plan(self, now: int) -> bool:
+        """Tell those who follow when to read, and whom to watch, now that something was read. Tells whether it did."""
         self.due_ns = now + REPLAN_NS
+        if self._alike and now < self._turn_ends_ns and not any(map(MOVED, self._followers)):
+            self.due_ns = min(self.due_ns, self._turn_ends_ns)
+            return False
+        self._plan(now)
+        return True
+
+    def _plan(self, now: int) -> None:
+        for follower in self._followers:
+            follower.moved = False
         following = [follower for follower in self._followers if follower.period_ns is not None]
         for follower in following:
             if follower.costly:
                 follower.stride = _times(CYCLE_NS, follower)
         cheap = [follower for follower in following if not follower.costly]
+        self._alike = False
         if not cheap:
             return
-        period_ns = min(follower.period_ns or 0.0 for follower in cheap)
+        periods_ns = [follower.period_ns or 0.0 for follower in cheap]
+        period_ns = min(periods_ns)
+        self._alike = max(periods_ns) - period_ns < ALIKE * period_ns
         phases = [follower.phase_ns(now) or 0.0 for follower in cheap]
         leader = cheap.index(self._leader) if self._leader in cheap else 0
         turn_is_over = now >= self._turn_ends_ns or self._leader not in cheap
