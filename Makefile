@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+NEW_ENOUGH := 'import sys; v = sys.version_info; sys.exit("ipw needs Python 3.11 or newer, and $(PYTHON) is %d.%d: \
+make quickstart PYTHON=python3.12" % v[:2] if v < (3, 11) else 0)'
 
 .PHONY: quickstart test torch extras lint docs fuzz torture mutants bench release-check gpu-check clean
 
@@ -57,7 +59,8 @@ clean:
 	rm -rf $(VENV) build dist
 
 $(VENV)/.use: pyproject.toml constraints.txt
-	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	@test -x $(VENV)/bin/python || $(PYTHON) -c $(NEW_ENOUGH)
+	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV) || (rm -rf $(VENV); false)
 	$(PIP) --editable '.[llamacpp,gateway]'
 	touch $@
 
