@@ -32,7 +32,7 @@ def score(
     as_json: bool,
 ) -> int:
     """Write scores into the run and derive it again; the journal stays."""
-    if (scorer is None) == (scores is None):
+    if (scorer is None) == (scores is None) or (scores is not None and (judge_url or judge_model)):
         raise UsageError("say how to score", "--scorer NAME for answers, or --scores FILE for the tasks of an agent")
     opened = RunDir.open(run)
     manifest = opened.manifest()

@@ -175,6 +175,7 @@ def test_tasks_of_a_run_that_has_ended_are_scored_by_a_file(tmp_path: Path) -> N
         (["--scores", "{none}"], "no score is of a task"),
         ([], "say how to score"),
         (["--scores", "{none}", "--scorer", "exact"], "say how to score"),
+        (["--scores", "{none}", "--judge-url", "http://localhost:9"], "say how to score"),
         (["--scorer", "exact"], "holds no answers to score"),
     ],
 )
