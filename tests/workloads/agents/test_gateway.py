@@ -31,9 +31,11 @@ from workloads.agents.exchanges import (
 )
 
 from ipw.workloads.agents.gateway.event_loop import served as on_the_loop
+from ipw.workloads.agents.gateway.front import Front
 from ipw.workloads.agents.gateway.listener import Door, listening
 from ipw.workloads.agents.gateway.recorder import LEFT, Recorder
 from ipw.workloads.base import Counters, Progress
+from ipw.workloads.lm.http.transport import SETTLE_S
 from ipw.workloads.lm.http.url import ServerUrl
 
 OF_THIS_HOP = {b"transfer-encoding", b"connection", b"keep-alive", b"trailer"}
@@ -105,6 +107,53 @@ def test_an_answer_through_the_gateway_is_the_servers_own(exchange: Exchange) ->
             assert theirs.headers == mine.headers
 
     run(compare())
+
+
+@pytest.mark.parametrize("exchange", EXCHANGES, ids=lambda exchange: exchange.name)
+def test_an_answer_over_a_connection_that_was_kept_is_the_servers_own(exchange: Exchange) -> None:
+    books = Books()
+
+    async def compare() -> None:
+        async with served(exchange.answer) as server, gateway(server.port, books) as port:
+            direct = await ask(server.port, exchange)
+            first = await asyncio.gather(*(ask(port, exchange) for _ in range(3)))  # each over one of its own
+            await asyncio.sleep(3 * SETTLE_S)
+            again = await asyncio.gather(*(ask(port, exchange) for _ in range(2)))
+            assert {got.body for got in (*first, *again)} == {direct.body}
+            assert {got.status_line for got in again} == {direct.status_line}
+            assert {got.whole for got in again} == {got.whole for got in first}
+            assert {tuple(got.headers) for got in again} == {tuple(got.headers) for got in first}
+            assert len(server.heard) == 6
+            assert {(heard.line, heard.body) for heard in server.heard} == {
+                (server.heard[0].line, server.heard[0].body)
+            }
+
+    run(compare())
+    assert len(books.lines) == 5
+
+
+def test_a_request_whose_client_leaves_before_its_handler_runs_is_kept_and_ends_at_the_server(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    books, asked, taken = Books(), EXCHANGES[0], Front.data_received
+
+    def taken_and_left(self: Front, data: bytes) -> None:
+        taken(self, data)
+        if data and self.transport is not None:
+            self.transport.abort()
+
+    async def leave() -> None:
+        async with served(asked.answer) as server, gateway(server.port, books) as port:
+            assert (await ask(port, asked)).whole
+            await asyncio.sleep(3 * SETTLE_S)
+            with monkeypatch.context() as patched:
+                patched.setattr(Front, "data_received", taken_and_left)
+                assert not (await ask(port, asked)).whole
+            assert (await ask(port, asked)).whole
+
+    run(leave())
+    assert [record["error"] for _, record in books.lines] == [None, LEFT, None]
+    assert [record["concurrency"] for _, record in books.lines] == [1, 1, 1]
 
 
 def test_a_piece_is_passed_on_before_the_next_is_written() -> None:
