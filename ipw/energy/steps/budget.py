@@ -24,20 +24,18 @@ def told_by_counts(finishing: Floats, decoding: Floats, next_work: Floats, full:
     `[steps]` each: the work of units whose first result came at its end, results of others, the work of the unit that
     comes next, and whether that one waited.
     """
-    done = np.cumsum(finishing)
-    begun = np.flatnonzero(full & ~np.append(False, full[:-1]))
-    begun = begun[(begun > 0) & (decoding[np.maximum(begun - 1, 0)] > 0)]
-    of_run = np.searchsorted(begun, np.arange(full.size), "right") - 1
-    unbroken = np.cumsum(~full)
-    at = np.flatnonzero(full & (of_run >= 0))
-    at = at[unbroken[at] == unbroken[begun[of_run[at]]]]
-    if at.size < TELLING:
+    done, going_on, step = np.cumsum(finishing), np.cumsum(decoding), np.arange(full.size)
+    after_full = np.append(False, full[:-1])
+    begun = np.maximum.accumulate(np.where(full & ~after_full, step, 0))  # the first of its run
+    start = np.where(full | after_full, begun, step)
+    known = (start > 0) & (decoding[np.maximum(start - 1, 0)] > 0) & (decoding > 0)
+    if (full & known).sum() < TELLING:
         return np.inf
-    start = begun[of_run[at]]
-    turns = at - start + 1.0
-    going_on = np.cumsum(decoding)
-    least = done[at] - done[start - 1] + going_on[at] - going_on[start - 1]
-    return _agreed(least / turns, (least + next_work[at]) / turns)
+    at = np.flatnonzero(known & (full | (finishing > 0)))
+    turns, before = at - start[at] + 1.0, start[at] - 1
+    least = done[at] - done[before] + going_on[at] - going_on[before]
+    most = np.where(full[at], least + next_work[at], np.inf)  # after a step that was not full, all was done
+    return _agreed(least / turns, most / turns)
 
 
 def _agreed(low: Floats, high: Floats) -> float:
@@ -48,7 +46,7 @@ def _agreed(low: Floats, high: Floats) -> float:
     inside = np.cumsum(change[order])
     best = int(np.argmax(inside))
     least, most = float(edges[order[best]]), float(edges[order[best + 1]])
-    if inside[best] < AGREE * low.size or most - least > SHARP * most:
+    if inside[best] < AGREE * low.size or np.isinf(most) or most - least > SHARP * most:
         return np.inf
     return roundest(least, most)
 

@@ -20,9 +20,11 @@ LONGER = 1.15
 """A step that lasts so many times longer than usual did more than it usually does."""
 TOLD = 5.0
 """Work that would take less than so many times what steps are uneven by is not told from none."""
-FULL, SURELY_FULL, AGREED = 0.85, 0.98, 0.05
+FULL, SURELY_FULL, FULL_IF_TOLD, AGREED = 0.85, 0.98, 0.7, 0.05
 """A step that seems to take so much of the most that one takes may have been full, and surely was, but for what steps
-are uneven by; how close together full steps seem to be."""
+are uneven by; and was, where counts tell the most; how close together full steps seem to be."""
+IN_TURN = 0.9
+"""Of the units that waited, those that began when nothing else went on, if a batch waits for its last one."""
 NEAR = 0.01
 """So near to what full steps took by their lengths, the most that one takes is the roundest number."""
 FULL_SEEN, FULL_LONGER, ELSE_LONGER = 8, 0.1, 0.5
@@ -92,9 +94,10 @@ def located(requests: Requests, steps: Steps) -> Prompts:
             most = _most(room + decoding, longer & (carried > 0) & (decoding > 0) & (taken > 0))
         hides = np.isfinite(told) & (base_s + token_s * most < LONGER * usual)
         total = np.where(hides, most, total)
-        full = room + decoding > np.maximum(FULL * most, SURELY_FULL * most - noise)
+        least_full = np.maximum(FULL * most, SURELY_FULL * most - noise) if np.isinf(told) else FULL_IF_TOLD * most
+        full = room + decoding > least_full
         filled = queue.asked & (decoding > 0) & (full | hides)
-        room = np.where(filled, most - decoding, room)
+        room = np.where(filled, most - decoding, np.where(decoding > 0, np.minimum(room, most - decoding), room))
         room = _whole_passes(room, most, queue.asked & longer & (decoding == 0), noise + 1)
         least = np.where(filled, 1.0, np.maximum(noise, 1.0))
         carried = _carried(finishing, queue, room, least)
@@ -140,6 +143,10 @@ def _queue(requests: Requests, steps: Steps, decoding: Floats) -> _Queue:
     start_ns, began_ns = requests.start_ns[order][following], _last_start(steps, decoding, first)
     late_ns = np.where(decoding > 0, LATE * float(np.quantile(steps.end_ns - steps.start_ns, 0.1)), 0.0)
     waiting, asked = some & (start_ns < began_ns + late_ns), some & (start_ns < began_ns)
+    before = np.maximum(first - 1, 0)
+    waited = (decoding[before] > 0) & (requests.start_ns[order] < steps.start_ns[before])
+    if waited.sum() >= FEW_SURE and (decoding[first[waited]] == 0).mean() >= IN_TURN:
+        waiting, asked = waiting & (decoding == 0), asked & (decoding == 0)
     return _Queue(order, first, work, waiting, asked, np.where(some, work[following], 0.0))
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from ipw.energy.arrays import Bools, Floats, Ints, sums
 from ipw.energy.steps.arrivals import Requests
@@ -57,10 +58,9 @@ def work_of(requests: Requests, steps: Steps, prompts: Prompts) -> Work:
     turn = (last - prompts.passes + 1)[prompts.step] + prompts.turn
     sharing = np.bincount(last[step], minlength=last[-1] + 1) + np.bincount(turn, minlength=last[-1] + 1)
     each = 1 / np.maximum(sharing, 1)
-    start, end = requests.first_ns[unit], requests.end_ns[unit]
-    way = np.clip((steps.end_ns[step] - start) / np.maximum(end - start, 1), 0.0, 1.0)
-    context = _prompt(requests)[unit] + way * np.maximum(requests.produced[unit], 0)
-    of_prompt = _prompt(requests)[prompts.unit]
+    cached = np.maximum(requests.cached, 0.0)
+    context = (np.maximum(requests.before, 0.0) + cached)[unit] + _until(steps.entry_unit, steps.entry_tokens)[later]
+    of_prompt = cached[prompts.unit] + _until(prompts.unit, prompts.tokens) + prompts.tokens
     once, none, nought = np.ones(step.size), np.zeros(step.size), np.zeros(prompts.step.size)
     entry = np.concatenate(
         [
@@ -84,6 +84,11 @@ def together(parts: Sequence[Work]) -> Work:
     return found._replace(entry_step=np.concatenate(shifted))
 
 
-def _prompt(requests: Requests) -> Floats:
-    tokens: Floats = np.maximum(requests.before, 0.0) + np.maximum(requests.cached, 0.0)
-    return tokens
+def _until(unit: npt.NDArray[np.integer], tokens: Floats) -> Floats:
+    """Tokens of the same unit before each row; the rows of a unit are in order of time."""
+    order = np.argsort(unit, kind="stable")
+    running = np.cumsum(tokens[order]) - tokens[order]
+    new = np.flatnonzero(np.concatenate([[True], np.diff(unit[order]) != 0])[: order.size])
+    found = np.empty(order.size)
+    found[order] = running - np.repeat(running[new], np.diff(np.append(new, order.size)))
+    return found

@@ -73,3 +73,20 @@ def test_what_waits_for_a_place_among_those_that_run_is_in_no_step_before_it_has
     rules = Rules(most=8, budget=2048, shaky=0.02)
     before_last, _ = placed_where(rules, Client(requests=80, in_flight=16, prompt=(600, 900), answer=(20, 60)))
     assert before_last < 0.02
+
+
+def test_what_waits_for_a_batch_to_end_is_in_no_step_before() -> None:
+    # tokens take longer than weights: a step with one more prompt would last as long as many without
+    rules = Rules(static=True, budget=1 << 16, token_s=0.0005, weights_s=0.036)
+    before_last, _ = placed_where(rules, Client(requests=80, in_flight=8, prompt=(280, 940), answer=(40, 120)))
+    assert before_last == 0
+
+
+def test_a_most_that_steps_have_surely_exceeded_is_not_told() -> None:
+    finishing, others, following, full = served(512, [900, 700, 800] * 20)
+    alone = np.flatnonzero(~full & (np.arange(full.size) > 0))
+    more = np.append(np.full(400, 900.0), finishing)  # prompts of one step each, while nothing else waits
+    none = np.zeros(400)
+    assert alone.size < 3
+    told = told_by_counts(more, np.append(none + 3, others), np.append(none, following), np.append(none > 0, full))
+    assert told == np.inf

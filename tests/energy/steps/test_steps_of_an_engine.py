@@ -188,9 +188,8 @@ def test_all_in_a_step_share_it_alike_and_each_has_its_own_tokens_and_context() 
     np.testing.assert_allclose(share, [1, 1 / 2, 1, 1, 1 / 2, 1 / 2, 1 / 2, 1])
     np.testing.assert_allclose(tokens, [0, 0, 0, 0, 1, 1, 1, 1])
     np.testing.assert_allclose(prompt, [30, 50, 4, 3, 0, 0, 0, 0])
-    # of what was prompt, and what was produced by then: a straight line from the first result to the end
-    grown = [40 + 3 * 10 / 21, 40 + 3 * 20 / 21, 50 + 4, 7 + 2]
-    np.testing.assert_allclose(context, [40, 50, 7, 7, *grown])
+    # what is read: of the prompt what is done by then, later all of it and the results before
+    np.testing.assert_allclose(context, [40, 50, 4, 7, 40 + 1, 40 + 2, 50 + 4 / 3, 7 + 1])
     np.testing.assert_allclose(work.step[0], [1, 1, 1, 2, 1])
     np.testing.assert_allclose(work.step[1], [0, 1, 2, 0, 1])
 
