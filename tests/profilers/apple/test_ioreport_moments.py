@@ -27,6 +27,7 @@ class Mac:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.clock, self.looks_s = Clock(0), list[float]()
         self.rails: Rails = plain
+        self.look_takes_s = 0.0
         self._begun_ns = self.clock.t_ns
         for module in (ioreport, publications):
             monkeypatch.setattr(module, "now_ns", self.clock.now_ns)
@@ -40,6 +41,7 @@ class Mac:
 
     def _look(self) -> SimpleNamespace:
         self.looks_s.append(self.t_s)
+        self.clock.sleep(self.look_takes_s)
         return SimpleNamespace(**self.rails(self.t_s))
 
 
@@ -95,6 +97,17 @@ def test_a_look_serves_all_rails_for_20_ms(mac: Mac) -> None:
             assert read(sensor, f"ioreport/{name}") is not None
             assert len(mac.looks_s) - looks == more
         assert read(sensor, "ioreport/cpu") is None
+
+
+def test_a_look_that_takes_long_serves_from_its_middle_on(mac: Mac) -> None:
+    with opened(open_sensor()) as sensor:
+        mac.look_takes_s = 0.01
+        mac.clock.sleep(1.0)
+        looks = len(mac.looks_s)
+        for name, seconds, more in (("soc", 0.0, 1), ("cpu", 0.015, 1), ("gpu", 0.001, 2)):
+            mac.clock.sleep(seconds)
+            read(sensor, f"ioreport/{name}")
+            assert len(mac.looks_s) - looks == more
 
 
 def test_a_rail_that_stands_still_for_longer_than_batches_take_is_lost_and_said_to_be(mac: Mac) -> None:

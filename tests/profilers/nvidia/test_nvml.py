@@ -160,6 +160,16 @@ def test_gauges_tell_heat_clocks_and_limits(gpus: Gpus) -> None:
         assert all(named(sensor, f"nvml/gpu0/{part}").kind == "gauge" for part in told)
 
 
+def test_a_gauge_may_be_0(gpus: Gpus) -> None:
+    fake = gpus(1)
+    fake.gpu(0).temperature_c = fake.gpu(0).sm_mhz = fake.gpu(0).power_limit_mw = 0
+    with opened(open_nvml()) as sensor:
+        gauges = [channel.name for channel in sensor.channels if channel.kind == "gauge"]
+        assert {channel.status for channel in sensor.channels} == {"ok"}
+        zeros = {name.rpartition("/")[2] for name in gauges if value(sensor, name) == 0}
+    assert zeros == {"temperature", "sm_clock", "power_limit", "clock_events", "power_capped", "thermal_slowdown"}
+
+
 def test_of_eight_gpus_naming_one_by_uuid_measures_one_and_watches_the_others(
     gpus: Gpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:

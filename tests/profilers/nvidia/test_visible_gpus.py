@@ -28,7 +28,7 @@ def test_without_the_variable_all_gpus_are_visible() -> None:
 @pytest.mark.parametrize("value", ["", "  "])
 def test_an_empty_variable_hides_all_gpus_and_says_so(value: str) -> None:
     selection = select(value, ALIKE)
-    assert selection.indices == ()
+    assert (selection.indices, selection.named) == ((), True)
     assert selection.reason
     assert "empty" in selection.reason
 
