@@ -30,6 +30,8 @@ NEAR = 0.01
 FULL_SEEN, FULL_LONGER, ELSE_LONGER = 8, 0.1, 0.5
 """Steps with all that ever goes on at once, while something waits, that tell of a limit; of those few last longer, and
 of others many."""
+SHORTEST_S = 1e-9
+"""A step of no length may lie on the line exactly; clocks tell nothing shorter than this."""
 LINE_ROUNDS = 12
 HELD_UP = 0.5, 4.0
 """A step does not last so few or so many times as long as others with as much to do."""
@@ -234,7 +236,7 @@ def _line(x: Floats, y: Floats) -> tuple[float, float]:
     slope, height = np.polyfit(x, y, 1)
     for _ in range(LINE_ROUNDS):
         away = np.abs(y - height - slope * x)
-        slope, height = np.polyfit(x, y, 1, w=1 / np.sqrt(np.maximum(away, 1e-3 * y)))
+        slope, height = np.polyfit(x, y, 1, w=1 / np.sqrt(np.maximum(away, np.maximum(1e-3 * y, SHORTEST_S))))
     return float(height), float(slope)
 
 

@@ -34,7 +34,8 @@ def open_nvml() -> Sensor:
 def mismatch() -> Exception:
     import pynvml
 
-    return pynvml.NVMLLibraryMismatchError("use nvmlDeviceGetName_v2")  # type: ignore[no-any-return]
+    kind = getattr(pynvml, "NVMLLibraryMismatchError", None) or type("NVMLLibraryMismatchError", (Exception,), {})
+    return kind("use nvmlDeviceGetName_v2")  # type: ignore[no-any-return]
 
 
 def unsupported() -> Exception:
