@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ipw.energy.arrays import Ints
+from ipw.energy.arrays import Bools, Floats, Ints
 from ipw.energy.steps.arrivals import Arrivals
 
 AT_ONCE_NS = 1_000_000
@@ -12,6 +12,8 @@ AT_ONCE_NS = 1_000_000
 TOGETHER = 0.85
 """Of the results that two units had while both had results to come, those that came at once, if one engine computed
 both."""
+CLOSER, ROUNDS, MOST_SETTLED = 0.8, 6, 16
+"""A unit moves to an engine whose results its own were so much closer to; so often at most, among so many engines."""
 LEAST = 4
 """Results, below which that tells nothing."""
 
@@ -39,7 +41,38 @@ def engine_of_units(arrivals: Arrivals, units: int) -> Ints:
             busy = {int(engine[other]) for other in going_on}
             engine[unit] = next(number for number in range(units + 1) if number not in busy)
         going_on.append(unit)
+    return _settled(arrivals, engine)
+
+
+def _settled(arrivals: Arrivals, engine: Ints) -> Ints:
+    """Move each unit to the engine whose other results its own were closest to, until none moves."""
+    engines = int(engine.max(initial=-1)) + 1
+    if engines > MOST_SETTLED:
+        return engine
+    counts = np.maximum(np.bincount(arrivals.unit, minlength=engine.size), 1)
+    for _ in range(ROUNDS if engines > 1 else 0):
+        apart_ns = np.stack([_away_ns(arrivals, engine[arrivals.unit] == one) for one in range(engines)])
+        mean_ns = np.stack([np.bincount(arrivals.unit, each, engine.size) for each in apart_ns]) / counts
+        best, units = mean_ns.argmin(0), np.arange(engine.size)
+        moves = (engine >= 0) & (mean_ns[best, units] < CLOSER * mean_ns[engine, units])
+        if not moves.any():
+            break
+        engine = np.where(moves, best, engine)
     return engine
+
+
+def _away_ns(arrivals: Arrivals, mine: Bools) -> Floats:
+    """How far each result is from the nearest other one of an engine, as far as it is no more than what is at once."""
+    theirs = arrivals.t_ns[mine]
+    if not theirs.size:
+        return np.full(arrivals.t_ns.size, float(AT_ONCE_NS))
+    after = np.searchsorted(theirs, arrivals.t_ns)
+    after[mine] = np.arange(theirs.size)
+    ahead = np.minimum(after + mine, theirs.size)  # not itself
+    padded = np.concatenate([[-AT_ONCE_NS], theirs, [arrivals.t_ns[-1] + AT_ONCE_NS]])
+    away = np.minimum(padded[ahead + 1] - arrivals.t_ns, arrivals.t_ns - padded[after])
+    found: Floats = np.minimum(np.abs(away), AT_ONCE_NS).astype(np.float64)
+    return found
 
 
 def _at_once(one: Ints, other: Ints) -> float:
