@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -35,7 +36,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
         def be_on(sensor: str) -> None:
             environment = MACHINES[sensor](tmp_path, stack)
             for variable, value in environment.items():
-                monkeypatch.setenv(variable, value)
+                monkeypatch.setenv(variable, value, prepend=os.pathsep if variable == "PYTHONPATH" else None)
             if "PYTHONPATH" in environment:
                 monkeypatch.syspath_prepend(environment["PYTHONPATH"])
             monkeypatch.setattr(http_meter, "PERIOD_S", 0.05)

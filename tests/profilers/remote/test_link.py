@@ -179,6 +179,13 @@ def test_who_waits_for_an_answer_fails_as_the_other_thread_hangs_up_and_asks_no_
         assert failure(lambda: link.stream(0)) == ("lost", "sensor is closed")
 
 
+def test_who_never_asked_can_hang_up_and_asks_nothing_then() -> None:
+    link = linked("http://127.0.0.1:1")
+    link.hang_up()
+    assert failure(link.trip) == ("lost", "sensor is closed")
+    link.close()
+
+
 def test_what_went_wrong_is_told_in_a_few_words_without_secrets() -> None:
     certificate = ssl.SSLCertVerificationError(1, "certificate verify failed")
     certificate.verify_message = "self-signed certificate"

@@ -49,3 +49,14 @@ def test_a_reader_that_waits_is_woken_by_news() -> None:
     ring.flush()
     reader.join(120)
     assert values(found[0][1]) == [7.0]
+
+
+def test_without_a_word_on_its_size_it_keeps_the_last_half_hour_of_eight_gpus() -> None:
+    ring = Ring()
+    for second in range(31 * 60):
+        for number in range(130):
+            ring.add(second, float(number), 0, 0, 0)
+        ring.flush()
+    oldest, following = ring.bounds()
+    assert following == 31 * 60 * 130
+    assert 30 * 60 * 130 <= following - oldest < 40 * 60 * 130
