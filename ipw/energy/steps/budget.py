@@ -6,6 +6,9 @@ most that a step takes, less what goes on anyway; and each first result says bet
 
 from __future__ import annotations
 
+import math
+from typing import NamedTuple
+
 import numpy as np
 
 from ipw.energy.arrays import Bools, Floats, Ints
@@ -18,8 +21,20 @@ SHARP = 0.05
 """How far the least and the most that this number may be are apart, at most."""
 
 
-def told_by_counts(finishing: Floats, decoding: Floats, next_work: Floats, full: Bools) -> float:
-    """Tokens that one step takes at most; infinite where that is not told.
+class Told(NamedTuple):
+    """What counts tell."""
+
+    most: float
+    """Tokens that one step takes at most; infinite where that is not told."""
+    agree: float
+    """Of the steps that tell, those that agree."""
+
+
+NOTHING = Told(np.inf, 0.0)
+
+
+def told_by_counts(finishing: Floats, decoding: Floats, next_work: Floats, full: Bools) -> Told:
+    """Find the tokens that one step takes at most.
 
     `[steps]` each: the work of units whose first result came at its end, results of others, the work of the unit that
     comes next, and whether that one waited.
@@ -30,7 +45,7 @@ def told_by_counts(finishing: Floats, decoding: Floats, next_work: Floats, full:
     start = np.where(full | after_full, begun, step)
     known = (start > 0) & (decoding[np.maximum(start - 1, 0)] > 0) & (decoding > 0)
     if (full & known).sum() < TELLING:
-        return np.inf
+        return NOTHING
     at = np.flatnonzero(known & (full | (finishing > 0)))
     turns, before = at - start[at] + 1.0, start[at] - 1
     least = done[at] - done[before] + going_on[at] - going_on[before]
@@ -38,7 +53,7 @@ def told_by_counts(finishing: Floats, decoding: Floats, next_work: Floats, full:
     return _agreed(least / turns, most / turns)
 
 
-def _agreed(low: Floats, high: Floats) -> float:
+def _agreed(low: Floats, high: Floats) -> Told:
     """The number within the most of these intervals."""
     edges = np.concatenate([low, high])
     change = np.repeat([1, -1], low.size)
@@ -47,8 +62,8 @@ def _agreed(low: Floats, high: Floats) -> float:
     best = int(np.argmax(inside))
     least, most = float(edges[order[best]]), float(edges[order[best + 1]])
     if inside[best] < AGREE * low.size or np.isinf(most) or most - least > SHARP * most:
-        return np.inf
-    return roundest(least, most)
+        return NOTHING
+    return Told(roundest(least, most), float(inside[best] / low.size))
 
 
 def roundest(least: float, most: float) -> float:
@@ -56,4 +71,9 @@ def roundest(least: float, most: float) -> float:
     whole = np.arange(np.ceil(least), np.ceil(most))
     if not whole.size:
         return (least + most) / 2
-    return float(whole[np.argmax(np.gcd(whole.astype(np.int64), 1 << 30))])
+    return float(max(whole.tolist(), key=roundness))
+
+
+def roundness(number: float) -> int:
+    """The largest power of two that a whole number is a multiple of; 0 of others."""
+    return math.gcd(int(number), 1 << 30) if np.isfinite(number) and number == int(number) else 0

@@ -13,7 +13,7 @@ import numpy as np
 
 from ipw.energy.arrays import Bools, Floats, Ints, sums
 from ipw.energy.steps.arrivals import Requests
-from ipw.energy.steps.budget import roundest, told_by_counts
+from ipw.energy.steps.budget import roundest, roundness, told_by_counts
 from ipw.energy.steps.steps import Steps, present
 
 LONGER = 1.15
@@ -25,6 +25,10 @@ FULL, SURELY_FULL, FULL_IF_TOLD, AGREED = 0.85, 0.98, 0.7, 0.05
 are uneven by; and was, where counts tell the most; how close together full steps seem to be."""
 IN_TURN = 0.9
 """Of the units that waited, those that began when nothing else went on, if a batch waits for its last one."""
+SEVERAL, MOST_A_TURN = 1.05, 9
+"""Results of a turn on average, from which on several tokens may be computed in it, and how many at most."""
+AS_WELL = 0.005
+"""Of the steps that tell: numbers on which so few more agree are as good."""
 NEAR = 0.01
 """So near to what full steps took by their lengths, the most that one takes is the roundest number."""
 FULL_SEEN, FULL_LONGER, ELSE_LONGER = 8, 0.1, 0.5
@@ -78,7 +82,8 @@ def located(requests: Requests, steps: Steps) -> Prompts:
     plain = _plain(seconds, decoding, finishing, queue.waiting)
     usual = _usual(seconds, decoding, plain)
     longer = seconds > LONGER * usual
-    queue, told = _limited(steps, _settled(queue, finishing, longer), finishing, decoding, longer)
+    queue, told, each = _limited(steps, _settled(queue, finishing, longer), finishing, decoding, longer)
+    decoding = each * decoding
     before = np.concatenate([[False], (queue.waiting & longer)[:-1]])
     surely = (finishing > 0) & longer & ~queue.asked & ~before
     taken: Floats = finishing
@@ -160,8 +165,12 @@ def _settled(queue: _Queue, finishing: Floats, longer: Bools) -> _Queue:
     return queue
 
 
-def _limited(steps: Steps, queue: _Queue, finishing: Floats, decoding: Floats, longer: Bools) -> tuple[_Queue, float]:
-    """What waits where something more can be taken on, and the most that a step takes, if counts tell it.
+def _limited(
+    steps: Steps, queue: _Queue, finishing: Floats, decoding: Floats, longer: Bools
+) -> tuple[_Queue, float, int]:
+    """What waits where something more can be taken on, the most that a step takes, if counts tell it, and of each turn.
+
+    A turn is more than one token where results of several are accepted in it: drafts are computed too.
 
     An engine may run only so many units at once. It does if what waits makes steps longer, but not while all that ever
     goes on at once does; or if counts agree on the most that a step takes, where that is so.
@@ -171,13 +180,24 @@ def _limited(steps: Steps, queue: _Queue, finishing: Floats, decoding: Floats, l
     some, all_go_on = queue.asked & below, queue.asked & (decoding == results.max())
     limited = all_go_on.sum() >= FULL_SEEN and some.sum() >= FULL_SEEN
     seen = limited and longer[all_go_on].mean() < FULL_LONGER < ELSE_LONGER < longer[some].mean()
-    most, free = np.inf, below if seen else everywhere
-    for tried in (below, everywhere) if seen else (everywhere, below)[: 1 + limited]:
-        most = told_by_counts(finishing, decoding, queue.next_work, queue.asked & tried & (decoding > 0))
-        if np.isfinite(most):
-            free = tried
-            break
-    return queue._replace(waiting=queue.waiting & free, asked=queue.asked & free), most
+    frees = (below, everywhere) if seen else (everywhere, below)[: 1 + limited]
+    tried = [
+        (told_by_counts(finishing, each * decoding, queue.next_work, queue.asked & free & (decoding > 0)), free, each)
+        for each in _of_a_turn(steps)
+        for free in frees
+    ]
+    agree = max(told.agree for told, _, _ in tried)
+    as_well = [one for one in tried if one[0].agree >= agree - AS_WELL and one[0].agree > 0] or tried[:1]
+    told, free, each = max(as_well, key=lambda one: roundness(one[0].most))
+    return queue._replace(waiting=queue.waiting & free, asked=queue.asked & free), told.most, each
+
+
+def _of_a_turn(steps: Steps) -> range:
+    """How many tokens may be computed in a turn: as many as ever come of one, or more, where it is not always one."""
+    tokens = steps.entry_tokens[present(steps)]
+    if not tokens.size or float(tokens.mean()) < SEVERAL:
+        return range(1, 2)
+    return range(max(1, round(float(np.quantile(tokens, 0.99)))), MOST_A_TURN + 1)
 
 
 def _last_start(steps: Steps, decoding: Floats, first: Ints) -> Ints:

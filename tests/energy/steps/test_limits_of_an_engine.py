@@ -35,19 +35,19 @@ def served(
 @pytest.mark.parametrize("budget", [64, 200, 512, 1000, 2048])
 def test_the_most_that_a_step_takes_is_told_by_counts_alone(budget: int) -> None:
     prompts = np.random.default_rng(budget).integers(budget // 3, 3 * budget, 60).tolist()
-    assert told_by_counts(*served(budget, prompts)) == pytest.approx(budget, abs=2)
+    assert told_by_counts(*served(budget, prompts)).most == pytest.approx(budget, abs=2)
 
 
 def test_of_numbers_that_fit_alike_the_roundest_is_taken() -> None:
-    assert told_by_counts(*served(512, [900, 700, 800] * 10)) == 512
+    assert told_by_counts(*served(512, [900, 700, 800] * 10)).most == 512
 
 
 def test_too_few_full_steps_or_such_as_disagree_tell_nothing() -> None:
-    assert told_by_counts(*served(512, [600] * 5)) == np.inf
+    assert told_by_counts(*served(512, [600] * 5)).most == np.inf
     finishing, others, following, full = served(512, [900, 700, 800] * 20)
     mixed = np.random.default_rng(1).permutation(finishing)
-    assert told_by_counts(mixed, others, following, full) == np.inf
-    assert told_by_counts(finishing, others, following, np.zeros(full.size, bool)) == np.inf
+    assert told_by_counts(mixed, others, following, full).most == np.inf
+    assert told_by_counts(finishing, others, following, np.zeros(full.size, bool)).most == np.inf
 
 
 def placed_where(rules: Rules, client: Client) -> tuple[float, float]:
@@ -89,4 +89,15 @@ def test_a_most_that_steps_have_surely_exceeded_is_not_told() -> None:
     none = np.zeros(400)
     assert alone.size < 3
     told = told_by_counts(more, np.append(none + 3, others), np.append(none, following), np.append(none > 0, full))
-    assert told == np.inf
+    assert told.most == np.inf
+
+
+def test_drafts_are_of_what_a_step_takes_at_most() -> None:
+    rules = Rules(budget=256, token_s=0.0002, weights_s=0.02, drafted=3, accepted=np.array([0.4, 0.2, 0.2, 0.2]))
+    seen = run(np.random.default_rng(5), rules, Client(requests=80, in_flight=8, prompt=(300, 900), answer=(60, 120)))
+    engine = engine_of(seen.requests, seen.arrivals)
+    assert engine.steps is not None
+    found = located(seen.requests, engine.steps)
+    going_on = np.bincount(engine.steps.entry_step, minlength=found.step_tokens.size)
+    several = (going_on > 3) & (found.step_tokens > 0)
+    assert (found.step_tokens + 4 * (going_on - 1))[several].max() == pytest.approx(256, abs=3)
