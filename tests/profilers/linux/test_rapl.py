@@ -158,6 +158,22 @@ def test_a_counter_that_stops_being_a_number_is_lost_and_the_others_go_on(tree: 
         assert value(sensor, "rapl/package-1") == 0.0
 
 
+@pytest.mark.parametrize(
+    ("folder", "status", "reason"),
+    [(False, "absent", "energy_uj: No such file or directory"), (True, "lost", "energy_uj: Is a directory")],
+)
+def test_a_counter_that_is_not_there_or_is_no_file_says_so(
+    tree: Powercap, folder: bool, status: str, reason: str
+) -> None:
+    counter = tree.root / "intel-rapl:1/energy_uj"
+    counter.unlink()
+    if folder:
+        counter.mkdir()
+    with opened(open_rapl()) as sensor:
+        assert [named(sensor, "rapl/package-1").status, named(sensor, "rapl/package-1").reason] == [status, reason]
+        assert named(sensor, "rapl/package-0").status == "ok"
+
+
 def curve_of(channel: Channel, readings: list[Reading]) -> Curve:
     columns = [np.array(column) for column in zip(*readings, strict=True)]
     return counter_curve(
