@@ -71,6 +71,7 @@ def test_an_answer_is_watts_joules_and_the_step_in_which_the_joules_are_written(
         ({"power": -1.0}, "wrong way round", "unsupported"),
         ({"act_power": -0.5}, "wrong way round", "unsupported"),
         ({"apower": True}, "tells no power in a form that we know", "unsupported"),
+        ({"apower": "0"}, "tells no power in a form that we know", "unsupported"),
         ({"apower": False}, "tells no power in a form that we know", "unsupported"),
         ({"meters": [{"power": 5.0}, 7]}, "tells no power in a form that we know", "unsupported"),
         ({"meters": {"power": 5.0}}, "tells no power in a form that we know", "unsupported"),

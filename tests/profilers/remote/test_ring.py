@@ -58,5 +58,5 @@ def test_without_a_word_on_its_size_it_keeps_the_last_half_hour_of_eight_gpus() 
             ring.add(second, float(number), 0, 0, 0)
         ring.flush()
     oldest, following = ring.bounds()
-    assert following == 31 * 60 * 130
+    assert following == ring.records == 31 * 60 * 130
     assert 30 * 60 * 130 <= following - oldest < 40 * 60 * 130

@@ -222,6 +222,8 @@ def test_held_up_it_waits_as_much_longer_and_four_seconds_at_the_most(
     world.sleep = held_up  # type: ignore[method-assign]
     run = begin(world, Sources([(POWER, lambda: None)]))
     assert run.settle(first=True) == pytest.approx(waited_s, abs=0.07)
+    stats = run.loop.stats()
+    assert (stats["late_wakeups"], stats["max_late_s"]) == pytest.approx((int(stall_s > 0), stall_s), abs=1e-3)
 
 
 def test_at_the_end_a_counter_in_batches_is_waited_for_as_long_as_it_took_before(begin: Begin) -> None:
