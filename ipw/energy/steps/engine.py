@@ -32,6 +32,8 @@ TOGETHER = 0.9
 MOST_ENGINES = 16
 GATHERED = 0.3
 """Of the chunks, so many that came with another of their unit are of several steps that somebody gathered."""
+GATHERED_TOKENS = 1.5
+"""Tokens a chunk, from which on units that come at other moments are not taken for those of another engine."""
 LONG = 1 << 22
 """Arrivals of a run whose steps are made piece by piece, so that memory does not grow with it."""
 
@@ -142,6 +144,9 @@ def engine_of(requests: Requests, arrivals: Arrivals) -> Engine:
 
 def _several(requests: Requests, arrivals: Arrivals) -> Engine | None:
     """Tell several engines, if there are some whose chunks each come in steps of several units."""
+    known = requests.produced > 0
+    if requests.produced[known].sum() > GATHERED_TOKENS * known[arrivals.unit].sum():
+        return None  # one engine whose server gathers: what it sends together is of units that began together
     number = engine_of_units(arrivals, requests.start_ns.size)
     engines = int(number.max()) + 1
     parts, fits = [], []
