@@ -22,6 +22,10 @@ EXACT = 0.003
 NOTICED = 0.02
 """Of the work before first results that was asked for: so much that nobody here asked for is looked at."""
 
+MUCH, AS_WELL = 0.1, 0.75
+"""Of that work: with so much, steps that draw all their power for longer work for others, if that explains so much of
+what is explained at best."""
+
 
 class Law(NamedTuple):
     """How what steps draw follows from what was done in them."""
@@ -82,6 +86,10 @@ def likeliest(work: Work, steps: Steps, plain: Fit, full: Fit) -> tuple[Law, Wor
         if tried[0][0].scatter <= EXACT:
             return law, done
     costs, law, found = min(tried, key=lambda one: one[0].misfit + ASKED_FOR * (one[1] != Law()))
+    if law.held_up == 1.0 and tried[-1][1].unseen and work.unseen.sum() > MUCH * work.step[PROMPT].sum():
+        explained = tried[0][0].misfit - tried[-1][0].misfit, tried[0][0].misfit - costs.misfit
+        if explained[0] > AS_WELL * explained[1]:  # power in all of such steps is that of work: whose is not told
+            costs, law, found = tried[-1]
     seconds = np.maximum((steps.end_ns - steps.start_ns) / 1e9, 1e-9)
     strong_w = float(np.quantile((costs.joules @ found.step) / seconds, STRONG))
     best = costs.misfit - ASKED_FOR, law, found
