@@ -152,3 +152,19 @@ def test_of_limits_the_one_that_suits_best_is_taken_and_then_those_a_little_besi
     assert chosen(best_at(2.5))[0].limit_w == pytest.approx(2.5)  # a quarter more
     assert chosen(best_at(1.6))[0].limit_w == pytest.approx(1.6)  # a fifth less
     assert chosen(best_at(0.64))[0].limit_w == pytest.approx(0.64)
+
+
+@pytest.mark.parametrize(
+    ("unseen", "by_others", "expected"),
+    [(50.0, 60.0, Law(unseen=True)), (50.0, 900.0, Law(1.0)), (5.0, 60.0, Law(1.0))],
+)
+def test_power_in_all_of_longer_steps_may_be_that_of_others_where_that_explains_as_much(
+    unseen: float, by_others: float, expected: Law
+) -> None:
+    def full(done: Work) -> Costs:
+        if done.step[PROMPT].sum() > 100:
+            return costs(by_others)
+        return costs({4: 1000.0, 5: 500.0, 6: 50.0}.get(round(float(done.step[STEP].sum())), 1000.0))
+
+    law, _ = likeliest(work(unseen=unseen), steps(1, 1, 1, 1), lambda _: costs(0.0), full)
+    assert law == expected
