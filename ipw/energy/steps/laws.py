@@ -13,7 +13,7 @@ from ipw.energy.steps.steps import Steps
 from ipw.energy.steps.work import PROMPT, STEP, TOKEN, Work
 
 HELD_UP = 0.0, 0.5, 1.0
-LIMITS, FINER = (4.0, 2.0, 1.2, 0.8), (1.25, 0.8)
+LIMITS, FINER = (4.0, 2.0, 1.2, 0.8), ((1.25, 0.8), (1.1, 0.91), (1.04, 0.96))
 """Of the power that a strong step would draw if power followed its costs: what is tried."""
 STRONG = 0.95
 ROUNDS = 2
@@ -93,7 +93,7 @@ def likeliest(work: Work, steps: Steps, plain: Fit, full: Fit) -> tuple[Law, Wor
     seconds = np.maximum((steps.end_ns - steps.start_ns) / 1e9, 1e-9)
     strong_w = float(np.quantile((costs.joules @ found.step) / seconds, STRONG))
     best = costs.misfit - ASKED_FOR, law, found
-    for parts in (LIMITS, FINER):
+    for parts in (LIMITS, *FINER):
         around_w = strong_w if parts is LIMITS else best[1].limit_w
         for part in parts if np.isfinite(around_w) else ():
             limited, joules = law._replace(limit_w=part * around_w), costs.joules

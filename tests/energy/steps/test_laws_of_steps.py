@@ -120,7 +120,7 @@ def test_steps_that_follow_their_costs_leave_nothing_to_explain() -> None:
 def test_others_are_thought_of_where_more_than_a_fiftieth_of_the_work_is_not_asked_for(
     unseen: float, more: int
 ) -> None:
-    # three by how steps are held up, four limits and two finer ones where a limit is better
+    # three by how steps are held up, four limits and three pairs of finer ones where a limit is better
     assert chosen(lambda _: 100.0, unseen=unseen)[1] == len(HELD_UP) + more + 4
 
 
@@ -133,7 +133,7 @@ def test_a_limit_of_power_must_be_asked_for_too_and_is_then_looked_at_more_finel
     assert looked == 7
     law, looked = chosen(limited(1.1 * ASKED_FOR))
     assert np.isfinite(law.limit_w)
-    assert looked == 9
+    assert looked == 7 + 2 * 3
 
 
 def test_of_limits_the_one_that_suits_best_is_taken_and_then_those_a_little_beside_it() -> None:
