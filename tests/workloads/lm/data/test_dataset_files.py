@@ -172,6 +172,10 @@ def parquet(folder: Path, **columns: Any) -> Dataset:
     ],
 )
 def test_arrow_types(tmp_path: Path, column: pa.Array, answers: tuple[str, ...]) -> None:
+    try:
+        pq.write_table(pa.table({"answer": column}), tmp_path / "tried.parquet")
+    except pa.ArrowNotImplementedError:
+        pytest.skip("this version of Arrow writes no such column")
     assert parquet(tmp_path, prompt=["?"], answer=column).questions[0].answers == answers
 
 
