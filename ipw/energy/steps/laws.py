@@ -17,7 +17,7 @@ LIMITS, FINER = (4.0, 2.0, 1.2, 0.8), ((1.25, 0.8), (1.1, 0.91), (1.04, 0.96))
 """Of the power that a strong step would draw if power followed its costs: what is tried."""
 STRONG = 0.95
 ROUNDS = 2
-EXACT = 0.003
+EXACT = 0.001
 """Steps that depart from their costs by no more leave nothing to explain."""
 NOTICED = 0.02
 """Of the work before first results that was asked for: so much that nobody here asked for is looked at."""
@@ -92,14 +92,17 @@ def likeliest(work: Work, steps: Steps, plain: Fit, full: Fit) -> tuple[Law, Wor
             costs, law, found = tried[-1]
     seconds = np.maximum((steps.end_ns - steps.start_ns) / 1e9, 1e-9)
     strong_w = float(np.quantile((costs.joules @ found.step) / seconds, STRONG))
-    best = costs.misfit - ASKED_FOR, law, found
+    best, joules = (costs.misfit - ASKED_FOR, law, found), costs.joules
+    of_best = joules
     for parts in (LIMITS, *FINER):
         around_w = strong_w if parts is LIMITS else best[1].limit_w
+        joules = joules if parts is LIMITS else of_best
         for part in parts if np.isfinite(around_w) else ():
-            limited, joules = law._replace(limit_w=part * around_w), costs.joules
-            for _ in range(ROUNDS):
-                scaled = under(limited, work, steps, joules)
-                joules = plain(scaled).joules
+            limited = law._replace(limit_w=part * around_w)
+            for _ in range(ROUNDS):  # from the costs under the limit before
+                joules = plain(under(limited, work, steps, joules)).joules
             scaled = under(limited, work, steps, joules)
-            best = min(best, (full(scaled).misfit, limited, scaled), key=lambda one: one[0])
+            misfit = full(scaled).misfit
+            if misfit < best[0]:
+                best, of_best = (misfit, limited, scaled), joules
     return best[1], best[2]
