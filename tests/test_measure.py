@@ -152,9 +152,9 @@ import time, ipw
 with ipw.measure("block", idle_s=0.2) as m:
     with m.span("inner", phase="forward"):
         time.sleep(0.5)
-print(m.energy_j, m.summary["metrics"]["duration_s"]["value"])
+print(m.energy.low, m.energy.high, m.summary["metrics"]["duration_s"]["value"])
 """
     environment = dict(os.environ) | NOTHING | gpu.environment()
     printed = subprocess.check_output([sys.executable, "-c", script], env=environment, cwd=tmp_path, text=True)
-    energy_j, duration_s = map(float, printed.split())
-    assert energy_j == pytest.approx(60.0 * duration_s, rel=0.02)
+    low_j, high_j, duration_s = map(float, printed.split())
+    assert low_j * 0.98 <= 60.0 * duration_s <= high_j * 1.02, "a sampler that is held up says so by its interval"

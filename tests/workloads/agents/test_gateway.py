@@ -31,7 +31,6 @@ from workloads.agents.exchanges import (
 )
 
 from ipw.workloads.agents.gateway.event_loop import served as on_the_loop
-from ipw.workloads.agents.gateway.front import Front
 from ipw.workloads.agents.gateway.listener import Door, listening
 from ipw.workloads.agents.gateway.recorder import LEFT, Recorder
 from ipw.workloads.base import Counters, Progress
@@ -130,30 +129,6 @@ def test_an_answer_over_a_connection_that_was_kept_is_the_servers_own(exchange: 
 
     run(compare())
     assert len(books.lines) == 5
-
-
-def test_a_request_whose_client_leaves_before_its_handler_runs_is_kept_and_ends_at_the_server(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    books, asked, taken = Books(), EXCHANGES[0], Front.data_received
-
-    def taken_and_left(self: Front, data: bytes) -> None:
-        taken(self, data)
-        if data and self.transport is not None:
-            self.transport.abort()
-
-    async def leave() -> None:
-        async with served(asked.answer) as server, gateway(server.port, books) as port:
-            assert (await ask(port, asked)).whole
-            await asyncio.sleep(3 * SETTLE_S)
-            with monkeypatch.context() as patched:
-                patched.setattr(Front, "data_received", taken_and_left)
-                assert not (await ask(port, asked)).whole
-            assert (await ask(port, asked)).whole
-
-    run(leave())
-    assert [record["error"] for _, record in books.lines] == [None, LEFT, None]
-    assert [record["concurrency"] for _, record in books.lines] == [1, 1, 1]
 
 
 def test_a_piece_is_passed_on_before_the_next_is_written() -> None:

@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import NamedTuple
 
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
@@ -21,11 +20,10 @@ from aiohttp.web_protocol import RequestHandler
 from ipw.clock import now_ns
 from ipw.errors import IpwError, UsageError
 from ipw.variables import GATEWAY_TOKEN, TOKEN_HEADER
-from ipw.workloads.agents.gateway.front import Front, FrontServer
-from ipw.workloads.agents.gateway.heads import ByName, Header, by_name, request_head
+from ipw.workloads.agents.gateway.heads import Header, by_name, request_head
 from ipw.workloads.agents.gateway.names import task_in_path
 from ipw.workloads.agents.gateway.recorder import LEFT, Recorder
-from ipw.workloads.agents.gateway.relay import Inbound, Relay, refusal, relay, spoken_to
+from ipw.workloads.agents.gateway.relay import Relay, refusal, relay, spoken_to
 from ipw.workloads.agents.gateway.tunnel import tunnel, wants_tunnel
 from ipw.workloads.agents.gateway.upstream import Upstream
 from ipw.workloads.agents.gateway.watched import Watched
@@ -76,21 +74,7 @@ async def listening(door: Door, server: ServerUrl, recorder: Recorder) -> AsyncI
     async with Upstream(server) as upstream:
 
         async def handle(request: web.BaseRequest) -> web.StreamResponse:
-            way = request.protocol.taken() if isinstance(request.protocol, Front) else None
-            return await (relay(way, upstream) if way else _handle(request, door, server, upstream, recorder))
-
-        def begin(message: RawRequestMessage, payload: StreamReader, transport: asyncio.Transport) -> Relay | None:
-            known = by_name(message.raw_headers)
-            if door.token or wants_tunnel(known) or spoken_to(known):
-                return None
-            connection = upstream.free()
-            if connection is None:
-                return None
-            body = payload.read_nowait()
-            line = _Line(message.method, message.path, message.version >= (1, 1), not message.should_close)
-            way = Relay(_inbound(line, message.raw_headers, known, body, transport, server), transport, recorder)
-            way.ask(connection)
-            return way
+            return await _handle(request, door, server, upstream, recorder)
 
         def made(
             message: RawRequestMessage,
@@ -101,10 +85,10 @@ async def listening(door: Door, server: ServerUrl, recorder: Recorder) -> AsyncI
         ) -> web.BaseRequest:
             return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=0)
 
-        front = FrontServer(
+        front = web.Server(
             handle,
-            made,
-            begin,
+            request_factory=made,
+            handler_cancellation=True,
             access_log=None,
             auto_decompress=False,
             max_line_size=LONGEST_LINE,
@@ -135,53 +119,25 @@ async def _handle(
         if let_in is None:
             return refusal(401, f"ipw's gateway asks for its token, as the API key or in the header {TOKEN_HEADER}")
         headers = let_in
-    transport, known = request.transport, by_name(headers)
-    if transport is None:
-        raise ConnectionResetError(LEFT)
+    named, target = task_in_path(request.raw_path)
+    known = by_name(headers)
     if wants_tunnel(known):
-        began_ns, target = now_ns(), task_in_path(request.raw_path)[1]
+        began_ns = now_ns()
         try:
             return await tunnel(request, server, target, headers)
         finally:
             recorder.passed(request.method, target, headers, began_ns)
+    api = api_of(request.method, target)
+    watch = partial(Watched, api, target, headers, known, named, _client(request)) if api else None
+    transport = request.transport
+    if transport is None:
+        raise ConnectionResetError(LEFT)
     if spoken_to(known):
         transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     body = await request.read()
-    line = _Line(request.method, request.raw_path, request.version >= (1, 1), request.keep_alive)
-    return await relay(Relay(_inbound(line, headers, known, body, transport, server), transport, recorder), upstream)
-
-
-class _Line(NamedTuple):
-    """What begins a request, and how long its connection lasts."""
-
-    method: str
-    path: str
-    modern: bool
-    lasting: bool
-
-
-def _inbound(
-    line: _Line,
-    headers: Sequence[Header],
-    known: ByName,
-    body: bytes,
-    transport: asyncio.Transport,
-    server: ServerUrl,
-) -> Inbound:
-    """Make what is passed on of a request, with those of its headers that are."""
-    named, target = task_in_path(line.path)
-    length = len(body) if body or line.method in {"POST", "PUT", "PATCH"} else None
-    api = api_of(line.method, target)
-    return Inbound(
-        method=line.method,
-        target=target,
-        headers=headers,
-        modern=line.modern,
-        lasting=line.lasting,
-        head=request_head(line.method, target, server.authority, headers, length),
-        body=body,
-        watch=partial(Watched, api, target, headers, known, named, _client(transport)) if api else None,
-    )
+    length = len(body) if body or request.method in {"POST", "PUT", "PATCH"} else None
+    head = request_head(request.method, target, server.authority, headers, length)
+    return await relay(Relay(request, transport), upstream, recorder, head, body, target, watch)
 
 
 def _let_in(headers: Sequence[Header], door: Door) -> list[Header] | None:
@@ -201,9 +157,9 @@ def _let_in(headers: Sequence[Header], door: Door) -> list[Header] | None:
     return kept if known else None
 
 
-def _client(transport: asyncio.Transport) -> int | None:
+def _client(request: web.BaseRequest) -> int | None:
     """Give the port of the connection that a request came over."""
-    peer = transport.get_extra_info("peername")
+    peer = request.transport.get_extra_info("peername") if request.transport else None
     return int(peer[1]) if isinstance(peer, tuple) else None
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from typing import Any
 
 from aiohttp import web
@@ -14,31 +13,13 @@ from ipw.workloads.agents.gateway.heads import ByName, Header, answer_head
 from ipw.workloads.agents.gateway.recorder import LEFT, Recorder
 from ipw.workloads.agents.gateway.upstream import EMPTY, HttpError, Passing, Upstream
 from ipw.workloads.agents.gateway.watched import Watched
-from ipw.workloads.lm.http.connection import Connection
 from ipw.workloads.lm.http.transport import reason
 
 HIGH, LOW = 1 << 20, 1 << 16
 """Bytes that wait for a slow client, at which the server is no longer read, and at which it is again."""
 LOOK_S = 0.01
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Inbound:
-    """A request that has come whole."""
-
-    method: str
-    target: str
-    headers: Sequence[Header]
-    modern: bool
-    """Whether the client speaks HTTP/1.1."""
-    lasting: bool
-    """Whether it wants the connection to last."""
-    head: bytes
-    """For the server."""
-    body: bytes
-    watch: Callable[[], Watched] | None
-    """Begins to look at it; without it, it is only timed."""
-    began_ns: int = field(default_factory=now_ns)
+Watch = Callable[[], Watched]
+"""Begins to look at a request."""
 
 
 class Answered(web.StreamResponse):
@@ -65,7 +46,7 @@ class Relay:
 
     begun = False
 
-    def __init__(self, request: Inbound, transport: asyncio.Transport, recorder: Recorder) -> None:
+    def __init__(self, request: web.BaseRequest, transport: asyncio.Transport) -> None:
         self.exchange: Passing | None = None
         self.watched: Watched | None = None
         """What is known of the request, once it is on its way, if anything is to be."""
@@ -73,37 +54,14 @@ class Relay:
         self.told = False
         """Whether the client has the head of the answer."""
         self.keeps = False
-        self.request, self._client, self._recorder = request, transport, recorder
+        self.request, self._client = request, transport
         self._chunked = False
         self._held: asyncio.Task[None] | None = None
-        self._server: Connection | None = None
+        self._server: asyncio.Transport | None = None
 
-    def ask(self, server: Connection) -> None:
-        """Send the request, and only then look at it."""
-        request = self.request
+    def reads(self, server: asyncio.Transport) -> None:
+        """Know where the answer comes from, so that it can be held up for a slow client."""
         self._server = server
-        self.exchange = Passing(self, bodiless=request.method == "HEAD")
-        self.sent(now_ns())
-        server.send(request.head + request.body, self.exchange)
-        if request.watch:
-            self.watched = self._recorder.begin(request.watch(), request.body, self.sent_ns)
-
-    async def whole(self) -> None:
-        """Wait until the answer has come whole. Raises HttpError or OSError where it has not."""
-        assert self.exchange is not None
-        await self.exchange.finished
-
-    def ended(self, failed: str | None) -> None:
-        """Keep what became of the request; a connection whose answer is not whole takes no other."""
-        request = self.request
-        if self._server is not None and failed:
-            self._server.abort()
-        if request.watch:
-            # one that was never sent is known all the same: by it a later try is known as one
-            watched = self.watched or self._recorder.begin(request.watch(), request.body, request.began_ns)
-            self._recorder.end(watched, failed)
-        else:
-            self._recorder.passed(request.method, request.target, request.headers, request.began_ns)
 
     def sent(self, t_ns: int) -> None:
         """Note when the request is written to the socket."""
@@ -113,10 +71,10 @@ class Relay:
         """Send the head on, with the framing that the client can read."""
         assert self.exchange is not None
         parser = self.exchange.passed
-        modern = self.request.modern
+        modern = self.request.version >= (1, 1)
         framing: list[Header] = []
         bodiless = self.request.method == "HEAD" or status in EMPTY
-        self.keeps = modern and self.request.lasting
+        self.keeps = modern and self.request.keep_alive
         if parser.length is not None:
             framing = [(b"Content-Length", parser.length)]
         elif not bodiless and modern:
@@ -155,32 +113,43 @@ class Relay:
 
     async def _hold(self) -> None:
         """Read no more from the server until the client has taken most of what waits."""
-        server = self._server.transport if self._server else None
-        if server is not None:
-            server.pause_reading()
+        if self._server is not None:
+            self._server.pause_reading()
             # asyncio tells only a transport's own protocol, aiohttp's, when its buffer has drained
             while self._client.get_write_buffer_size() > LOW and not self._client.is_closing():  # noqa: ASYNC110
                 await asyncio.sleep(LOOK_S)
-            if not server.is_closing():
-                server.resume_reading()
+            if not self._server.is_closing():
+                self._server.resume_reading()
         self._held = None
 
 
-async def relay(way: Relay, upstream: Upstream) -> web.StreamResponse:
-    """Pass one request on, unless it is on its way; every end of it is kept, also that the client left."""
-    failed: str | None = LEFT
+async def relay(
+    way: Relay, upstream: Upstream, recorder: Recorder, head: bytes, body: bytes, target: str, watch: Watch | None
+) -> web.StreamResponse:
+    """Pass one request on; every end of it is kept, also that the client left."""
+    request = way.request
+    began_ns, failed = now_ns(), None
     try:
-        if way.exchange is None:
-            way.ask(await upstream.connection())
-        await way.whole()
+        connection = await upstream.connection()
+        way.exchange = exchange = Passing(way, bodiless=request.method == "HEAD")
+        way.reads(connection.transport)
+        async with upstream.asked(connection, head + body, exchange):
+            if watch:  # only now, since the request goes out first
+                way.watched = recorder.begin(watch(), body, way.sent_ns)
         way.end()
-        failed = None
+    except asyncio.CancelledError:
+        failed = LEFT
+        raise
     except HttpError as error:
         failed = str(error)
     except OSError as error:
         failed = f"the connection failed: {reason(error)}"
     finally:
-        way.ended(failed)
+        if watch:
+            # one that was never sent is known all the same: by it a later try is known as one
+            recorder.end(way.watched or recorder.begin(watch(), body, began_ns), failed)
+        else:
+            recorder.passed(request.method, target, request.raw_headers, began_ns)
     if failed and way.told:
         way.give_up()
     elif failed:

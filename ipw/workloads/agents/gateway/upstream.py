@@ -6,9 +6,12 @@ call, without a queue or a task between.
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import lru_cache
 from typing import Protocol
 
+from ipw.clock import now_ns
 from ipw.workloads.agents.gateway.heads import Header
 from ipw.workloads.lm.http.connection import Connection, Exchange
 from ipw.workloads.lm.http.parser import SIZE, HttpError, ResponseParser
@@ -119,13 +122,24 @@ def _plain_size(line: bytes) -> int:
 class Upstream(Transport):
     """Connections to the server."""
 
-    def free(self) -> Connection | None:
-        """Take a connection that can be used at once, if there is one."""
-        return self._free()
-
     async def connection(self) -> Connection:
         """Take one that is free, or make one. Raises OSError."""
         return self._free() or await self._connect()
+
+    @asynccontextmanager
+    async def asked(self, connection: Connection, request: bytes, exchange: Passing) -> AsyncIterator[None]:
+        """Send a request; as the block ends, wait until its answer has come whole.
+
+        Raises HttpError or OSError where it has not.
+        """
+        try:
+            exchange.receiver.sent(now_ns())
+            connection.send(request, exchange)
+            yield
+            await exchange.finished
+        except BaseException:
+            connection.abort()
+            raise
 
 
 __all__ = ["HttpError", "Passing", "Sink", "Upstream"]
