@@ -80,7 +80,7 @@ def test_its_last_words_are_told_and_kept(begin: Begin, tmp_path: Path) -> None:
     assert (tmp_path / "sampler.log").exists()
 
 
-@pytest.mark.parametrize(("signal", "name"), [("KILL", "SIGKILL"), ("HUP", "SIGHUP")])
+@pytest.mark.parametrize(("signal", "name"), [("KILL", "SIGKILL"), ("USR1", "SIGUSR1")])
 def test_a_signal_that_ended_it_is_named(signal: str, name: str, begin: Begin) -> None:
     assert begin(f"kill -{signal} $$; sleep 60").stop() == {"died": f"it was killed by {name}"}
 
