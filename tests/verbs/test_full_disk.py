@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 import json
-import resource
 from pathlib import Path
 
 import pytest
+from doubles.full_disk import room_for
 from doubles.openai_server import Behaviour, serving
 
 from ipw.errors import FAILURE, OutageError
@@ -30,12 +30,8 @@ def test_a_run_whose_journal_cannot_be_written_ends_with_what_it_has_and_can_be_
 ) -> None:
     with serving(lambda request: Behaviour([request.prompt])) as server:
         parameters = Parameters(base_url=server.url, dataset=str(questions), warmup=0)
-        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (ROOM, hard))
-        try:
+        with room_for(ROOM):
             run, interrupted = measure_lm(parameters, "estimate", 0.05, tmp_path / "runs")
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         assert not interrupted
         with pytest.raises(OutageError, match=r"cannot write .*journal\.jsonl: File too large; \d+ of 40") as told:
             conclude(run, interrupted=False, as_json=False, strict=False)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import pytest
 from doubles.clock import Clock
 from doubles.exporter import answering
+from doubles.patience import wait_for
 
-from ipw.profilers.base import Channel, Sensor, SensorError
+from ipw.profilers.base import Channel, SensorError
 from ipw.profilers.discovery import close, find
 from ipw.profilers.remote import polled
 from ipw.profilers.remote.dcgm import USUAL_S as DCGM_S
@@ -281,16 +283,10 @@ def opened_with(body: object, more: str = "") -> tuple[list[Channel], list[float
         values = []
         try:
             if isinstance(sensor, polled.Polled):
-                values = [first(sensor, place) for place in range(len(sensor.channels))]
+                values = [wait_for(partial(sensor.read, place)).value for place in range(len(sensor.channels))]
         finally:
             close([sensor])
     return list(sensor.channels), values
-
-
-def first(sensor: Sensor, index: int) -> float:
-    while (reading := sensor.read(index)) is None:
-        pass
-    return reading.value
 
 
 def vector(*series: tuple[Any, Any]) -> dict[str, Any]:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import math
 import os
-import resource
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from doubles.full_disk import room_for
 
 from ipw.profilers.base import Channel, Reading, SensorError
 from ipw.profilers.sampler import lane as lane_module
@@ -85,16 +84,6 @@ def rig(monkeypatch: pytest.MonkeyPatch) -> Callable[[Channel], Rig]:
 )
 def test_an_uncertainty_is_kept_as_large_as_fits(uncertainty_ns: int, kept: int) -> None:
     assert RECORD.unpack(packed(7, 1.5, 3, 2, uncertainty_ns)) == (7, 1.5, 3, 2, kept)
-
-
-@contextmanager
-def room_for(size: int) -> Iterator[None]:
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @pytest.mark.parametrize("torn", [0, 1, RECORD.size - 1])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from doubles import plugin
+from doubles.full_disk import room_for
 from doubles.patience import wait_for
 
 from ipw.errors import IpwError, UsageError
@@ -190,12 +190,8 @@ def test_sigterm_ends_it_in_good_order(install: Install, folder: Path) -> None:
 
 def test_a_full_disk_ends_it_with_whole_records_and_the_reason(install: Install, folder: Path) -> None:
     install("return Made([channel(poll_s=0.001)], lambda index: timed(time.monotonic))")
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (20 * RECORD.size + 7, hard))
-    try:
+    with room_for(20 * RECORD.size + 7):
         sampler = Sampler.start(folder, "made-up")
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     wait_for(lambda: not sampler.alive())
     stats = sampler.stop()
     assert stats["died"] == f"cannot write {folder / 'power.bin'}: File too large"

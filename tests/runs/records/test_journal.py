@@ -2,16 +2,13 @@ from __future__ import annotations
 
 import json
 import os
-import resource
-import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from doubles.full_disk import room_for
 
 from ipw.errors import FAILURE, IpwError
 from ipw.runs.directory import RunDir
@@ -22,19 +19,6 @@ from ipw.runs.journal_lines import JOURNAL
 @pytest.fixture
 def run(tmp_path: Path) -> RunDir:
     return RunDir.create(tmp_path, "run")
-
-
-@contextmanager
-def room_for(size: int) -> Iterator[None]:
-    """The kernel takes no more than `size` bytes a file: a write over the edge is short, the next one fails."""
-    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-        signal.signal(signal.SIGXFSZ, before)
 
 
 def written(run: RunDir) -> list[bytes]:
