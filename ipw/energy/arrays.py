@@ -9,6 +9,9 @@ Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
+MEDIAN_SD = 1.4826
+"""Times the median distance from the middle: a normal distribution's standard deviation."""
+
 
 def checked(values: npt.ArrayLike, name: str) -> Ints:
     """Times as int64; ValueError for NaN, infinity and what is no number."""

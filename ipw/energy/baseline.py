@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ipw.energy.arrays import Floats, Ints, checked
+from ipw.energy.arrays import MEDIAN_SD, Floats, Ints, checked
 from ipw.energy.curve import Z95, Curve, energy_at, energy_between, knot_variance
 
 STEADY = 3.0
@@ -95,7 +95,7 @@ def _interval(curve: Curve, start: int, end: int) -> tuple[float, float, float] 
         slope, slope_sd = _slope(knots, energy_at(curve, knots), knot_sd)
         own_var = max(float(np.mean(away**2 - timing_sd**2)), 0.0) / power.size  # beside what timing explains
         return (start + end) / 2, slope, float(np.hypot(slope_sd, np.sqrt(own_var)))
-    spread = 1.4826 * float(np.median(away)) * np.sqrt(np.pi / 2 / power.size)
+    spread = MEDIAN_SD * float(np.median(away)) * np.sqrt(np.pi / 2 / power.size)
     timing = np.sqrt(2) * knot_sd / (float(cuts[-1] - cuts[0]) / 1e9)
     return (start + end) / 2, value, float(np.hypot(spread, timing))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ipw.energy.arrays import Bools, Floats
+from ipw.energy.arrays import MEDIAN_SD, Bools, Floats
 
 ROUNDS = 8
 """Of reweighting, at most."""
@@ -76,7 +76,7 @@ def regress(columns: Floats, values: Floats, held: Bools, prior_sd: Floats) -> t
         a = np.vstack([a, np.diag(1 / prior_sd)])
         x = nonnegative(a, np.concatenate([b, np.where(held, common, 0.0) / prior_sd]), held)
         residual = np.abs(values - x @ columns)
-        scale = max(1.4826 * float(np.median(residual)) if residual.size else 0.0, 1e-12)
+        scale = max(MEDIAN_SD * float(np.median(residual)) if residual.size else 0.0, 1e-12)
         before, weight = weight, np.minimum(1.0, OUTLIER * scale / np.maximum(residual, 1e-300))
         if np.abs(weight - before).max(initial=0.0) <= SETTLED:
             break

@@ -12,8 +12,10 @@ AT_ONCE_NS = 1_000_000
 TOGETHER = 0.85
 """Of the results that two units had while both had results to come, those that came at once, if one engine computed
 both."""
-CLOSER, ROUNDS, MOST_SETTLED = 0.8, 6, 16
-"""A unit moves to an engine whose results its own were so much closer to; so often at most, among so many engines."""
+MOST_ENGINES = 16
+"""Where there seem to be more, none is told."""
+CLOSER, ROUNDS = 0.8, 6
+"""A unit moves to an engine whose results its own were so much closer to; so often at most."""
 LEAST = 4
 """Results, below which that tells nothing."""
 
@@ -47,7 +49,7 @@ def engine_of_units(arrivals: Arrivals, units: int) -> Ints:
 def _settled(arrivals: Arrivals, engine: Ints) -> Ints:
     """Move each unit to the engine whose other results its own were closest to, until none moves."""
     engines = int(engine.max(initial=-1)) + 1
-    if engines > MOST_SETTLED:
+    if engines > MOST_ENGINES:
         return engine
     counts = np.maximum(np.bincount(arrivals.unit, minlength=engine.size), 1)
     for _ in range(ROUNDS if engines > 1 else 0):

@@ -36,6 +36,7 @@ from ipw.energy.timeline import Spans
 from ipw.energy.uncertainty import quadratic
 
 ROUNDS = 3
+"""So often energies are made to sum up to their ticks, after negative ones are taken back."""
 LEAST_TICKS = 20
 """Ticks with steps in them, below which they do not tell what a step costs."""
 OVER = 0.03

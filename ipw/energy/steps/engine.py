@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ipw.energy.arrays import Ints
-from ipw.energy.steps.apart import engine_of_units
+from ipw.energy.steps.apart import MOST_ENGINES, engine_of_units
 from ipw.energy.steps.arrivals import MISSING, Arrivals, Requests
 from ipw.energy.steps.bursts import Fit, best_gap, bursts, held_back, joined
 from ipw.energy.steps.prompts import located
@@ -28,8 +28,6 @@ STREAMED = 0.95
 TOGETHER = 0.9
 """Of the units, those that begin in a burst with all that is in flight: batches that wait for their last."""
 
-
-MOST_ENGINES = 16
 GATHERED = 0.3
 """Of the chunks, so many that came with another of their unit are of several steps that somebody gathered."""
 GATHERED_TOKENS = 1.5

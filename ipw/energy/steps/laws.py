@@ -13,10 +13,13 @@ from ipw.energy.steps.steps import Steps
 from ipw.energy.steps.work import PROMPT, STEP, TOKEN, Work
 
 HELD_UP = 0.0, 0.5, 1.0
+"""Of what a step costs, the part that grows with the time for which it is held up: what is tried."""
 LIMITS, FINER = (4.0, 2.0, 1.2, 0.8), ((1.25, 0.8), (1.1, 0.91), (1.04, 0.96))
 """Of the power that a strong step would draw if power followed its costs: what is tried."""
 STRONG = 0.95
+"""A strong step: so many draw less."""
 ROUNDS = 2
+"""So often the costs under a limit are found, each from those before."""
 EXACT = 0.001
 """Steps that depart from their costs by no more leave nothing to explain."""
 NOTICED = 0.02

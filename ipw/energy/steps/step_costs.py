@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ipw.energy.arrays import Bools, Floats, Ints
+from ipw.energy.arrays import MEDIAN_SD, Bools, Floats, Ints
 from ipw.energy.chain import Steps as Chain
 from ipw.energy.chain import filtered, innovations
 from ipw.energy.curve import Curve, knot_variance
@@ -30,11 +30,10 @@ TIMINGS = (0.02, 0.06, 0.15, 0.3, 0.6, 1.0)
 """What is tried: how much a step departs from its costs, and the variance of the ends of ticks, of what it may be."""
 PLACINGS = (1.0, 0.1, 0.0)
 """What is tried: of how vaguely work is placed, what ticks show."""
-MEDIAN_SD = 1.4826
-"""Times the median distance from the middle: a normal distribution's standard deviation."""
 LOOKED_AT = 2000
 """Ticks by which these are chosen."""
 ROUNDS, REWEIGHTED = 2, 12
+"""So often errors and costs are found, each from the other; and costs by weights, at most."""
 HEAVY = 4.0
 """Degrees of freedom of Student's t distribution: some ticks are mistimed by far."""
 WIDER = (HEAVY + 1) / (HEAVY - 1)
@@ -44,6 +43,7 @@ STEEP = 0.3
 VAGUE = 2.0
 """The end of a tick that is bracketed so many times wider than usual was hardly seen."""
 UNKNOWN_J2 = 1e12
+"""Variance of the energy of a tick that tells nothing."""
 
 
 class Errors(NamedTuple):
