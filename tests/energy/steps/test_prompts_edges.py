@@ -131,6 +131,18 @@ def test_how_long_a_token_takes_is_a_line_through_steps_whose_work_is_known() ->
     assert prompts._speed(seconds, tokens, bools(of=n + 2), tokens == 0) == (0, 0)
 
 
+def test_work_that_is_much_the_same_in_uneven_steps_tells_no_line() -> None:
+    tokens = np.linspace(790.0, 900, 24)
+    alike = np.ones(24, bool)
+    uneven = 0.004 * np.tile([1.0, -1, -1, 1], 6)
+    seconds: Floats = 0.02 + 0.00018 * tokens + uneven
+    assert prompts._speed(seconds, tokens, alike, alike) == (0.0, seconds.sum() / tokens.sum())
+    # where it differs enough, steps as uneven tell it
+    apart = np.linspace(100.0, 900, 24)
+    told: Floats = 0.02 + 0.00018 * apart + uneven
+    assert prompts._speed(told, apart, alike, alike) == pytest.approx((0.02, 0.00018), rel=0.1)
+
+
 def test_a_line_of_least_deviations_minds_no_step_that_was_held_up() -> None:
     x = np.arange(20.0)
     y = 3 + 0.5 * x
