@@ -76,11 +76,14 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=ROOT / "build/pictures", help="folder for runs and pages")
     parser.add_argument("--to", type=Path, default=ROOT / "docs/images")
     given = parser.parse_args()
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        raise SystemExit("there is no program chromium on the PATH: install it with the system's packages")
     given.runs.mkdir(parents=True, exist_ok=True)
     models, training = reported(made(given.runs), given.runs)
     shots = {name: given.runs / f"{name}.png" for name in ("light", "dark", "phone-models", "phone-training")}
     with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         seen(browser, models, shots["light"], WINDOW, "light")
         seen(browser, training, shots["dark"], WINDOW, "dark", "Training steps")
         seen(browser, models, shots["phone-models"], PHONE, "light", "Results")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 
 from ipw.errors import UsageError
@@ -17,3 +18,9 @@ def path(value: object, what: str, example: str) -> None:
     """Raise UsageError where the value names no file."""
     if not isinstance(value, str | os.PathLike):
         raise UsageError(f"{what} must be a path, not {type(value).__name__}", example)
+
+
+def seconds(value: object, what: str, example: str) -> None:
+    """Raise UsageError where the value is no length of time."""
+    if not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
+        raise UsageError(f"{what} must be seconds, 0 or more, not {value!r}", example)

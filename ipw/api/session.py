@@ -47,6 +47,7 @@ class Meter:
         given.text(name, "the name of a meter or a block", 'ipw.Meter("training")')
         given.text(sensors, "sensors", 'ipw.Meter("training", sensors="nvml,rapl")')
         given.path(out, "out", 'ipw.Meter("training", out="runs")')
+        given.seconds(idle_s, "idle_s", 'ipw.Meter("training", idle_s=3.0)')
         told = {"kind": "command", "parameters": {"block": name, "idle_s": idle_s}}
         self.inner = open_meter(Path(out), name, {"workload": workload or told}, sensors).__enter__()
         """What starts and stops the sensors."""

@@ -171,7 +171,7 @@ def derive_window(run: RunDir) -> tuple[int, int] | None:
         attribution_reason=None if attributed else unread(recorded),
     )
     columns = {name: [s[name] for s in marked] for name in ("phase", "start_ns", "end_ns")}
-    columns |= {name: [s.get(name) for s in marked] for name in ("name", "status", "error", "rank")}
+    columns |= {name: [_writable(s.get(name)) for s in marked] for name in ("name", "status", "error", "rank")}
     energy: dict[str, Any] = dict.fromkeys(("energy_j", "energy_low_j", "energy_high_j"), pa.nulls(len(marked)))
     if attributed:
         start, end = columns["start_ns"], columns["end_ns"]
@@ -183,6 +183,11 @@ def derive_window(run: RunDir) -> tuple[int, int] | None:
     columns |= {name: pa.array(columns[name], kind) for name, kind in kinds.items()}
     run.write_table("spans", pa.table({**numbers, **columns, **energy}))
     return window
+
+
+def _writable(told: Any) -> Any:
+    """Names of files that are no UTF-8 end up in blocks' names and errors, and no table takes them."""
+    return told.encode(errors="replace").decode() if isinstance(told, str) else told
 
 
 def whole_window(marked: Sequence[Mapping[str, Any]]) -> tuple[int, int] | None:

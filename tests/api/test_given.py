@@ -51,6 +51,21 @@ def test_a_block_of_an_open_meter_has_a_name_that_is_text(tmp_path: Path) -> Non
             pass
 
 
+@pytest.mark.parametrize("wrong", ["x", None, -1, float("nan"), float("inf")], ids=repr)
+def test_what_is_no_length_of_time_is_refused_before_a_sensor_starts(wrong: Any, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="must be seconds, 0 or more"):
+        ipw.Meter(idle_s=wrong, out=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_block_may_be_named_after_a_file_whose_name_is_no_utf_8(tmp_path: Path) -> None:
+    with ipw.Meter(sensors="estimate", out=tmp_path) as meter, meter.measure("caf\udce9.txt"):
+        pass
+    table = meter.inner.run.read_table("spans", ("name",))
+    assert table is not None
+    assert "caf?.txt" in table["name"].to_pylist()
+
+
 def test_only_what_can_be_called_is_measured_and_it_needs_no_name_of_its_own() -> None:
     wrong: Any = 5
     with pytest.raises(UsageError, match="a function is measured, not int"):

@@ -34,7 +34,9 @@ def take_later(run: RunDir, scores: Mapping[str, float]) -> list[str]:
     Raises UsageError where none is.
     """
     tasks = run.read_table("tasks", ("task", "alike"))
-    rows = tasks.to_pylist() if tasks is not None else []
+    if tasks is None:
+        raise UsageError(f"{run} has no table of tasks yet", f"`ipw report {run} --recompute` makes it")
+    rows = tasks.to_pylist()
     known = {row["task"] for row in rows} | {f"{BEGINS}{row['alike']}" for row in rows}
     unknown = [name for name in scores if name not in known]
     if len(unknown) == len(scores):
