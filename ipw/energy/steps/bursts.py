@@ -98,7 +98,7 @@ def _cut_again(arrivals: Arrivals, whose: ByUnit, new: Bools, gap_ns: float) -> 
 
 def best_gap(arrivals: Arrivals) -> tuple[float, Fit]:
     """The pause at which bursts are most like steps, and how much they are."""
-    samples = [(part, by_unit(part)) for part in _samples(arrivals)]
+    samples = [(part, by_unit(part)) for part in stretches(arrivals)]
     fits = [joined([fit(part, bursts(part, gap, whose), whose) for part, whose in samples]) for gap in GAPS_NS]
     scores = np.array([one.score for one in fits])
     good = np.flatnonzero(scores >= scores.max() - 0.005)
@@ -130,7 +130,7 @@ def fit(arrivals: Arrivals, found: Bursts, whose: ByUnit | None = None) -> Fit:
 
 def held_back(arrivals: Arrivals) -> float:
     """Of the chunks, those that came along with their unit's one before: somebody on the way gathered several."""
-    parts = _samples(arrivals)
+    parts = stretches(arrivals)
     along = [_continued(part, by_unit(part)) for part in parts]
     return float(np.concatenate(along).mean())
 
@@ -170,7 +170,7 @@ def _spread(found: Bursts, several: Bools) -> float:
     return float(np.quantile(share, 0.9)) if share.size else 0.0
 
 
-def _samples(arrivals: Arrivals) -> list[Arrivals]:
+def stretches(arrivals: Arrivals) -> list[Arrivals]:
     """A few long stretches of a long run."""
     n = arrivals.t_ns.size
     if n <= SAMPLE:

@@ -13,6 +13,7 @@ from ipw.energy.steps.apart import MOST_ENGINES, engine_of_units
 from ipw.energy.steps.arrivals import MISSING, Arrivals, Requests
 from ipw.energy.steps.bursts import Fit, best_gap, bursts, held_back, joined
 from ipw.energy.steps.prompts import located
+from ipw.energy.steps.relayed import relayed
 from ipw.energy.steps.steps import Steps, steps_of
 from ipw.energy.steps.steps import joined as steps_in_turn
 from ipw.energy.steps.work import Work, together, work_of
@@ -128,11 +129,15 @@ def engine_of(requests: Requests, arrivals: Arrivals) -> Engine:
         f"{fit.attended:.0%} of those in flight had a result in each burst, {fit.once:.0%} of the chunks were the only"
         f" one of theirs in it, and bursts lasted {fit.spread:.0%} of the time between them"
     )
+    gathered = held_back(arrivals)
     if fit.attended < ATTENDED or fit.once < ONCE or not fit.close:
         unknown = Engine("unknown", 1 - fit.score, f"chunks do not come in steps: {why}", evidence)
-        return unknown if arrivals.t_ns.size > LONG else _several(requests, arrivals) or unknown
-    if (gathered := held_back(arrivals)) > GATHERED:
+        parted = arrivals.t_ns.size <= LONG and gathered <= GATHERED
+        return (_several(requests, arrivals) if parted else None) or unknown
+    if gathered > GATHERED:
         return Engine("unknown", gathered, f"{gathered:.0%} of the chunks came along with the one before", evidence)
+    if passed_on := relayed(requests, arrivals, gap_ns):
+        return Engine("unknown", passed_on.sure, passed_on.why, evidence)
     if arrivals.t_ns.size > LONG:
         return _long(Engine("steps", fit.score, why, evidence), Whole(requests, arrivals, gap_ns, 0))
     found = steps_of(requests, arrivals, bursts(arrivals, gap_ns))
@@ -155,6 +160,8 @@ def _several(requests: Requests, arrivals: Arrivals) -> Engine | None:
         fits.append(fit)
         parts.append(steps_of(requests, part, bursts(part, gap_ns)))
         if fit.shared < part.t_ns.size / 2 or fit.attended < ATTENDED or fit.once < ONCE or not fit.close:
+            return None
+        if relayed(requests, part, gap_ns):
             return None
     if len(parts) < 2:
         return None

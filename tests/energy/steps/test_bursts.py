@@ -103,9 +103,9 @@ def test_the_pause_lies_between_what_parts_chunks_of_a_step_and_what_parts_steps
 def test_a_long_run_is_looked_at_in_a_few_stretches_from_end_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = arrivals(*((float(k), k % 3) for k in range(100)))
     monkeypatch.setattr(module, "SAMPLE", 100)
-    assert module._samples(seen) == [seen]
+    assert module.stretches(seen) == [seen]
     monkeypatch.setattr(module, "SAMPLE", 40)
-    parts = module._samples(seen)
+    parts = module.stretches(seen)
     assert [(part.t_ns / MS).tolist() for part in parts] == [
         [float(start + k) for k in range(10)] for start in (0, 30, 60, 90)
     ]

@@ -71,7 +71,7 @@ def test_chunks_are_the_only_ones_of_their_unit_in_a_step_but_for_one_in_fourtee
 
 @pytest.mark.parametrize(("of", "told"), [(3, True), (2, False)])
 def test_chunks_that_come_with_another_of_their_unit_were_gathered_on_the_way(of: int, told: bool) -> None:
-    found = served(8, 60, lambda k, u: [0.05 * u] * (2 if k % of == 1 else 1))
+    found = served(8, 60, lambda k, u: [0.05 * u] * (2 if (k + u) % of == 1 else 1))
     assert is_told(found) == told
     if not told:
         assert found.why == "33% of the chunks came along with the one before"
