@@ -21,6 +21,8 @@ from typing import Any
 
 from doubles.nvml import FakeNvml
 
+TIMER_S = 0.0015
+"""How late a timer of the loop may be."""
 ASKED = re.compile(r"tokens:(\d+):(\d+):(\d+)")
 
 
@@ -37,6 +39,8 @@ class Costs:
     budget: int = 512
     most: int = 64
     idle_w: float = 70.0
+    on_time: int = 0
+    """Whether steps end on time: else they are held up by up to two milliseconds, as timers of a loop are."""
 
 
 @dataclass
@@ -58,9 +62,10 @@ class Sequence:
 class Engine:
     """The loop, and the HTTP before it."""
 
-    def __init__(self, costs: Costs, gpu: FakeNvml, books: Path) -> None:
+    def __init__(self, costs: Costs, gpu: FakeNvml, books: Path, log: Path | None = None) -> None:
         self.costs, self.gpu = costs, gpu
         self.books = books.open("a", buffering=1)
+        self.log = log.open("a", buffering=1) if log else None
         self.ready: deque[Sequence] = deque()
         self.running: list[Sequence] = []
         self.woken = asyncio.Event()
@@ -95,7 +100,9 @@ class Engine:
         joules += costs.kv_j * context
         start = self.gpu.set_power(0, costs.idle_w + joules / seconds)
         ahead = seconds - (time.monotonic_ns() - start) / 1e9
-        await asyncio.sleep(max(ahead, 0))
+        await asyncio.sleep(max(ahead - (TIMER_S if costs.on_time else 0), 0))
+        while costs.on_time and time.monotonic_ns() - start < seconds * 1e9:
+            pass
         end = self.gpu.set_power(0, costs.idle_w)
         longer = (end - start) / 1e9 / seconds
         each = costs.step_j / (len(chunks) + len(decoding))
@@ -106,6 +113,10 @@ class Engine:
         for s in decoding:
             s.decode_j += longer * (each + costs.token_j + costs.kv_j * (s.prompt + s.produced))
         self.steps += 1
+        if self.log:
+            who = [[s.number, n] for s, n in chunks], [s.number for s in decoding]
+            row = [start, end, seconds, len(decoding), *who]
+            self.log.write(json.dumps(row) + "\n")
         for s in [*decoding, *(s for s, _ in chunks if s.left == 0)]:
             self._send(s)
 
@@ -159,9 +170,9 @@ def _raw(writer: asyncio.StreamWriter, data: bytes) -> None:
     writer.write(b"%x\r\n" % len(data) + data + b"\r\n")
 
 
-async def serve(costs: Costs, gpu: FakeNvml, books: Path) -> None:
+async def serve(costs: Costs, gpu: FakeNvml, books: Path, log: Path | None) -> None:
     """Listen, and say where."""
-    engine = Engine(costs, gpu, books)
+    engine = Engine(costs, gpu, books, log)
     server = await asyncio.start_server(engine.connected, "127.0.0.1", 0)
     sys.stdout.write(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1\n")
     sys.stdout.flush()
@@ -173,11 +184,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--nvml", type=Path, required=True)
     parser.add_argument("--books", type=Path, required=True)
+    parser.add_argument("--log", type=Path, help="file that each step is written to")
     for name, value in asdict(Costs()).items():
         parser.add_argument(f"--{name}", type=type(value), default=value)
     options = vars(parser.parse_args())
-    gpu, books = FakeNvml(options.pop("nvml")), options.pop("books")
-    asyncio.run(serve(Costs(**options), gpu, books))
+    gpu, books, log = FakeNvml(options.pop("nvml")), options.pop("books"), options.pop("log")
+    asyncio.run(serve(Costs(**options), gpu, books, log))
 
 
 if __name__ == "__main__":

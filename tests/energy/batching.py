@@ -54,6 +54,10 @@ class Rules:
     """Standard deviation of a step's own energy, as a fraction."""
     shaky: float = 0.0
     """Standard deviation of how long a step lasts, as a fraction."""
+    held_s: float = 0.0
+    """A step is held up by so much on average, by a timer or a lock: uniform between half and one and a half of it."""
+    held_draws: float = 1.0
+    """Of its power, what it draws in that time."""
     idle_w: float = 70.0
 
 
@@ -225,6 +229,10 @@ def _computed(
         joules = seconds * rules.saturates_w * -float(np.expm1(-joules / seconds / rules.saturates_w))
     if rules.cap_w and joules / seconds + rules.idle_w > rules.cap_w:
         seconds = joules / (rules.cap_w - rules.idle_w)
+    if rules.held_s:
+        held = rules.held_s * float(rng.uniform(0.5, 1.5))
+        joules *= 1 + rules.held_draws * held / seconds
+        seconds += held
     share = {k: (a * joules / wanted, b * joules / wanted) for k, (a, b) in own.items()}
     return _Step(now, now + seconds, joules, share)
 

@@ -61,6 +61,8 @@ def drawn(rng: np.random.Generator) -> Drawn:
         idle_w=between(20, 150),
         shaky=float(rng.choice([0.0, 0.005, 0.02])),
         uneven=float(rng.choice([0.0, 0.005, 0.02])),
+        held_s=float(rng.choice([0.0, 0.0003, 0.001])),
+        held_draws=float(rng.choice([0.0, 0.5, 1.0])),
     )
     client = Client(
         prompt=(int(prompts[0]), int(prompts[1]) + 50),
