@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -20,6 +20,8 @@ LEAST_UNIT = 0.1
 """Of the mean power while a span runs: that of which its departure is a fraction is not taken to be less."""
 LAG_SD_S = 0.002
 """How late, as a rule, a workload may tell that something started or ended, before the ticks say more."""
+ROWS, LEAST_ROW, FEWEST_ROWS = (1, 2, 4), 5, 10
+"""Spans over whose ticks sums are looked at, ticks at least, and how many such rows there must be."""
 SURE = 1.0
 """So many standard deviations below 0, a lag is as likely as not one of edges that were told early: whatever the true
 lag is, spans are then off by a quarter of its standard deviation at most; with 2 it is three quarters."""
@@ -114,9 +116,13 @@ def fitted(
 
     white = smoothed.innovations[:, seg.knots[1:]][:, seg.usable]
     levels, cov = regress(white[1:], white[0], held, prior_sd)
+    lasting = _lasting(white[0] - levels @ white[1:], seg)
+    cov, smoothed = cov * lasting, replace(smoothed, cov=smoothed.cov * lasting)
     told = late_unless_surely_early(levels[-kinds:], np.sqrt(np.diag(cov))[-kinds:])[:, None]
     columns[-kinds:] = told * late + (1 - told) * early
     observed[1:] = seg.running(columns)
+    told = told * (1 - _shifted(levels[-kinds:]))[:, None]
+    columns[-kinds:] = told * late + (1 - told) * early
     energy = np.diff(known_j) + levels @ columns + np.diff(smoothed.mean[0] - levels @ smoothed.mean[1:])
     observed -= smoothed.mean  # what each coefficient contributes, less what the readings take back of it
     time = seg.present[:-1] @ seg.seconds
@@ -133,6 +139,33 @@ def fitted(
         span_sd_w=(departures[:kinds] * _unit_w(seg, power_w, form, form.share_s))[:-1],
         departures=departures,
     )
+
+
+def _shifted(lag_s: Floats) -> Floats:
+    """How much of each kind's lag is that of all readings, 0 to 1.
+
+    Where what begins and what ends both seem to have happened before they were told, readings may come as late: then a
+    span drew what lies between both edges as they were told.
+    """
+    end_s = max(float(lag_s[-1]), 0.0)
+    part = np.divide(end_s, lag_s, out=np.zeros(lag_s.size), where=lag_s > 0)
+    part[-1] = 0.0
+    return np.minimum(part, 1.0)
+
+
+def _lasting(surprise: Floats, seg: Segments) -> float:
+    """How many times more sums over the ticks of a span vary than the model has it; 1 or more.
+
+    Power that is a little other than the model for longer than a tick adds up over a span.
+    """
+    spans = max(float(np.abs(np.diff(seg.number)).sum()) / 2, 1.0)
+    found = 1.0
+    for times in ROWS:
+        row = max(int(times * surprise.size / spans), LEAST_ROW)
+        rows = surprise.size // row
+        if rows >= FEWEST_ROWS:
+            found = max(found, float((surprise[: rows * row].reshape(rows, row).sum(1) ** 2).mean()) / row)
+    return found
 
 
 def late_unless_surely_early(lag_s: Floats, sd_s: Floats) -> Floats:
