@@ -17,6 +17,12 @@ AGREE = 0.95
 """Of the steps that tell, so many must agree on one number."""
 TELLING = 8
 """Steps, below which nothing is told."""
+HIDDEN = 8
+"""Steps of the engine that may be seen as the first one."""
+TELLING_FROM_FIRST = 40
+"""The same, where it is not known how many steps the first one was."""
+ODD_ONES, ODD, ROUND = 2, 0.02, 64
+"""So many of them may be odd, or such a part, where a number is then as round as this."""
 SHARP = 0.05
 """How far the least and the most that this number may be are apart, at most."""
 
@@ -44,11 +50,36 @@ def told_by_counts(finishing: Floats, decoding: Floats, next_work: Floats, full:
     begun = np.maximum.accumulate(np.where(full & ~after_full, step, 0))  # the first of its run
     start = np.where(full | after_full, begun, step)
     known = (start > 0) & (decoding[np.maximum(start - 1, 0)] > 0) & (decoding > 0)
+    found = _told(known, start, 1, done, going_on, next_work, full, finishing)
+    if found.agree:
+        return found
+    # all is one run from the first step on, which may be several of the engine's, seen as one
+    start = np.where((start == 1) & (decoding[0] == 0), 0, start)
+    first = known | ((start == 0) & (decoding > 0))
+    if (full & first).sum() < TELLING_FROM_FIRST:
+        return NOTHING
+    tried = [_told(first, start, hidden, done, going_on, next_work, full, finishing) for hidden in range(1, HIDDEN + 1)]
+    return max(tried, key=lambda told: told.agree)
+
+
+def _told(
+    known: Bools,
+    start: Ints,
+    hidden: int,
+    done: Floats,
+    going_on: Floats,
+    next_work: Floats,
+    full: Bools,
+    finishing: Floats,
+) -> Told:
+    """Of the steps that are `known`, where the first step of all is so many `hidden` ones."""
     if (full & known).sum() < TELLING:
         return NOTHING
     at = np.flatnonzero(known & (full | (finishing > 0)))
-    turns, before = at - start[at] + 1.0, start[at] - 1
-    least = done[at] - done[before] + going_on[at] - going_on[before]
+    from_first = start[at] == 0
+    turns = at - start[at] + np.where(from_first, hidden, 1)
+    before = np.maximum(start[at] - 1, 0)
+    least = done[at] + going_on[at] - np.where(from_first, 0.0, done[before] + going_on[before])
     most = np.where(full[at], least + next_work[at], np.inf)  # after a step that was not full, all was done
     return _agreed(least / turns, most / turns)
 
@@ -63,7 +94,13 @@ def _agreed(low: Floats, high: Floats) -> Told:
     least, most = float(edges[order[best]]), float(edges[order[best + 1]])
     if inside[best] < AGREE * low.size or np.isinf(most) or most - least > SHARP * most:
         return NOTHING
-    return Told(roundest(least, most), float(inside[best] / low.size))
+    number = roundest(least, most)
+    near = np.flatnonzero(inside[:-1] >= inside[best] - max(ODD_ONES, ODD * low.size))
+    for one in near.tolist():  # a few steps may be odd ones, and people choose round numbers
+        other = roundest(float(edges[order[one]]), float(edges[order[one + 1]]))
+        if roundness(other) >= ROUND and roundness(other) > roundness(number) and abs(other / number - 1) < SHARP:
+            number = other
+    return Told(number, float(inside[best] / low.size))
 
 
 def roundest(least: float, most: float) -> float:

@@ -31,7 +31,7 @@ from ipw.energy.steps.step_costs import (
     ticks_of,
 )
 from ipw.energy.steps.steps import Steps
-from ipw.energy.steps.work import COSTS, STEP, Work
+from ipw.energy.steps.work import COSTS, STEP, TOKEN, Work
 from ipw.energy.timeline import Spans
 from ipw.energy.uncertainty import quadratic
 
@@ -39,6 +39,10 @@ ROUNDS = 3
 """So often energies are made to sum up to their ticks, after negative ones are taken back."""
 LEAST_TICKS = 20
 """Ticks with steps in them, below which they do not tell what a step costs."""
+LAWLESS = 0.01
+"""Costs are no better known, where steps depart from them for long: those of one kind of step differ from another's."""
+DELAY_S = 0.002
+"""How much of each step may be such overhead, where that is not told."""
 OVER = 0.03
 """Shares may sum up to so much more than was drawn, since the window's edges cut ticks; beyond it they are wrong."""
 Interval = tuple[float, float, float]
@@ -104,7 +108,8 @@ def divided(
     own = costs.scatter**2 + held_up_var(work) + costs.placing * placing_var(work)
     drawn = _drawn(ticks, costs, own, in_ticks(steps, own * (costs.joules @ work.step) ** 2, curve.t_ns)[0])
     vague = _vague(others(work), work) if law.unseen else 0.0
-    shared = _shared(curve, spans, steps, work, costs, drawn, floor_j * usable, ticks.above_j, window_ns, vague)
+    floor_j = floor_j * usable
+    shared = _shared(curve, spans, steps, work, law, costs, drawn, floor_j, ticks.above_j, window_ns, vague)
     net_j = shared.owners.net_energy_j
     assert net_j is not None
     above_j, charged_j = _within(curve, ticks.above_j, window_ns), float(net_j.sum())
@@ -183,6 +188,7 @@ def _shared(
     spans: Spans,
     steps: Steps,
     work: Work,
+    law: Law,
     costs: Costs,
     drawn: TickDrawn,
     floor_j: Floats,
@@ -204,8 +210,9 @@ def _shared(
     by_entry = (costs.joules @ work.entry) * drew[work.entry_step]
     before = sums(work.entry_unit, by_entry * work.before, owners)
     after = sums(work.entry_unit, by_entry * ~work.before, owners)
-    variance = _variance(work, costs, by_entry, per_step, drew, owners)
-    variance += _timing_variance(curve, steps, work, costs, drawn, by_entry, per_step, owners)
+    variance = _variance(work, costs, by_entry, per_step, drew, owners, law.overhead_sd)
+    variance += costs.lasting * _timing_variance(curve, steps, work, costs, drawn, by_entry, per_step, owners)
+    variance += _ends_variance(steps, work, by_entry, by_step_j := per_step * drew, owners)
     variance += (vague * (before + after)) ** 2
     whole_floor, floor = _floor_shares(curve, spans, floor_j, window_ns)
     head = _first_of_owner(spans)
@@ -213,8 +220,7 @@ def _shared(
     net = np.where(head, before[spans.owner], after[spans.owner]) + np.where(head & alone, after[spans.owner], 0.0)
     share = np.divide(net, (before + after)[spans.owner], out=np.zeros(net.size), where=net > 0)
     total = before + after
-    by_step = per_step * drew
-    unseen_j = float(by_step.sum() - by_entry.sum()) if vague else 0.0
+    unseen_j = float(by_step_j.sum() - by_entry.sum()) if vague else 0.0
     idle_j = whole_floor + _within(curve, above_j, window_ns) - float(total.sum()) - float(floor.sum()) - unseen_j
     owned_floor = sums(spans.owner, floor, owners)
     return ByWork(
@@ -240,15 +246,24 @@ def _told(costs: Costs) -> dict[str, Interval]:
     }
 
 
-def _variance(work: Work, costs: Costs, by_entry: Floats, per_step: Floats, drew: Floats, owners: int) -> Floats:
+def _variance(
+    work: Work, costs: Costs, by_entry: Floats, per_step: Floats, drew: Floats, owners: int, overhead_sd: float
+) -> Floats:
     """Of each owner's energy: what the costs leave open, with the energy of each step as it is."""
     per_step = np.maximum(per_step, 1e-300)
     rows = []
     for k in range(len(COSTS)):
         own = work.entry[k] * drew[work.entry_step]
         others = by_entry * (work.step[k] / per_step)[work.entry_step]
-        rows.append(sums(work.entry_unit, own - others, owners))
-    return quadratic(np.array(rows), costs.cov)
+        rows.append(own - others)
+    lawless = costs.lawless
+    cov = costs.cov + np.diag((LAWLESS * lawless * costs.joules) ** 2)
+    variance = quadratic(np.array([sums(work.entry_unit, row, owners) for row in rows]), cov)
+    # what is drawn in the overhead of a step is the part of the step and of its turns that is in each
+    delay = DELAY_S / np.maximum(work.due_s, DELAY_S) / np.sqrt(3)
+    unsure = work.less(overhead_sd * work.overhead if work.overhead.any() else delay)[work.entry_step]
+    vague = (costs.joules[STEP] * rows[STEP] + costs.joules[TOKEN] * rows[TOKEN]) * unsure
+    return variance + sums(work.entry_unit, vague, owners) ** 2
 
 
 def _timing_variance(
@@ -288,6 +303,28 @@ def _timing_variance(
     variance += sums(unit, (share - before) ** 2 * drawn.knot_var[tick], owners)
     variance += sums(unit[ends], share[ends] ** 2 * drawn.knot_var[tick[ends] + 1], owners)
     return variance
+
+
+def _ends_variance(steps: Steps, work: Work, by_entry: Floats, step_j: Floats, owners: int) -> Floats:
+    """Of each owner's energy: what is left open by ends of steps that may have been seen late.
+
+    A step that lasts longer than others with as much to do was held up, or its results were on their way: what is drawn
+    after its end would be the next one's. An owner's energy moves by the change of its share from step to step.
+    """
+    seconds = (steps.end_ns - steps.start_ns) / 1e9
+    late_s = np.minimum(np.maximum(seconds - work.due_s, 0.0), seconds)
+    moved_j2 = (late_s * step_j / np.maximum(seconds, 1e-9)) ** 2 / 3  # anywhere from none to all of it: uniform
+    order = np.lexsort((work.entry_step, work.entry_unit))
+    unit, step = work.entry_unit[order], work.entry_step[order]
+    new = _new(unit, step)
+    share = np.add.reduceat(by_entry[order], new)
+    unit, step = unit[new], step[new]
+    share /= np.maximum(step_j[step], 1e-300)
+    follows = (np.diff(unit) == 0) & (np.diff(step) == 1)
+    before = np.concatenate([[0.0], np.where(follows, share[:-1], 0.0)])
+    ends = np.append(~follows, True)
+    variance = sums(unit, (share - before) ** 2 * moved_j2[np.maximum(step - 1, 0)], owners)
+    return variance + sums(unit[ends], share[ends] ** 2 * moved_j2[step[ends]], owners)
 
 
 def _parts(curve: Curve, steps: Steps, unit: Ints, step: Ints) -> tuple[Ints, Ints, Ints, Ints, Floats]:

@@ -8,20 +8,29 @@ from typing import NamedTuple
 import numpy as np
 
 from ipw.energy.arrays import Floats
-from ipw.energy.steps.step_costs import ASKED_FOR, Costs
+from ipw.energy.steps.step_costs import Costs
 from ipw.energy.steps.steps import Steps
 from ipw.energy.steps.work import PROMPT, STEP, TOKEN, Work
 
 HELD_UP = 0.0, 0.5, 1.0
 """Of what a step costs, the part that grows with the time for which it is held up: what is tried."""
+OVERHEADS = 0.0, 0.25, 0.5, 0.75, 1.0
+"""Of the power of a step, so much may be drawn in its overhead too: what is tried, where steps depart from their costs
+for long."""
+OVERHEAD_SD = 0.35
+"""That is no better known, as a standard deviation."""
 LIMITS, FINER = (4.0, 2.0, 1.2, 0.8), ((1.25, 0.8), (1.1, 0.91), (1.04, 0.96))
 """Of the power that a strong step would draw if power followed its costs: what is tried."""
 STRONG = 0.95
 """A strong step: so many draw less."""
 ROUNDS = 2
 """So often the costs under a limit are found, each from those before."""
-EXACT = 0.001
-"""Steps that depart from their costs by no more leave nothing to explain."""
+ASKED_FOR = 10.0
+"""Steps are held up by a law other than the plainest where it lowers twice the log-likelihood by so much."""
+LIMIT_ASKED_FOR = 50.0
+"""A limit of power must lower what twice the log-likelihood leaves open by so much, times how long steps depart from
+their costs: steps that are held up by a constant time look a little like it. Limits that are there lower it by
+hundreds."""
 NOTICED = 0.02
 """Of the work before first results that was asked for: so much that nobody here asked for is looked at."""
 
@@ -37,6 +46,10 @@ class Law(NamedTuple):
     """Of what a step costs, the part that grows with the time for which it is held up."""
     unseen: bool = False
     """Whether steps that last longer without a reason have work of others in them."""
+    overhead: float = 0.0
+    """Of the power of a step, the part that is drawn in its overhead too."""
+    overhead_sd: float = 0.0
+    """Its standard deviation."""
     limit_w: float = np.inf
     """Power above idle nears this as 1 - exp(-x) does."""
 
@@ -47,6 +60,8 @@ Fit = Callable[[Work], Costs]
 def under(law: Law, work: Work, steps: Steps, joules: Floats | None = None) -> Work:
     """What was done, such that its costs are what was drawn; with a limit, near costs of `joules`."""
     found = work.stretched(law.held_up)
+    if law.overhead:
+        found = found.scaled(1 - law.overhead * work.less(work.overhead))
     if law.unseen:
         found = _beside_others(found, others(work))
     if np.isfinite(law.limit_w) and joules is not None:
@@ -86,16 +101,24 @@ def likeliest(work: Work, steps: Steps, plain: Fit, full: Fit) -> tuple[Law, Wor
     for law in laws:
         done = under(law, work, steps)
         tried.append((full(done), law, done))
-        if tried[0][0].scatter <= EXACT:
-            return law, done
     costs, law, found = min(tried, key=lambda one: one[0].misfit + ASKED_FOR * (one[1] != Law()))
     if law.held_up == 1.0 and tried[-1][1].unseen and work.unseen.sum() > MUCH * work.step[PROMPT].sum():
         explained = tried[0][0].misfit - tried[-1][0].misfit, tried[0][0].misfit - costs.misfit
         if explained[0] > AS_WELL * explained[1]:  # power in all of such steps is that of work: whose is not told
             costs, law, found = tried[-1]
+    if costs.lawless and work.overhead.any():
+        fits = [full(under(law._replace(overhead=part), work, steps)) for part in OVERHEADS]
+        misfits = np.array([fit.misfit for fit in fits])
+        weight = np.exp((misfits.min() - misfits) / (2 * max(fit.lasting for fit in fits)))
+        weight[0] *= 1 + (1 - costs.lawless) * len(OVERHEADS)
+        mean = float(np.average(OVERHEADS, weights=weight))
+        sd = float(np.sqrt(np.average((np.array(OVERHEADS) - mean) ** 2, weights=weight)))
+        law = law._replace(overhead=mean, overhead_sd=max(sd, OVERHEAD_SD))
+        found = under(law, work, steps)
+        costs = full(found)
     seconds = np.maximum((steps.end_ns - steps.start_ns) / 1e9, 1e-9)
     strong_w = float(np.quantile((costs.joules @ found.step) / seconds, STRONG))
-    best, joules = (costs.misfit - ASKED_FOR, law, found), costs.joules
+    best, joules = (costs.misfit, law, found), costs.joules
     of_best = joules
     for parts in (LIMITS, *FINER):
         around_w = strong_w if parts is LIMITS else best[1].limit_w
@@ -105,7 +128,8 @@ def likeliest(work: Work, steps: Steps, plain: Fit, full: Fit) -> tuple[Law, Wor
             for _ in range(ROUNDS):  # from the costs under the limit before
                 joules = plain(under(limited, work, steps, joules)).joules
             scaled = under(limited, work, steps, joules)
-            misfit = full(scaled).misfit
+            fit = full(scaled)
+            misfit = fit.misfit + LIMIT_ASKED_FOR * fit.lasting
             if misfit < best[0]:
                 best, of_best = (misfit, limited, scaled), joules
     return best[1], best[2]

@@ -23,8 +23,9 @@ from ipw.energy.steps.work import CONTEXT, COSTS, PROMPT, STEP, TOKEN, Work
 
 ALIKE = 0.3
 """A token before the first result costs about as much as one after it, to so large a fraction, before ticks tell."""
-ASKED_FOR = 10.0
-"""Context has a cost where it lowers what twice the log-likelihood leaves open by so much."""
+CONTEXT_ASKED_FOR = 25.0
+"""Context has a cost where it lowers what twice the log-likelihood leaves open by so much, times how long steps depart
+from their costs: in a queue that grows, context grows with all that goes on."""
 SCATTERS = (0.0003, 0.001, 0.003, 0.006, 0.01, 0.015, 0.025, 0.04, 0.06, 0.1, 0.15, 0.25, 0.4)
 TIMINGS = (0.02, 0.06, 0.15, 0.3, 0.6, 1.0)
 """What is tried: how much a step departs from its costs, and the variance of the ends of ticks, of what it may be."""
@@ -38,6 +39,10 @@ HEAVY = 4.0
 """Degrees of freedom of Student's t distribution: some ticks are mistimed by far."""
 WIDER = (HEAVY + 1) / (HEAVY - 1)
 """Times the variance that is most likely, given what was seen: its mean."""
+BY_CHANCE = 1.3
+"""So much more may a sum vary by chance."""
+ROWS, FEWEST_ROWS = (10, 20, 40), 10
+"""Ticks whose sums are looked at, and how many such sums there must be."""
 STEEP = 0.3
 """Of what each tick tells where none departs by far, at least so much is told."""
 VAGUE = 2.0
@@ -70,6 +75,13 @@ class Costs:
     """Twice the negative logarithm of the likelihood, but for a constant."""
     placing: float = 1.0
     """Of the variance that steps with work before first results may have beside others, the part that ticks show."""
+    lasting: float = 1.0
+    """How many times more the sum of ticks that follow one another varies than if each departed on its own."""
+
+    @property
+    def lawless(self) -> float:
+        """How surely steps do not quite follow these costs, 0 to 1: by how long they depart from them alike."""
+        return min(max(self.lasting - BY_CHANCE, 0.0), 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +198,8 @@ def costs_of(ticks: Ticks) -> Costs:
     """Costs, none negative, with outliers weighing less, and tokens before and after the first result much alike."""
     plain = plain_costs(ticks)
     full = _fitted(ticks, [STEP, TOKEN, PROMPT, CONTEXT], plain.joules)
-    return full if plain.misfit - full.misfit > ASKED_FOR and full.joules[CONTEXT] > 0 else plain
+    gain = plain.misfit - full.misfit
+    return full if gain > CONTEXT_ASKED_FOR * full.lasting and full.joules[CONTEXT] > 0 else plain
 
 
 def plain_costs(ticks: Ticks) -> Costs:
@@ -272,10 +285,27 @@ def _regressed(ticks: Ticks, columns: list[int], errors: Errors, before: Floats)
     rows = np.vstack([a / np.sqrt(apart)[:, None], prior])
     joules, cov = np.zeros(len(COSTS)), np.zeros((len(COSTS), len(COSTS)))
     joules[columns] = x
-    cov[np.ix_(columns, columns)] = np.linalg.pinv(rows.T @ rows) * _inflation(b - a @ x)
+    lasting = _lasting((b - a @ x) / np.sqrt(apart))
+    cov[np.ix_(columns, columns)] = np.linalg.pinv(rows.T @ rows) * _inflation(b - a @ x) * lasting
     everywhere = np.ones(ticks.usable.size)
     everywhere[ticks.usable] = apart * WIDER
-    return Costs(joules, cov, errors.scatter, errors.timing, everywhere, np.inf, errors.placing)
+    return Costs(joules, cov, errors.scatter, errors.timing, everywhere, np.inf, errors.placing, lasting)
+
+
+def _lasting(surprise: Floats) -> float:
+    """How many times more sums over ticks vary than if ticks were independent; 1 or more.
+
+    Steps depart from costs that are a little wrong for as long as they are alike. The largest of the variance ratios
+    (Lo and MacKinlay, "Stock market prices do not follow random walks", 1988) over some numbers of ticks.
+    """
+    away = surprise - surprise.mean() if surprise.size else surprise
+    variance = max(float(away.var()) if away.size else 0.0, 1e-300)
+    found = [1.0]
+    for row in ROWS:
+        rows = away.size // row
+        if rows >= FEWEST_ROWS:
+            found.append(float((away[: rows * row].reshape(rows, row).sum(1) ** 2).mean()) / row / variance)
+    return max(found)
 
 
 def _inflation(surprise: Floats) -> float:

@@ -11,6 +11,10 @@ from ipw.energy.steps.by_unit import ByUnit
 SELDOM = 20
 """At most one burst in so many is torn; where more seem to be, several engines take turns."""
 
+ENDED = 0.5
+"""Of the usual time between bursts: units that ended came so much before the rest at most. Those that had one result
+only may have had a step of their own."""
+
 
 def mend(arrivals: Arrivals, whose: ByUnit, new: Bools) -> None:
     """Take back the cut between two bursts that share no unit, and together hold all that is in flight, once each.
@@ -28,8 +32,10 @@ def mend(arrivals: Arrivals, whose: ByUnit, new: Bools) -> None:
     count = np.diff(np.append(start, new.size))
     apart_ns = arrivals.t_ns[start[1:]] - arrivals.t_ns[start[1:] - 1]
     usual_ns = float(np.median(np.diff(arrivals.t_ns[start])))
-    torn = (count[:-1] < flying[:-1]) & (count[1:] < flying[1:]) & (count[:-1] + count[1:] == in_both)
-    found = np.flatnonzero(torn & (in_both > 1) & (apart_ns < usual_ns))
+    # where only units that ended came first, nothing that goes on is missing in the rest
+    longest_ns = np.where(count[1:] < flying[1:], usual_ns, ENDED * usual_ns)
+    torn = (count[:-1] < flying[:-1]) & (count[:-1] + count[1:] == in_both)
+    found = np.flatnonzero(torn & (in_both > 1) & (apart_ns < longest_ns))
     found = found[_disjoint(whose, start, found)]
     if found.size * SELDOM <= start.size:
         new[start[found + 1]] = False

@@ -10,11 +10,16 @@ import numpy.typing as npt
 
 from ipw.energy.arrays import Bools, Floats, Ints, sums
 from ipw.energy.steps.arrivals import Requests
-from ipw.energy.steps.prompts import Prompts
+from ipw.energy.steps.pace import FEW, line
+from ipw.energy.steps.prompts import HELD_UP, Prompts
 from ipw.energy.steps.steps import Steps, present
 
 COSTS = ("step", "token", "prompt token", "context token")
 STEP, TOKEN, PROMPT, CONTEXT = range(4)
+
+
+TOLD = 0.8
+"""Context takes time where it leaves so much of what lengths of steps differ by, or less."""
 
 
 class Work(NamedTuple):
@@ -36,6 +41,17 @@ class Work(NamedTuple):
 
     unseen: Floats
     """`[steps]`: tokens by which each lasted longer though none that was asked for can have been in it."""
+    overhead: Floats
+    """`[steps]`: of how long each lasts as a rule, the part that is the same in all that last by their tokens; 0 where
+    it is not told."""
+    due_s: Floats
+    """`[steps]`: how long each lasts as a rule."""
+
+    def less(self, part: Floats) -> Floats:
+        """`[steps]`: by how much less it is of each than of the usual one without work before first results."""
+        plain = self.step[PROMPT] == 0
+        less: Floats = float(np.median(part[plain] if plain.any() else part)) - part
+        return less
 
     def stretched(self, part: float) -> Work:
         """With what steps cost growing, in `part`, as they are held up."""
@@ -73,7 +89,23 @@ def work_of(requests: Requests, steps: Steps, prompts: Prompts) -> Work:
     before = np.repeat([True, False], [prompts.step.size, step.size])
     step_sums = np.stack([sums(entry_step, row, n) for row in entry])
     units = np.concatenate([prompts.unit, unit])
-    return Work(units, entry_step, entry, before, step_sums, prompts.longer, prompts.odd, prompts.unseen)
+    odd, due_s = _with_context(prompts, step_sums[CONTEXT])
+    longer = np.where(prompts.step_tokens > 0, np.maximum(odd, 1.0), odd)
+    return Work(units, entry_step, entry, before, step_sums, longer, odd, prompts.unseen, prompts.overhead, due_s)
+
+
+def _with_context(prompts: Prompts, context: Floats) -> tuple[Floats, Floats]:
+    """How much longer each step lasted than it should, and how long it should, where reading context takes time too."""
+    plain = prompts.step_tokens == 0
+    if plain.sum() < FEW or not np.ptp(context[plain]):
+        return prompts.odd, prompts.due_s
+    extra_s = (prompts.odd - 1) * prompts.due_s
+    height, slope = line(context[plain], extra_s[plain])
+    rest = extra_s[plain] - height - slope * context[plain]
+    if slope <= 0 or np.abs(rest).sum() > TOLD * np.abs(extra_s[plain] - np.median(extra_s[plain])).sum():
+        return prompts.odd, prompts.due_s
+    due_s = np.maximum(prompts.due_s + slope * (context - float(np.median(context[plain]))), prompts.due_s / 2)
+    return np.clip(prompts.odd * prompts.due_s / due_s, *HELD_UP), due_s
 
 
 def together(parts: Sequence[Work]) -> Work:

@@ -34,7 +34,9 @@ def work(odd: Sequence[float], prompt: Sequence[float]) -> Work:
     step = np.ones((4, n))
     step[PROMPT] = prompt
     none = np.zeros(0, np.int64)
-    return Work(none, none, np.zeros((4, 0)), none > 0, step, np.ones(n), np.array(odd), np.zeros(n))
+    return Work(
+        none, none, np.zeros((4, 0)), none > 0, step, np.ones(n), np.array(odd), np.zeros(n), np.zeros(n), np.ones(n)
+    )
 
 
 def test_a_step_that_was_held_up_drew_anything_up_to_as_much_as_usual_in_that_time() -> None:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from ipw.energy.arrays import Floats
-from ipw.energy.steps import prompts
-from ipw.energy.steps.prompts import _Queue
+from ipw.energy.steps import filling, pace
+from ipw.energy.steps.waiting import Queue
 
 INF = float("inf")
 
@@ -20,9 +20,9 @@ def bools(*places: int, of: int) -> Any:
     return found
 
 
-def queue(n: int, waiting: Any, next_work: Floats) -> _Queue:
+def queue(n: int, waiting: Any, next_work: Floats) -> Queue:
     none = np.zeros(0, np.int64)
-    return _Queue(none, none, np.zeros(0), waiting, np.zeros(n, bool), next_work)
+    return Queue(none, none, np.zeros(0), waiting, np.zeros(n, bool), next_work, np.zeros(n, np.int64))
 
 
 def carried(
@@ -30,7 +30,7 @@ def carried(
 ) -> list[float]:
     n = len(finishing)
     made = queue(n, bools(*waiting, of=n), np.array(following))
-    found: list[float] = prompts._carried(np.array(finishing), made, np.array(room), np.full(n, least)).tolist()
+    found: list[float] = filling.carried_on(np.array(finishing), made, np.array(room), np.full(n, least)).tolist()
     return found
 
 
@@ -62,7 +62,7 @@ def test_a_step_that_ends_work_while_none_waits_takes_none() -> None:
 def done_before(finishing: list[float], waiting: list[int], fits: list[float], had: list[float]) -> list[float]:
     n = len(finishing)
     made = queue(n, bools(*waiting, of=n), np.full(n, 80.0))
-    found: list[float] = prompts._done_before(np.array(finishing), made, np.array(fits), np.array(had)).tolist()
+    found: list[float] = filling.done_before(np.array(finishing), made, np.array(fits), np.array(had)).tolist()
     return found
 
 
@@ -85,11 +85,11 @@ def test_what_is_left_of_the_step_before_counts_as_done() -> None:
 def test_full_steps_tell_the_most_where_five_of_them_agree() -> None:
     full = np.ones(5, bool)
     totals = np.array([100.0, 100, 101, 99, 100])
-    assert prompts._most(totals, full) == 100
-    assert prompts._most(totals, full & (totals < 101)) == INF  # four are too few
+    assert pace.most_by_lengths(totals, full) == 100
+    assert pace.most_by_lengths(totals, full & (totals < 101)) == INF  # four are too few
     apart = np.array([100.0, 94.9, 105.1, 94.9, 105.1])
-    assert prompts._most(apart, full) == INF  # more than a twentieth of the middle one away, on the whole
-    assert prompts._most(np.array([100.0, 95.1, 104.9, 95.1, 104.9]), full) == 100
+    assert pace.most_by_lengths(apart, full) == INF  # more than a twentieth of the middle one away, on the whole
+    assert pace.most_by_lengths(np.array([100.0, 95.1, 104.9, 95.1, 104.9]), full) == 100
 
 
 def test_where_work_always_waits_the_shortest_steps_are_those_that_only_go_on() -> None:
@@ -98,16 +98,16 @@ def test_where_work_always_waits_the_shortest_steps_are_those_that_only_go_on() 
     decoding = np.concatenate([np.ones(3 * n), [0, 1]])
     finishing = np.concatenate([np.zeros(3 * n), [0, 5]])
     always = np.ones(seconds.size, bool)
-    found = prompts._plain(seconds, decoding, finishing, always)
+    found = pace.plain_steps(seconds, decoding, finishing, always)
     assert found.tolist() == [True] * (2 * n) + [False] * (n + 2)  # up to 1.15 times as long
     # as soon as there are enough without any that waits, they are
     some = always.copy()
     some[2 * n : 3 * n] = False
-    assert prompts._plain(seconds, decoding, finishing, some).tolist() == (~some).tolist()
+    assert pace.plain_steps(seconds, decoding, finishing, some).tolist() == (~some).tolist()
     some[2 * n] = True
-    assert prompts._plain(seconds, decoding, finishing, some).tolist() == found.tolist()
+    assert pace.plain_steps(seconds, decoding, finishing, some).tolist() == found.tolist()
     # where nothing goes on, there are none but those without work that waits
-    assert prompts._plain(seconds, np.zeros(seconds.size), finishing, some).sum() == n - 1
+    assert pace.plain_steps(seconds, np.zeros(seconds.size), finishing, some).sum() == n - 1
 
 
 def test_how_long_a_token_takes_is_a_line_through_steps_whose_work_is_known() -> None:
@@ -116,19 +116,19 @@ def test_how_long_a_token_takes_is_a_line_through_steps_whose_work_is_known() ->
     seconds: Floats = 0.02 + 0.0003 * tokens
     longer = np.ones(n + 2, bool)
     surely = longer & (np.arange(n + 2) < n)
-    assert prompts._speed(seconds, tokens, surely, longer) == pytest.approx((0.02, 0.0003))
+    assert pace.speed(seconds, tokens, surely, longer) == pytest.approx((0.02, 0.0003))
     mean = 0.0, seconds.sum() / tokens.sum()
     for few in (surely & (tokens > 0), bools(*range(1, n), of=n + 2)):
-        assert prompts._speed(seconds, tokens, few, longer) == pytest.approx(mean)
+        assert pace.speed(seconds, tokens, few, longer) == pytest.approx(mean)
     alike = np.full(n + 2, 50.0)
-    assert prompts._speed(seconds, alike, surely, longer) == pytest.approx((0.0, seconds.sum() / alike.sum()))
+    assert pace.speed(seconds, alike, surely, longer) == pytest.approx((0.0, seconds.sum() / alike.sum()))
     falling: Floats = 0.05 - 0.0003 * tokens
-    assert prompts._speed(falling, tokens, surely, longer) == pytest.approx((0.0, falling.sum() / tokens.sum()))
+    assert pace.speed(falling, tokens, surely, longer) == pytest.approx((0.0, falling.sum() / tokens.sum()))
     below: Floats = 0.0003 * (tokens + 10) - 0.001  # no step takes less than no time without work
-    assert prompts._speed(below, tokens + 10, surely, longer)[0] == 0
+    assert pace.speed(below, tokens + 10, surely, longer)[0] == 0
     # only those that lasted longer tell the mean, and nothing does where they did nothing
-    assert prompts._speed(seconds, tokens, bools(of=n + 2), tokens == 50) == pytest.approx((0, seconds[5] / 50))
-    assert prompts._speed(seconds, tokens, bools(of=n + 2), tokens == 0) == (0, 0)
+    assert pace.speed(seconds, tokens, bools(of=n + 2), tokens == 50) == pytest.approx((0, seconds[5] / 50))
+    assert pace.speed(seconds, tokens, bools(of=n + 2), tokens == 0) == (0, 0)
 
 
 def test_work_that_is_much_the_same_in_uneven_steps_tells_no_line() -> None:
@@ -136,15 +136,15 @@ def test_work_that_is_much_the_same_in_uneven_steps_tells_no_line() -> None:
     alike = np.ones(24, bool)
     uneven = 0.004 * np.tile([1.0, -1, -1, 1], 6)
     seconds: Floats = 0.02 + 0.00018 * tokens + uneven
-    assert prompts._speed(seconds, tokens, alike, alike) == (0.0, seconds.sum() / tokens.sum())
+    assert pace.speed(seconds, tokens, alike, alike) == (0.0, seconds.sum() / tokens.sum())
     # where it differs enough, steps as uneven tell it
     apart = np.linspace(100.0, 900, 24)
     told: Floats = 0.02 + 0.00018 * apart + uneven
-    assert prompts._speed(told, apart, alike, alike) == pytest.approx((0.02, 0.00018), rel=0.1)
+    assert pace.speed(told, apart, alike, alike) == pytest.approx((0.02, 0.00018), rel=0.1)
 
 
 def test_a_line_of_least_deviations_minds_no_step_that_was_held_up() -> None:
     x = np.arange(20.0)
     y = 3 + 0.5 * x
     y[[4, 9, 15]] += [40, 25, 60]
-    assert prompts._line(x, y) == pytest.approx((3, 0.5), rel=1e-3)
+    assert pace.line(x, y) == pytest.approx((3, 0.5), rel=1e-3)

@@ -105,7 +105,7 @@ def done(*rows: tuple[int, int, float], n: int) -> Work:
     entry[0] = [row[2] for row in rows]
     per_step = np.stack([sums(step, each, n) for each in entry])
     ones = np.ones(n)
-    return Work(unit, step, entry, np.zeros(len(rows), bool), per_step, ones, ones, 0 * ones)
+    return Work(unit, step, entry, np.zeros(len(rows), bool), per_step, ones, ones, 0 * ones, 0 * ones, ones)
 
 
 def timing(made: Steps, work: Work, *, own: float = 0.0, apart: tuple[float, float, float] = (1, 1, 1)) -> list[float]:
@@ -160,7 +160,7 @@ def test_what_costs_leave_open_is_how_an_owner_changes_with_them_while_each_step
     entry = rng.uniform(1, 5, (4, 18))
     per_step = np.stack([sums(step, row, 6) for row in entry])
     ones = np.ones(6)
-    work = Work(unit, step, entry, np.zeros(18, bool), per_step, ones, ones, 0 * ones)
+    work = Work(unit, step, entry, np.zeros(18, bool), per_step, ones, ones, 0 * ones, 0 * ones, ones)
     joules, drew = np.array([3.0, 1.0, 0.5, 0.2]), rng.uniform(0.8, 1.2, 6)
     root = rng.uniform(-0.1, 0.1, (4, 4))
     costs = Costs(joules, root @ root.T, 0.0, 0.0, ones, 0.0)
@@ -172,7 +172,7 @@ def test_what_costs_leave_open_is_how_an_owner_changes_with_them_while_each_step
     small = 1e-6
     slopes = np.array([(owned(joules + small * one) - owned(joules - small * one)) / (2 * small) for one in np.eye(4)])
     expected = np.einsum("dn,de,en->n", slopes, costs.cov, slopes)
-    found = by_work._variance(work, costs, (joules @ entry) * drew[step], joules @ per_step, drew, 3)
+    found = by_work._variance(work, costs, (joules @ entry) * drew[step], joules @ per_step, drew, 3, 0.0)
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 

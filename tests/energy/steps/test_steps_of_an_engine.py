@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ipw.energy.arrays import Bools, Floats
-from ipw.energy.steps import prompts
+from ipw.energy.steps import pace, prompts, waiting
 from ipw.energy.steps.arrivals import Arrivals, Requests
 from ipw.energy.steps.bursts import bursts
 from ipw.energy.steps.engine import Engine, _in_batches, engine_of
@@ -66,7 +66,7 @@ def test_results_of_a_unit_that_does_not_tell_how_many_it_had_are_those_that_cam
 
 def test_work_waits_in_the_order_of_first_results() -> None:
     steps = seen()
-    queue = prompts._queue(ASKED, steps, np.ones(5))
+    queue = waiting.queue_of(ASKED, steps, np.ones(5))
     assert queue.unit.tolist() == [0, 1, 2]
     assert queue.first.tolist() == [0, 1, 3]
     assert queue.work.tolist() == [30, 50, 7]
@@ -74,34 +74,34 @@ def test_work_waits_in_the_order_of_first_results() -> None:
     # unit 1 was asked for at 15, after the first step began at 5; unit 2 at 100, long after the second and third began
     assert queue.asked.tolist() == [False, False, False, False, False]
     earlier = ASKED._replace(start_ns=np.array([5, 4, 25, 33]) * MS)
-    assert prompts._queue(earlier, steps, np.ones(5)).asked.tolist() == [True, False, True, False, False]
+    assert waiting.queue_of(earlier, steps, np.ones(5)).asked.tolist() == [True, False, True, False, False]
 
 
 def test_a_unit_without_work_has_a_token_of_it() -> None:
     nothing = ASKED._replace(before=np.array([0, -1, 7, 9]))
-    assert prompts._queue(nothing, seen(), np.ones(5)).work.tolist() == [1, 1, 7]
+    assert waiting.queue_of(nothing, seen(), np.ones(5)).work.tolist() == [1, 1, 7]
 
 
 def test_of_steps_that_ended_unseen_the_last_one_began_no_longer_ago_than_steps_last() -> None:
-    n = prompts.FEW
+    n = pace.FEW
     length = np.array([10] * n + [100, 4]) * MS
     end = np.cumsum(length)
     small, none = np.zeros(n + 2, np.int32), np.zeros(n + 2, np.int64)
     steps = Steps(end - length, end, small, small, np.zeros(n + 2), none, none)
     decoding = np.array([1.0] * n + [0, 0])
-    start = prompts._last_start(steps, decoding, np.arange(n))
+    start = waiting._last_start(steps, decoding, np.arange(n))
     assert ((end - start) / MS).tolist() == [10] * n + [10, 4]
     fewer = np.array([1.0] * (n - 1) + [0, 0, 0])
-    np.testing.assert_array_equal(prompts._last_start(steps, fewer, np.arange(n)), steps.start_ns)
+    np.testing.assert_array_equal(waiting._last_start(steps, fewer, np.arange(n)), steps.start_ns)
 
 
 def usual(seconds: Floats, decoding: Floats, plain: Bools) -> list[float]:
-    found: list[float] = prompts._usual(seconds, decoding, plain).tolist()
+    found: list[float] = pace.usual_length(seconds, decoding, plain).tolist()
     return found
 
 
 def test_how_long_a_step_usually_lasts_is_a_line_through_those_that_only_go_on() -> None:
-    n = prompts.FEW
+    n = pace.FEW
     decoding = np.arange(n + 2, dtype=np.float64)
     seconds = 0.01 + 0.001 * decoding
     plain = np.ones(n + 2, bool)
@@ -111,7 +111,7 @@ def test_how_long_a_step_usually_lasts_is_a_line_through_those_that_only_go_on()
 
 
 def test_steps_of_one_size_usually_last_as_the_middle_one_and_a_long_one_is_no_usual() -> None:
-    n = prompts.FEW + 5
+    n = pace.FEW + 5
     seconds = np.full(n, 0.02)
     seconds[3] = 0.5
     assert usual(seconds, np.full(n, 4.0), np.ones(n, bool)) == pytest.approx([0.02] * n)
@@ -123,7 +123,7 @@ def test_steps_of_one_size_usually_last_as_the_middle_one_and_a_long_one_is_no_u
 
 
 def test_a_step_never_usually_lasts_less_than_half_of_the_middle_one_nor_less_the_more_it_holds() -> None:
-    n = prompts.FEW + 1
+    n = pace.FEW + 1
     decoding = np.arange(n, dtype=np.float64)
     falling = 0.03 - 0.0004 * decoding
     base = np.polyfit(decoding, falling, 1)[1]
@@ -135,7 +135,7 @@ def test_a_step_never_usually_lasts_less_than_half_of_the_middle_one_nor_less_th
 
 def test_the_line_of_all_work_is_cut_at_the_ends_of_units_and_of_steps() -> None:
     steps = seen()
-    made = prompts._queue(ASKED, steps, np.ones(5))
+    made = waiting.queue_of(ASKED, steps, np.ones(5))
     done = np.array([40.0, 80.0, 80.0, 87.0, 87.0])
     step, unit, tokens, turn = prompts._pieces(made, done, np.ones(5, np.int64), np.inf)
     assert step.tolist() == [0, 0, 1, 3]
@@ -146,7 +146,7 @@ def test_the_line_of_all_work_is_cut_at_the_ends_of_units_and_of_steps() -> None
 
 def test_what_several_steps_that_are_seen_as_one_did_is_cut_where_each_was_full() -> None:
     steps = seen()
-    made = prompts._queue(ASKED, steps, np.ones(5))
+    made = waiting.queue_of(ASKED, steps, np.ones(5))
     done = np.array([40.0, 80.0, 80.0, 87.0, 87.0])
     step, unit, tokens, turn = prompts._pieces(made, done, np.array([2, 3, 1, 1, 1]), 16.0)
     assert step.tolist() == [0, 0, 0, 1, 1, 1, 3]
@@ -179,6 +179,8 @@ def test_all_in_a_step_share_it_alike_and_each_has_its_own_tokens_and_context() 
         np.ones(5),
         np.ones(5),
         np.zeros(5),
+        np.zeros(5),
+        np.ones(5),
     )
     work = work_of(ASKED, steps, placed)
     assert work.before.tolist() == [True] * 4 + [False] * 4
