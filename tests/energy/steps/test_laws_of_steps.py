@@ -134,7 +134,7 @@ def test_of_limits_the_one_that_suits_best_is_taken_and_then_those_a_little_besi
 
         def misfit(done: float) -> float:
             seen.append(done)
-            return 200.0 if abs(done - 4) < 1e-9 else 1000 * abs(done - total)
+            return 900.0 if abs(done - 4) < 1e-9 else 1000 * abs(done - total)
 
         return misfit
 
