@@ -62,6 +62,8 @@ class Engine:
     """Who did what in them."""
     whole: Whole | None = None
     """Of a long run, whose `steps` are only some, and which has no `work` but that of its pieces."""
+    hidden: bool = False
+    """Whether it computes in steps that somebody on the way hides."""
 
     @property
     def told(self) -> bool:
@@ -129,15 +131,17 @@ def engine_of(requests: Requests, arrivals: Arrivals) -> Engine:
         f"{fit.attended:.0%} of those in flight had a result in each burst, {fit.once:.0%} of the chunks were the only"
         f" one of theirs in it, and bursts lasted {fit.spread:.0%} of the time between them"
     )
-    gathered = held_back(arrivals)
+    gathered, passed_on = held_back(arrivals), relayed(requests, arrivals, gap_ns)
     if fit.attended < ATTENDED or fit.once < ONCE or not fit.close:
-        unknown = Engine("unknown", 1 - fit.score, f"chunks do not come in steps: {why}", evidence)
+        hidden = gathered > GATHERED or _many_tokens(requests, arrivals) or (fit.close and passed_on is not None)
+        unknown = Engine("unknown", 1 - fit.score, f"chunks do not come in steps: {why}", evidence, hidden=hidden)
         parted = arrivals.t_ns.size <= LONG and gathered <= GATHERED
         return (_several(requests, arrivals) if parted else None) or unknown
     if gathered > GATHERED:
-        return Engine("unknown", gathered, f"{gathered:.0%} of the chunks came along with the one before", evidence)
-    if passed_on := relayed(requests, arrivals, gap_ns):
-        return Engine("unknown", passed_on.sure, passed_on.why, evidence)
+        why = f"{gathered:.0%} of the chunks came along with the one before"
+        return Engine("unknown", gathered, why, evidence, hidden=True)
+    if passed_on:
+        return Engine("unknown", passed_on.sure, passed_on.why, evidence, hidden=True)
     if arrivals.t_ns.size > LONG:
         return _long(Engine("steps", fit.score, why, evidence), Whole(requests, arrivals, gap_ns, 0))
     found = steps_of(requests, arrivals, bursts(arrivals, gap_ns))
@@ -145,10 +149,15 @@ def engine_of(requests: Requests, arrivals: Arrivals) -> Engine:
     return Engine(kind, fit.score, why, evidence, found, work_of(requests, found, located(requests, found)))
 
 
+def _many_tokens(requests: Requests, arrivals: Arrivals) -> bool:
+    """Whether chunks are of several tokens."""
+    known = requests.produced > 0
+    return bool(requests.produced[known].sum() > GATHERED_TOKENS * known[arrivals.unit].sum())
+
+
 def _several(requests: Requests, arrivals: Arrivals) -> Engine | None:
     """Tell several engines, if there are some whose chunks each come in steps of several units."""
-    known = requests.produced > 0
-    if requests.produced[known].sum() > GATHERED_TOKENS * known[arrivals.unit].sum():
+    if _many_tokens(requests, arrivals):
         return None  # one engine whose server gathers: what it sends together is of units that began together
     number = engine_of_units(arrivals, requests.start_ns.size)
     engines = int(number.max()) + 1

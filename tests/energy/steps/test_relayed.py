@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from energy.batching import Batched, Client, Rules, run
+from energy.steps.test_by_work import attributed
 
 from ipw.energy.arrays import Ints
 from ipw.energy.steps.arrivals import Arrivals, Requests
@@ -194,3 +195,21 @@ def test_numbers_of_results_that_vary_for_all_at_once_are_of_who_passes_them_on(
     assert several(lambda k, u: 2 if (k + 3 * u) % 10 == 1 else 1) == 0, "of drafts, each unit has its own"
     assert several(lambda _k, _u: 2) == 0, "always two: a server that computes two at a time"
     assert several(lambda k, _: 2 if k % 10 == 1 else 1, steps=10) == 0, "too few"
+
+
+@pytest.mark.parametrize("client", [Client(requests=120, buffer_s=0.065), Client(requests=120, gather=3)])
+def test_intervals_say_that_steps_which_are_hidden_may_be_anybodys(client: Client) -> None:
+    rng = np.random.default_rng(5)
+    seen = run(rng, Rules(), client)
+    assert engine_of(seen.requests, seen.arrivals).hidden
+    owners = attributed(seen, rng).owners
+    gross, net = seen.world.gross_j(), owners.net_energy_j
+    assert net is not None
+    assert np.all(owners.high_j - owners.energy_j >= 0.48 * net)
+    assert np.mean((owners.low_j <= gross) & (gross <= owners.high_j)) >= 0.93
+
+
+def test_nothing_is_hidden_of_engines_that_are_told_nor_by_short_delays() -> None:
+    for client in (Client(requests=120), Client(requests=120, jitter_s=0.003)):
+        seen = run(np.random.default_rng(5), Rules(), client)
+        assert not engine_of(seen.requests, seen.arrivals).hidden
