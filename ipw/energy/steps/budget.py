@@ -23,7 +23,7 @@ TELLING_FROM_FIRST = 40
 """The same, where it is not known how many steps the first one was."""
 ODD_ONES, ODD, ROUND = 2, 0.02, 64
 """So many of them may be odd, or such a part, where a number is then as round as this."""
-SHARP = 0.05
+SHARP = 0.06
 """How far the least and the most that this number may be are apart, at most."""
 
 

@@ -22,7 +22,7 @@ SMALLER = 0.9
 """Of the most work in a step, some steps must have less, to tell how long one without lasts."""
 AGREED = 0.05
 """How close together full steps seem to be."""
-NEAR = 0.01
+NEAR = 0.02
 """So near to what full steps took by their lengths, the most that one takes is the roundest number."""
 SHORTEST_S = 1e-9
 """A step of no length may lie on the line exactly; clocks tell nothing shorter than this."""
