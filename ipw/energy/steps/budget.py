@@ -95,9 +95,11 @@ def _agreed(low: Floats, high: Floats) -> Told:
     if inside[best] < AGREE * low.size or np.isinf(most) or most - least > SHARP * most:
         return NOTHING
     number = roundest(least, most)
-    near = np.flatnonzero(inside[:-1] >= inside[best] - max(ODD_ONES, ODD * low.size))
-    for one in near.tolist():  # a few steps may be odd ones, and people choose round numbers
-        other = roundest(float(edges[order[one]]), float(edges[order[one + 1]]))
+    begin, end = edges[order[:-1]], edges[order[1:]]
+    near = inside[:-1] >= inside[best] - max(ODD_ONES, ODD * low.size)
+    near &= np.isfinite(end) & (begin < number * (1 + SHARP)) & (end > number * (1 - SHARP))
+    for one in np.flatnonzero(near).tolist():  # a few steps may be odd ones, and people choose round numbers
+        other = roundest(float(begin[one]), float(end[one]))
         if roundness(other) >= ROUND and roundness(other) > roundness(number) and abs(other / number - 1) < SHARP:
             number = other
     return Told(number, float(inside[best] / low.size))

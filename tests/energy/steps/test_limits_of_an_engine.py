@@ -50,6 +50,19 @@ def test_too_few_full_steps_or_such_as_disagree_tell_nothing() -> None:
     assert told_by_counts(finishing, others, following, np.zeros(full.size, bool)).most == np.inf
 
 
+def test_a_limit_is_told_where_steps_are_seldom_full() -> None:
+    finishing, others, following, full = served(512, [900, 700, 800] * 4)
+    alone = np.zeros(1500)  # prompts of one step each, while nothing else waits
+    told = told_by_counts(
+        np.append(finishing, alone + 300),
+        np.append(others, alone + 3),
+        np.append(following, alone),
+        np.append(full, alone > 0),
+    )
+    assert full.sum() < 0.02 * alone.size
+    assert told.most == 512
+
+
 def placed_where(rules: Rules, client: Client) -> tuple[float, float]:
     """Of the work before first results, what was placed in steps that did it; and how wide of the step's count."""
     seen = run(np.random.default_rng(4), rules, client)
