@@ -157,6 +157,7 @@ def _prompts(
     step_tokens = sums(step, tokens, seconds.size)
     base_s, token_s = placed.base_s, placed.token_s
     due_s = np.where(step_tokens > 0, np.maximum(usual, base_s + token_s * (step_tokens + decoding)), usual)
+    due_s = np.where(due_s > 0, due_s, seconds)  # where that is not told, none is taken to be held up
     times = np.divide(seconds, due_s, out=np.ones(seconds.size), where=due_s > 0)
     odd = np.clip(times, *HELD_UP)
     alone = longer & (step_tokens == 0)

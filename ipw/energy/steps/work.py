@@ -97,7 +97,7 @@ def work_of(requests: Requests, steps: Steps, prompts: Prompts) -> Work:
 def _with_context(prompts: Prompts, context: Floats) -> tuple[Floats, Floats]:
     """How much longer each step lasted than it should, and how long it should, where reading context takes time too."""
     plain = prompts.step_tokens == 0
-    if plain.sum() < FEW or not np.ptp(context[plain]):
+    if plain.sum() < FEW or np.ptp(context[plain]) < 1:
         return prompts.odd, prompts.due_s
     extra_s = (prompts.odd - 1) * prompts.due_s
     height, slope = line(context[plain], extra_s[plain])
