@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from energy.batching import Client, run
 
 from ipw.energy.steps.arrivals import Arrivals
@@ -44,3 +45,31 @@ def test_a_unit_that_misses_a_step_does_not_join_the_next_one_to_it() -> None:
     keep[21] = False  # the second unit has no result in the eleventh step, and one in the twelfth
     missed = Arrivals(arrivals.t_ns[keep], arrivals.tokens[keep], arrivals.unit[keep])
     assert bursts(missed, 5e6).first_ns.size == 30
+
+
+STEP_MS, BURSTS = 20.0, 60
+
+
+def parted(by_ms: float, *, ended: bool) -> int:
+    """Bursts of an engine of 60 steps, where one of three units comes so much before the rest once, and ends or not."""
+    t_ms, unit = [], []
+    for step in range(BURSTS):
+        for one in range(3):
+            if ended and one == 2 and step > BURSTS // 2:
+                continue
+            rest = step == BURSTS // 2 and one != 2
+            t_ms.append(step * STEP_MS + one / 10 + (by_ms if rest else 0.0))
+            unit.append(one)
+    order = np.argsort(t_ms, kind="stable")
+    t_ns = (np.array(t_ms)[order] * 1e6).astype(np.int64)
+    return bursts(Arrivals(t_ns, np.ones(t_ns.size, np.int64), np.array(unit)[order]), 4e6).first_ns.size
+
+
+@pytest.mark.parametrize(("by_ms", "more"), [(6, 0), (9, 0), (11, 1), (15, 1)])
+def test_a_unit_that_ended_came_before_the_rest_of_its_step_by_less_than_half_a_step(by_ms: float, more: int) -> None:
+    assert parted(by_ms, ended=True) == BURSTS + more
+
+
+@pytest.mark.parametrize("by_ms", [6, 11, 15])
+def test_where_what_goes_on_is_missing_in_the_rest_it_is_one_step_up_to_the_next(by_ms: float) -> None:
+    assert parted(by_ms, ended=False) == BURSTS
