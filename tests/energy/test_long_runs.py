@@ -49,6 +49,20 @@ def test_pieces_of_a_run_add_up_to_what_the_whole_gives(client: Client, monkeypa
     assert cut.costs["step"][0] == pytest.approx(whole.costs["step"][0], rel=0.2)
 
 
+def test_a_piece_in_which_no_request_begins_is_divided_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(7)
+    seen = run(rng, Rules(), Client(requests=4, in_flight=4, answer=(900, 901)))
+    world = seen.world
+    monkeypatch.setattr(engines, "LONG", 2000)
+    monkeypatch.setattr(attribution, "FEWER_EVENTS", 900)
+    engine = engine_of(seen.requests, seen.arrivals)
+    assert engine.whole is not None
+    curve = Sampler().curve(world, rng)
+    found = attribute(curve, world.spans, window_ns=world.window_ns, idle_ns=world.idle_ns, engine=engine)
+    assert found.rule == RULE
+    assert found.owners.net_energy_j == pytest.approx(world.net_j, rel=0.005)
+
+
 def test_a_long_run_is_sorted_as_a_short_one_is_to_a_microsecond(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(3)
     rows, each = 37, 120

@@ -55,6 +55,9 @@ def queue_of(requests: Requests, steps: Steps, decoding: Floats) -> Queue:
     told = np.flatnonzero(steps.first_step >= 0)
     order = told[np.lexsort((requests.start_ns[told], steps.first_step[told]))]
     first, work = steps.first_step[order], np.maximum(requests.before[order], 1).astype(np.float64)
+    if not order.size:  # all had begun before these steps
+        none, zeros = np.zeros(steps.end_ns.size, bool), np.zeros(steps.end_ns.size)
+        return Queue(order, first, work, none, none, zeros, zeros.astype(np.int64))
     ahead = np.searchsorted(first, np.arange(steps.end_ns.size), "right")
     some = ahead < order.size
     following = np.minimum(ahead, order.size - 1)
