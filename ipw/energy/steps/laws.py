@@ -15,10 +15,10 @@ from ipw.energy.steps.work import PROMPT, STEP, TOKEN, Work
 HELD_UP = 0.0, 0.5, 1.0
 """Of what a step costs, the part that grows with the time for which it is held up: what is tried."""
 OVERHEADS = 0.0, 0.25, 0.5, 0.75, 1.0
-"""Of the power of a step, so much may be drawn in its overhead too: what is tried, where steps depart from their costs
-for long."""
-OVERHEAD_SD = 0.35
-"""That is no better known, as a standard deviation."""
+"""Of the power of a step, so much may be drawn in its overhead too: what is tried."""
+OVERHEAD_SD, SURER = 0.35, 0.3
+"""That is no better known, as a standard deviation, where steps depart from their costs for long, and so much of that
+elsewhere."""
 LIMITS, FINER = (4.0, 2.0, 1.2, 0.8), ((1.25, 0.8), (1.1, 0.91), (1.04, 0.96))
 """Of the power that a strong step would draw if power followed its costs: what is tried."""
 STRONG = 0.95
@@ -106,14 +106,14 @@ def likeliest(work: Work, steps: Steps, plain: Fit, full: Fit) -> tuple[Law, Wor
         explained = tried[0][0].misfit - tried[-1][0].misfit, tried[0][0].misfit - costs.misfit
         if explained[0] > AS_WELL * explained[1]:  # power in all of such steps is that of work: whose is not told
             costs, law, found = tried[-1]
-    if costs.lawless and work.overhead.any():
+    if work.overhead.any():
         fits = [full(under(law._replace(overhead=part), work, steps)) for part in OVERHEADS]
         misfits = np.array([fit.misfit for fit in fits])
         weight = np.exp((misfits.min() - misfits) / (2 * max(fit.lasting for fit in fits)))
         weight[0] *= 1 + (1 - costs.lawless) * len(OVERHEADS)
         mean = float(np.average(OVERHEADS, weights=weight))
         sd = float(np.sqrt(np.average((np.array(OVERHEADS) - mean) ** 2, weights=weight)))
-        law = law._replace(overhead=mean, overhead_sd=max(sd, OVERHEAD_SD))
+        law = law._replace(overhead=mean, overhead_sd=max(sd, OVERHEAD_SD * max(costs.lawless, SURER)))
         found = under(law, work, steps)
         costs = full(found)
     seconds = np.maximum((steps.end_ns - steps.start_ns) / 1e9, 1e-9)

@@ -10,7 +10,7 @@ import pytest
 
 from ipw.energy.arrays import Floats, sums
 from ipw.energy.steps import step_costs
-from ipw.energy.steps.laws import LIMIT_ASKED_FOR, OVERHEAD_SD, OVERHEADS, Law, likeliest, under
+from ipw.energy.steps.laws import LIMIT_ASKED_FOR, OVERHEAD_SD, OVERHEADS, SURER, Law, likeliest, under
 from ipw.energy.steps.step_costs import BY_CHANCE, CONTEXT_ASKED_FOR, FEWEST_ROWS, ROWS, Costs, Ticks, costs_of
 from ipw.energy.steps.steps import Steps
 from ipw.energy.steps.work import CONTEXT, COSTS, PROMPT, STEP, TOKEN, Work
@@ -173,10 +173,11 @@ def test_the_less_sure_it_is_that_steps_depart_for_long_the_more_weighs_that_ove
     assert chosen(alike, BY_CHANCE + 0.25)[0].overhead == pytest.approx(2.5 / (nothing + 4))
 
 
-def test_where_steps_follow_their_costs_or_overhead_is_not_told_no_law_has_any() -> None:
+def test_where_overhead_is_not_told_no_law_has_any_and_where_steps_follow_their_costs_it_is_better_known() -> None:
     better = {part: 100 - 1000 * part for part in OVERHEADS}
-    assert chosen(better, BY_CHANCE)[0] == Law()
     assert chosen(better, SURE, overhead=False)[0] == Law()
+    law, _ = chosen(better, BY_CHANCE)
+    assert (law.overhead, law.overhead_sd) == pytest.approx((1.0, SURER * OVERHEAD_SD))
 
 
 @pytest.mark.parametrize(("part", "believed"), [(0.9, False), (1.1, True)])
