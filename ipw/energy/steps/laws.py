@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ipw.energy.arrays import Floats
+from ipw.energy.arrays import MEDIAN_SD, Floats
 from ipw.energy.steps.step_costs import Costs
 from ipw.energy.steps.steps import Steps
 from ipw.energy.steps.work import PROMPT, STEP, TOKEN, Work
@@ -21,6 +21,11 @@ OVERHEAD_SD, SURER = 0.35, 0.3
 elsewhere."""
 LIMITS, FINER = (4.0, 2.0, 1.2, 0.8), ((1.25, 0.8), (1.1, 0.91), (1.04, 0.96))
 """Of the power that a strong step would draw if power followed its costs: what is tried."""
+UNEVEN = 0.06
+"""Of steps whose lengths vary more, as a standard deviation, a limit is not looked for."""
+MOST_WANTED = 2.0
+"""Times the limit, the power that a strong step would draw without it, at most. Beyond, all steps draw the same power,
+whatever their costs: so do steps that are all full and held up, without any limit."""
 STRONG = 0.95
 """A strong step: so many draw less."""
 ROUNDS = 2
@@ -117,6 +122,8 @@ def likeliest(work: Work, steps: Steps, plain: Fit, full: Fit) -> tuple[Law, Wor
         found = under(law, work, steps)
         costs = full(found)
     seconds = np.maximum((steps.end_ns - steps.start_ns) / 1e9, 1e-9)
+    if MEDIAN_SD * float(np.median(np.abs(work.odd - np.median(work.odd)))) > UNEVEN:
+        return law, found  # by how long steps are held up, any of them may seem to draw the same power
     strong_w = float(np.quantile((costs.joules @ found.step) / seconds, STRONG))
     best, joules = (costs.misfit, law, found), costs.joules
     of_best = joules
@@ -130,6 +137,7 @@ def likeliest(work: Work, steps: Steps, plain: Fit, full: Fit) -> tuple[Law, Wor
             scaled = under(limited, work, steps, joules)
             fit = full(scaled)
             misfit = fit.misfit + LIMIT_ASKED_FOR * fit.lasting
-            if misfit < best[0]:
+            wanted_w = float(np.quantile((joules @ found.step) / seconds, STRONG))
+            if misfit < best[0] and wanted_w <= MOST_WANTED * limited.limit_w:
                 best, of_best = (misfit, limited, scaled), joules
     return best[1], best[2]
