@@ -121,6 +121,13 @@ def likeliest(work: Work, steps: Steps, plain: Fit, full: Fit) -> tuple[Law, Wor
         law = law._replace(overhead=mean, overhead_sd=max(sd, OVERHEAD_SD * max(costs.lawless, SURER)))
         found = under(law, work, steps)
         costs = full(found)
+    return _up_to_a_limit(law, found, costs, work, steps, plain, full)
+
+
+def _up_to_a_limit(
+    law: Law, found: Work, costs: Costs, work: Work, steps: Steps, plain: Fit, full: Fit
+) -> tuple[Law, Work]:
+    """Look for a limit that power nears, at costs of the law without one, and then more finely around the best."""
     seconds = np.maximum((steps.end_ns - steps.start_ns) / 1e9, 1e-9)
     if MEDIAN_SD * float(np.median(np.abs(work.odd - np.median(work.odd)))) > UNEVEN:
         return law, found  # by how long steps are held up, any of them may seem to draw the same power
