@@ -32,7 +32,7 @@ ROUNDS = 2
 """So often the costs under a limit are found, each from those before."""
 ASKED_FOR = 10.0
 """Steps are held up by a law other than the plainest where it lowers twice the log-likelihood by so much."""
-LIMIT_ASKED_FOR = 50.0
+LIMIT_ASKED_FOR = 150.0
 """A limit of power must lower what twice the log-likelihood leaves open by so much, times how long steps depart from
 their costs: steps that are held up by a constant time look a little like it. Limits that are there lower it by
 hundreds."""
