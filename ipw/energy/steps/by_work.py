@@ -42,7 +42,7 @@ LEAST_TICKS = 20
 LAWLESS = 0.01
 """Costs are no better known, where steps depart from them for long: those of one kind of step differ from another's."""
 DELAY_S = 0.002
-"""How much of each step may be such overhead, where that is not told."""
+"""How much of each step may be overhead, the same however long it computes, where that is not told."""
 OVER = 0.03
 """Shares may sum up to so much more than was drawn, since the window's edges cut ticks; beyond it they are wrong."""
 Interval = tuple[float, float, float]
@@ -314,6 +314,8 @@ def _ends_variance(steps: Steps, work: Work, by_entry: Floats, step_j: Floats, o
     seconds = (steps.end_ns - steps.start_ns) / 1e9
     late_s = np.minimum(np.maximum(seconds - work.due_s, 0.0), seconds)
     moved_j2 = (late_s * step_j / np.maximum(seconds, 1e-9)) ** 2 / 3  # anywhere from none to all of it: uniform
+    moved_before_j2 = np.append(0.0, moved_j2[:-1])
+    moved_before_j2[list(steps.engines)] = 0.0  # nothing of another engine's is drawn in its first step
     order = np.lexsort((work.entry_step, work.entry_unit))
     unit, step = work.entry_unit[order], work.entry_step[order]
     new = _new(unit, step)
@@ -323,7 +325,7 @@ def _ends_variance(steps: Steps, work: Work, by_entry: Floats, step_j: Floats, o
     follows = (np.diff(unit) == 0) & (np.diff(step) == 1)
     before = np.concatenate([[0.0], np.where(follows, share[:-1], 0.0)])
     ends = np.append(~follows, True)
-    variance = sums(unit, (share - before) ** 2 * moved_j2[np.maximum(step - 1, 0)], owners)
+    variance = sums(unit, (share - before) ** 2 * moved_before_j2[step], owners)
     return variance + sums(unit[ends], share[ends] ** 2 * moved_j2[step[ends]], owners)
 
 

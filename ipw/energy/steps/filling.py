@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from ipw.energy.arrays import Bools, Floats
+from ipw.energy.steps.pace import short
 from ipw.energy.steps.waiting import LATE, Queue
 
-SHORT = 0.1
-"""Of all steps, so many are shorter than what is taken for a short one."""
 MISSED = 4
 """Steps of one run that were just missed, at most."""
 FULL_IF_TOLD = 0.7
@@ -26,7 +25,7 @@ def by_counts(queue: Queue, seconds: Floats, finishing: Floats, decoding: Floats
     full_s = float(np.median(seconds[filled]))
     filled &= seconds > FULL_IF_TOLD * full_s
     passes = np.where(queue.asked & (decoding == 0), np.maximum(np.rint(seconds / full_s), 1.0), 1.0)
-    just_ns = LATE * 1e9 * float(np.quantile(seconds, SHORT))
+    just_ns = LATE * 1e9 * short(seconds)
     return _without_missed(filled, queue, finishing, told - decoding, just_ns), passes
 
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ipw.energy.arrays import MEDIAN_SD, Bools, Floats
+from ipw.energy.arrays import MEDIAN_SD, Bools, Floats, Ints
 from ipw.energy.steps.budget import roundest
 
 LONGER = 1.15
@@ -49,9 +49,13 @@ def plain_steps(seconds: Floats, decoding: Floats, finishing: Floats, waiting: B
     going_on: Bools = (finishing == 0) & (decoding > 0)
     if sure.sum() >= FEW or not going_on.any():
         return sure
-    short = LONGER * float(np.quantile(seconds[going_on], SHORT))
-    brief: Bools = going_on & (seconds < short)
+    brief: Bools = going_on & (seconds < LONGER * short(seconds[going_on]))
     return brief
+
+
+def short(lengths: Floats | Ints) -> float:
+    """How long a short step lasts, in the unit of `lengths`."""
+    return float(np.quantile(lengths, SHORT))
 
 
 def usual_length(seconds: Floats, decoding: Floats, plain: Bools) -> Floats:

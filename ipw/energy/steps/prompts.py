@@ -138,9 +138,10 @@ def _placed(queue: Queue, pace: Pace, finishing: Floats, decoding: Floats, told:
         if counted:
             in_passes = queue.asked & (decoding == 0)
             room, sure = np.where(in_passes, begun * told, room), filled | in_passes
-        carried = carried_on(finishing, queue, room, np.where(sure, 1.0, np.maximum(noise, 1.0)))
+        least = np.where(sure, 1.0, np.maximum(noise, 1.0))
+        carried = carried_on(finishing, queue, room, least)
         fits = np.minimum(np.where(filled, most, total), begun * most) - decoding
-        carried = done_before(finishing, queue, fits + np.where(sure, 1.0, np.maximum(noise, 1.0)), carried)
+        carried = done_before(finishing, queue, fits + least, carried)
         taken = np.diff(np.cumsum(finishing) + carried, prepend=0.0)
         if counted:  # all of it is placed by counts; not those that were only held up
             surely = (taken > 0) & (decoding > 0) & (base_s + token_s * (taken + decoding) > LONGER * usual)

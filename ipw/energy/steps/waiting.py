@@ -9,7 +9,7 @@ import numpy as np
 from ipw.energy.arrays import Bools, Floats, Ints
 from ipw.energy.steps.arrivals import Requests
 from ipw.energy.steps.budget import Told, roundness, told_by_counts
-from ipw.energy.steps.pace import FEW, FEW_SURE
+from ipw.energy.steps.pace import FEW, FEW_SURE, short
 from ipw.energy.steps.steps import Steps, present
 
 IN_TURN = 0.9
@@ -62,7 +62,7 @@ def queue_of(requests: Requests, steps: Steps, decoding: Floats) -> Queue:
     some = ahead < order.size
     following = np.minimum(ahead, order.size - 1)
     start_ns, began_ns = requests.start_ns[order][following], _last_start(steps, decoding, first)
-    late_ns = np.where(decoding > 0, LATE * float(np.quantile(steps.end_ns - steps.start_ns, 0.1)), 0.0)
+    late_ns = np.where(decoding > 0, LATE * short(steps.end_ns - steps.start_ns), 0.0)
     waited_ns = began_ns - start_ns
     waiting, asked = some & (waited_ns > -late_ns), some & (waited_ns > 0)
     before = np.maximum(first - 1, 0)
