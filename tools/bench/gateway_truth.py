@@ -10,25 +10,23 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import random
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
 ROOT = Path(__file__).parent.parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tools")]
 
+from bench.served_engines import ENVIRONMENT, served
+from doubles.batching_server import Costs
 from doubles.nvml import FakeNvml
 
 from ipw.runs.directory import RunDir
 
-ENVIRONMENT = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
 CLIENT = """
 import json, os, sys, urllib.request
 from concurrent.futures import ThreadPoolExecutor
@@ -43,21 +41,6 @@ def ask(prompt):
 prompts = [json.loads(line)["prompt"] for line in open(sys.argv[1])]
 list(ThreadPoolExecutor(int(sys.argv[2])).map(ask, prompts))
 """
-
-
-@contextmanager
-def engine(gpu: FakeNvml, folder: Path) -> Iterator[tuple[str, Path]]:
-    """Start the engine; gives its URL, and its books."""
-    books = folder / "books.jsonl"
-    books.unlink(missing_ok=True)
-    words = ["-m", "doubles.batching_server", "--nvml", str(gpu.folder), "--books", str(books)]
-    child = subprocess.Popen([sys.executable, *words], stdout=subprocess.PIPE, text=True, env=ENVIRONMENT)
-    assert child.stdout is not None
-    try:
-        yield child.stdout.readline().strip(), books
-    finally:
-        child.terminate()
-        child.wait()
 
 
 def told(run: Path, books: Path) -> str:
@@ -111,7 +94,9 @@ def main() -> None:
         more += ["--concurrency", str(options.in_flight)]
         for way in ("run lm", "gateway"):
             gpu = FakeNvml.create(folder / way.replace(" ", "-"))
-            with engine(gpu, folder) as (url, books):
+            books = folder / "books.jsonl"
+            books.unlink(missing_ok=True)
+            with served(gpu, Costs(), books) as url:
                 words = [
                     "-m",
                     "ipw.cli",

@@ -18,7 +18,7 @@ import tempfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +30,6 @@ from bench.engines import Drawn, capacity, drawn, order
 from doubles.batching_server import Costs
 from doubles.nvml import FakeNvml
 
-from ipw.energy.arrays import Floats
 from ipw.runs.directory import RunDir
 
 ENVIRONMENT = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
@@ -54,17 +53,7 @@ def served(gpu: FakeNvml, costs: Costs, books: Path) -> Iterator[str]:
 
 def costs_of(one: Drawn) -> Costs:
     """Of an engine that was drawn."""
-    rules = one.rules
-    return Costs(
-        weights_s=rules.weights_s,
-        token_s=rules.token_s,
-        step_j=rules.step_j,
-        token_j=rules.token_j,
-        prompt_j=rules.prompt_j,
-        budget=rules.budget,
-        most=rules.most,
-        idle_w=rules.idle_w,
-    )
+    return Costs(**{each.name: getattr(one.rules, each.name) for each in fields(Costs) if each.name != "on_time"})
 
 
 def asked(one: Drawn, load: str, rng: np.random.Generator, requests: int) -> tuple[list[tuple[int, int]], list[str]]:
@@ -78,7 +67,7 @@ def asked(one: Drawn, load: str, rng: np.random.Generator, requests: int) -> tup
     return list(zip(prompts, answers, strict=True)), ["--concurrency", load]
 
 
-def compared(run: Path, books: Path) -> tuple[str, dict[str, Floats | float]]:
+def compared(run: Path, books: Path) -> str:
     """Compare the run's net joules with the books."""
     opened = RunDir.open(run)
     table = opened.read_table("queries")
@@ -94,11 +83,10 @@ def compared(run: Path, books: Path) -> tuple[str, dict[str, Floats | float]]:
     held = (sent >= net - (gross - low)) & (sent <= net + (high - gross))
     bias, rank = net.sum() / sent.sum() - 1, np.corrcoef(order(net), order(sent))[0, 1]
     width = (high - low) / 2 / sent
-    line = (
+    return (
         f"{far.mean():.2%} p95 {np.quantile(far, 0.95):.2%} bias {bias:+.2%} rank {rank:.4f} holds {held.mean():.1%}"
         f" ±{np.median(width):.2%}"
     )
-    return line, {"far": far, "held": float(held.mean()), "width": width}
 
 
 def main() -> None:
@@ -145,7 +133,7 @@ def measured(one: Drawn, load: str, rng: np.random.Generator, requests: int, fol
     if done.returncode:
         return done.stderr[-300:]
     (run,) = (folder / "runs").iterdir()
-    return f"{compared(run, books)[0]} ({len(pairs)} requests, steps of {1e3 * one.rules.weights_s:.0f} ms)"
+    return f"{compared(run, books)} ({len(pairs)} requests, steps of {1e3 * one.rules.weights_s:.0f} ms)"
 
 
 def _seconds(one: Drawn, pairs: list[tuple[int, int]], how: list[str]) -> float:
