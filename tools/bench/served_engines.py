@@ -89,13 +89,23 @@ def compared(run: Path, books: Path) -> str:
     )
 
 
+def load_told(text: str) -> str:
+    """Check how much is asked for at once: a number in flight, or `rate:` and a share of what can be served."""
+    share = text.removeprefix("rate:")
+    if not (text.isdecimal() and int(text) > 0) and not (share != text and float(share) > 0):
+        raise ValueError
+    return text
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--engines", type=int, default=3)
     parser.add_argument("--first", type=int, default=0, help="number of the first engine")
     parser.add_argument("--seed", type=int, default=26_000)
-    parser.add_argument("--load", nargs="+", default=["1", "8", "32", "rate:0.4", "rate:0.7", "rate:1.2"])
+    parser.add_argument(
+        "--load", nargs="+", type=load_told, default=["1", "8", "32", "rate:0.4", "rate:0.7", "rate:1.2"]
+    )
     parser.add_argument("--on-time", action="store_true", help="steps of engines are not held up by timers")
     parser.add_argument("--requests", type=int, default=240)
     parser.add_argument("--keep", type=Path, help="folder that runs and books are kept in")
