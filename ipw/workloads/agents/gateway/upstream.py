@@ -8,18 +8,15 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import lru_cache
 from typing import Protocol
 
 from ipw.clock import now_ns
 from ipw.workloads.agents.gateway.heads import Header
 from ipw.workloads.lm.http.connection import Connection, Exchange
-from ipw.workloads.lm.http.parser import SIZE, HttpError, ResponseParser
+from ipw.workloads.lm.http.parser import HttpError, ResponseParser
 from ipw.workloads.lm.http.transport import Transport
 
 EMPTY = (204, 304)
-LONGEST_SIZE = 15
-"""Digits of a chunk's size."""
 
 
 class Sink(Protocol):
@@ -57,14 +54,6 @@ class PassedParser(ResponseParser):
         told = self.headers.get("content-length")
         return None if told is None or "transfer-encoding" in self.headers else told.encode("latin-1")
 
-    def whole_chunk(self, data: bytes) -> bytes:
-        """Give what is in a read that is one plain chunk, as tokens mostly come; for anything else nothing is taken."""
-        if self._state is not type(self._state).SIZE or self._rest:
-            return b""
-        start = data.find(b"\r\n") + 2
-        size = _plain_size(data[: start - 2]) if 2 < start <= LONGEST_SIZE + 2 else 0
-        return data[start:-2] if size and len(data) == start + size + 2 and data.endswith(b"\r\n") else b""
-
     def _read_head(self, head: str) -> None:
         super()._read_head(head)
         first, *lines = head.encode("latin-1").replace(b"\r\n", b"\n").split(b"\n")
@@ -80,12 +69,8 @@ class PassedParser(ResponseParser):
 
     def _frame(self) -> None:
         super()._frame()
-        if self._bodiless:
+        if self._bodiless:  # it is over with its head, as that of a HEAD request is
             self.end()
-
-    def end(self) -> None:
-        """Let the answer be over with its head, as that of a HEAD request is."""
-        self._state = type(self._state).DONE
 
 
 class Passing(Exchange):
@@ -111,12 +96,6 @@ class Passing(Exchange):
             self.receiver.block(body, t_ns)
         if self.parser.done:
             self.finish()
-
-
-@lru_cache(1000)
-def _plain_size(line: bytes) -> int:
-    """Read the line before a chunk; 0 for one that says more than a size, or none."""
-    return int(line, 16) if SIZE.fullmatch(line) else 0
 
 
 class Upstream(Transport):

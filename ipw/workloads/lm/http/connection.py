@@ -48,24 +48,30 @@ class Exchange:
         """When the last bytes came; 0 before the first."""
         self._head_told = False
         self._coding: ContentCoding | None = None
+        self._plain = False
+        """Whether all that comes is the body, as it is."""
 
     def take(self, data: bytes, t_ns: int) -> None:
         """Pass on what was read at `t_ns`. Raises HttpError."""
         self.last_ns = t_ns
         body = self.parser.feed(data)
+        if not self._plain:
+            body = self._begun(body)
+        if body and not self.finished.done() and self.receiver.block(body, t_ns):
+            self.finish()
+        if self.parser.done:
+            self.finish()
+
+    def _begun(self, body: bytes) -> bytes:
+        """Tell the head once it is there, and undo what compresses the body."""
         if not self._head_told and self.parser.has_head:
             self._head_told = True
             self.receiver.head(self.parser.status, self.parser.headers)
             self._coding = ContentCoding(self.parser.headers)
-        if body and not self.finished.done():
-            if self._coding is not None:
-                body = self._coding.feed(body)
-                if self._coding.plain:
-                    self._coding = None
-            if body and self.receiver.block(body, t_ns):
-                self.finish()
-        if self.parser.done:
-            self.finish()
+        if body and self._coding is not None and not self.finished.done():
+            body = self._coding.feed(body)
+            self._plain = self._coding.plain
+        return body
 
     def finish(self, error: Exception | None = None) -> None:
         """Let the request return, or raise `error`; the first call counts."""
@@ -79,6 +85,9 @@ class Exchange:
 
 class Owner(Protocol):
     """Keeps connections for the next request."""
+
+    buffer: memoryview
+    """Where all of them are read to, one after the other."""
 
     def opened(self, connection: Connection) -> None:
         """Take note of a connection that is up."""
@@ -100,8 +109,7 @@ class Connection(asyncio.BufferedProtocol):
         """When the last response had come whole."""
         self._owner = owner
         self._exchange: Exchange | None = None
-        # asyncio's plain protocols allocate 256 KiB for every read, which costs more than all else together.
-        self._buffer = memoryview(bytearray(READ_BYTES))
+        self._buffer = owner.buffer
 
     @property
     def usable(self) -> bool:
@@ -160,7 +168,7 @@ class Connection(asyncio.BufferedProtocol):
             self.abort()  # nobody asked
             return
         try:
-            exchange.take(bytes(self._buffer[:nbytes]), t_ns)
+            exchange.take(self._buffer[:nbytes].tobytes(), t_ns)
         except HttpError as error:
             exchange.finish(error)
             self.abort()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from enum import Enum, auto
+from functools import lru_cache
 
 MAX_HEAD = 64 * 1024
 HEAD_END = re.compile(rb"\r?\n\r?\n")
@@ -11,23 +11,17 @@ HEAD_END = re.compile(rb"\r?\n\r?\n")
 may be read (RFC 9112, sections 2.2 and 5.2)."""
 MAX_LINE = 4096
 """Of a chunk's size line and of each trailer."""
-SIZE = re.compile(rb"[0-9A-Fa-f]{1,15}")
-"""Of a chunk; what Python takes for a number besides, such as `0x2`, is none here."""
+LONGEST_SIZE = 15
+DIGITS = re.compile(rb"[0-9A-Fa-f]{1,%d}" % LONGEST_SIZE)
+"""Of a chunk's size; what Python takes for a number besides, such as `0x2`, is none here."""
 
 
 class HttpError(Exception):
     """What came is not HTTP/1.1, or the connection ended before the response did."""
 
 
-class _State(Enum):
-    HEAD = auto()
-    SIZE = auto()
-    CHUNK = auto()
-    CHUNK_END = auto()
-    TRAILERS = auto()
-    LENGTH = auto()
-    UNTIL_CLOSE = auto()
-    DONE = auto()
+HEAD, SIZE, CHUNK, CHUNK_END, TRAILERS, LENGTH, UNTIL_CLOSE, DONE = range(8)
+"""What is read next. Numbers, since Python 3.11 is slow to find the members of an enumeration."""
 
 
 class ResponseParser:
@@ -42,30 +36,44 @@ class ResponseParser:
         self.headers: dict[str, str] = {}
         """Names in lower case; of equal names the last counts."""
         self.keep_alive = False
-        self._state = _State.HEAD
+        self.done = False
+        """Whether the whole response has come."""
+        self._state = HEAD
         self._left = 0
         self._rest = b""
 
     @property
     def has_head(self) -> bool:
         """Whether status and headers have come, and the body follows."""
-        return self._state is not _State.HEAD
-
-    @property
-    def done(self) -> bool:
-        """Whether the whole response has come."""
-        return self._state is _State.DONE
+        return self._state != HEAD
 
     def feed(self, data: bytes) -> bytes:
         """Take the next bytes from the socket. Raises HttpError for what is not HTTP/1.1."""
+        return self.whole_chunk(data) or self._pieces(data)
+
+    def whole_chunk(self, data: bytes) -> bytes:
+        """Give what is in a read that is one plain chunk, as tokens mostly come; for anything else nothing is taken."""
+        if self._state != SIZE or self._rest:
+            return b""
+        end = data.find(b"\r\n", 0, LONGEST_SIZE + 2)
+        size = _plain_size(data[:end]) if end > 0 else 0
+        return data[end + 2 : -2] if size and len(data) == end + size + 4 and data.endswith(b"\r\n") else b""
+
+    def end(self) -> None:
+        """Note that the whole response has come."""
+        self._state = DONE
+        self.done = True
+
+    def _pieces(self, data: bytes) -> bytes:
+        """Give what is in a read of any kind."""
         if self._rest:
             data, self._rest = self._rest + data, b""
         pieces: list[bytes] = []
         at = 0
-        if self._state is _State.HEAD:
+        if self._state == HEAD:
             at = self._head(data)
         while 0 <= at < len(data):
-            if self._state is _State.DONE:
+            if self.done:
                 self.keep_alive = False  # more than an answer: whatever it is, it answers no question of ours
                 break
             at, piece = self._step(data, at)
@@ -75,32 +83,35 @@ class ResponseParser:
 
     def eof(self) -> None:
         """Note that the server closed the connection. Raises HttpError where the response is not whole."""
-        if self._state is _State.UNTIL_CLOSE:
-            self._state = _State.DONE
-        if self._state is not _State.DONE:
+        if self._state == UNTIL_CLOSE:
+            self.end()
+        if not self.done:
             raise HttpError("the server closed the connection before its answer was whole")
 
     def _step(self, data: bytes, at: int) -> tuple[int, bytes]:
         """Go on from `at`: where to go on next (negative: wait for more), and a piece of the body."""
         state = self._state
-        if state is _State.SIZE:
+        if state == SIZE:
             return self._chunk(data, at)
-        if state in (_State.CHUNK, _State.LENGTH):
+        if state in (CHUNK, LENGTH):
             piece = data[at : at + self._left]
             self._left -= len(piece)
             if not self._left:
-                self._state = _State.CHUNK_END if state is _State.CHUNK else _State.DONE
+                if state == CHUNK:
+                    self._state = CHUNK_END
+                else:
+                    self.end()
             return at + len(piece), piece
-        if state in (_State.CHUNK_END, _State.TRAILERS):
+        if state in (CHUNK_END, TRAILERS):
             end = self._line_end(data, at)
             if end < 0:
                 return end, b""
-            if state is _State.CHUNK_END and end != at:
+            if state == CHUNK_END and end != at:
                 raise HttpError("a chunk is longer than it said")
-            if state is _State.CHUNK_END:
-                self._state = _State.SIZE
+            if state == CHUNK_END:
+                self._state = SIZE
             elif end == at:
-                self._state = _State.DONE
+                self.end()
             return end + 2, b""
         return len(data), data[at:]  # until the connection closes
 
@@ -113,7 +124,7 @@ class ResponseParser:
         start, stop = end + 2, end + 2 + self._left
         if self._left and data[stop : stop + 2] == b"\r\n":
             return stop + 2, data[start:stop]
-        self._state = _State.CHUNK if self._left else _State.TRAILERS
+        self._state = CHUNK if self._left else TRAILERS
         return start, b""
 
     def _line_end(self, data: bytes, at: int) -> int:
@@ -162,20 +173,28 @@ class ResponseParser:
         """Say where the body ends (RFC 9112, section 6.3)."""
         length = self.headers.get("content-length")
         if self.status in (204, 304):
-            self._state = _State.DONE
+            self.end()
         elif "chunked" in self.headers.get("transfer-encoding", "").lower():
-            self._state = _State.SIZE
+            self._state = SIZE
         elif length is None:
-            self._state, self.keep_alive = _State.UNTIL_CLOSE, False
+            self._state, self.keep_alive = UNTIL_CLOSE, False
         elif not (length.isascii() and length.isdigit() and len(length) < 19):
             raise HttpError("the answer's Content-Length is not a number")
         else:
             self._left = int(length)
-            self._state = _State.LENGTH if self._left else _State.DONE
+            self._state = LENGTH
+            if not self._left:
+                self.end()
 
 
 def _chunk_size(line: bytes) -> int:
     digits = line.partition(b";")[0].strip()
-    if not SIZE.fullmatch(digits):
+    if not DIGITS.fullmatch(digits):
         raise HttpError("a chunk's size is not a number")
     return int(digits, 16)
+
+
+@lru_cache(1000)
+def _plain_size(line: bytes) -> int:
+    """Read the line before a chunk; 0 for one that says more than a size, or none."""
+    return int(line, 16) if DIGITS.fullmatch(line) else 0

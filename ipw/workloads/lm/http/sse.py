@@ -62,14 +62,15 @@ class EventStream(ABC):
     def feed(self, block: bytes, t_ns: int) -> None:
         """Take bytes that were read from the socket at `t_ns`."""
         for line in block.splitlines() if self._plain and block[-1] == LF else self._lines(block):
-            if line.startswith(b"data:") and not self._data and self._name is None:
+            if not line:
+                if self._data or self._name is not None:
+                    self._end_event(t_ns)
+            elif line.startswith(b"data:") and not self._data and self._name is None:
                 payload = line[5:].strip()
                 if not self.data(payload, t_ns):
                     self._data.append(payload)
-            elif line:
+            else:
                 self._field(line, t_ns)
-            elif self._data or self._name is not None:
-                self._end_event(t_ns)
 
     def _lines(self, block: bytes) -> list[bytes]:
         """Cut a block into the lines that it ends; the last one, if it goes on, is kept for the next block."""

@@ -11,7 +11,7 @@ from collections import deque
 from typing import Self
 
 from ipw.clock import now_ns
-from ipw.workloads.lm.http.connection import Connection, Exchange, Receiver
+from ipw.workloads.lm.http.connection import READ_BYTES, Connection, Exchange, Receiver
 from ipw.workloads.lm.http.url import ServerUrl
 
 CONNECT_S = 10.0
@@ -27,6 +27,9 @@ class Transport:
     """Connections to one server, kept for the next request. As a context it closes them."""
 
     def __init__(self, server: ServerUrl, key: str | None = None) -> None:
+        # asyncio's plain protocols allocate 256 KiB for every read, which costs more than all else together. What is
+        # read is taken before the loop reads again, from whichever connection: so one buffer serves all.
+        self.buffer = memoryview(bytearray(READ_BYTES))
         self._server = server
         self._headers = _headers(server, key)
         self._tls = ssl.create_default_context() if server.tls else None

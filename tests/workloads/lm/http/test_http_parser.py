@@ -4,7 +4,7 @@ from contextlib import suppress
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ipw.workloads.lm.http.parser import MAX_HEAD, HttpError, ResponseParser
@@ -34,6 +34,33 @@ def test_a_chunked_body_is_the_same_however_it_is_cut(chunks: list[bytes], place
     assert body == b"".join(chunks)
     assert parser.done
     assert parser.keep_alive
+
+
+SIZE_LINES = [b"%x", b"%X", b"0%x", b" %x ", b"%x;a=b", b"%015x", b"%016x", b"0x%x", b"+%x", b"", b"%x\n"]
+
+
+@st.composite
+def chunks(draw: st.DrawFn) -> bytes:
+    """Draw a chunk, mostly as it should be."""
+    content = draw(st.binary(max_size=40) | st.sampled_from([b"\r\n", b"2\r\nab\r\n", b"data: {}\n\n"]))
+    size, line = draw(st.just(len(content)) | st.integers(0, 40)), draw(st.just(b"%x") | st.sampled_from(SIZE_LINES))
+    return (line % size if b"%" in line else line) + b"\r\n" + content + draw(st.just(b"\r\n") | st.binary(max_size=3))
+
+
+def outcome(*pieces: bytes) -> tuple[bytes, bool, bool] | str:
+    try:
+        parser, body = parse(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", *pieces)
+    except HttpError as error:
+        return str(error)
+    return body, parser.done, parser.keep_alive
+
+
+@settings(max_examples=400)
+@given(st.lists(chunks(), max_size=4))
+@example([b"1", b"5\r\nhello\r\n", b"fourteen bytes\r\n"])  # the second is a chunk, were it not for the first
+def test_chunks_that_come_in_a_read_each_are_read_as_byte_by_byte(reads: list[bytes]) -> None:
+    data = b"".join(reads)
+    assert outcome(*reads) == outcome(*(data[i : i + 1] for i in range(len(data)))) == outcome(data)
 
 
 @given(st.binary(max_size=60), st.lists(st.integers(0, 10_000), max_size=30))
