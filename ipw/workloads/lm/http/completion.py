@@ -11,6 +11,7 @@ import json
 import re
 from typing import Any
 
+from ipw.workloads.lm.http.alike import RAW_DECODE, Alike
 from ipw.workloads.lm.http.failure import Failure, told_failure
 from ipw.workloads.lm.http.finish_reasons import explains, failure, read_reason
 from ipw.workloads.lm.http.messages import ToolCall, read_message
@@ -33,7 +34,6 @@ NO_CHUNKS = (b"null", b'""')
 """JSON that some send between the chunks, which says nothing."""
 SEVERAL = "the server gives several answers, though one was asked for"
 BROKE_OFF, NO_COMPLETION = "the stream broke off", "the answer holds no completion"
-RAW_DECODE = json.JSONDecoder().raw_decode
 
 
 class CompletionStream(EventStream):
@@ -58,6 +58,8 @@ class CompletionStream(EventStream):
         self._by_logprobs: dict[int, int] = {}
         """Tokens that the server told with a chunk, by the chunk's number."""
         self._told_so_far = 0
+        # What takes chunks in a way of its own gets each as a whole.
+        self._alike = Alike() if type(self).take is CompletionStream.take else None
         self._framed = False
         self._unframed = 0
         self._ended = False
@@ -149,14 +151,22 @@ class CompletionStream(EventStream):
         if payload == b"[DONE]":
             self.done = True
             return True
+        words, alike, chunks = _characters(payload), self._alike, len(self._stamps)
+        if alike is not None and (text := alike.text(words)):
+            self._framed = True
+            (self.content if alike.name == "content" else self.reasoning).append(text)
+            self._stamps.append(t_ns)
+            return True
         try:
-            chunk = _decoded(payload)
+            chunk = _decoded(words)
             if chunk.__class__ is not dict:
                 return False
             self._framed = True
             self.take(chunk, t_ns)
         except (ValueError, RecursionError):
             return False
+        if alike is not None and len(self._stamps) > chunks:
+            alike.learn(words, chunk)
         return True
 
     def named(self, name: str, payload: bytes, t_ns: int) -> None:
@@ -242,7 +252,7 @@ class CompletionStream(EventStream):
         if choice.get("index") != self._index:
             self._turn(choice.get("index"), says=bool(delta.get("content")))
         content = delta.get("content")
-        if content.__class__ is str and len(delta) == 1:  # what runs for nearly every token
+        if content.__class__ is str and len(delta) == 1:  # what most pieces are
             if not content:
                 return False
             self.content.append(content)
@@ -336,15 +346,18 @@ class CompletionStream(EventStream):
             self.error, self.failure = message, told_failure(status_told(body), f"{message} {whole_text(body or '')}")
 
 
-def _decoded(payload: bytes) -> Any:
-    """What `json.loads` gives, without its looks around for white space and byte orders: this runs for every token."""
+def _characters(payload: bytes) -> str:
     try:
-        text = payload.decode()
+        return payload.decode()
     except UnicodeDecodeError:  # a stray byte is replaced, as the standard has it
-        text = payload.decode(errors="replace")
-    value, end = RAW_DECODE(text)
-    if end != len(text):
-        raise ValueError(text)
+        return payload.decode(errors="replace")
+
+
+def _decoded(words: str) -> Any:
+    """What `json.loads` gives, without its looks around for white space and byte orders."""
+    value, end = RAW_DECODE(words)
+    if end != len(words):
+        raise ValueError(words)
     return value
 
 

@@ -15,6 +15,8 @@ from ipw.workloads.lm.http.connection import READ_BYTES, Connection, Exchange, R
 from ipw.workloads.lm.http.url import ServerUrl
 
 CONNECT_S = 10.0
+LEAST_WAIT_S = 0.05
+"""Between looks at an answer that has stopped coming."""
 SETTLE_S, REUSE_S = 0.01, 2.0
 """A connection is used again while it has been idle for longer than the first and less than the second.
 
@@ -56,7 +58,7 @@ class Transport:
         head = f"{method} {self._server.path}{path} HTTP/1.1\r\nContent-Length: {len(body)}\r\n{self._headers}\r\n"
         connection = self._free() or await self._connect()
         exchange = Exchange(receiver)
-        watch = asyncio.create_task(_watch(exchange, stall_s)) if stall_s else None
+        watch = _Watch(exchange, stall_s) if stall_s else None
         try:
             receiver.sent(now_ns())
             connection.send(head.encode() + body, exchange)
@@ -66,7 +68,7 @@ class Transport:
             raise
         finally:
             if watch:
-                watch.cancel()
+                watch.end()
         connection.drain(exchange)
 
     def waiting(self) -> bool:
@@ -124,16 +126,27 @@ def _idle_s(connection: Connection) -> float:
     return time.monotonic() - connection.idle_since
 
 
-async def _watch(exchange: Exchange, stall_s: float) -> None:
-    """Fail an exchange whose answer has stopped coming: one timer at a time, however many blocks come."""
-    wait_s = stall_s
-    while True:
-        await asyncio.sleep(wait_s)
-        silent_s = (now_ns() - exchange.last_ns) / 1e9
-        begun = exchange.receiver.begun
-        if begun and silent_s >= stall_s:
-            exchange.finish(TimeoutError(f"nothing came for {stall_s:g} s in the middle of the answer"))
-        wait_s = max(stall_s - silent_s, 0.05) if begun else stall_s
+class _Watch:
+    """Fails an exchange whose answer has stopped coming: one timer at a time, however many blocks come."""
+
+    def __init__(self, exchange: Exchange, stall_s: float) -> None:
+        self._exchange, self._stall_s = exchange, stall_s
+        self._wait(stall_s)
+
+    def end(self) -> None:
+        """Look no more."""
+        self._timer.cancel()
+
+    def _wait(self, wait_s: float) -> None:
+        self._timer = asyncio.get_running_loop().call_later(wait_s, self._look)
+
+    def _look(self) -> None:
+        begun = self._exchange.receiver.begun
+        silent_s = (now_ns() - self._exchange.last_ns) / 1e9 if begun else 0.0
+        if silent_s >= self._stall_s:
+            self._exchange.finish(TimeoutError(f"nothing came for {self._stall_s:g} s in the middle of the answer"))
+        else:
+            self._wait(max(self._stall_s - silent_s, LEAST_WAIT_S))
 
 
 def reason(error: OSError) -> str:

@@ -1,0 +1,77 @@
+"""Chunks that are as the one before but for their text, as most of an answer's are: their JSON is read once.
+
+A server sends some hundred bytes of JSON with every token, and nearly all of them again with the next. JSON is read
+from left to right: what stands before a value says what it is a value of. So a chunk that begins and ends as one that
+was read, with another text in the place of its text, says the same, and that text.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from ipw.workloads.lm.http.messages import THINKING
+
+RAW_DECODE = json.JSONDecoder().raw_decode
+TEXTS = {name: re.compile(rf'"{name}"\s*:\s*(?=")') for name in ("content", *THINKING)}
+"""What stands before a text, by its name in a piece of a message."""
+OTHERS = ("error", "finish_reason", "logprobs", "timings", "usage")
+"""What a chunk or a choice may say besides."""
+NOTHING: tuple[Any, ...] = (None, "", [], {})
+"""Values that say nothing."""
+TRIES = 4
+"""To learn, more than chunks that were read by what was learned: some servers number their chunks."""
+
+
+class Alike:
+    """Reads the texts of chunks that are as the one that was learned, up to the first that is not."""
+
+    name = ""
+    """Of these texts, in a piece of a message."""
+
+    def __init__(self) -> None:
+        self._before, self._after = "", ""
+        self._tries = TRIES
+
+    def text(self, chunk: str) -> str:
+        """Read the text of a chunk; empty for one that has to be read as a whole."""
+        before, self._before = self._before, ""
+        if before and chunk.startswith(before):
+            try:
+                text, end = RAW_DECODE(chunk, len(before))
+            except (ValueError, RecursionError):
+                return ""
+            if text.__class__ is str and chunk[end:] == self._after:
+                self._before = before
+                self._tries += 1
+                return text
+        return ""
+
+    def learn(self, chunk: str, read: dict[str, Any]) -> None:
+        """Take a chunk, and what was read in it; that is of no more use to others."""
+        if not self._tries:
+            return
+        self._tries -= 1
+        name = _only_text(read)
+        start = TEXTS[name].search(chunk) if name in TEXTS else None
+        if start is None:
+            return
+        before = chunk[: start.end()]
+        read["choices"][0]["delta"][name] = None
+        try:
+            _, end = RAW_DECODE(chunk, len(before))
+            if RAW_DECODE(f"{before}null{chunk[end:]}")[0] == read:
+                self.name, self._before, self._after = name, before, chunk[end:]
+        except (ValueError, RecursionError):
+            pass
+
+
+def _only_text(chunk: dict[str, Any]) -> str:
+    """Name what the piece of a message in a chunk says, if it is one thing, and the chunk says nothing else."""
+    match chunk:
+        case {"choices": [{"delta": dict(delta)} as choice]}:
+            said = [name for name, value in delta.items() if name != "role" and value not in NOTHING]
+            others = [name for part in (chunk, choice) for name in OTHERS if part.get(name) not in NOTHING]
+            return said[0] if len(said) == 1 and not others else ""
+    return ""
