@@ -49,29 +49,26 @@ class Alike:
         return ""
 
     def learn(self, chunk: str, read: dict[str, Any]) -> None:
-        """Take a chunk, and what was read in it; that is of no more use to others."""
+        """Take a chunk, and what was read in it.
+
+        Where no backslash is, names are written as they are; so if one name is that of the text, it is the text's own.
+        """
         if not self._tries:
             return
         self._tries -= 1
         name = _only_text(read)
-        start = TEXTS[name].search(chunk) if name in TEXTS else None
-        if start is None:
-            return
-        before = chunk[: start.end()]
-        read["choices"][0]["delta"][name] = None
-        try:
-            _, end = RAW_DECODE(chunk, len(before))
-            if RAW_DECODE(f"{before}null{chunk[end:]}")[0] == read:
-                self.name, self._before, self._after = name, before, chunk[end:]
-        except (ValueError, RecursionError):
-            pass
+        start = TEXTS[name].search(chunk) if name in TEXTS and chunk.count(f'"{name}"') == 1 else None
+        if start:
+            before, after = chunk[: start.end()], chunk[RAW_DECODE(chunk, start.end())[1] :]
+            if "\\" not in before and "\\" not in after:
+                self.name, self._before, self._after = name, before, after
 
 
 def _only_text(chunk: dict[str, Any]) -> str:
     """Name what the piece of a message in a chunk says, if it is one thing, and the chunk says nothing else."""
     match chunk:
         case {"choices": [{"delta": dict(delta)} as choice]}:
-            said = [name for name, value in delta.items() if name != "role" and value not in NOTHING]
-            others = [name for part in (chunk, choice) for name in OTHERS if part.get(name) not in NOTHING]
+            said = [name for name, value in delta.items() if value not in NOTHING and name != "role"]
+            others = [name for name in OTHERS if chunk.get(name) or choice.get(name)]
             return said[0] if len(said) == 1 and not others else ""
     return ""

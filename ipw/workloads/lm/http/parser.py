@@ -6,7 +6,7 @@ import re
 from functools import lru_cache
 
 MAX_HEAD = 64 * 1024
-HEAD_END = re.compile(rb"\r?\n\r?\n")
+HEAD_END, FOLD = re.compile(rb"\r?\n\r?\n"), re.compile("\r?\n[ \t]+")
 """Servers written by hand end lines with a newline alone, and old proxies go on with a header on the next line; both
 may be read (RFC 9112, sections 2.2 and 5.2)."""
 MAX_LINE = 4096
@@ -154,7 +154,7 @@ class ResponseParser:
                 return start
 
     def _read_head(self, head: str) -> None:
-        first, *lines = re.sub("\r?\n[ \t]+", " ", head).replace("\r\n", "\n").split("\n")
+        first, *lines = FOLD.sub(" ", head).replace("\r\n", "\n").split("\n")
         version, _, rest = first.partition(" ")
         code = rest[:3]
         if version not in ("HTTP/1.1", "HTTP/1.0") or not (code.isascii() and code.isdigit() and len(code) == 3):

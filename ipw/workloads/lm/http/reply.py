@@ -195,12 +195,12 @@ def gaps_us(stamps: Sequence[int]) -> Counter[int]:
 
     The list of a query's gaps would be as long as its answer; so rounded, they are a few, and exact to 0.5 %.
     """
-    return Counter(three_digits((after - before) // 1000) for before, after in pairwise(stamps))
+    return Counter([three_digits((after - before) // 1000) for before, after in pairwise(stamps)])
 
 
 def three_digits(number: int) -> int:
     """Round a count to three digits, so that many of them are few numbers."""
-    step = 1
+    step = 1 if number < 10_000 else 100  # where most gaps between tokens begin
     while number >= 1000 * step:
         step *= 10
     return (number + step // 2) // step * step

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 ERROR_KEYS = ("error", "errors", "error_message", "error_msg", "err_msg", "errmsg", "errormessage", "err", "error_type")
@@ -21,8 +23,8 @@ CODE_KEYS = ("code", "status", "status_code", "statuscode", "http_code", "http_s
 FINE = ("", "0", "ok", "success", "none", "null", "false")
 """What stands beside an answer that is one."""
 ALIVE = re.compile("ping|heart.?beat|keep.?alive", re.IGNORECASE)
-MOST_TEXT, MOST_PAGE = 2000, 1 << 16
-"""Characters that are looked at, of a text and of a page."""
+MOST_TEXT, MOST_PAGE, MOST_NAME = 2000, 1 << 16, 200
+"""Characters that are looked at, of a text, of a page and of a name."""
 UNREADABLE = "an error that cannot be read"
 DEEPEST = 3
 """Objects in one another that are looked into."""
@@ -48,18 +50,26 @@ def whole_text(body: Any) -> str:
 
 def tells_error(body: Object, depth: int = DEEPEST) -> bool:
     """Whether an object, beside an answer or in its place, says by itself that something failed."""
-    for name, value in _named(body):
-        if ERROR_NAME.search(name) and _is_bad(value):
-            return True
-        if name in STATE_KEYS and isinstance(value, str) and value.lower() in FAILED:
-            return True
-        if name == "success" and value is False:
-            return True
-        if name in CODE_KEYS and _status(value):
-            return True
-        if depth > 1 and isinstance(value, dict) and tells_error(value, depth - 1):
+    for name, value in body.items():
+        for failed in _signs(name[:MOST_NAME]):
+            if failed(value):
+                return True
+        if depth > 1 and value.__class__ is dict and tells_error(value, depth - 1):
             return True
     return False
+
+
+@lru_cache(1000)
+def _signs(name: str) -> list[Callable[[Any], object]]:
+    """List what to ask of a value that has this name, to know whether it tells of a failure; of most, nothing."""
+    name = name.lower()
+    asked: list[tuple[bool, Callable[[Any], object]]] = [
+        (ERROR_NAME.search(name) is not None, _is_bad),
+        (name in STATE_KEYS, lambda value: isinstance(value, str) and value.lower() in FAILED),
+        (name == "success", lambda value: value is False),
+        (name in CODE_KEYS, _status),
+    ]
+    return [failed for counts, failed in asked if counts]
 
 
 def status_told(body: Any, depth: int = DEEPEST) -> int | None:
@@ -115,7 +125,7 @@ def _words(value: Any) -> str | None:
         return None
     named = dict(_named(value))
     for key in (*ERROR_KEYS, *TEXT_KEYS):
-        if said := _words(named.get(key)):
+        if key in named and (said := _words(named[key])):
             return f"{_place(value['loc'])}: {said}" if isinstance(value.get("loc"), list) else said
     return next((said for each in value.values() if isinstance(each, dict) and (said := _words(each))), None)
 
