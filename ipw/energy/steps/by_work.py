@@ -31,7 +31,7 @@ from ipw.energy.steps.step_costs import (
     ticks_of,
 )
 from ipw.energy.steps.steps import Steps
-from ipw.energy.steps.work import COSTS, STEP, TOKEN, Work
+from ipw.energy.steps.work import COSTS, STEP, Work
 from ipw.energy.timeline import Spans
 from ipw.energy.uncertainty import quadratic
 
@@ -258,12 +258,22 @@ def _variance(
         rows.append(own - others)
     lawless = costs.lawless
     cov = costs.cov + np.diag((LAWLESS * lawless * costs.joules) ** 2)
-    variance = quadratic(np.array([sums(work.entry_unit, row, owners) for row in rows]), cov)
-    # what is drawn in the overhead of a step is the part of the step and of its turns that is in each
+    shift = _overhead_shift(work, costs.joules, overhead_sd)
+    cov += np.outer(shift, shift)
+    return quadratic(np.array([sums(work.entry_unit, row, owners) for row in rows]), cov)
+
+
+def _overhead_shift(work: Work, joules: Floats, overhead_sd: float) -> Floats:
+    """`[4]`: J; by how much costs move, by a standard deviation of what is drawn in the overhead of a step.
+
+    Steps draw what they draw: costs make up for what is taken to be drawn in the overhead, of which those that last
+    longer have a smaller part. By least squares over steps.
+    """
     delay = DELAY_S / np.maximum(work.due_s, DELAY_S) / np.sqrt(3)
-    unsure = work.less(overhead_sd * work.overhead if work.overhead.any() else delay)[work.entry_step]
-    vague = (costs.joules[STEP] * rows[STEP] + costs.joules[TOKEN] * rows[TOKEN]) * unsure
-    return variance + sums(work.entry_unit, vague, owners) ** 2
+    unsure = work.less(overhead_sd * work.overhead if work.overhead.any() else delay)
+    drawn = joules[:, None] * work.step
+    shift: Floats = joules * (np.linalg.pinv(drawn @ drawn.T) @ (drawn @ (unsure * drawn.sum(0))))
+    return shift
 
 
 def _timing_variance(

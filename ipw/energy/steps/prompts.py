@@ -157,7 +157,8 @@ def _prompts(
     seconds, usual, longer, _ = pace
     step_tokens = sums(step, tokens, seconds.size)
     base_s, token_s = placed.base_s, placed.token_s
-    due_s = np.where(step_tokens > 0, np.maximum(usual, base_s + token_s * (step_tokens + decoding)), usual)
+    last_s = base_s + (token_s or _token_of_full_s(seconds, step_tokens, decoding, placed)) * (step_tokens + decoding)
+    due_s = np.where(step_tokens > 0, np.maximum(usual, last_s), usual)
     due_s = np.where(due_s > 0, due_s, seconds)  # where that is not told, none is taken to be held up
     times = np.divide(seconds, due_s, out=np.ones(seconds.size), where=due_s > 0)
     odd = np.clip(times, *HELD_UP)
@@ -180,6 +181,12 @@ def _prompts(
         overhead=np.divide(base_s, due_s, out=nothing.copy(), where=due_s > 0) if told else nothing,
         due_s=due_s,
     )
+
+
+def _token_of_full_s(seconds: Floats, step_tokens: Floats, decoding: Floats, placed: _Placed) -> float:
+    """Of full steps, how long each token takes, where work hides in others: full ones may last a little longer."""
+    full = (step_tokens > 0) & (decoding > 0) & (step_tokens + decoding >= placed.most - 1)
+    return float(np.median(seconds[full])) / placed.most if full.sum() >= FEW_SURE else 0.0
 
 
 def _hides(queue: Queue, finishing: Floats, decoding: Floats, longer: Bools) -> bool:

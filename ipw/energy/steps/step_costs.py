@@ -97,6 +97,8 @@ class Ticks:
     squares: Floats
     """`[3, 4, 4, ticks]`: sums over the steps in each tick of the products of what was done in them: as they are, times
     the variance of what a step draws that is held up, and times that of where work is placed, as much as it may be."""
+    busy_s: Floats
+    """Of each, how long there was a step."""
     idle_var: Floats
     """J²: of what the time without steps draws."""
     knot_var: Floats
@@ -138,9 +140,8 @@ def ticks_of(curve: Curve, steps: Steps, work: Work, floor_j: Floats, usable: Bo
     above_j = np.where(usable, np.diff(curve.energy_j) - floor_j, 0.0)
     vague = curve.t_err_ns > VAGUE * np.median(curve.t_err_ns)
     idle_var = (idle_sd_w * idle_s) ** 2
-    return Ticks(
-        seconds, above_j, usable, np.array(rows), _squares(curve, steps, work), idle_var, knot_variance(curve), vague
-    )
+    squares = _squares(curve, steps, work)
+    return Ticks(seconds, above_j, usable, np.array(rows), squares, busy_s, idle_var, knot_variance(curve), vague)
 
 
 def _squares(curve: Curve, steps: Steps, work: Work) -> Floats:
@@ -240,8 +241,8 @@ def _errors(ticks: Ticks, joules: Floats) -> tuple[Errors, float]:
     Of Student's t distribution, since some depart by far.
     """
     rest = np.where(ticks.usable, ticks.above_j - joules @ ticks.done, 0.0)
-    done = np.where(ticks.usable, ticks.done[STEP], 0.0)
-    busy = np.flatnonzero(done > min(0.5, float(done.max()) / 2))  # near a limit of power, steps count for less
+    # The same ticks by whatever law: else how likely one is could not be compared with another.
+    busy = np.flatnonzero(ticks.usable & (ticks.busy_s > 0.5 * np.minimum(ticks.seconds, ticks.busy_s.max())))
     first = int(busy[max(0, busy.size // 2 - LOOKED_AT // 2)])
     part = slice(first, min(int(busy[-1]) + 1, first + LOOKED_AT))
     some = Ticks(
@@ -250,6 +251,7 @@ def _errors(ticks: Ticks, joules: Floats) -> tuple[Errors, float]:
         ticks.usable[part],
         ticks.done[:, part],
         ticks.squares[..., part],
+        ticks.busy_s[part],
         ticks.idle_var[part],
         ticks.knot_var[part.start : part.stop + 1],
         ticks.vague[part.start : part.stop + 1],

@@ -55,7 +55,7 @@ def ticks(n: int = 4, **changes: object) -> Ticks:
     known: dict[str, object] = {
         "seconds": np.full(n, 0.1), "above_j": np.full(n, 3.0), "usable": np.ones(n, bool), "done": np.ones((4, n)),
         "squares": np.zeros((3, 4, 4, n)), "idle_var": np.zeros(n), "knot_var": np.full(n + 1, 2.0),
-        "vague": np.zeros(n + 1, bool),
+        "vague": np.zeros(n + 1, bool), "busy_s": np.full(n, 0.1),
     }  # fmt: skip
     return Ticks(**known | changes)  # type: ignore[arg-type]
 

@@ -23,6 +23,7 @@ def ticks(done: Floats, above_j: Floats) -> Ticks:
     known: dict[str, Any] = {
         "seconds": np.full(N, 0.1), "above_j": above_j, "usable": usable, "done": done, "idle_var": np.full(N, 1e-6),
         "knot_var": np.full(N + 1, 1e-4), "vague": np.zeros(N + 1, bool), "squares": squares,
+        "busy_s": np.full(N, 0.1),
     }  # fmt: skip
     return Ticks(**{each.name: known.get(each.name, np.zeros(N)) for each in fields(Ticks)})
 
@@ -70,3 +71,26 @@ def test_tokens_that_always_come_together_cost_alike() -> None:
     found = costs_of(ticks(done, above))
     assert found.joules[1] + found.joules[2] == pytest.approx(0.1, rel=0.05)
     assert found.joules[1] == pytest.approx(found.joules[2], rel=0.2)
+
+
+def test_how_likely_costs_are_is_told_by_the_same_ticks_in_whatever_unit_they_are() -> None:
+    # of 3000 ticks, more than are looked at, some are idle, and some are shorter than a step
+    n = 3000
+    rng = np.random.default_rng(3)
+    busy_s: Floats = np.where(np.arange(n) % 7 < 3, 0.0, 0.02)
+    done = np.stack([0.5 * rng.uniform(0.9, 1.1, n), rng.uniform(1, 20, n), rng.uniform(0, 200, n), np.zeros(n)])
+    done *= busy_s > 0
+    known: dict[str, Any] = {
+        "seconds": np.full(n, 0.02), "usable": np.ones(n, bool), "idle_var": np.full(n, 1e-6), "busy_s": busy_s,
+        "above_j": np.array([2.0, 0.05, 0.04, 0.0]) @ done * (1 + 0.02 * rng.standard_normal(n)),
+        "knot_var": np.full(n + 1, 1e-4), "vague": np.zeros(n + 1, bool),
+    }  # fmt: skip
+
+    def fitted(times: float) -> float:
+        mine = times * done
+        squares = np.zeros((3, 4, 4, n))
+        squares[0] = mine[:, None] * mine / np.maximum(done[0], 1e-9)
+        return costs_of(Ticks(done=mine, squares=squares, **known)).misfit
+
+    assert fitted(0.9) == pytest.approx(fitted(1.0), abs=0.5)
+    assert fitted(1.2) == pytest.approx(fitted(1.0), abs=0.5)

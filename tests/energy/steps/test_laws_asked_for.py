@@ -75,7 +75,7 @@ def ticks(context_j: float, lasting: int = 1) -> Ticks:
     known: dict[str, Any] = {
         "seconds": np.full(N, 0.1), "usable": np.ones(N, bool), "done": done, "idle_var": np.full(N, 1e-6),
         "above_j": np.array([2.0, 0.05, 0.04, context_j]) @ done * (1 + 0.01 * away), "knot_var": np.full(N + 1, 1e-4),
-        "vague": np.zeros(N + 1, bool), "squares": np.zeros((3, 4, 4, N)),
+        "vague": np.zeros(N + 1, bool), "squares": np.zeros((3, 4, 4, N)), "busy_s": np.full(N, 0.1),
     }  # fmt: skip
     known["squares"][0] = done[:, None] * done / 4
     return Ticks(**{each.name: known[each.name] for each in fields(Ticks)})

@@ -63,6 +63,16 @@ def test_work_that_hides_under_the_weights_tells_no_speed_and_no_overhead() -> N
     assert seen.token_s == pytest.approx(0.0001, rel=0.1)
 
 
+def test_where_work_hides_full_steps_that_last_a_little_longer_are_due_to() -> None:
+    hidden = placed(Rules(weights_s=0.02, token_s=0.000085, budget=256))  # 21.8 ms for 256 tokens
+    full = (hidden.step_tokens > 0.9 * 256) & (hidden.passes == 1)
+    assert hidden.token_s == 0
+    assert full.sum() > 20
+    assert hidden.due_s[full] == pytest.approx(np.full(int(full.sum()), 0.0218), rel=0.03)
+    assert np.median(hidden.odd[full]) == pytest.approx(1, abs=0.01)
+    assert hidden.due_s[hidden.step_tokens == 0] == pytest.approx(0.02, rel=0.02)
+
+
 # --- overhead --------------------------------------------------------------------------------------------------------
 
 N = 60

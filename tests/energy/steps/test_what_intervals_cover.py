@@ -90,17 +90,32 @@ first step, both did the same."""
 
 
 def left_open(
-    *, due_s: Sequence[float] = (0.02, 0.02), overhead: Sequence[float] = (0, 0), sd: float = 0.0, lasting: float = 1.0
+    *,
+    due_s: Sequence[float] = (0.02, 0.02),
+    overhead: Sequence[float] = (0, 0),
+    sd: float = 0.0,
+    lasting: float = 1.0,
+    token_j: float = TOKEN_J,
 ) -> list[float]:
     """J²: of two owners, the first of which has a prompt of 100 tokens in the second step, where costs are known."""
     entry = np.zeros((len(COSTS), 4))
     entry[STEP], entry[TOKEN], entry[PROMPT] = 0.5, [1, 1, 0, 1], [0, 0, 100, 0]
     work = work_of([0, 1, 0, 1], [0, 0, 1, 1], entry, due_s)._replace(overhead=np.array(overhead))
-    joules = np.array([STEP_J, TOKEN_J, PROMPT_J, 0])
+    joules = np.array([STEP_J, token_j, PROMPT_J, 0])
     costs = Costs(joules, np.zeros((4, 4)), 0.01, 0.1, np.ones(1), 0.0, lasting=lasting)
     by_entry = joules @ entry
     found: list[float] = _variance(work, costs, by_entry, joules @ work.step, np.ones(2), 2, sd).tolist()
     return found
+
+
+def moved_j2(less: float) -> list[float]:
+    """J²: of both, where the second step may draw so much less, as a fraction, and no token costs anything.
+
+    The first step, which has no prompt in it, tells what a step costs. So of the 6 J of the second one, the prompt then
+    has more, and 5 J of 6 J of that was taken from all in it.
+    """
+    more_j = less * (STEP_J + 100 * PROMPT_J)
+    return [(more_j * (1 - 5 / 6)) ** 2] * 2
 
 
 def test_costs_that_are_known_leave_nothing_open_where_all_steps_have_the_same_part_of_overhead() -> None:
@@ -115,14 +130,12 @@ def test_costs_that_steps_depart_from_for_long_are_known_to_a_hundredth_each() -
     assert left_open(lasting=BY_CHANCE + 0.5) == pytest.approx([whole / 4] * 2)
 
 
-def test_overhead_that_draws_more_or_less_moves_what_is_not_of_prompts_by_how_much_less_of_it_is_in_a_step() -> None:
-    moved_j = STEP_J * ROWS[STEP] + TOKEN_J * ROWS[TOKEN]
-    assert left_open(overhead=(0.2, 0.05), sd=0.35) == pytest.approx([(moved_j * 0.35 * 0.15) ** 2] * 2)
-    assert left_open(overhead=(0.2, 0.05), sd=0) == [0, 0]
+def test_overhead_that_draws_more_or_less_moves_costs_such_that_steps_still_draw_what_they_draw() -> None:
+    assert left_open(overhead=(0.2, 0.05), sd=0.35, token_j=0) == pytest.approx(moved_j2(0.35 * 0.15))
+    assert left_open(overhead=(0.2, 0.05), sd=0, token_j=0) == [0, 0]
 
 
 def test_where_overhead_is_not_told_two_milliseconds_of_each_step_may_be() -> None:
-    moved_j = STEP_J * ROWS[STEP] + TOKEN_J * ROWS[TOKEN]
     less = (DELAY_S / 0.02 - DELAY_S / 0.1) / np.sqrt(3)  # anywhere from none to all of it: uniform
-    assert left_open(due_s=(0.02, 0.1)) == pytest.approx([(moved_j * less) ** 2] * 2)
+    assert left_open(due_s=(0.02, 0.1), token_j=0) == pytest.approx(moved_j2(less))
     assert left_open(due_s=(0.001, 0.002)) == [0, 0]  # never more than all of a step
