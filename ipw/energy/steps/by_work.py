@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ipw.energy.arrays import Bools, Floats, Ints, sums
+from ipw.energy.arrays import MEDIAN_SD, Bools, Floats, Ints, sums
 from ipw.energy.baseline import Baseline
 from ipw.energy.chain import smooth
 from ipw.energy.curve import Z95, Curve
@@ -42,7 +42,9 @@ LEAST_TICKS = 20
 LAWLESS = 0.01
 """Costs are no better known, where steps depart from them for long: those of one kind of step differ from another's."""
 DELAY_S = 0.002
-"""How much of each step may be overhead, the same however long it computes, where that is not told."""
+DELAY_SDS = 3.0
+"""How much of each step may be overhead, the same however long it computes, where that is not told; more, if steps are
+held up by more or less: so many times the standard deviation."""
 OVER = 0.03
 """Shares may sum up to so much more than was drawn, since the window's edges cut ticks; beyond it they are wrong."""
 Interval = tuple[float, float, float]
@@ -269,7 +271,9 @@ def _overhead_shift(work: Work, joules: Floats, overhead_sd: float) -> Floats:
     Steps draw what they draw: costs make up for what is taken to be drawn in the overhead, of which those that last
     longer have a smaller part. By least squares over steps.
     """
-    delay = DELAY_S / np.maximum(work.due_s, DELAY_S) / np.sqrt(3)
+    uneven_s = MEDIAN_SD * float(np.median(np.abs(work.odd - 1) * work.due_s))
+    delay_s = max(DELAY_S, DELAY_SDS * uneven_s)
+    delay = delay_s / np.maximum(work.due_s, delay_s) / np.sqrt(3)
     unsure = work.less(overhead_sd * work.overhead if work.overhead.any() else delay)
     drawn = joules[:, None] * work.step
     shift: Floats = joules * (np.linalg.pinv(drawn @ drawn.T) @ (drawn @ (unsure * drawn.sum(0))))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from ipw.energy.arrays import Floats, sums
+from ipw.energy.arrays import MEDIAN_SD, Floats, sums
 from ipw.energy.steps.by_work import DELAY_S, LAWLESS, _ends_variance, _variance
 from ipw.energy.steps.step_costs import BY_CHANCE, Costs
 from ipw.energy.steps.steps import Steps
@@ -96,11 +96,12 @@ def left_open(
     sd: float = 0.0,
     lasting: float = 1.0,
     token_j: float = TOKEN_J,
+    odd: float = 1.0,
 ) -> list[float]:
     """J²: of two owners, the first of which has a prompt of 100 tokens in the second step, where costs are known."""
     entry = np.zeros((len(COSTS), 4))
     entry[STEP], entry[TOKEN], entry[PROMPT] = 0.5, [1, 1, 0, 1], [0, 0, 100, 0]
-    work = work_of([0, 1, 0, 1], [0, 0, 1, 1], entry, due_s)._replace(overhead=np.array(overhead))
+    work = work_of([0, 1, 0, 1], [0, 0, 1, 1], entry, due_s)._replace(overhead=np.array(overhead), odd=np.full(2, odd))
     joules = np.array([STEP_J, token_j, PROMPT_J, 0])
     costs = Costs(joules, np.zeros((4, 4)), 0.01, 0.1, np.ones(1), 0.0, lasting=lasting)
     by_entry = joules @ entry
@@ -139,3 +140,12 @@ def test_where_overhead_is_not_told_two_milliseconds_of_each_step_may_be() -> No
     less = (DELAY_S / 0.02 - DELAY_S / 0.1) / np.sqrt(3)  # anywhere from none to all of it: uniform
     assert left_open(due_s=(0.02, 0.1), token_j=0) == pytest.approx(moved_j2(less))
     assert left_open(due_s=(0.001, 0.002)) == [0, 0]  # never more than all of a step
+
+
+def test_more_of_each_may_be_where_steps_are_held_up_by_more_or_less() -> None:
+    delay_s = 3 * MEDIAN_SD * 0.06 * (0.04 + 0.08) / 2  # three times the standard deviation
+    assert delay_s > DELAY_S
+    less = (delay_s / 0.04 - delay_s / 0.08) / np.sqrt(3)
+    for odd in (0.94, 1.06):
+        assert left_open(due_s=(0.04, 0.08), token_j=0, odd=odd) == pytest.approx(moved_j2(less))
+    assert left_open(overhead=(0.2, 0.05), sd=0.35, token_j=0, odd=1.1) == pytest.approx(moved_j2(0.35 * 0.15))
