@@ -97,8 +97,7 @@ def fitted(
     kinds = seg.present.shape[0]
     jump = jumps(power_w)
     early = np.stack([np.where(seg.kind == kind, jump, 0.0) for kind in range(kinds)])
-    late = np.concatenate([early[:, 1:], np.zeros((kinds, 1))], axis=1)  # it happened in the segment before
-    columns = np.vstack([form.columns, late])
+    columns = np.vstack([form.columns, _lagging(early, np.ones((kinds, 1)))])
     held = np.concatenate([form.held, np.zeros(kinds, bool)])
     prior_sd = np.concatenate([form.prior_sd, np.full(kinds, LAG_SD_S)])
 
@@ -119,11 +118,13 @@ def fitted(
     lasting = _lasting(white[0] - levels @ white[1:], seg)
     cov, smoothed = cov * lasting, replace(smoothed, cov=smoothed.cov * lasting)
     told = late_unless_surely_early(levels[-kinds:], np.sqrt(np.diag(cov))[-kinds:])[:, None]
-    columns[-kinds:] = told * late + (1 - told) * early
-    observed[1:] = seg.running(columns)
-    told = told * (1 - _shifted(levels[-kinds:]))[:, None]
-    columns[-kinds:] = told * late + (1 - told) * early
-    energy = np.diff(known_j) + levels @ columns + np.diff(smoothed.mean[0] - levels @ smoothed.mean[1:])
+    columns[-kinds:] = _lagging(early, told)
+    observed[1:] = seg.running(columns)  # the interval is that of any such lag
+    rises = np.diff(seg.number, prepend=seg.number[:1]) > 0
+    columns[-kinds:] = _lagging(early, np.where(rises, 0.0, np.where(seg.kind == kinds - 1, 1.0, told)))
+    told_w = levels.copy()
+    told_w[-kinds:] -= _of_readings(levels[-kinds:], seg, rises)
+    energy = np.diff(known_j) + told_w @ columns + np.diff(smoothed.mean[0] - levels @ smoothed.mean[1:])
     observed -= smoothed.mean  # what each coefficient contributes, less what the readings take back of it
     time = seg.present[:-1] @ seg.seconds
     found_floor = baseline is None and form.phases.start > 0
@@ -141,16 +142,22 @@ def fitted(
     )
 
 
-def _shifted(lag_s: Floats) -> Floats:
-    """How much of each kind's lag is that of all readings, 0 to 1.
+def _lagging(early: Floats, told_late: Floats) -> Floats:
+    """`[kinds, m]`: energy for each second of lag, of which `told_late` happened in the segment before."""
+    late = early * told_late
+    found: Floats = early - late + np.concatenate([late[:, 1:], np.zeros_like(late[:, :1])], axis=1)
+    return found
 
-    Where what begins and what ends both seem to have happened before they were told, readings may come as late: then a
-    span drew what lies between both edges as they were told.
+
+def _of_readings(lag_s: Floats, seg: Segments, rises: Bools) -> float:
+    """What of the lags is of the moments of all readings, which shifts no energy: what beginnings and ends have alike.
+
+    Of other lags, what is drawn between a beginning and an end as they were told is the spans': nothing begins before
+    it is asked for, and what ends has ended when it is told.
     """
-    end_s = max(float(lag_s[-1]), 0.0)
-    part = np.divide(end_s, lag_s, out=np.zeros(lag_s.size), where=lag_s > 0)
-    part[-1] = 0.0
-    return np.minimum(part, 1.0)
+    edges = [float(lag_s[kind]) for kind in range(lag_s.size - 1) if rises[seg.kind == kind].any()]
+    both = [*edges, float(lag_s[-1])]
+    return max(min(both), 0.0) + min(max(both), 0.0)
 
 
 def _lasting(surprise: Floats, seg: Segments) -> float:

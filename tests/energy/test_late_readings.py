@@ -10,7 +10,7 @@ from energy.simulator import Sampler, one_at_a_time
 
 from ipw.energy.arrays import Floats
 from ipw.energy.attribution import attribute
-from ipw.energy.model import FEWEST_ROWS, LEAST_ROW, _lasting, _shifted
+from ipw.energy.model import FEWEST_ROWS, LEAST_ROW, _lagging, _lasting, _of_readings
 from ipw.energy.segments import Segments
 
 MS = 1_000_000
@@ -30,25 +30,31 @@ def bias(late_ms: float) -> float:
     return float(found.sum() / world.net_j.sum() - 1)
 
 
-@pytest.mark.parametrize("late_ms", [0.0, 1.5])
-def test_readings_that_come_late_shift_no_energy_from_the_spans(late_ms: float) -> None:
-    assert abs(bias(late_ms)) < 0.0005  # of 1.5 ms taken for late edges, it is 0.003
+@pytest.mark.parametrize("late_ms", [-3.0, 0.0, 1.5])
+def test_readings_that_come_late_or_early_shift_no_energy_from_the_spans(late_ms: float) -> None:
+    assert abs(bias(late_ms)) < 0.0001  # of 1.5 ms taken for late edges, it is 0.003
 
 
-def shifted(*lag_ms: float) -> list[float]:
-    found: list[float] = _shifted(np.array(lag_ms) / 1e3).tolist()
-    return found
+def test_a_lag_counts_in_the_segment_behind_an_edge_or_before_it_or_in_part_in_both() -> None:
+    early: Floats = np.array([[0.0, 0, 300, 0], [0, 0, 0, -200]])
+    before = [[0, 300, 0, 0], [0, 0, -200, 0]]
+    assert _lagging(early, np.zeros((2, 1))).tolist() == early.tolist()
+    assert _lagging(early, np.ones((2, 1))).tolist() == before
+    assert _lagging(early, np.array([[0.25], [1.0]])).tolist() == [[0, 75, 225, 0], [0, 0, -200, 0]]
+    assert _lagging(early, np.array([[0, 0, 0, 1.0]] * 2)).tolist() == [[0, 0, 300, 0], [0, 0, -200, 0]]
 
 
-def test_of_how_late_beginnings_seem_told_as_much_is_of_the_readings_as_ends_seem_too() -> None:
-    assert shifted(2, 4, 1) == pytest.approx([0.5, 0.25, 0])
-    assert shifted(1, 2) == [1, 0]  # and never more than all of it
-
-
-def test_where_beginnings_or_ends_seem_told_early_readings_are_not_late() -> None:
-    assert shifted(2, 1, -1) == [0, 0, 0]
-    assert shifted(-2, 2, 1) == [0, 0.5, 0]
-    assert shifted(0, 0) == [0, 0]
+@pytest.mark.parametrize(
+    ("lag_ms", "alike_ms"),
+    [((2, 4, 1), 1), ((1, 9, 2), 1), ((-3, 9, -2), -2), ((2, 9, -1), 0), ((-2, -9, 1), 0), ((0, 1, 3), 0)],
+)
+def test_what_lags_of_beginnings_and_ends_have_alike_is_of_the_readings(
+    lag_ms: tuple[float, ...], alike_ms: float
+) -> None:
+    number = np.array([0, 1, 1, 0, 1, 1, 0], float)  # the second phase begins as the first one ends
+    seg = replace(ticks(3), present=np.stack([number, 1 - number]), kind=np.array([2, 0, 1, 2, 0, 1, 2]))
+    rises = np.diff(seg.number, prepend=0) > 0
+    assert _of_readings(np.array(lag_ms) / 1e3, seg, rises) == pytest.approx(alike_ms / 1e3)
 
 
 # --- power that departs for long -------------------------------------------------------------------------------------
