@@ -14,8 +14,8 @@ from typing import Any
 from ipw.workloads.lm.http.messages import THINKING
 
 RAW_DECODE = json.JSONDecoder().raw_decode
-TEXTS = {name: re.compile(rf'"{name}"\s*:\s*(?=")') for name in ("content", *THINKING)}
-"""What stands before a text, by its name in a piece of a message."""
+TEXTS = {name: re.compile(rf'"{name}"\s*:\s*(?=")') for name in ("content", "text", *THINKING)}
+"""What stands before a text, by its name: in a piece of a message, or in the choice of a plain completion."""
 OTHERS = ("error", "finish_reason", "logprobs", "timings", "usage")
 """What a chunk or a choice may say besides."""
 NOTHING: tuple[Any, ...] = (None, "", [], {})
@@ -27,10 +27,9 @@ TRIES = 4
 class Alike:
     """Reads the texts of chunks that are as the one that was learned, up to the first that is not."""
 
-    name = ""
-    """Of these texts, in a piece of a message."""
-
     def __init__(self) -> None:
+        self.thinks = False
+        """Whether these texts are thinking."""
         self._before, self._after = "", ""
         self._tries = TRIES
 
@@ -61,14 +60,19 @@ class Alike:
         if start:
             before, after = chunk[: start.end()], chunk[RAW_DECODE(chunk, start.end())[1] :]
             if "\\" not in before and "\\" not in after:
-                self.name, self._before, self._after = name, before, after
+                self.thinks, self._before, self._after = name in THINKING, before, after
 
 
 def _only_text(chunk: dict[str, Any]) -> str:
-    """Name what the piece of a message in a chunk says, if it is one thing, and the chunk says nothing else."""
+    """Name the text that a chunk says, if it says one thing and nothing else."""
     match chunk:
+        case {"choices": [{"message": dict()}]}:
+            return ""
         case {"choices": [{"delta": dict(delta)} as choice]}:
             said = [name for name, value in delta.items() if value not in NOTHING and name != "role"]
-            others = [name for name in OTHERS if chunk.get(name) or choice.get(name)]
-            return said[0] if len(said) == 1 and not others else ""
-    return ""
+        case {"choices": [{"text": str()} as choice]}:
+            said = ["text"]
+        case _:
+            return ""
+    others = [name for name in OTHERS if chunk.get(name) or choice.get(name)]
+    return said[0] if len(said) == 1 and not others else ""

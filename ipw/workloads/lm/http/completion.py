@@ -151,12 +151,14 @@ class CompletionStream(EventStream):
         if payload == b"[DONE]":
             self.done = True
             return True
-        words, alike, chunks = _characters(payload), self._alike, len(self._stamps)
+        words = payload.decode(errors="replace")  # a stray byte is replaced, as the standard has it
+        alike, stamps = self._alike, self._stamps
         if alike is not None and (text := alike.text(words)):
             self._framed = True
-            (self.content if alike.name == "content" else self.reasoning).append(text)
-            self._stamps.append(t_ns)
+            (self.reasoning if alike.thinks else self.content).append(text)
+            stamps.append(t_ns)
             return True
+        chunks = len(stamps)
         try:
             chunk = _decoded(words)
             if chunk.__class__ is not dict:
@@ -165,7 +167,7 @@ class CompletionStream(EventStream):
             self.take(chunk, t_ns)
         except (ValueError, RecursionError):
             return False
-        if alike is not None and len(self._stamps) > chunks:
+        if alike is not None and len(stamps) > chunks:
             alike.learn(words, chunk)
         return True
 
@@ -344,13 +346,6 @@ class CompletionStream(EventStream):
     def _fail(self, message: str, body: dict[str, Any] | None = None) -> None:
         if self.error is None:
             self.error, self.failure = message, told_failure(status_told(body), f"{message} {whole_text(body or '')}")
-
-
-def _characters(payload: bytes) -> str:
-    try:
-        return payload.decode()
-    except UnicodeDecodeError:  # a stray byte is replaced, as the standard has it
-        return payload.decode(errors="replace")
 
 
 def _decoded(words: str) -> Any:

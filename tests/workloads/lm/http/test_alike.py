@@ -33,7 +33,7 @@ def read(stream: CompletionStream, payloads: list[str]) -> dict[str, Any]:
     return found | {"counts": vars(stream.counts), "calls": repr(stream.calls), "_alike": None}
 
 
-SAYS = st.sampled_from(["content", "content", "content", "reasoning_content", "reasoning"])
+SAYS = st.sampled_from(["content", "content", "content", "reasoning_content", "reasoning", "text"])
 DELTAS: list[dict[str, Any]] = [
     {"role": "assistant"}, {"role": None}, {"content": 0}, {"content": ""}, {"content": "w"}, {"content": ["w"]},
     {"reasoning_content": "w"}, {"reasoning": None}, {"reasoning": {"text": "w"}}, {"refusal": "w"}, {"refusal": False},
@@ -42,7 +42,7 @@ DELTAS: list[dict[str, Any]] = [
 ]  # fmt: skip
 CHOICES: list[dict[str, Any]] = [
     {"index": 1}, {"index": None}, {"finish_reason": "stop"}, {"finish_reason": ""}, {"finish_reason": "error"},
-    {"logprobs": {"content": [{"logprob": -1}]}}, {"logprobs": None}, {"message": {"content": "w"}}, {"text": "w"},
+    {"logprobs": {"token_logprobs": [-1]}}, {"logprobs": None}, {"message": {"content": "w"}}, {"text": "w"},
     {"error": None}, {"error": "w"}, {"usage": {"completion_tokens": 5}},
 ]  # fmt: skip
 CHUNKS: list[dict[str, Any]] = [
@@ -56,7 +56,11 @@ def written(
 ) -> str:
     """Write a chunk with a text of this name, and with what else it says before that or behind it."""
     says = {**delta, name: "@"} if first else {name: "@", **delta}
-    inner = {**choice, "delta": says} if first else {"index": 0, "delta": says, **choice}
+    if name != "text":
+        says = {"delta": says}
+    elif delta:
+        says = {"delta": delta, "text": "@"}
+    inner = {**choice, **says} if first else {"index": 0, **says, **choice}
     whole = {**chunk, "choices": [inner]} if first else {"choices": [inner], **chunk}
     text = json.dumps(whole, separators=(",\t", " : ") if again else None)
     return text.replace(TEXT, f'{TEXT}, "{name}": "w"') if again and first else text
@@ -86,9 +90,17 @@ def streams(draw: st.DrawFn) -> list[str]:
     return said
 
 
+PLAIN = '{"choices": [{"index": 0, "delta": {"content": "@"}, "finish_reason": null}]}'
+
+
 @settings(max_examples=EXAMPLES)
 @given(streams())
-@example([written("reasoning", {"content": 0}, {}, {}, first=False, again=False)] * 3)  # a number is text
+@example([PLAIN, PLAIN, PLAIN.replace("null", '"stop"')])
+@example([PLAIN, PLAIN.replace("0", "1"), PLAIN, PLAIN])  # another answer, in between
+@example([PLAIN.replace("}, ", '}, "logprobs": {"token_logprobs": [-1]}, ')] * 3)
+@example([PLAIN.replace('"content"', '"content": 0, "reasoning"')] * 3)  # a number is text
+@example(['{"content": "w", "choices": [{"delta": {"c\\u006fntent": "@"}}]}'] * 3)
+@example(['{"choices": [{"message": {"content": "w"}, "text": "@"}]}'] * 4)
 def test_likeness_changes_nothing(payloads: list[str]) -> None:
     payloads = [payload.encode(errors="replace").decode() for payload in payloads]
     assert read(CompletionStream(), payloads) == read(Each(), payloads)
@@ -108,7 +120,7 @@ def taken(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return moments
 
 
-@pytest.mark.parametrize("name", ["content", "reasoning_content", "reasoning"])
+@pytest.mark.parametrize("name", ["content", "reasoning_content", "reasoning", "text"])
 @pytest.mark.parametrize(
     ("delta", "choice", "chunk"),
     [
@@ -120,11 +132,11 @@ def taken(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def test_of_many_chunks_that_differ_in_their_text_one_is_read_as_a_whole(
     name: str, delta: dict[str, Any], choice: dict[str, Any], chunk: dict[str, Any], taken: list[int]
 ) -> None:
-    like = written(name, delta, choice, chunk, first=True, again=False)
+    like = written(name, {} if name == "text" else delta, choice, chunk, first=True, again=False)
     words = [f"{n} é\n" for n in range(50)]
     found = read(CompletionStream(), [like.replace(TEXT, json.dumps(word)) for word in words])
     assert taken == [0]
-    assert found["content" if name == "content" else "reasoning"] == words
+    assert found["content" if name in {"content", "text"} else "reasoning"] == words
     assert len(found["stamps"]) == 50
 
 
