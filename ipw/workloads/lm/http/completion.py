@@ -91,7 +91,7 @@ class CompletionStream(EventStream):
         """How many tokens each chunk of `stamps` has; `None` where the server did not tell it with each."""
         numbers = range(len(self.stamps))
         for told in (self._by_usage, self._by_logprobs):
-            if numbers and all(number in told for number in numbers):
+            if numbers and len(told) >= len(numbers) and all(number in told for number in numbers):
                 return [told[number] for number in numbers]
         return None
 

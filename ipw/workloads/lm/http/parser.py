@@ -120,7 +120,8 @@ class ResponseParser:
         end = self._line_end(data, at)
         if end < 0:
             return end, b""
-        self._left = _chunk_size(data[at:end])
+        line = data[at:end]
+        self._left = _plain_size(line) or _chunk_size(line)
         start, stop = end + 2, end + 2 + self._left
         if self._left and data[stop : stop + 2] == b"\r\n":
             return stop + 2, data[start:stop]

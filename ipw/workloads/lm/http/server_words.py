@@ -84,13 +84,14 @@ def status_told(body: Any, depth: int = DEEPEST) -> int | None:
 def complaint(body: Object) -> str | None:
     """What an object that is no part of an answer has to say, where it has a key for that, and says more than `ok`."""
     named = dict(_named(body))
-    if ALIVE.search(str(named.get("type", ""))):
-        return None
+    texts = {name: named[name] for name in TEXT_KEYS if name in named}
     coded = [
         value for value in body.values() if isinstance(value, dict) and {*CODE_KEYS} & {n for n, _ in _named(value)}
     ]
+    if not (texts or coded) or ALIVE.search(str(named.get("type", ""))):
+        return None
     try:
-        for each in ({name: named[name] for name in TEXT_KEYS if name in named}, *coded):
+        for each in (texts, *coded):
             if (said := _words(each)) and said.lower() not in FINE:
                 return said
     except RecursionError:
