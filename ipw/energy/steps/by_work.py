@@ -59,6 +59,8 @@ class Known(NamedTuple):
 
     costs: Costs
     law: Law
+    open_j2: Floats
+    """`[4, 4]`: covariance of costs, since the law is not known surely."""
 
 
 class ByWork(NamedTuple):
@@ -98,13 +100,14 @@ def divided(
     if int((usable & (in_ticks_of(work).done[STEP] > 0)).sum()) < LEAST_TICKS:
         return f"fewer than {LEAST_TICKS} readings during steps"
     if known:
-        law, work = known.law, under(known.law, work, steps, known.costs.joules)
+        law, work, open_j2 = known.law, under(known.law, work, steps, known.costs.joules), known.open_j2
     else:
-        law, work = likeliest(
+        law, work, open_j2 = likeliest(
             work, steps, lambda done: plain_costs(in_ticks_of(done)), lambda done: costs_of(in_ticks_of(done))
         )
     ticks = in_ticks_of(work)
     costs = costs_again(ticks, known.costs) if known else costs_of(ticks)
+    costs = replace(costs, cov=costs.cov + open_j2)
     if not costs.joules.any():
         return "steps cost nothing that could be told"
     own = costs.scatter**2 + held_up_var(work) + costs.placing * placing_var(work)
@@ -117,7 +120,7 @@ def divided(
     above_j, charged_j = _within(curve, ticks.above_j, window_ns), float(net_j.sum())
     if charged_j > above_j * (1 + OVER):
         return f"shares of the steps sum up to {charged_j:.4g} J, and {above_j:.4g} J were drawn above idle"
-    return shared._replace(known=Known(costs, law))
+    return shared._replace(known=Known(costs, law, open_j2))
 
 
 def _coarse(curve: Curve, steps: Steps, window_ns: tuple[int, int]) -> Curve:

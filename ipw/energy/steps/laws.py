@@ -10,7 +10,7 @@ import numpy as np
 from ipw.energy.arrays import MEDIAN_SD, Floats
 from ipw.energy.steps.step_costs import Costs
 from ipw.energy.steps.steps import Steps
-from ipw.energy.steps.work import PROMPT, STEP, TOKEN, Work
+from ipw.energy.steps.work import COSTS, PROMPT, STEP, TOKEN, Work
 
 HELD_UP = 0.0, 0.5, 1.0
 """Of what a step costs, the part that grows with the time for which it is held up: what is tried."""
@@ -19,7 +19,7 @@ OVERHEADS = 0.0, 0.25, 0.5, 0.75, 1.0
 OVERHEAD_SD, SURER = 0.35, 0.3
 """That is no better known, as a standard deviation, where steps depart from their costs for long, and so much of that
 elsewhere."""
-LIMITS, FINER = (4.0, 2.0, 1.2, 0.8), ((1.25, 0.8), (1.1, 0.91), (1.04, 0.96))
+LIMITS, FINER = (8.0, 4.0, 2.0, 1.2, 0.8), ((1.25, 0.8), (1.1, 0.91), (1.04, 0.96))
 """Of the power that a strong step would draw if power followed its costs: what is tried."""
 UNEVEN = 0.06
 """Of steps whose lengths vary more, as a standard deviation, a limit is not looked for."""
@@ -32,10 +32,9 @@ ROUNDS = 2
 """So often the costs under a limit are found, each from those before."""
 ASKED_FOR = 10.0
 """Steps are held up by a law other than the plainest where it lowers twice the log-likelihood by so much."""
-LIMIT_ASKED_FOR = 150.0
-"""A limit of power must lower what twice the log-likelihood leaves open by so much, times how long steps depart from
-their costs: steps that are held up by a constant time look a little like it. Limits that are there lower it by
-hundreds."""
+LIMIT_ASKED_FOR = 25.0
+"""A limit of power must lower what twice the log-likelihood leaves open by so much, times the square of how long steps
+still depart from their costs: where they do, there is another law, and one that is a little like it seems right."""
 NOTICED = 0.02
 """Of the work before first results that was asked for: so much that nobody here asked for is looked at."""
 
@@ -94,10 +93,11 @@ def _beside_others(work: Work, number: float) -> Work:
     return work._replace(entry=entry, step=step)
 
 
-def likeliest(work: Work, steps: Steps, plain: Fit, full: Fit) -> tuple[Law, Work]:
+def likeliest(work: Work, steps: Steps, plain: Fit, full: Fit) -> tuple[Law, Work, Floats]:
     """Try laws, each with the costs that suit it best; a limit must be asked for by the ticks.
 
-    `plain` finds costs without those of context, `full` with them.
+    `plain` finds costs without those of context, `full` with them. Gives the law, what was done by it, and by how much
+    limits that ticks do not rule out would move the costs: `[4, 4]`, their covariance.
     """
     laws = [Law(part) for part in HELD_UP]
     if work.unseen.sum() > NOTICED * work.step[PROMPT].sum():
@@ -126,14 +126,15 @@ def likeliest(work: Work, steps: Steps, plain: Fit, full: Fit) -> tuple[Law, Wor
 
 def _up_to_a_limit(
     law: Law, found: Work, costs: Costs, work: Work, steps: Steps, plain: Fit, full: Fit
-) -> tuple[Law, Work]:
+) -> tuple[Law, Work, Floats]:
     """Look for a limit that power nears, at costs of the law without one, and then more finely around the best."""
     seconds = np.maximum((steps.end_ns - steps.start_ns) / 1e9, 1e-9)
     if MEDIAN_SD * float(np.median(np.abs(work.odd - np.median(work.odd)))) > UNEVEN:
-        return law, found  # by how long steps are held up, any of them may seem to draw the same power
+        # by how long steps are held up, any of them may seem to draw the same power
+        return law, found, np.zeros((len(COSTS), len(COSTS)))
     strong_w = float(np.quantile((costs.joules @ found.step) / seconds, STRONG))
-    best, joules = (costs.misfit, law, found), costs.joules
-    of_best = joules
+    best, joules = (costs.misfit, law, found, costs), costs.joules
+    of_best, fits = joules, [costs]
     for parts in (LIMITS, *FINER):
         around_w = strong_w if parts is LIMITS else best[1].limit_w
         joules = joules if parts is LIMITS else of_best
@@ -143,8 +144,24 @@ def _up_to_a_limit(
                 joules = plain(under(limited, work, steps, joules)).joules
             scaled = under(limited, work, steps, joules)
             fit = full(scaled)
-            misfit = fit.misfit + LIMIT_ASKED_FOR * fit.lasting
+            misfit = fit.misfit + LIMIT_ASKED_FOR * fit.lasting**2
             wanted_w = float(np.quantile((joules @ found.step) / seconds, STRONG))
-            if misfit < best[0] and wanted_w <= MOST_WANTED * limited.limit_w:
-                best, of_best = (misfit, limited, scaled), joules
-    return best[1], best[2]
+            if wanted_w > MOST_WANTED * limited.limit_w:
+                continue
+            fits.append(fit)
+            if misfit < best[0]:
+                best, of_best = (misfit, limited, scaled, fit), joules
+    return best[1], best[2], _left_open(best[3], fits)
+
+
+def _left_open(best: Costs, fits: list[Costs]) -> Floats:
+    """`[4, 4]`: J²; how costs by other laws are apart from the best, each weighed by how likely it is.
+
+    The first one is without a limit. Before ticks say more, it is as likely as all others together.
+    """
+    misfits, lasting = np.array([fit.misfit for fit in fits]), max(fit.lasting for fit in fits)
+    weight = np.exp((misfits.min() - misfits) / (2 * lasting))
+    weight[0] *= max(weight.size - 1, 1)
+    apart = np.array([fit.joules for fit in fits]) - best.joules
+    found: Floats = (apart.T * (weight / weight.sum())) @ apart
+    return found

@@ -136,7 +136,8 @@ def chosen(
         part = (1 - done.step[STEP, 0]) / LESS
         return costs(min((abs(part - each), misfit) for each, misfit in by_part.items())[1], lasting)
 
-    return likeliest(work(overhead=overhead), steps(), lambda _: costs(0.0), full)
+    law, done, _ = likeliest(work(overhead=overhead), steps(), lambda _: costs(0.0), full)
+    return law, done
 
 
 def test_a_step_costs_less_by_the_part_that_draws_of_how_much_more_of_it_than_usual_is_tokens() -> None:
@@ -182,9 +183,9 @@ def test_where_overhead_is_not_told_no_law_has_any_and_where_steps_follow_their_
 
 @pytest.mark.parametrize(("part", "believed"), [(0.9, False), (1.1, True)])
 @pytest.mark.parametrize("lasting", [1.0, 3.0])
-def test_a_limit_must_be_asked_for_by_as_many_times_more_as_steps_depart_for_long(
+def test_a_limit_must_be_asked_for_by_the_square_of_how_long_steps_depart(
     part: float, lasting: float, *, believed: bool
 ) -> None:
-    by_limit = 1000 - part * LIMIT_ASKED_FOR * lasting
+    by_limit = 1000 - part * LIMIT_ASKED_FOR * lasting**2
     law, _ = chosen({0.0: 1000.0}, lasting, overhead=False, by_limit=by_limit)
     assert bool(np.isfinite(law.limit_w)) == believed

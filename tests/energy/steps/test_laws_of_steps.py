@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from ipw.energy.arrays import sums
-from ipw.energy.steps.laws import ASKED_FOR, HELD_UP, LIMIT_ASKED_FOR, NOTICED, Law, likeliest, others, under
+from ipw.energy.steps.laws import (
+    ASKED_FOR,
+    HELD_UP,
+    LIMIT_ASKED_FOR,
+    LIMITS,
+    NOTICED,
+    Law,
+    _left_open,
+    likeliest,
+    others,
+    under,
+)
 from ipw.energy.steps.step_costs import Costs
 from ipw.energy.steps.steps import Steps
 from ipw.energy.steps.work import COSTS, PROMPT, STEP, TOKEN, Work
@@ -91,7 +103,7 @@ def chosen(misfits: Callable[[float], float], *, unseen: float = 0.0) -> tuple[L
         looked.append(float(done.step[STEP].sum()))
         return costs(misfits(looked[-1]))
 
-    law, found = likeliest(work(unseen=unseen), steps(1, 1, 1, 1), lambda _: costs(0.0), full)
+    law, found, _ = likeliest(work(unseen=unseen), steps(1, 1, 1, 1), lambda _: costs(0.0), full)
     assert (
         law.limit_w < np.inf or found.step.tolist() == under(law, work(unseen=unseen), steps(1, 1, 1, 1)).step.tolist()
     )
@@ -110,8 +122,8 @@ def test_the_plainest_law_holds_unless_ticks_ask_for_another() -> None:
 def test_others_are_thought_of_where_more_than_a_fiftieth_of_the_work_is_not_asked_for(
     unseen: float, more: int
 ) -> None:
-    # three by how steps are held up, four limits and three pairs of finer ones where a limit is better
-    assert chosen(lambda _: 100.0, unseen=unseen)[1] == len(HELD_UP) + more + 4
+    # three by how steps are held up, five limits and three pairs of finer ones where a limit is better
+    assert chosen(lambda _: 100.0, unseen=unseen)[1] == len(HELD_UP) + more + len(LIMITS)
 
 
 def test_a_limit_of_power_must_be_asked_for_too_and_is_then_looked_at_more_finely() -> None:
@@ -120,10 +132,10 @@ def test_a_limit_of_power_must_be_asked_for_too_and_is_then_looked_at_more_finel
 
     law, looked = chosen(limited(0.9 * LIMIT_ASKED_FOR))
     assert law == Law()
-    assert looked == 7
+    assert looked == 8
     law, looked = chosen(limited(1.1 * LIMIT_ASKED_FOR))
     assert np.isfinite(law.limit_w)
-    assert looked == 7 + 2 * 3
+    assert looked == 8 + 2 * 3
 
 
 def test_of_limits_the_one_that_suits_best_is_taken_and_then_those_a_little_beside_it() -> None:
@@ -156,5 +168,32 @@ def test_power_in_all_of_longer_steps_may_be_that_of_others_where_that_explains_
             return costs(by_others)
         return costs({4: 1000.0, 5: 500.0, 6: 50.0}.get(round(float(done.step[STEP].sum())), 1000.0))
 
-    law, _ = likeliest(work(unseen=unseen), steps(1, 1, 1, 1), lambda _: costs(0.0), full)
+    law, *_ = likeliest(work(unseen=unseen), steps(1, 1, 1, 1), lambda _: costs(0.0), full)
     assert law == expected
+
+
+def test_limits_that_ticks_do_not_rule_out_leave_costs_open_by_how_far_they_move_them() -> None:
+    better = 0.9 * LIMIT_ASKED_FOR  # not enough to believe in a limit
+
+    def full(done: Work) -> Costs:
+        limited = done.step[STEP].sum() < 4 - 1e-9
+        return costs(100 - better * limited, (3, 0, 1, 0) if limited else (1, 0, 0, 0))
+
+    law, _, open_j2 = likeliest(work(), steps(1, 1, 1, 1), lambda _: costs(0.0), full)
+    assert law == Law()
+    weight = 1 / (1 + np.exp(-better / 2))
+    assert open_j2 == pytest.approx(weight * np.outer([2, 0, 1, 0], [2, 0, 1, 0]))
+    # none that is less likely by far, and of one that is as likely, a half
+    assert _left_open(costs(0.0), [costs(0.0), costs(200.0, (9, 0, 0, 0))]) == pytest.approx(np.zeros((4, 4)))
+    alike = _left_open(costs(0.0), [costs(0.0), costs(0.0, (3, 0, 0, 0)), costs(0.0, (1, 0, 0, 4))])
+    assert alike[STEP, STEP] == pytest.approx(2**2 / 4)
+    assert alike[3, 3] == pytest.approx(4**2 / 4)
+
+
+def test_where_steps_depart_for_long_other_laws_are_ruled_out_by_as_much_less() -> None:
+    def left(lasting: float) -> float:
+        fits = [replace(costs(misfit, (1 + misfit, 0, 0, 0)), lasting=lasting) for misfit in (0.0, 6.0)]
+        return float(_left_open(fits[0], fits)[STEP, STEP])
+
+    assert left(1) == pytest.approx(6**2 * np.exp(-3) / (1 + np.exp(-3)))
+    assert left(3) == pytest.approx(6**2 * np.exp(-1) / (1 + np.exp(-1)))
