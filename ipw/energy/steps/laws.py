@@ -88,7 +88,7 @@ def _beside_others(work: Work, number: float) -> Work:
     entry, step = work.entry.copy(), work.step.copy()
     seen = np.bincount(work.entry_step, minlength=step.shape[1])
     entry[STEP] *= (seen / (seen + number))[work.entry_step]
-    step[TOKEN] += number
+    step[TOKEN] += number * float(entry[TOKEN].max(initial=0.0))
     step[PROMPT] += work.unseen
     return work._replace(entry=entry, step=step)
 

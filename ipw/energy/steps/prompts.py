@@ -70,6 +70,8 @@ class Prompts(NamedTuple):
     it is not told."""
     due_s: Floats
     """`[steps]`: how long each lasts as a rule."""
+    of_a_turn: int
+    """Tokens that are computed in a turn, be they accepted or not."""
 
 
 def located(requests: Requests, steps: Steps) -> Prompts:
@@ -85,7 +87,7 @@ def located(requests: Requests, steps: Steps) -> Prompts:
     pace = Pace(seconds, usual, longer, _shaky(seconds, usual, plain))
     placed = _placed(queue, pace, finishing, each * decoding, told)
     step, unit, tokens, turn = _pieces(queue, placed.done, placed.passes, placed.most)
-    return _prompts(step, unit, tokens, turn, pace, placed, each * decoding)
+    return _prompts(step, unit, tokens, turn, pace, placed, each * decoding, each)
 
 
 def _shaky(seconds: Floats, usual: Floats, plain: Bools) -> float:
@@ -151,7 +153,7 @@ def _placed(queue: Queue, pace: Pace, finishing: Floats, decoding: Floats, told:
 
 
 def _prompts(
-    step: Ints, unit: Ints, tokens: Floats, turn: Ints, pace: Pace, placed: _Placed, decoding: Floats
+    step: Ints, unit: Ints, tokens: Floats, turn: Ints, pace: Pace, placed: _Placed, decoding: Floats, of_a_turn: int
 ) -> Prompts:
     """What was placed, and how long steps should have lasted for it."""
     seconds, usual, longer, _ = pace
@@ -180,6 +182,7 @@ def _prompts(
         unseen=np.maximum((seconds - base_s) / token_s - decoding, 0.0) * alone if token_s else nothing,
         overhead=np.divide(base_s, due_s, out=nothing.copy(), where=due_s > 0) if told else nothing,
         due_s=due_s,
+        of_a_turn=of_a_turn,
     )
 
 

@@ -28,8 +28,8 @@ class Work(NamedTuple):
     entry_unit: Ints
     entry_step: Ints
     entry: Floats
-    """`[4, entries]`: share of a step, turns after the first result, tokens before it, tokens of context. A turn yields
-    one token, or those that are accepted of several that were computed."""
+    """`[4, entries]`: share of a step, tokens after the first result, tokens before it, tokens of context. All tokens
+    that are computed in a turn are counted, be they accepted or not."""
     before: Bools
     """Whether the entry is work before the first result."""
     step: Floats
@@ -81,7 +81,7 @@ def work_of(requests: Requests, steps: Steps, prompts: Prompts) -> Work:
     entry = np.concatenate(
         [
             np.stack([each[turn], nought, prompts.tokens, of_prompt]),
-            np.stack([each[last[step]], once, none, context]),
+            np.stack([each[last[step]], prompts.of_a_turn * once, none, context]),
         ],
         axis=1,
     )

@@ -77,6 +77,10 @@ def test_others_share_each_step_have_turns_and_the_work_that_nobody_asked_for() 
     assert found.step[STEP].tolist() == [1] * 4
     assert found.step[TOKEN].tolist() == pytest.approx([2 + 2] * 4)
     assert found.step[PROMPT].tolist() == [100, 100, 0, 0]
+    drafts = work(unseen=100)
+    drafts.entry[TOKEN] *= 4
+    drafts.step[TOKEN] *= 4
+    assert under(Law(unseen=True), drafts, steps(1, 1, 1, 1)).step[TOKEN].tolist() == pytest.approx([4 * (2 + 2)] * 4)
 
 
 def test_power_nears_a_limit_as_more_is_done_and_follows_the_costs_far_below_it() -> None:

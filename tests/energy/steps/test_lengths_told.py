@@ -90,7 +90,7 @@ def overhead(base_s: float, *, uneven: float = 0.0, usual_s: float = USUAL_S) ->
     made = prompts._Placed(np.cumsum(tokens), np.ones(2 * N, np.int64), 512.0, base_s, 1e-4, surely)
     pace = Pace(seconds, usual, seconds > LONGER * usual, 0.0)
     step = np.flatnonzero(tokens)
-    return prompts._prompts(step, step, tokens[step], 0 * step, pace, made, decoding)
+    return prompts._prompts(step, step, tokens[step], 0 * step, pace, made, decoding, 1)
 
 
 def test_what_is_the_same_in_all_steps_is_told_as_a_part_of_how_long_each_is_due_to_last() -> None:
@@ -126,7 +126,7 @@ def read(context: Floats, seconds: Floats) -> tuple[Floats, Floats]:
     none, due_s = np.zeros(0, np.int64), np.full(n, USUAL_S)
     odd = seconds / due_s
     nothing = np.zeros(n)
-    made = Prompts(none, none, np.zeros(0), none, nothing, none, 0.0, odd, odd, nothing, nothing, due_s)
+    made = Prompts(none, none, np.zeros(0), none, nothing, none, 0.0, odd, odd, nothing, nothing, due_s, 1)
     return _with_context(made, context)
 
 

@@ -181,6 +181,7 @@ def test_all_in_a_step_share_it_alike_and_each_has_its_own_tokens_and_context() 
         np.zeros(5),
         np.zeros(5),
         np.ones(5),
+        of_a_turn=1,
     )
     work = work_of(ASKED, steps, placed)
     assert work.before.tolist() == [True] * 4 + [False] * 4
@@ -194,6 +195,11 @@ def test_all_in_a_step_share_it_alike_and_each_has_its_own_tokens_and_context() 
     np.testing.assert_allclose(context, [40, 50, 4, 7, 40 + 1, 40 + 2, 50 + 4 / 3, 7 + 1])
     np.testing.assert_allclose(work.step[0], [1, 1, 1, 2, 1])
     np.testing.assert_allclose(work.step[1], [0, 1, 2, 0, 1])
+    # of drafts, all that is computed in a turn is work, and what is accepted is read
+    drafted = work_of(ASKED, steps, placed._replace(of_a_turn=4))
+    np.testing.assert_allclose(drafted.entry[1], [0, 0, 0, 0, 4, 4, 4, 4])
+    np.testing.assert_allclose(drafted.step[1], [0, 4, 8, 0, 4])
+    np.testing.assert_allclose(drafted.entry[[0, 2, 3]], work.entry[[0, 2, 3]])
 
 
 # --- what kind of engine ---------------------------------------------------------------------------------------------
