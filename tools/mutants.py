@@ -43,8 +43,8 @@ DECIDES = (
     *(f"tests/workloads/lm/test_{name}.py" for name in ("arrivals", "score_run")),
 )
 CLIENT = (
-    *("any_stream", "client", "completion", "content_coding", "dialects", "http_*", "refusals", "reply_limits"),
-    *("server_url", "server_words", "sse", "token_counts"),
+    *("alike", "any_stream", "client", "completion", "content_coding", "dialects", "http_*", "refusals"),
+    *("reply_limits", "server_url", "server_words", "sse", "token_counts"),
 )
 TESTS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("energy", "runs", "gate"), DECIDES),

@@ -63,6 +63,14 @@ def test_chunks_that_come_in_a_read_each_are_read_as_byte_by_byte(reads: list[by
     assert outcome(*reads) == outcome(*(data[i : i + 1] for i in range(len(data)))) == outcome(data)
 
 
+def test_a_read_that_is_one_chunk_is_taken_as_such_and_of_any_other_nothing_is_taken() -> None:
+    parser, _ = parse(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+    assert parser.whole_chunk(b"5\r\nhello\r\n") == b"hello"
+    for other in (b"5\r\nhello\r\n5\r\nhello\r\n", b"5\r\nhello", b"5;a\r\nhello\r\n", b"0\r\n\r\n", b"\r\n", b""):
+        assert parser.whole_chunk(other) == b""
+    assert parser.feed(b"5\r\nhello\r\n") == b"hello"
+
+
 @given(st.binary(max_size=60), st.lists(st.integers(0, 10_000), max_size=30))
 def test_a_body_of_known_length_is_the_same_however_it_is_cut(content: bytes, places: list[int]) -> None:
     data = b"HTTP/1.1 404 Not Found\r\ncontent-LENGTH: %d\r\nX-Y:  z \r\n\r\n%s" % (len(content), content)
