@@ -48,6 +48,7 @@ class Attribution:
     spans: Share
     owners: Share
     measured_j: float
+    """As readings have it; of a window that begins or ends under load, moved by as much as all of them are late."""
     idle_j: float
     """While no span was in flight."""
     unattributed_j: float

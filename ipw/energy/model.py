@@ -150,12 +150,14 @@ def _lagging(early: Floats, told_late: Floats) -> Floats:
 
 
 def _of_readings(lag_s: Floats, seg: Segments, rises: Bools) -> float:
-    """What of the lags is of the moments of all readings, which shifts no energy: what beginnings and ends have alike.
+    """Seconds by which all readings are late or early: the part of the lags that beginnings and ends share.
 
-    Of other lags, what is drawn between a beginning and an end as they were told is the spans': nothing begins before
-    it is asked for, and what ends has ended when it is told.
+    It moves no energy. Of what lags are beside it, all that is drawn between a beginning and an end as they were told
+    is the spans': nothing begins before it is asked for, and what ends has ended when it is told.
     """
     edges = [float(lag_s[kind]) for kind in range(lag_s.size - 1) if rises[seg.kind == kind].any()]
+    if not edges:
+        return 0.0
     both = [*edges, float(lag_s[-1])]
     return max(min(both), 0.0) + min(max(both), 0.0)
 

@@ -57,6 +57,13 @@ def test_what_lags_of_beginnings_and_ends_have_alike_is_of_the_readings(
     assert _of_readings(np.array(lag_ms) / 1e3, seg, rises) == pytest.approx(alike_ms / 1e3)
 
 
+def test_where_nothing_begins_ends_alone_say_nothing_of_the_readings() -> None:
+    number = np.array([2, 2, 1, 1, 0, 0, 0], float)
+    seg = replace(ticks(3), present=np.stack([number, number == 0]).astype(np.float64), kind=np.full(7, 1))
+    rises = np.diff(seg.number, prepend=number[0]) > 0
+    assert _of_readings(np.array([0.0, 0.01]), seg, rises) == 0
+
+
 # --- power that departs for long -------------------------------------------------------------------------------------
 
 

@@ -31,7 +31,7 @@ from ipw.energy.steps.step_costs import (
     ticks_of,
 )
 from ipw.energy.steps.steps import Steps
-from ipw.energy.steps.work import COSTS, STEP, Work
+from ipw.energy.steps.work import CONTEXT, COSTS, STEP, Work
 from ipw.energy.timeline import Spans
 from ipw.energy.uncertainty import quadratic
 
@@ -247,7 +247,7 @@ def _told(costs: Costs) -> dict[str, Interval]:
     return {
         name: (float(j), max(0.0, float(j - Z95 * s)), float(j + Z95 * s))
         for name, j, s in zip(COSTS, costs.joules, sd, strict=True)
-        if s > 0
+        if s > 0 and (j > 0 or name != COSTS[CONTEXT])
     }
 
 

@@ -34,7 +34,7 @@ ASKED_FOR = 10.0
 """Steps are held up by a law other than the plainest where it lowers twice the log-likelihood by so much."""
 LIMIT_ASKED_FOR = 25.0
 """A limit of power must lower what twice the log-likelihood leaves open by so much, times the square of how long steps
-still depart from their costs: where they do, there is another law, and one that is a little like it seems right."""
+still depart from their costs: where they do, a limit may only stand in for another law that is missing."""
 NOTICED = 0.02
 """Of the work before first results that was asked for: so much that nobody here asked for is looked at."""
 
@@ -67,7 +67,7 @@ def under(law: Law, work: Work, steps: Steps, joules: Floats | None = None) -> W
     if law.overhead:
         found = found.scaled(1 - law.overhead * work.less(work.overhead))
     if law.unseen:
-        found = _beside_others(found, others(work))
+        found = _beside_others(found, others(work), float(work.entry[TOKEN].max(initial=0.0)))
     if np.isfinite(law.limit_w) and joules is not None:
         power = (joules @ found.step) / np.maximum((steps.end_ns - steps.start_ns) / 1e9, 1e-9) / law.limit_w
         found = found.scaled(np.divide(-np.expm1(-power), power, out=np.ones(power.size), where=power > 1e-6))
@@ -83,12 +83,12 @@ def others(work: Work) -> float:
     return float(work.unseen.sum()) / asked * work.entry_step.size / work.step.shape[1] if asked else 0.0
 
 
-def _beside_others(work: Work, number: float) -> Work:
+def _beside_others(work: Work, number: float, of_a_turn: float) -> Work:
     """With so many units of others in each step: they share it, have turns, and the work that nobody asked for."""
     entry, step = work.entry.copy(), work.step.copy()
     seen = np.bincount(work.entry_step, minlength=step.shape[1])
     entry[STEP] *= (seen / (seen + number))[work.entry_step]
-    step[TOKEN] += number * float(entry[TOKEN].max(initial=0.0))
+    step[TOKEN] += number * of_a_turn
     step[PROMPT] += work.unseen
     return work._replace(entry=entry, step=step)
 
@@ -159,8 +159,8 @@ def _left_open(best: Costs, fits: list[Costs]) -> Floats:
 
     The first one is without a limit. Before ticks say more, it is as likely as all others together.
     """
-    misfits, lasting = np.array([fit.misfit for fit in fits]), max(fit.lasting for fit in fits)
-    weight = np.exp((misfits.min() - misfits) / (2 * lasting))
+    misfits = np.array([fit.misfit for fit in fits])
+    weight = np.exp((misfits.min() - misfits) / (2 * best.lasting))
     weight[0] *= max(weight.size - 1, 1)
     apart = np.array([fit.joules for fit in fits]) - best.joules
     found: Floats = (apart.T * (weight / weight.sum())) @ apart

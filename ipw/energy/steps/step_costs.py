@@ -242,7 +242,8 @@ def _errors(ticks: Ticks, joules: Floats) -> tuple[Errors, float]:
     """
     rest = np.where(ticks.usable, ticks.above_j - joules @ ticks.done, 0.0)
     # The same ticks by whatever law: else how likely one is could not be compared with another.
-    busy = np.flatnonzero(ticks.usable & (ticks.busy_s > 0.5 * np.minimum(ticks.seconds, ticks.busy_s.max())))
+    busy_s = np.where(ticks.usable, ticks.busy_s, 0.0)
+    busy = np.flatnonzero(busy_s > 0.5 * np.minimum(ticks.seconds, busy_s.max()))
     first = int(busy[max(0, busy.size // 2 - LOOKED_AT // 2)])
     part = slice(first, min(int(busy[-1]) + 1, first + LOOKED_AT))
     some = Ticks(

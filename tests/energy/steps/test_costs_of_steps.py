@@ -73,6 +73,14 @@ def test_tokens_that_always_come_together_cost_alike() -> None:
     assert found.joules[1] == pytest.approx(found.joules[2], rel=0.2)
 
 
+def test_a_long_outage_does_not_hide_ticks_of_which_less_than_half_is_busy() -> None:
+    one = made((2.0, 0.05, 0.04, 0.0))
+    one.busy_s[:] = 0.04
+    one.usable[30] = False
+    one.seconds[30], one.busy_s[30], one.above_j[30] = 30.0, 12.0, 0.0
+    assert costs_of(one).joules[:3] == pytest.approx([2.0, 0.05, 0.04], rel=0.1)
+
+
 def test_how_likely_costs_are_is_told_by_the_same_ticks_in_whatever_unit_they_are() -> None:
     # of 3000 ticks, more than are looked at, some are idle, and some are shorter than a step
     n = 3000

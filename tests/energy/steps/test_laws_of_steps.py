@@ -194,10 +194,12 @@ def test_limits_that_ticks_do_not_rule_out_leave_costs_open_by_how_far_they_move
     assert alike[3, 3] == pytest.approx(4**2 / 4)
 
 
-def test_where_steps_depart_for_long_other_laws_are_ruled_out_by_as_much_less() -> None:
-    def left(lasting: float) -> float:
-        fits = [replace(costs(misfit, (1 + misfit, 0, 0, 0)), lasting=lasting) for misfit in (0.0, 6.0)]
-        return float(_left_open(fits[0], fits)[STEP, STEP])
+def test_where_steps_depart_from_the_best_law_for_long_others_are_ruled_out_by_as_much_less() -> None:
+    def left(lasting: float, of_other: float = 1.0) -> float:
+        best = replace(costs(0.0, (1, 0, 0, 0)), lasting=lasting)
+        other = replace(costs(6.0, (7, 0, 0, 0)), lasting=of_other)
+        return float(_left_open(best, [best, other])[STEP, STEP])
 
     assert left(1) == pytest.approx(6**2 * np.exp(-3) / (1 + np.exp(-3)))
     assert left(3) == pytest.approx(6**2 * np.exp(-1) / (1 + np.exp(-1)))
+    assert left(1, 20) == left(1)  # that they do from a law that is much less likely says nothing of the best

@@ -70,7 +70,8 @@ class Exchange:
             self._coding = ContentCoding(self.parser.headers)
         if body and self._coding is not None and not self.finished.done():
             body = self._coding.feed(body)
-            self._plain = self._coding.plain
+            if self._coding.plain:
+                self._plain, self._coding = True, None
         return body
 
     def finish(self, error: Exception | None = None) -> None:

@@ -121,7 +121,7 @@ class ResponseParser:
         if end < 0:
             return end, b""
         line = data[at:end]
-        self._left = _plain_size(line) or _chunk_size(line)
+        self._left = (_plain_size(line) if len(line) <= LONGEST_SIZE else 0) or _chunk_size(line)
         start, stop = end + 2, end + 2 + self._left
         if self._left and data[stop : stop + 2] == b"\r\n":
             return stop + 2, data[start:stop]
