@@ -122,9 +122,9 @@ def fitted(
     observed[1:] = seg.running(columns)  # the interval is that of any such lag
     rises = np.diff(seg.number, prepend=seg.number[:1]) > 0
     columns[-kinds:] = _lagging(early, np.where(rises, 0.0, np.where(seg.kind == kinds - 1, 1.0, told)))
-    told_w = levels.copy()
-    told_w[-kinds:] -= _of_readings(levels[-kinds:], seg, rises)
-    energy = np.diff(known_j) + told_w @ columns + np.diff(smoothed.mean[0] - levels @ smoothed.mean[1:])
+    charged = levels.copy()
+    charged[-kinds:] -= _of_readings(levels[-kinds:], seg, rises)
+    energy = np.diff(known_j) + charged @ columns + np.diff(smoothed.mean[0] - levels @ smoothed.mean[1:])
     observed -= smoothed.mean  # what each coefficient contributes, less what the readings take back of it
     time = seg.present[:-1] @ seg.seconds
     found_floor = baseline is None and form.phases.start > 0

@@ -15,9 +15,9 @@ from ipw.reports.view import View
 from ipw.runs.recorded import Recorded, part_of
 
 LEAD = """A point a request: its joules above idle against the tokens of its answer. All who are in a step of the \
-engine share what the step costs, so that a token costs the less the more are in flight. A token is one that is \
-computed, a drafted one too. Lines are what the costs give for a request with a usual prompt, if each turn yields one \
-token and power nears no limit."""
+engine share what the step costs, so that a token costs the less the more are in flight. Lines are what the costs give \
+for a request with a usual prompt, if each turn yields one token and power nears no limit. In the table, a token is \
+one that is computed: drafted ones count, be they accepted or not."""
 MOST_COSTS = 8
 
 
